@@ -1,0 +1,31 @@
+"""Errors that fermisea raises on purpose; each names the thing, what was got, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class FermiseaError(Exception):
+    """Base class of every error that fermisea raises on purpose."""
+
+
+class InputError(FermiseaError, ValueError):
+    """Input that cannot be used: a wrong value, file, unit or element. The command line exits with status 2."""
+
+
+class FileFormatError(InputError):
+    """A file that is truncated, altered, or not of the expected kind."""
+
+
+class WindowError(InputError):
+    """An electronic temperature above the highest one that an energy window can serve."""
+
+
+class ConvergenceError(FermiseaError, RuntimeError):
+    """An iteration that did not converge.
+
+    Attributes:
+        history: one mapping of named numbers for each iteration, in order.
+    """
+
+    def __init__(self, message: str, history: list[dict[str, float]]) -> None:
+        super().__init__(message)
+        self.history = history

@@ -1,0 +1,151 @@
+"""Real-space and energy grids: frozen values that know their own geometry."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fermisea.errors import InputError
+
+FloatArray = npt.NDArray[np.float64]
+_FFT_PRIMES = (2, 3, 5, 7)
+
+
+def good_fft_size(minimum: int) -> int:
+    """Returns the smallest size >= ``minimum`` whose only prime factors are 2, 3, 5 and 7."""
+    size = max(1, minimum)
+    while True:
+        rest = size
+        for prime in _FFT_PRIMES:
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return size
+        size += 1
+
+
+@dataclass(frozen=True)
+class RealSpaceGrid:
+    """A periodic grid: point (i, j, k) lies at i/nx a + j/ny b + k/nz c.
+
+    The cell may be triclinic or left-handed; the volume is always positive.
+
+    Attributes:
+        cell: lattice vectors as rows, Angstrom, three tuples of three numbers.
+        shape: number of points along each lattice vector.
+    """
+
+    cell: tuple[tuple[float, float, float], ...]
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        cell = np.asarray(self.cell, dtype=float)
+        if cell.shape != (3, 3) or not np.isfinite(cell).all():
+            raise InputError(f"cell: got {cell.tolist()}, expected three finite lattice vectors as rows, in Angstrom")
+        lengths = np.linalg.norm(cell, axis=1)
+        if abs(np.linalg.det(cell)) <= 1e-9 * max(float(np.prod(lengths)), 1e-300):
+            raise InputError(f"cell: got {cell.tolist()}, a cell without volume; give three independent vectors")
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise InputError(f"grid shape: got {self.shape}, expected three positive integers")
+        object.__setattr__(self, "cell", tuple(tuple(float(x) for x in row) for row in cell))
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+    @classmethod
+    def from_spacing(cls, cell: npt.ArrayLike, spacing: float) -> Self:
+        """Returns the coarsest FFT-friendly grid whose spacing along each vector is at most ``spacing`` (Angstrom)."""
+        if not (math.isfinite(spacing) and spacing > 0):
+            raise InputError(f"grid spacing: got {spacing} Angstrom, expected a finite value above 0")
+        rows = np.asarray(cell, dtype=float)
+        sizes = [good_fft_size(math.ceil(float(np.linalg.norm(row)) / spacing - 1e-9)) for row in rows]
+        return cls(_rows(rows), (sizes[0], sizes[1], sizes[2]))
+
+    @classmethod
+    def from_momentum(cls, cell: npt.ArrayLike, momentum: float) -> Self:
+        """Returns the smallest FFT-friendly grid that holds every |G| <= ``momentum`` (1/Angstrom) without aliasing."""
+        rows = np.asarray(cell, dtype=float)
+        sizes = [
+            good_fft_size(2 * int(momentum * float(np.linalg.norm(row)) / (2 * math.pi)) + 1) for row in rows
+        ]
+        return cls(_rows(rows), (sizes[0], sizes[1], sizes[2]))
+
+    @cached_property
+    def lattice(self) -> FloatArray:
+        """Lattice vectors as rows, (3, 3), Angstrom."""
+        return np.array(self.cell, dtype=float)
+
+    @cached_property
+    def reciprocal(self) -> FloatArray:
+        """Reciprocal lattice vectors as rows with the factor 2 pi, (3, 3), 1/Angstrom."""
+        return np.asarray(2 * np.pi * np.linalg.inv(self.lattice).T)
+
+    @cached_property
+    def volume(self) -> float:
+        """Cell volume, Angstrom^3, positive for either handedness."""
+        return abs(float(np.linalg.det(self.lattice)))
+
+    @property
+    def size(self) -> int:
+        """Number of grid points."""
+        return math.prod(self.shape)
+
+    @property
+    def voxel(self) -> float:
+        """Volume of one grid point, Angstrom^3."""
+        return self.volume / self.size
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance of neighbouring points along each lattice vector, Angstrom."""
+        a, b, c = (float(length) / n for length, n in zip(np.linalg.norm(self.lattice, axis=1), self.shape, strict=True))
+        return a, b, c
+
+    def points(self) -> FloatArray:
+        """Returns Cartesian positions of all points, (nx, ny, nz, 3), Angstrom."""
+        axes = [np.arange(n) / n for n in self.shape]
+        fractions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        return np.asarray(fractions @ self.lattice)
+
+    def integrate(self, field: npt.ArrayLike) -> float:
+        """Returns the cell integral of a field given on the grid, (nx, ny, nz), in its unit times Angstrom^3."""
+        return float(np.sum(field, dtype=np.float64)) * self.voxel
+
+
+@dataclass(frozen=True)
+class EnergyGrid:
+    """Equally spaced energies.
+
+    Attributes:
+        start: first energy, eV.
+        spacing: distance of neighbouring energies, eV.
+        size: number of energies.
+    """
+
+    start: float
+    spacing: float
+    size: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and math.isfinite(self.spacing) and self.spacing > 0):
+            raise InputError(f"energy grid: got start {self.start} eV and spacing {self.spacing} eV, expected finite "
+                             "numbers and a spacing above 0")
+        if self.size < 6:
+            raise InputError(f"energy grid: got {self.size} energies, expected at least 6")
+
+    @property
+    def energies(self) -> FloatArray:
+        """All energies, (size,), eV."""
+        return self.start + self.spacing * np.arange(self.size)
+
+    @property
+    def stop(self) -> float:
+        """Last energy, eV."""
+        return self.start + self.spacing * (self.size - 1)
+
+
+def _rows(cell: FloatArray) -> tuple[tuple[float, float, float], ...]:
+    return tuple((float(row[0]), float(row[1]), float(row[2])) for row in cell)
