@@ -49,7 +49,7 @@ def check_writable_folder(folder: str | os.PathLike[str]) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"{folder}: cannot write files there ({error.strerror}); choose another output folder") from error
+        raise InputError(f"{folder}: cannot write files there ({error.strerror}); choose another folder") from error
     return folder
 
 

@@ -68,9 +68,7 @@ class RealSpaceGrid:
     def from_momentum(cls, cell: npt.ArrayLike, momentum: float) -> Self:
         """Returns the smallest FFT-friendly grid that holds every |G| <= ``momentum`` (1/Angstrom) without aliasing."""
         rows = np.asarray(cell, dtype=float)
-        sizes = [
-            good_fft_size(2 * int(momentum * float(np.linalg.norm(row)) / (2 * math.pi)) + 1) for row in rows
-        ]
+        sizes = [good_fft_size(2 * int(momentum * float(np.linalg.norm(row)) / (2 * math.pi)) + 1) for row in rows]
         return cls(_rows(rows), (sizes[0], sizes[1], sizes[2]))
 
     @cached_property
@@ -101,7 +99,8 @@ class RealSpaceGrid:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance of neighbouring points along each lattice vector, Angstrom."""
-        a, b, c = (float(length) / n for length, n in zip(np.linalg.norm(self.lattice, axis=1), self.shape, strict=True))
+        lengths = np.linalg.norm(self.lattice, axis=1)
+        a, b, c = (float(length) / n for length, n in zip(lengths, self.shape, strict=True))
         return a, b, c
 
     def points(self) -> FloatArray:
@@ -131,15 +130,17 @@ class EnergyGrid:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and math.isfinite(self.spacing) and self.spacing > 0):
-            raise InputError(f"energy grid: got start {self.start} eV and spacing {self.spacing} eV, expected finite "
-                             "numbers and a spacing above 0")
+            raise InputError(
+                f"energy grid: got start {self.start} eV and spacing {self.spacing} eV, expected finite "
+                "numbers and a spacing above 0"
+            )
         if self.size < 6:
             raise InputError(f"energy grid: got {self.size} energies, expected at least 6")
 
     @property
     def energies(self) -> FloatArray:
         """All energies, (size,), eV."""
-        return self.start + self.spacing * np.arange(self.size)
+        return np.asarray(self.start + self.spacing * np.arange(self.size), dtype=np.float64)
 
     @property
     def stop(self) -> float:
