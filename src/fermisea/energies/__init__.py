@@ -1,0 +1,26 @@
+"""Energies that are explicit in positions, cell and density, each differentiable."""
+
+from __future__ import annotations
+
+from fermisea.energies.ewald import ewald_energy
+from fermisea.energies.fields import gradient, reciprocal_vectors
+from fermisea.energies.hartree import hartree_energy, hartree_potential
+from fermisea.energies.ions import CoreCharge, Ion, charges, core_density, electrons
+from fermisea.energies.xc import Functional, functional, xc_energy, xc_energy_and_potential
+
+__all__ = [
+    "CoreCharge",
+    "Functional",
+    "Ion",
+    "charges",
+    "core_density",
+    "electrons",
+    "ewald_energy",
+    "functional",
+    "gradient",
+    "hartree_energy",
+    "hartree_potential",
+    "reciprocal_vectors",
+    "xc_energy",
+    "xc_energy_and_potential",
+]

@@ -1,0 +1,101 @@
+"""Block Davidson iteration for the lowest bands (Davidson, J. Comput. Phys. 17, 87, 1975)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fermisea.engines.planewave.hamiltonian import Hamiltonian, band_kinetic_energies
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Lowest eigenstates of one k-point.
+
+    Attributes:
+        eigenvalues: (bands,), ascending, eV, float64.
+        coefficients: (bands, npw), orthonormal rows.
+        residuals: norm of H psi - eps psi for each band, eV.
+    """
+
+    eigenvalues: Tensor
+    coefficients: Tensor
+    residuals: Tensor
+
+
+def lowest_plane_waves(hamiltonian: Hamiltonian, bands: int) -> Tensor:
+    """Returns rows to start from: the plane waves of lowest kinetic energy, a few times ``bands`` of them."""
+    size = min(len(hamiltonian.waves), max(3 * bands, 40))
+    start = hamiltonian.projectors.new_zeros((size, len(hamiltonian.waves)))
+    start[torch.arange(size), torch.argsort(hamiltonian.kinetic)[:size]] = 1.0
+    return start
+
+
+def davidson(
+    hamiltonian: Hamiltonian, start: Tensor, tolerances: Tensor, *, max_steps: int, max_blocks: int = 4
+) -> Bands:
+    """Returns the lowest bands, converged until each residual norm is below its tolerance or the steps are spent.
+
+    Args:
+        hamiltonian: of one k-point.
+        start: rows that span a first guess, at least as many as bands, (rows, npw).
+        tolerances: residual norm wanted for each band, (bands,), eV.
+        max_steps: expansions of the basis.
+        max_blocks: the basis is restarted from the bands when it would hold more than this many times ``bands`` rows.
+    """
+    bands = tolerances.shape[0]
+    basis = _orthonormal(start)
+    image = hamiltonian.apply(basis)
+    matrix = _gram(basis, image)
+    values, psi, h_psi = _ritz(matrix, basis, image, bands)
+    for step in range(max_steps + 1):
+        residual = h_psi - values[:, None] * psi
+        norms = torch.linalg.vector_norm(residual, dim=1)
+        open_bands = torch.nonzero(norms > tolerances).flatten()
+        if step == max_steps or open_bands.numel() == 0:
+            break
+        if basis.shape[0] + open_bands.numel() > min(max_blocks * bands, psi.shape[1]):
+            basis, image = psi, h_psi
+            matrix = torch.diag(values).to(psi.dtype)
+        kinetic = band_kinetic_energies(hamiltonian.kinetic, psi[open_bands])
+        new = hamiltonian.precondition(residual[open_bands], kinetic)
+        new = _expand(basis, new)
+        if new.shape[0] == 0:
+            break
+        h_new = hamiltonian.apply(new)
+        corner = _gram(basis, h_new)
+        matrix = torch.cat(
+            [torch.cat([matrix, corner], dim=1), torch.cat([corner.conj().T, _gram(new, h_new)], dim=1)], dim=0
+        )
+        basis, image = torch.cat([basis, new]), torch.cat([image, h_new])
+        values, psi, h_psi = _ritz(matrix, basis, image, bands)
+    return Bands(values.double(), psi, norms.double())
+
+
+def _gram(left: Tensor, right: Tensor) -> Tensor:
+    return left.conj() @ right.T
+
+
+def _ritz(matrix: Tensor, basis: Tensor, image: Tensor, bands: int) -> tuple[Tensor, Tensor, Tensor]:
+    values, rotation = torch.linalg.eigh((matrix + matrix.conj().T) / 2)
+    rotation = rotation[:, :bands]
+    return values[:bands], rotation.T @ basis, rotation.T @ image
+
+
+def _orthonormal(rows: Tensor) -> Tensor:
+    """Returns orthonormal rows of the same span (dependent directions are dropped)."""
+    rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-30)
+    values, vectors = torch.linalg.eigh(_gram(rows, rows))
+    keep = values > (1e-10 if rows.dtype == torch.complex128 else 1e-5)
+    return (vectors[:, keep] / torch.sqrt(values[keep])).T @ rows
+
+
+def _expand(basis: Tensor, new: Tensor) -> Tensor:
+    """Returns the part of ``new`` outside the span of the orthonormal ``basis``, orthonormal."""
+    new = new / torch.linalg.vector_norm(new, dim=1, keepdim=True).clamp_min(1e-30)
+    new = new - (new @ basis.conj().T) @ basis
+    new = _orthonormal(new)
+    new = new - (new @ basis.conj().T) @ basis
+    return _orthonormal(new)

@@ -1,0 +1,257 @@
+"""The plane-wave engine as users see it: settings in, a snapshot out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ase import Atoms
+
+from fermisea import pseudopotentials as psp
+from fermisea import units
+from fermisea.energies import core_density, ewald_energy, functional
+from fermisea.engines.planewave.basis import plane_waves
+from fermisea.engines.planewave.eigensolver import Bands
+from fermisea.engines.planewave.ions import Ions
+from fermisea.engines.planewave.kpoints import monkhorst_pack
+from fermisea.engines.planewave.ldos import REACH, LdosOptions, energy_grid, local_density_of_states, resample
+from fermisea.engines.planewave.problem import Problem, free_electron_bands
+from fermisea.engines.planewave.scf import GroundState, ScfOptions, ScfStep, self_consistent
+from fermisea.engines.planewave.solver import KPointSolver
+from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
+from fermisea.engines.planewave.workers import Workers
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.snapshot import Broadening, Reference, Snapshot
+
+_VERSION = "1"
+_DTYPES = {"complex128": torch.complex128, "complex64": torch.complex64}
+
+
+@dataclass(frozen=True)
+class ThermalState:
+    """A self-consistent thermal state without its LDOS.
+
+    Attributes:
+        atoms: the structure.
+        grid: real-space grid of the density.
+        density: valence density, (nx, ny, nz), 1/Angstrom^3.
+        reference: free energy, its parts, Fermi level, forces, stress.
+        eigenvalues: of each k-point, eV, (k, bands).
+        weights: of the k-points, summing to one.
+        history: the SCF iterations.
+    """
+
+    atoms: Atoms
+    grid: RealSpaceGrid
+    density: npt.NDArray[np.float64]
+    reference: Reference
+    eigenvalues: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    history: tuple[ScfStep, ...]
+
+
+@dataclass(frozen=True)
+class PlaneWave:
+    """Finite-temperature Kohn-Sham DFT in plane waves with norm-conserving pseudopotentials, without spin.
+
+    Attributes:
+        xc: "lda" (PW92), "pz", "pbe" or "pbesol".
+        cutoff: highest kinetic energy of a plane wave, eV.
+        kpts: k-mesh.
+        shift: 0 or 1 along each axis; 1 moves the mesh by half a step.
+        pseudopotentials: "gth", or a UPF file for each element.
+        bands: number of bands in the SCF; None chooses from tau_e and adds more where needed.
+        scf: convergence.
+        ldos: energies, broadening and points of the LDOS.
+        dtype: "complex128" or "complex64" for the wavefunctions.
+        device: torch device of the large arrays.
+        threads: k-points solved at once; None for torch's number of threads.
+        report: called after each SCF iteration.
+    """
+
+    xc: str = "pbe"
+    cutoff: float = 270.0
+    kpts: tuple[int, int, int] = (1, 1, 1)
+    shift: tuple[int, int, int] = (0, 0, 0)
+    pseudopotentials: Literal["gth"] | Mapping[str, str | Path] = "gth"
+    bands: int | None = None
+    scf: ScfOptions = field(default_factory=ScfOptions)
+    ldos: LdosOptions = field(default_factory=LdosOptions)
+    dtype: Literal["complex128", "complex64"] = "complex128"
+    device: str = "cpu"
+    threads: int | None = None
+    report: Callable[[ScfStep], None] | None = None
+
+    def __post_init__(self) -> None:
+        functional(self.xc)
+        monkhorst_pack(self.kpts, self.shift)
+        if not (math.isfinite(self.cutoff) and self.cutoff > 0):
+            raise InputError(f"cutoff: got {self.cutoff} eV, expected a finite value above 0 (270 eV is about 20 Ry)")
+        if self.dtype not in _DTYPES:
+            raise InputError(f"dtype: got {self.dtype!r}, expected one of {', '.join(_DTYPES)}")
+
+    def solve(self, atoms: Atoms, electron_temperature: float) -> ThermalState:
+        """Returns the self-consistent free energy, forces, stress and density, without an LDOS.
+
+        Args:
+            atoms: a periodic structure, Angstrom.
+            electron_temperature: tau_e, K.
+
+        Raises:
+            InputError: for a structure, element or setting that cannot be computed.
+            ConvergenceError: if the SCF cycle fails; it carries the history.
+        """
+        with Workers(self.threads) as pool:
+            problem = self._problem(atoms, electron_temperature)
+            state = self._converge(problem, KPointSolver(problem, pool), pool)
+            total = total_energy(problem, state, pool)
+        fewest = min(len(band.eigenvalues) for band in state.states)
+        return ThermalState(
+            atoms=atoms.copy(),
+            grid=problem.grid,
+            density=state.density.cpu().numpy(),
+            reference=_reference(problem, state, total),
+            eigenvalues=np.stack([band.eigenvalues.cpu().numpy()[:fewest] for band in state.states]),
+            weights=problem.weights,
+            history=tuple(state.history),
+        )
+
+    def run(self, atoms: Atoms, electron_temperature: float) -> Snapshot:
+        """Returns the converged snapshot: LDOS, density, free energy and its parts, forces, stress.
+
+        Args and errors are those of :meth:`solve`.
+        """
+        with Workers(self.threads) as pool:
+            problem = self._problem(atoms, electron_temperature)
+            solver = KPointSolver(problem, pool)
+            state = self._converge(problem, solver, pool)
+            total = total_energy(problem, state, pool)
+            lowest = min(float(band.eigenvalues[0]) for band in state.states)
+            energies = energy_grid(self.ldos, lowest, state.fermi_level)
+            states = self._window(problem, solver, state, energies)
+            shape = self.ldos.grid or problem.grid.shape
+            ldos = local_density_of_states(problem, states, energies, self.ldos.broadening, shape, pool)
+        ion_temperature = atoms.info.get("ion_temperature")
+        return Snapshot(
+            atoms=atoms.copy(),
+            grid=RealSpaceGrid(problem.grid.cell, shape),
+            energy_grid=energies,
+            ldos=ldos,
+            density=resample(state.density, shape).cpu().numpy(),
+            electron_temperature=float(electron_temperature),
+            ion_temperature=None if ion_temperature is None else float(ion_temperature),
+            broadening=Broadening("gaussian", self.ldos.broadening),
+            reference=_reference(problem, state, total),
+            ions=problem.ions.cores,
+            functional=problem.functional.name,
+            provenance=self._provenance(problem),
+        )
+
+    def _problem(self, atoms: Atoms, electron_temperature: float) -> Problem:
+        units.thermal_energy(electron_temperature)
+        _check_structure(atoms)
+        momentum = math.sqrt(self.cutoff / units.KINETIC)
+        grid = RealSpaceGrid.from_momentum(atoms.cell.array, 2 * momentum)
+        symbols = atoms.get_chemical_symbols()
+        elements = list(dict.fromkeys(symbols))
+        device = torch.device(self.device)
+        ions = Ions(
+            symbols=symbols,
+            potentials=psp.load(self.pseudopotentials, elements, functional(self.xc).name),
+            positions=torch.as_tensor(atoms.positions, dtype=torch.float64, device=device),
+            cell=torch.as_tensor(grid.lattice, dtype=torch.float64, device=device),
+        )
+        mesh = monkhorst_pack(self.kpts, self.shift)
+        charges = torch.tensor([ions.potentials[s].valence for s in symbols], dtype=torch.float64, device=device)
+        return Problem(
+            ions=ions,
+            grid=grid,
+            waves=[plane_waves(grid, fraction, self.cutoff, device) for fraction in mesh.fractions],
+            weights=mesh.weights,
+            functional=functional(self.xc),
+            core=core_density(ions.cores, symbols, ions.positions, ions.cell, grid.shape),
+            electrons=float(charges.sum()),
+            ion_energy=float(ewald_energy(ions.positions, charges, ions.cell)),
+            electron_temperature=float(electron_temperature),
+            dtype=_DTYPES[self.dtype],
+        )
+
+    def _converge(self, problem: Problem, solver: KPointSolver, pool: Workers) -> GroundState:
+        occupied = problem.electrons / 2
+        thermal = 16 * units.thermal_energy(problem.electron_temperature)
+        chosen = free_electron_bands(problem.electrons, problem.grid.volume, thermal)
+        bands = self.bands or math.ceil(max(chosen, 1.2 * occupied, occupied + 4))
+        fewest = min(len(waves) for waves in problem.waves)
+        if bands > fewest:
+            raise InputError(f"bands: {bands} wanted, but a cutoff of {self.cutoff} eV holds only {fewest} plane waves; "
+                             "raise the cutoff")
+        return self_consistent(
+            problem, solver, bands, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
+        )
+
+    def _window(
+        self, problem: Problem, solver: KPointSolver, state: GroundState, energies: EnergyGrid
+    ) -> list[Bands]:
+        """Returns bands that fill the energy window at every k-point, for the converged potential."""
+        needed = energies.stop + REACH * self.ldos.broadening
+        above = max(needed - state.fermi_level, 0.0)
+        bands = math.ceil(1.05 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
+        bands = max(bands, max(len(band.eigenvalues) for band in state.states))
+
+        def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            return np.where(values < needed, 0.02, 1.0)
+
+        for _ in range(8):
+            states = solver.solve(state.potential, bands, limits, max_steps=8)
+            if min(float(band.eigenvalues[-1]) for band in states) < needed:
+                bands = math.ceil(1.08 * bands) + 1
+            elif all(bool((b.residuals[b.eigenvalues < needed] <= 0.02).all()) for b in states):
+                break
+        return states
+
+    def _provenance(self, problem: Problem) -> dict[str, Any]:
+        return {
+            "engine": "fermisea.PlaneWave",
+            "version": _VERSION,
+            "xc": problem.functional.name,
+            "cutoff_eV": self.cutoff,
+            "grid": list(problem.grid.shape),
+            "kpts": list(self.kpts),
+            "shift": list(self.shift),
+            "scf_tolerance_eV_per_atom": self.scf.tolerance,
+            "dtype": self.dtype,
+            "pseudopotentials": {
+                symbol: {"name": p.name, "sha256": p.digest} for symbol, p in problem.ions.potentials.items()
+            },
+        }
+
+
+def _reference(problem: Problem, state: GroundState, total: TotalEnergy) -> Reference:
+    return Reference(
+        free_energy=total.free_energy,
+        parts=total.parts,
+        fermi_level=state.fermi_level,
+        electrons=problem.electrons,
+        entropy_term=state.entropy_term,
+        forces=total.forces,
+        stress=total.stress,
+    )
+
+
+def _check_structure(atoms: Atoms) -> None:
+    if len(atoms) == 0:
+        raise InputError("structure: got no atoms, expected at least one")
+    if not np.isfinite(atoms.positions).all():
+        bad = int(np.nonzero(~np.isfinite(atoms.positions).all(axis=1))[0][0])
+        raise InputError(f"structure: the position of atom {bad} ({atoms.symbols[bad]}) is {atoms.positions[bad]}, "
+                         "expected finite numbers in Angstrom")
+    if not atoms.pbc.all():
+        raise InputError(f"structure: got pbc {atoms.pbc.tolist()}, expected all True (set atoms.pbc = True; leave vacuum "
+                         "in the cell for a molecule)")

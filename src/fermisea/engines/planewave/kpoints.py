@@ -1,0 +1,50 @@
+"""Monkhorst-Pack meshes reduced by time reversal alone, as an LDOS on the whole grid requires."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fermisea.errors import InputError
+
+
+@dataclass(frozen=True)
+class KPoints:
+    """Points of the Brillouin zone.
+
+    Attributes:
+        fractions: (n, 3), in units of the reciprocal lattice vectors.
+        weights: (n,), summing to one.
+    """
+
+    fractions: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+
+
+def monkhorst_pack(size: tuple[int, int, int], shift: tuple[int, int, int] = (0, 0, 0)) -> KPoints:
+    """Returns the mesh k = (i + shift/2) / size, with k and -k merged.
+
+    Args:
+        size: number of points along each reciprocal vector.
+        shift: 0 (through Gamma) or 1 (half a step) along each; Quantum ESPRESSO's ``K_POINTS automatic``.
+
+    Raises:
+        InputError: for sizes below one or shifts other than 0 and 1.
+    """
+    if len(size) != 3 or min(size) < 1:
+        raise InputError(f"kpts: got {size}, expected three positive integers such as (4, 4, 4)")
+    if len(shift) != 3 or any(s not in (0, 1) for s in shift):
+        raise InputError(f"k-point shift: got {shift}, expected 0 or 1 along each axis, e.g. (1, 1, 1) for half a step")
+    count: dict[tuple[int, ...], int] = {}
+    for index in np.ndindex(*size):
+        # twice the mesh coordinate is an integer modulo 2 n, so that k and -k compare exactly
+        doubled = tuple(2 * i + s for i, s in zip(index, shift, strict=True))
+        partner = tuple(-d % (2 * n) for d, n in zip(doubled, size, strict=True))
+        key = min(doubled, partner)
+        count[key] = count.get(key, 0) + 1
+    fractions = np.array(list(count), dtype=float) / (2.0 * np.array(size))
+    fractions -= np.floor(fractions + 0.5 - 1e-12)
+    weights = np.array(list(count.values()), dtype=float)
+    return KPoints(fractions, weights / weights.sum())

@@ -1,0 +1,131 @@
+"""The local density of states of a converged Hamiltonian on an energy grid, broadened by a Gaussian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fermisea import units
+from fermisea.engines.planewave.eigensolver import Bands
+from fermisea.engines.planewave.problem import Problem
+from fermisea.engines.planewave.workers import Workers
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid
+
+REACH = 3.5
+"""The energy grid begins at least this many standard deviations below the lowest eigenvalue (it costs energy if not)."""
+
+
+@dataclass(frozen=True)
+class LdosOptions:
+    """How the LDOS is put on energies and points.
+
+    Attributes:
+        spacing: of the energies, eV.
+        broadening: standard deviation of the Gaussian, eV, at least the spacing.
+        highest_electron_temperature: tau_e that the window must serve, K.
+        energy_grid: these energies instead; then spacing and highest_electron_temperature are not used.
+        grid: points, three integers no larger than the engine's grid; None for the engine's own.
+    """
+
+    spacing: float = 0.2
+    broadening: float = 0.2
+    highest_electron_temperature: float = 10_000.0
+    energy_grid: EnergyGrid | None = None
+    grid: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        units.thermal_energy(self.highest_electron_temperature)
+        spacing = self.energy_grid.spacing if self.energy_grid else self.spacing
+        if not (spacing > 0 and self.broadening >= spacing * (1 - 1e-9)):
+            raise InputError(
+                f"LDOS: got broadening {self.broadening} eV on a spacing of {spacing} eV, expected a spacing above 0 and "
+                "a broadening of at least the spacing; narrower peaks fall between the energies"
+            )
+
+
+def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> EnergyGrid:
+    """Returns the energies for a spectrum that begins at ``lowest`` (eV).
+
+    The top leaves the truncation of the free energy below about 0.01 meV per atom at the highest electronic temperature
+    (for free electrons, 11.6 k_B tau_e above the Fermi level); the bottom leaves 1 eV for other structures of the same
+    material to share the grid.
+
+    Raises:
+        InputError: if a given grid begins too high for this spectrum.
+    """
+    given = options.energy_grid
+    if given is not None:
+        if given.start > lowest - REACH * options.broadening:
+            raise InputError(
+                f"energy grid: starts at {given.start:.3f} eV, expected at most {lowest - REACH * options.broadening:.3f} "
+                f"eV ({REACH} broadenings below the lowest eigenvalue {lowest:.3f}); start it lower"
+            )
+        return given
+    step = options.spacing
+    start = step * math.floor((lowest - REACH * options.broadening - 1.0) / step)
+    top = fermi_level + 11.6 * units.thermal_energy(options.highest_electron_temperature) + 0.5
+    return EnergyGrid(round(start, 12), step, math.ceil((top - start) / step) + 1)
+
+
+def local_density_of_states(
+    problem: Problem,
+    states: Sequence[Bands],
+    energies: EnergyGrid,
+    broadening: float,
+    shape: tuple[int, int, int],
+    pool: Workers,
+) -> npt.NDArray[np.float32]:
+    """Returns sum_k w_k sum_n 2 |psi_nk(r)|^2 g(eps - eps_nk), (nx, ny, nz, energies), 1/(eV Angstrom^3).
+
+    Args:
+        problem: k-points, weights, grid.
+        states: bands of each k-point that reach above the energies' top.
+        energies: the energy grid.
+        broadening: standard deviation of the Gaussian g, eV.
+        shape: points; when coarser than the engine's grid, the Fourier coefficients that it cannot hold are left out.
+        pool: runs the k-points.
+    """
+    device = problem.ions.cell.device
+    axis = torch.as_tensor(energies.energies, device=device)
+
+    def one(index: int) -> Tensor:
+        waves, bands = problem.waves[index], states[index]
+        distance = (axis[:, None] - bands.eigenvalues.to(device)[None]) / broadening
+        spectrum = torch.exp(-(distance**2) / 2) / (math.sqrt(2 * math.pi) * broadening)
+        spectrum *= 2 * problem.weights[index] / problem.grid.volume
+        squares = torch.empty((len(bands.eigenvalues), problem.grid.size), dtype=torch.float64, device=device)
+        for batch in waves.batches(len(bands.eigenvalues), device):
+            field = waves.to_grid(bands.coefficients[batch])
+            squares[batch] = torch.view_as_real(field).double().square_().sum(dim=-1).flatten(1)
+        return spectrum @ squares
+
+    total = torch.zeros((energies.size, problem.grid.size), dtype=torch.float64, device=device)
+    for part in pool.map(one, range(len(states))):
+        total += part
+    field = resample(total.view(energies.size, *problem.grid.shape), shape)
+    return field.permute(1, 2, 3, 0).to(torch.float32).cpu().contiguous().numpy()
+
+
+def resample(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Returns fields (..., nx, ny, nz) on a coarser grid of ``shape`` by leaving out Fourier coefficients."""
+    for axis, size in zip((-3, -2, -1), shape, strict=True):
+        present = field.shape[axis]
+        if size == present:
+            continue
+        if size > present:
+            raise InputError(f"LDOS grid: got {shape}, expected at most the engine's grid {tuple(field.shape[-3:])}")
+        half = (size - 1) // 2
+        spectrum = torch.fft.fft(field, dim=axis, norm="forward").movedim(axis, -1)
+        kept = spectrum.new_zeros((*spectrum.shape[:-1], size))
+        kept[..., : half + 1] = spectrum[..., : half + 1]
+        if half:
+            kept[..., -half:] = spectrum[..., -half:]
+        field = torch.fft.ifft(kept, dim=-1, norm="forward").real.movedim(-1, axis)
+    return field

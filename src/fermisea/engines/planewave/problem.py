@@ -1,0 +1,77 @@
+"""What stays fixed while a density is made self-consistent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ase.data import atomic_numbers, covalent_radii
+from torch import Tensor
+
+from fermisea import units
+from fermisea.energies import Functional, reciprocal_vectors
+from fermisea.engines.planewave.basis import PlaneWaves
+from fermisea.engines.planewave.ions import Ions, structure_factor
+from fermisea.grid import RealSpaceGrid
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything fixed during self-consistency.
+
+    Attributes:
+        ions: atoms and pseudopotentials.
+        grid: real-space grid of density and potential.
+        waves: plane waves of each k-point.
+        weights: of the k-points, summing to one.
+        functional: exchange and correlation.
+        core: core density of the pseudopotentials, (nx, ny, nz), 1/Angstrom^3.
+        electrons: number of valence electrons.
+        ion_energy: Ewald energy, eV.
+        electron_temperature: tau_e, K.
+        dtype: of the wavefunctions.
+    """
+
+    ions: Ions
+    grid: RealSpaceGrid
+    waves: Sequence[PlaneWaves]
+    weights: npt.NDArray[np.float64]
+    functional: Functional
+    core: Tensor
+    electrons: float
+    ion_energy: float
+    electron_temperature: float
+    dtype: torch.dtype
+
+    @property
+    def squared_momenta(self) -> Tensor:
+        """|G|^2 on the grid, (nx, ny, nz), 1/Angstrom^2."""
+        return torch.sum(reciprocal_vectors(self.ions.cell, self.grid.shape) ** 2, dim=-1)
+
+    @property
+    def screening(self) -> float:
+        """Thomas-Fermi wave number of the mean density, 1/Angstrom: k_TF^2 = 4 k_F / (pi a_0)."""
+        fermi_momentum = (3 * math.pi**2 * self.electrons / self.grid.volume) ** (1 / 3)
+        return math.sqrt(4 * fermi_momentum / (math.pi * units.BOHR))
+
+
+def starting_density(problem: Problem) -> Tensor:
+    """Returns a Gaussian of half the covalent radius for each atom's valence, (nx, ny, nz), 1/Angstrom^3."""
+    ions = problem.ions
+    squared = problem.squared_momenta
+    total = torch.zeros(problem.grid.shape, dtype=torch.complex128, device=squared.device)
+    for symbol, potential in ions.potentials.items():
+        width = 0.5 * covalent_radii[atomic_numbers[symbol]]
+        form = potential.valence * torch.exp(-squared * width**2 / 2)
+        total = total + form * structure_factor(ions.of_element(symbol), ions.cell, problem.grid.shape)
+    return torch.fft.ifftn(total / ions.volume, norm="forward").real
+
+
+def free_electron_bands(electrons: float, volume: float, energy_above: float) -> float:
+    """Returns the number of free-electron bands up to ``energy_above`` (eV) over the Fermi energy."""
+    fermi_energy = units.KINETIC * (3 * math.pi**2 * electrons / volume) ** (2 / 3)
+    return electrons / 2 * (1 + energy_above / fermi_energy) ** 1.5

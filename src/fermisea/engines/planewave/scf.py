@@ -1,0 +1,190 @@
+"""The self-consistency cycle of finite-temperature Kohn-Sham DFT (Mermin, Phys. Rev. 137, A1441, 1965)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fermisea import units
+from fermisea.energies import hartree_energy, hartree_potential, xc_energy_and_potential
+from fermisea.engines.planewave.eigensolver import Bands
+from fermisea.engines.planewave.ions import local_potential
+from fermisea.engines.planewave.mixing import AndersonMixer
+from fermisea.engines.planewave.problem import Problem, starting_density
+from fermisea.engines.planewave.solver import KPointSolver, weighted_density
+from fermisea.engines.planewave.workers import Workers
+from fermisea.errors import ConvergenceError, InputError
+from fermisea.fermi_dirac import entropy_density, fermi_level_of_states, occupation
+
+EMPTY = 1e-6
+"""Highest occupation (0 to 1) that the top band may have."""
+
+
+@dataclass(frozen=True)
+class ScfOptions:
+    """How self-consistency is reached.
+
+    Attributes:
+        tolerance: Coulomb energy of the density residual at which the cycle ends, eV per atom.
+        max_iterations: after which the run fails.
+        mixing: part of a short-wavelength residual that is added, above 0, at most 1.
+        history: earlier iterations that the mixer uses.
+    """
+
+    tolerance: float = 1e-8
+    max_iterations: int = 60
+    mixing: float = 0.8
+    history: int = 8
+
+    def __post_init__(self) -> None:
+        if not (self.tolerance > 0 and self.max_iterations > 0 and 0 < self.mixing <= 1 and self.history >= 0):
+            raise InputError(f"SCF options: got {self}, expected tolerance > 0, max_iterations > 0, 0 < mixing <= 1")
+
+
+@dataclass(frozen=True)
+class ScfStep:
+    """One iteration, as progress reports and failed runs show it.
+
+    Attributes:
+        iteration: counted from 1.
+        free_energy: Harris-Foulkes estimate, eV.
+        residual: Coulomb energy of the density residual, eV per atom.
+        fermi_level: eV.
+    """
+
+    iteration: int
+    free_energy: float
+    residual: float
+    fermi_level: float
+
+
+@dataclass(frozen=True)
+class GroundState:
+    """A converged thermal state.
+
+    Attributes:
+        states: bands of each k-point.
+        occupations: f of each k-point, (bands,), 0 to 1.
+        fermi_level: eV.
+        entropy_term: -TS, eV.
+        density: valence density of the occupied bands, (nx, ny, nz), 1/Angstrom^3.
+        potential: effective local potential that the bands belong to, (nx, ny, nz), eV.
+        history: the iterations.
+    """
+
+    states: Sequence[Bands]
+    occupations: Sequence[npt.NDArray[np.float64]]
+    fermi_level: float
+    entropy_term: float
+    density: Tensor
+    potential: Tensor
+    history: Sequence[ScfStep]
+
+
+def self_consistent(
+    problem: Problem,
+    solver: KPointSolver,
+    bands: int,
+    *,
+    fixed_bands: bool,
+    options: ScfOptions,
+    pool: Workers,
+    report: Callable[[ScfStep], None] | None = None,
+) -> GroundState:
+    """Returns the self-consistent thermal state.
+
+    Args:
+        problem: the fixed parts.
+        solver: of the problem's k-points.
+        bands: number of bands to begin with.
+        fixed_bands: whether the user asked for ``bands``; otherwise more are added while the top one is occupied.
+        options: tolerances and mixing.
+        pool: runs the k-points.
+        report: called after each iteration.
+
+    Raises:
+        ConvergenceError: carrying the history, if the cycle does not converge.
+        InputError: if the top band stays occupied beyond 1e-6 with ``fixed_bands``.
+    """
+    temperature = problem.electron_temperature
+    atoms = len(problem.ions.symbols)
+    ionic = torch.fft.ifftn(local_potential(problem.ions, problem.grid.shape), norm="forward").real
+    mixer = AndersonMixer(problem.squared_momenta, problem.screening, options.mixing, options.history)
+    density = starting_density(problem)
+    history: list[ScfStep] = []
+    residual, mu = 0.1, math.inf
+    while len(history) < options.max_iterations:
+        hxc, double_counting = _hartree_xc(problem, density)
+        potential = ionic + hxc
+        wanted = math.sqrt(0.1 * max(residual, options.tolerance))
+
+        def limits(values: npt.NDArray[np.float64], wanted: float = wanted, mu: float = mu) -> npt.NDArray[np.float64]:
+            # the less a band is occupied, the less its error matters
+            filled = np.ones_like(values) if math.isinf(mu) else occupation(np.minimum(values, 1e6), mu, temperature)
+            return wanted / np.sqrt(np.clip(filled, 1e-3, 1.0))
+
+        states = solver.solve(potential, bands, limits, max_steps=4)
+        mu = fermi_level_of_states(*_levels(problem, states), problem.electrons, temperature)
+        occupations = [occupation(band.eigenvalues.cpu().numpy(), mu, temperature) for band in states]
+        new_density = weighted_density(problem, states, occupations, pool)
+        residual = float(hartree_energy(new_density - density, problem.ions.cell)) / atoms
+        band_energy, entropy_term = _band_sums(problem, states, occupations, mu)
+        energy = band_energy + entropy_term + double_counting + problem.ion_energy
+        history.append(ScfStep(len(history) + 1, energy, residual, mu))
+        if report:
+            report(history[-1])
+        if not math.isfinite(energy):
+            break
+        top = max(float(filled[-1]) for filled in occupations)
+        if top > EMPTY:
+            bands = _more_bands(bands, top, temperature, fixed=fixed_bands)
+        elif residual < options.tolerance:
+            return GroundState(states, occupations, mu, entropy_term, new_density, potential, history)
+        density = mixer.next_input(density, new_density)
+    raise ConvergenceError(
+        f"SCF: {len(history)} iterations left a residual of {history[-1].residual:.1e} eV/atom, expected at most "
+        f"{options.tolerance:.1e}; lower `mixing` (now {options.mixing}), raise `max_iterations`, or check the structure",
+        [asdict(step) for step in history],
+    )
+
+
+def _hartree_xc(problem: Problem, density: Tensor) -> tuple[Tensor, float]:
+    """Returns v_H + v_xc on the grid and the double-counting energy -E_H + E_xc - int v_xc n, eV."""
+    cell = problem.ions.cell
+    energy, v_xc = xc_energy_and_potential(density + problem.core, cell, problem.functional)
+    correction = float(energy) - float(hartree_energy(density, cell)) - problem.grid.voxel * float((v_xc * density).sum())
+    return hartree_potential(density, cell) + v_xc, correction
+
+
+def _levels(
+    problem: Problem, states: Sequence[Bands]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Returns all eigenvalues (eV) and their weights, spin included, flattened."""
+    values = [band.eigenvalues.cpu().numpy() for band in states]
+    weights = [np.full(v.size, 2 * w) for v, w in zip(values, problem.weights, strict=True)]
+    return np.concatenate(values), np.concatenate(weights)
+
+
+def _band_sums(
+    problem: Problem, states: Sequence[Bands], occupations: Sequence[npt.NDArray[np.float64]], mu: float
+) -> tuple[float, float]:
+    """Returns the band energy and -TS, eV."""
+    values, weights = _levels(problem, states)
+    band_energy = float(np.sum(weights * np.concatenate(list(occupations)) * values))
+    entropy = float(np.sum(weights * entropy_density(values, mu, problem.electron_temperature)))
+    return band_energy, -units.thermal_energy(problem.electron_temperature) * entropy
+
+
+def _more_bands(bands: int, top: float, temperature: float, *, fixed: bool) -> int:
+    if fixed:
+        raise InputError(
+            f"bands: {bands} leave the top one occupied by {top:.1e} at {temperature:g} K, expected at most {EMPTY:g}; "
+            "ask for more bands, or leave their number to the engine"
+        )
+    return math.ceil(1.15 * bands) + 1
