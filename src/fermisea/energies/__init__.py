@@ -5,7 +5,7 @@ from __future__ import annotations
 from fermisea.energies.ewald import ewald_energy
 from fermisea.energies.fields import gradient, reciprocal_vectors
 from fermisea.energies.hartree import hartree_energy, hartree_potential
-from fermisea.energies.ions import CoreCharge, Ion, charges, core_density, electrons
+from fermisea.energies.ions import CoreCharge, Ion, charges, core_density, electrons, structure_factor
 from fermisea.energies.xc import Functional, functional, xc_energy, xc_energy_and_potential
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "hartree_energy",
     "hartree_potential",
     "reciprocal_vectors",
+    "structure_factor",
     "xc_energy",
     "xc_energy_and_potential",
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fermisea.energies import Ion, reciprocal_vectors
+from fermisea.energies import Ion, reciprocal_vectors, structure_factor
 from fermisea.engines.planewave.basis import PlaneWaves
 from fermisea.pseudopotentials import Pseudopotential
 
@@ -57,16 +57,6 @@ class Ions:
 def _length(vectors: Tensor) -> Tensor:
     # the tiny constant keeps the derivative at the origin finite (and zero)
     return torch.sqrt(torch.sum(vectors**2, dim=-1) + 1e-30)
-
-
-def structure_factor(positions: Tensor, cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Returns sum_a exp(-i G R_a) for every G of the grid, (nx, ny, nz), complex."""
-    fractions = positions @ torch.linalg.inv(cell)
-    factors = []
-    for axis, n in enumerate(shape):
-        miller = torch.fft.fftfreq(n, 1.0 / n, dtype=torch.float64, device=positions.device)
-        factors.append(torch.exp(-2j * math.pi * fractions[:, axis, None] * miller))
-    return torch.einsum("ai,aj,ak->ijk", *factors)
 
 
 def local_potential(ions: Ions, shape: tuple[int, int, int]) -> Tensor:

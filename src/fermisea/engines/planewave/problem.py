@@ -13,9 +13,9 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
 from fermisea import units
-from fermisea.energies import Functional, reciprocal_vectors
+from fermisea.energies import Functional, reciprocal_vectors, structure_factor
 from fermisea.engines.planewave.basis import PlaneWaves
-from fermisea.engines.planewave.ions import Ions, structure_factor
+from fermisea.engines.planewave.ions import Ions
 from fermisea.grid import RealSpaceGrid
 
 
