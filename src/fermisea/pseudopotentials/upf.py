@@ -1,0 +1,269 @@
+"""Norm-conserving pseudopotentials from files of the Unified Pseudopotential Format, version 2.
+
+The format is XML by intent; files in circulation break its rules in free text. It is flat, so tags and attributes are
+found by pattern here and the free text is never interpreted. Units in the file: Ry, bohr; projectors are r beta(r).
+Integrals follow Quantum ESPRESSO's conventions: Simpson's rule on the file's mesh, to r = 10 bohr for the local
+potential and the core density, to the longest projector's cutoff for the projectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import erf
+from torch import Tensor
+
+from fermisea.energies.ions import CoreCharge
+from fermisea.errors import FileFormatError, InputError
+from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential
+from fermisea.pseudopotentials.gth import screened_coulomb
+from fermisea.radial import RadialTable, radial_transform, simpson_weights
+from fermisea.units import BOHR, COULOMB, RYDBERG
+
+FloatArray = npt.NDArray[np.float64]
+MOMENTUM = 60.0
+"""Highest momentum that a file's potential is tabulated to unless asked otherwise, 1/Angstrom."""
+
+_STEP = 0.025
+_LONGEST = 10.0 * BOHR
+_ERF_WIDTH = BOHR / math.sqrt(2)
+_FUNCTIONALS = {
+    "LDA": "pz",
+    "PZ": "pz",
+    "SLA PZ": "pz",
+    "PW": "lda",
+    "SLA PW": "lda",
+    "PBE": "pbe",
+    "SLA PW PBX PBC": "pbe",
+    "SLA PW PBE PBE": "pbe",
+    "PBESOL": "pbesol",
+    "SLA PW PSX PSC": "pbesol",
+}
+_TAG = re.compile(r"<(PP_[A-Z_]+(?:\.\d+)?)((?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*)\s*(/?)>")
+_ATTRIBUTE = re.compile(r"([\w:.-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
+_FREE_TEXT = re.compile(r"<PP_INFO\b.*?</PP_INFO\s*>|<!--.*?-->", re.DOTALL)
+_SHORT_EXPONENT = re.compile(r"(?<=\d)([+-]\d{3})\b")
+
+
+@dataclass(frozen=True)
+class UpfSection:
+    """One tag of a file.
+
+    Attributes:
+        attributes: by name, stripped of blanks.
+        body: text up to the closing tag.
+    """
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class TabulatedLocal:
+    """A local potential split into -Z e^2/r erf(r / sqrt(2) a) and a tabulated short-ranged rest.
+
+    Attributes:
+        valence: Z.
+        width: a, Angstrom.
+        rest: transform of the rest, eV Angstrom^3.
+        at_zero: the integral of V_loc + Z e^2/r on the file's mesh, eV Angstrom^3.
+    """
+
+    valence: float
+    width: float
+    rest: RadialTable
+    at_zero: float
+
+    def __call__(self, momenta: Tensor) -> Tensor:
+        """Returns the transform at ``momenta`` (..., 1/Angstrom), eV Angstrom^3; at zero that of V_loc + Z e^2/r."""
+        values = self.rest(momenta)[0] + screened_coulomb(self.valence, self.width, momenta)
+        return torch.where(momenta.detach() == 0, torch.full_like(values, self.at_zero), values)
+
+
+def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudopotential:
+    """Returns the pseudopotential of a UPF file.
+
+    Args:
+        path: the file.
+        momentum: highest momentum that it will be asked at, 1/Angstrom.
+
+    Raises:
+        InputError: if the file is missing or holds something else than a norm-conserving pseudopotential.
+        FileFormatError: if it is not a whole UPF file of version 2.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"pseudopotential {path}: cannot be read ({error.strerror}); give an existing UPF file"
+        ) from error
+    sections = _sections(path, content.decode("utf-8", errors="replace"))
+    header = {name.lower(): value for name, value in _need(path, sections, "PP_HEADER").attributes.items()}
+    _refuse_unsupported(path, header, sections)
+    symbol = header.get("element", "").capitalize()
+    valence = _number(path, "z_valence", header.get("z_valence", ""))
+    radius = _numbers(path, sections, "PP_R") * BOHR
+    spacing = _numbers(path, sections, "PP_RAB", len(radius)) * BOHR
+    momenta = _STEP * np.arange(math.ceil(momentum / _STEP) + 2)
+
+    beyond = np.flatnonzero(radius > _LONGEST)
+    end = _odd(int(beyond[0]) + 1 if len(beyond) else len(radius))
+    r, weights = radius[:end], simpson_weights(spacing[:end])
+    potential = _numbers(path, sections, "PP_LOCAL", len(radius))[:end] * RYDBERG
+    rest = r * potential + valence * COULOMB * erf(r / BOHR)
+    alpha = 4 * math.pi * float(np.sum(weights * r * (r * potential + valence * COULOMB)))
+    local = RadialTable(_STEP, radial_transform(0, momenta, r, [weights * r * rest]), f"local potential of {path.name}")
+    core = None
+    if _flag(header, "core_correction"):
+        density = _numbers(path, sections, "PP_NLCC", len(radius))[:end] / BOHR**3
+        core = CoreCharge(_STEP, radial_transform(0, momenta, r, [weights * r**2 * density])[0])
+    return Pseudopotential(
+        symbol=symbol,
+        valence=valence,
+        name=path.name,
+        digest=hashlib.sha256(content).hexdigest(),
+        functional=functional_of(header.get("functional", "")),
+        core=core,
+        channels=_channels(path, header, sections, radius, spacing, momenta),
+        local=TabulatedLocal(valence, _ERF_WIDTH, local, alpha),
+    )
+
+
+def functional_of(text: str) -> str | None:
+    """Returns the package's name of the functional that a UPF header names, None if it is none of the package's."""
+    words = [word for word in re.split(r"[\s+-]+", text.strip().upper()) if word not in {"", "NOGX", "NOGC"}]
+    return _FUNCTIONALS.get(" ".join(words))
+
+
+def _channels(
+    path: Path,
+    header: Mapping[str, str],
+    sections: Mapping[str, UpfSection],
+    radius: FloatArray,
+    spacing: FloatArray,
+    momenta: FloatArray,
+) -> tuple[ProjectorChannel, ...]:
+    count = int(_number(path, "number_of_proj", header.get("number_of_proj", "")))
+    if count == 0:
+        return ()
+    degrees, cutoffs, forms = [], [], []
+    for index in range(1, count + 1):
+        tag = f"PP_BETA.{index}"
+        section = _need(path, sections, tag)
+        values = _numbers(path, sections, tag)
+        if len(values) > len(radius):
+            raise FileFormatError(
+                f"{path}: {tag} has {len(values)} values on a mesh of {len(radius)}; take a sound copy"
+            )
+        degrees.append(int(_number(path, f"{tag} angular_momentum", section.attributes.get("angular_momentum", ""))))
+        cutoffs.append(int(section.attributes.get("cutoff_radius_index", "0") or 0) or len(radius))
+        forms.append(np.pad(values, (0, len(radius) - len(values))) / math.sqrt(BOHR))
+    if max(degrees) > 3 or min(degrees) < 0:
+        raise InputError(f"{path}: projectors with l = {max(degrees)}, expected 0 to 3; take another pseudopotential")
+    coupling = _numbers(path, sections, "PP_DIJ", count**2).reshape(count, count) * RYDBERG
+    end = _odd(min(max(cutoffs), len(radius)))
+    r, weights = radius[:end], simpson_weights(spacing[:end])
+    channels = []
+    for degree in sorted(set(degrees)):
+        chosen = [i for i in range(count) if degrees[i] == degree]
+        table = radial_transform(degree, momenta, r, [weights * r * forms[i][:end] for i in chosen])
+        block = torch.from_numpy(np.ascontiguousarray(coupling[np.ix_(chosen, chosen)]))
+        name = f"l = {degree} projectors of {path.name}"
+        channels.append(ProjectorChannel(degree, (block + block.T) / 2, RadialTable(_STEP, table, name)))
+    return tuple(channels)
+
+
+def _refuse_unsupported(path: Path, header: Mapping[str, str], sections: Mapping[str, UpfSection]) -> None:
+    kind = header.get("pseudo_type", "").upper()
+    wanted = "expected a norm-conserving one; take one from PseudoDojo or SG15, or pseudopotentials='gth'"
+    if kind == "PAW" or _flag(header, "is_paw"):
+        raise InputError(f"{path}: a PAW data set, {wanted}")
+    if kind in {"US", "USPP"} or _flag(header, "is_ultrasoft"):
+        raise InputError(f"{path}: an ultrasoft pseudopotential, {wanted}")
+    if kind == "1/R" or _flag(header, "is_coulomb"):
+        raise InputError(f"{path}: a bare Coulomb potential, {wanted}")
+    if _flag(header, "has_so") or "PP_SPIN_ORB" in sections:
+        raise InputError(
+            f"{path}: a fully relativistic pseudopotential with spin-orbit terms, expected a scalar-relativistic one"
+        )
+    if kind not in {"NC", "SL"}:
+        raise InputError(f"{path}: pseudo_type {kind or 'missing'}, {wanted}")
+    if kind == "SL" and header.get("number_of_proj", "0").strip() in {"", "0"}:
+        raise InputError(f"{path}: a semilocal pseudopotential without projectors, {wanted}")
+
+
+def _sections(path: Path, text: str) -> dict[str, UpfSection]:
+    root = re.search(r"<UPF\s+version\s*=\s*[\"']\s*([\d.]+)", text)
+    if root is None:
+        if re.search(r"<PP_HEADER\s*>", text):
+            raise InputError(
+                f"{path}: a UPF file of version 1, expected version 2; convert it with Quantum ESPRESSO's upfconv.x"
+            )
+        raise FileFormatError(f"{path}: not a UPF file (no <UPF version=...>), expected a UPF file of version 2")
+    if not root[1].startswith("2."):
+        raise InputError(f"{path}: a UPF file of version {root[1]}, expected version 2")
+    if not re.search(r"</UPF\s*>", text):
+        raise FileFormatError(f"{path}: truncated, </UPF> is missing; copy the file again")
+    text = _FREE_TEXT.sub("", text)
+    sections = {}
+    for match in _TAG.finditer(text):
+        body = ""
+        if not match[3]:
+            end = re.compile(rf"</{re.escape(match[1])}\s*>").search(text, match.end())
+            if end is None:
+                raise FileFormatError(f"{path}: truncated or altered, </{match[1]}> is missing; copy the file again")
+            body = text[match.end() : end.start()]
+        pairs = {name: (double or single).strip() for name, double, single in _ATTRIBUTE.findall(match[2])}
+        sections.setdefault(match[1], UpfSection(pairs, body))
+    return sections
+
+
+def _need(path: Path, sections: Mapping[str, UpfSection], tag: str) -> UpfSection:
+    if tag not in sections:
+        raise FileFormatError(f"{path}: {tag} is missing, expected a whole UPF file of version 2; copy the file again")
+    return sections[tag]
+
+
+def _numbers(path: Path, sections: Mapping[str, UpfSection], tag: str, expected: int | None = None) -> FloatArray:
+    body = _SHORT_EXPONENT.sub(r"E\1", _need(path, sections, tag).body.replace("D", "E").replace("d", "e"))
+    try:
+        values = np.array(body.split(), dtype=np.float64)
+    except ValueError as error:
+        raise FileFormatError(
+            f"{path}: {tag} holds text that is not a number ({error}); copy the file again"
+        ) from error
+    if not np.isfinite(values).all():
+        raise FileFormatError(f"{path}: {tag} holds values that are not finite; take a sound copy")
+    if not len(values) or (expected is not None and len(values) != expected):
+        raise FileFormatError(
+            f"{path}: {tag} holds {len(values)} values, expected {expected or 'some'}; take a sound copy"
+        )
+    return values
+
+
+def _number(path: Path, name: str, text: str) -> float:
+    try:
+        value = float(text.replace("D", "E").replace("d", "e"))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise FileFormatError(f"{path}: {name} is {text or 'missing'}, expected a number; take a sound copy")
+    return value
+
+
+def _flag(header: Mapping[str, str], name: str) -> bool:
+    return header.get(name, "f").lower().strip(".") in {"t", "true", "1"}
+
+
+def _odd(count: int) -> int:
+    return 2 * ((count + 1) // 2) - 1
