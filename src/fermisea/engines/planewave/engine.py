@@ -164,7 +164,7 @@ class PlaneWave:
         device = torch.device(self.device)
         ions = Ions(
             symbols=symbols,
-            potentials=psp.load(self.pseudopotentials, elements, functional(self.xc).name),
+            potentials=psp.load(self.pseudopotentials, elements, functional(self.xc).name, allow_other_functional=True),
             positions=torch.as_tensor(atoms.positions, dtype=torch.float64, device=device),
             cell=torch.as_tensor(grid.lattice, dtype=torch.float64, device=device),
         )
@@ -185,7 +185,7 @@ class PlaneWave:
 
     def _converge(self, problem: Problem, solver: KPointSolver, pool: Workers) -> GroundState:
         occupied = problem.electrons / 2
-        thermal = 16 * units.thermal_energy(problem.electron_temperature)
+        thermal = 18 * units.thermal_energy(problem.electron_temperature)
         chosen = free_electron_bands(problem.electrons, problem.grid.volume, thermal)
         bands = self.bands or math.ceil(max(chosen, 1.2 * occupied, occupied + 4))
         fewest = min(len(waves) for waves in problem.waves)

@@ -60,12 +60,12 @@ class Problem:
 
 
 def starting_density(problem: Problem) -> Tensor:
-    """Returns a Gaussian of half the covalent radius for each atom's valence, (nx, ny, nz), 1/Angstrom^3."""
+    """Returns a Gaussian of 0.7 covalent radii for each atom's valence, (nx, ny, nz), 1/Angstrom^3."""
     ions = problem.ions
     squared = problem.squared_momenta
     total = torch.zeros(problem.grid.shape, dtype=torch.complex128, device=squared.device)
     for symbol, potential in ions.potentials.items():
-        width = 0.5 * covalent_radii[atomic_numbers[symbol]]
+        width = 0.7 * covalent_radii[atomic_numbers[symbol]]
         form = potential.valence * torch.exp(-squared * width**2 / 2)
         total = total + form * structure_factor(ions.of_element(symbol), ions.cell, problem.grid.shape)
     return torch.fft.ifftn(total / ions.volume, norm="forward").real
