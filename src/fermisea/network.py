@@ -1,0 +1,158 @@
+"""A perceptron from descriptors to the LDOS, linear in its last hidden layer and with its normalisation inside."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from fermisea.errors import InputError
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": nn.functional.silu,
+    "gelu": nn.functional.gelu,
+    "tanh": torch.tanh,
+    "relu": nn.functional.relu,
+    "leaky_relu": nn.functional.leaky_relu,
+}
+"""Activation functions by name."""
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""Floating point types by name."""
+
+
+class Mlp(nn.Module):
+    """A multilayer perceptron d(x) = m + s * (W h(x) + b), h being the last hidden layer.
+
+    The map from h to d is linear, so every linear functional of the LDOS (its sum over a grid, a density) follows
+    from h alone; ``readout`` gives that map. Inputs are normalised as (x - input_mean) / input_scale.
+
+    Attributes:
+        inputs: number of descriptors of a point.
+        widths: sizes of the hidden layers.
+        outputs: number of energies.
+        activation: name of the activation function.
+        input_mean, input_scale: buffers, (inputs,), in units of the descriptors.
+        output_mean, output_scale: buffers, (outputs,), 1/(eV Angstrom^3).
+    """
+
+    input_mean: Tensor
+    input_scale: Tensor
+    output_mean: Tensor
+    output_scale: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        outputs: int,
+        activation: str = "silu",
+        *,
+        dtype: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        """Makes a network with random weights.
+
+        Args:
+            inputs: number of descriptors of a point.
+            hidden: sizes of the hidden layers, at least one.
+            outputs: number of energies.
+            activation: one of ``ACTIVATIONS``.
+            dtype: ``"float32"`` or ``"float64"``.
+            seed: of the initial weights; torch's global generator is neither used nor moved.
+
+        Raises:
+            InputError: for an unknown activation or dtype, or sizes below one.
+        """
+        super().__init__()
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_choice("dtype", dtype, tuple(DTYPES))
+        sizes = (inputs, *hidden, outputs)
+        if len(hidden) < 1 or min(sizes) < 1:
+            raise InputError(f"network sizes: got {sizes}, expected positive numbers and at least one hidden layer")
+        self.inputs, self.widths, self.outputs, self.activation = inputs, tuple(hidden), outputs, activation
+        kind = DTYPES[dtype]
+        self.layers = nn.ModuleList(
+            nn.utils.skip_init(nn.Linear, before, after, dtype=kind) for before, after in itertools.pairwise(sizes)
+        )
+        self.register_buffer("input_mean", torch.zeros(inputs, dtype=kind))
+        self.register_buffer("input_scale", torch.ones(inputs, dtype=kind))
+        self.register_buffer("output_mean", torch.zeros(outputs, dtype=kind))
+        self.register_buffer("output_scale", torch.ones(outputs, dtype=kind))
+        self._initialise(seed)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating point type of weights, inputs and outputs."""
+        return self.input_mean.dtype
+
+    def set_normalisation(
+        self, input_mean: Tensor, input_scale: Tensor, output_mean: Tensor, output_scale: Tensor
+    ) -> None:
+        """Sets the normalisation of descriptors, (inputs,), and of the LDOS, (outputs,) in 1/(eV Angstrom^3)."""
+        with torch.no_grad():
+            self.input_mean.copy_(input_mean)
+            self.input_scale.copy_(input_scale)
+            self.output_mean.copy_(output_mean)
+            self.output_scale.copy_(output_scale)
+
+    def hidden(self, descriptors: Tensor) -> Tensor:
+        """Returns the last hidden layer, (points, widths[-1]), of descriptors, (points, inputs)."""
+        act = ACTIVATIONS[self.activation]
+        values = (descriptors - self.input_mean) / self.input_scale
+        for layer in self.layers[:-1]:
+            values = act(layer(values))
+        return values
+
+    def normalised(self, descriptors: Tensor) -> Tensor:
+        """Returns (d - output_mean) / output_scale, (points, outputs): what training compares."""
+        return torch.as_tensor(self.layers[-1](self.hidden(descriptors)))
+
+    def forward(self, descriptors: Tensor) -> Tensor:
+        """Returns the LDOS, (points, outputs), 1/(eV Angstrom^3), of descriptors, (points, inputs)."""
+        return self.output_mean + self.output_scale * self.normalised(descriptors)
+
+    @torch.no_grad()
+    def readout(self) -> tuple[Tensor, Tensor]:
+        """Returns (matrix (outputs, widths[-1]), bias (outputs,)) in float64, so that d = matrix h + bias.
+
+        Normalisation is folded in; the unit is 1/(eV Angstrom^3).
+        """
+        last = self._last()
+        scale = self.output_scale.double()
+        return scale[:, None] * last.weight.double(), self.output_mean.double() + scale * last.bias.double()
+
+    @torch.no_grad()
+    def set_readout(self, weight: Tensor, bias: Tensor) -> None:
+        """Replaces the last layer in normalised units: weight (outputs, widths[-1]), bias (outputs,)."""
+        last = self._last()
+        last.weight.copy_(weight)
+        last.bias.copy_(bias)
+
+    def _last(self) -> nn.Linear:
+        layer = self.layers[-1]
+        assert isinstance(layer, nn.Linear)  # noqa: S101  # by construction
+        return layer
+
+    @torch.no_grad()
+    def _initialise(self, seed: int) -> None:
+        """Uniform weights of variance 2 / inputs for hidden layers and 1 / inputs for the last; biases zero.
+
+        He, Zhang, Ren and Sun, arXiv 1502.01852.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Linear)  # noqa: S101  # by construction
+            gain = 1.0 if index == len(self.layers) - 1 else 2.0
+            bound = math.sqrt(3 * gain / layer.in_features)
+            layer.weight.uniform_(-bound, bound, generator=generator)
+            layer.bias.zero_()
+
+
+def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises InputError unless ``value`` is one of ``known``."""
+    if value not in known:
+        raise InputError(f"{name}: got {value!r}, expected one of {', '.join(known)}")
