@@ -24,7 +24,7 @@ _CHUNK = 256
 def reduced_bessel(degree: int, x: npt.ArrayLike) -> FloatArray:
     """Returns j_l(x) / x^l of the spherical Bessel function j_l, finite and even at x = 0.
 
-    The power series below x = 1, the upward recursion j_{l+1} = (2l + 1)/x j_l - j_{l-1} above (Abramowitz and Stegun, 10.1).
+    The power series below x = 1, the recursion j_{l+1} = (2l + 1)/x j_l - j_{l-1} above (Abramowitz and Stegun, 10.1).
 
     Args:
         degree: l, 0 to 4.
@@ -63,7 +63,7 @@ def simpson_weights(spacing: npt.ArrayLike) -> FloatArray:
     factors = np.full(len(spacing), 2.0)
     factors[1::2] = 4.0
     factors[[0, -1]] = 1.0
-    return factors * spacing / 3
+    return np.asarray(factors * spacing / 3)
 
 
 def radial_transform(
@@ -107,18 +107,18 @@ class RadialTable:
         values = np.atleast_2d(np.asarray(self.values, dtype=np.float64))
         if values.ndim != 2 or values.shape[1] < 6 or not np.isfinite(values).all():
             raise InputError(
-                f"{self.name}: got a table of shape {values.shape}, expected rows of at least 6 finite values"
+                f"{self.name}: got a table of shape {values.shape}, expected rows of 6 or more finite values"
             )
         if not (math.isfinite(self.step) and self.step > 0):
             raise InputError(
-                f"{self.name}: got a table with step {self.step} 1/Angstrom, expected a finite value above 0"
+                f"{self.name}: got a table with step {self.step} 1/Angstrom, expected a finite one above 0"
             )
         object.__setattr__(self, "values", values)
 
     @property
     def highest(self) -> float:
         """Highest momentum of the table, 1/Angstrom."""
-        return self.step * (self.values.shape[1] - 1)
+        return float(self.step * (self.values.shape[1] - 1))
 
     @cached_property
     def coefficients(self) -> Tensor:
@@ -137,9 +137,10 @@ class RadialTable:
         Raises:
             InputError: beyond the table.
         """
-        if momenta.numel() and float(momenta.detach().max()) > self.highest * (1 + 1e-12):
+        asked = float(momenta.detach().max()) if momenta.numel() else 0.0
+        if asked > self.highest * (1 + 1e-12):
             raise InputError(
-                f"{self.name}: asked at {float(momenta.detach().max()):.2f} 1/Angstrom, tabulated up to {self.highest:.2f}; "
+                f"{self.name}: asked at {asked:.2f} 1/Angstrom, tabulated up to {self.highest:.2f}; "
                 "load the pseudopotential with a higher momentum"
             )
         scaled = momenta / self.step

@@ -114,9 +114,10 @@ def core_density(
     shape: tuple[int, int, int],
     momentum: float | None = None,
 ) -> Tensor:
-    """Returns the sum of the partial core densities on the grid, n_c(r) = 1/V sum_G exp(i G r) sum_a n_a(|G|) exp(-i G R_a).
+    """Returns the sum of the partial core densities on the grid.
 
-    The Nyquist components of even grids are left out, so the density is real and moves with the atoms. Differentiable.
+    n_c(r) = 1/V sum_G exp(i G r) sum_a n_a(|G|) exp(-i G R_a), with n_a the transform of one core. The Nyquist terms
+    of even grids are left out, so the density is real and moves with the atoms. Differentiable.
 
     Args:
         ions: the ion of each element.
@@ -146,4 +147,5 @@ def core_density(
             atoms = [i for i, other in enumerate(symbols) if other == symbol]
             form = torch.zeros_like(lengths).masked_scatter(kept, core(lengths[kept]))
             total = total + structure_factor(positions[atoms], cell, shape) * form
-    return torch.fft.ifftn(total).real * (math.prod(shape) / volume(cell))
+    density: Tensor = torch.fft.ifftn(total).real * (math.prod(shape) / volume(cell))
+    return density

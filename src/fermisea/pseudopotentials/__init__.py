@@ -28,7 +28,8 @@ def load(
     """Returns the pseudopotential of each element.
 
     Args:
-        source: "gth" for the shipped table's defaults, or for each element a UPF file, "gth", or a name of the table such as "Mg-q2".
+        source: "gth" for the shipped table's defaults; or for each element a UPF file, "gth", or a name of the table
+            such as "Mg-q2".
         symbols: elements, repeated at will.
         functional: exchange-correlation functional of the calculation.
         momentum: highest momentum that potentials from files will be asked at, 1/Angstrom.
@@ -46,25 +47,30 @@ def load(
         source = dict.fromkeys(wanted, "gth")
     missing = [symbol for symbol in wanted if symbol not in source]
     if missing:
-        given = ", ".join(source) or "none"
         raise InputError(
-            f"pseudopotentials: none for {', '.join(missing)}, got only {given}; add a UPF file or 'gth' for each element"
+            f"pseudopotentials: got {', '.join(source) or 'no element'}, expected {', '.join(missing)} too; "
+            "add a UPF file or 'gth' for it"
         )
     loaded = {}
     for symbol in wanted:
         choice = source[symbol]
-        if isinstance(choice, str) and choice.lower() == "gth":
-            potential = load_gth(symbol, functional)
-        elif isinstance(choice, str) and _GTH_NAME.fullmatch(choice) and not Path(choice).exists():
-            potential = load_gth(choice, functional)
-        else:
+        potential = _from_table(choice, symbol, functional)
+        if potential is None:
             potential = load_upf(choice, momentum)
+            if potential.functional != functional and not allow_other_functional:
+                raise InputError(
+                    f"{choice}: made for functional {potential.functional or 'unknown'}, expected {functional}; "
+                    "take a matching file or allow_other_functional=True"
+                )
         if potential.symbol != symbol:
-            raise InputError(f"pseudopotential {choice}: made for {potential.symbol}, given for {symbol}; exchange it")
-        if potential.functional != functional and not allow_other_functional:
-            raise InputError(
-                f"pseudopotential {choice}: made for functional {potential.functional or 'unknown'}, the calculation uses "
-                f"{functional}; take a matching file or allow another functional"
-            )
+            raise InputError(f"{choice}: a pseudopotential of {potential.symbol}, expected one of {symbol}")
         loaded[symbol] = potential
     return loaded
+
+
+def _from_table(choice: str | os.PathLike[str], symbol: str, functional: str) -> Pseudopotential | None:
+    if not isinstance(choice, str):
+        return None
+    if choice.lower() == "gth":
+        return load_gth(symbol, functional)
+    return load_gth(choice, functional) if _GTH_NAME.fullmatch(choice) and not Path(choice).exists() else None

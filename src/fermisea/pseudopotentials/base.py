@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fermisea.energies.ions import CoreCharge, Ion
+from fermisea.units import COULOMB
+
+_ZERO_MOMENTUM = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +25,8 @@ class ProjectorChannel:
     Attributes:
         l: angular momentum, 0 to 3.
         coupling: h_ij, (n, n), symmetric, eV.
-        radial: maps momenta (...) in 1/Angstrom to beta_i(q)/q^l, (n, ...), Angstrom^(l + 3/2); differentiable, finite at q = 0.
+        radial: maps momenta (...) in 1/Angstrom to beta_i(q)/q^l, (n, ...), Angstrom^(l + 3/2); finite at q = 0 and
+            differentiable.
     """
 
     l: int  # noqa: E741
@@ -40,8 +46,8 @@ class Pseudopotential:
         functional: exchange-correlation functional it was made for, None if unknown.
         core: partial core density of the nonlinear core correction, if any.
         channels: the projectors, one entry for each angular momentum that has some.
-        local: maps momenta (...) in 1/Angstrom to the Fourier transform of V_loc(r), (...), eV Angstrom^3, with its -4 pi Z e^2/q^2;
-            at q = 0 the integral of V_loc(r) + Z e^2/r; differentiable.
+        local: maps momenta (...) in 1/Angstrom to the Fourier transform of V_loc(r), (...), eV Angstrom^3, with its
+            -4 pi Z e^2/q^2; at q = 0 the integral of V_loc(r) + Z e^2/r; differentiable.
     """
 
     symbol: str
@@ -57,3 +63,21 @@ class Pseudopotential:
     def ion(self) -> Ion:
         """Charge and core density alone."""
         return Ion(self.symbol, self.valence, self.core)
+
+
+def screened_coulomb(valence: float, width: float, momenta: Tensor) -> Tensor:
+    """Returns the transform of -Z e^2/r erf(r / sqrt(2) a); at q = 0 that of the difference to -Z e^2/r.
+
+    Args:
+        valence: Z.
+        width: a, Angstrom.
+        momenta: q, any shape, 1/Angstrom.
+
+    Returns:
+        eV Angstrom^3, in the shape of ``momenta``.
+    """
+    zero = momenta.detach().abs() < _ZERO_MOMENTUM
+    square = torch.where(zero, torch.ones_like(momenta), momenta) ** 2
+    charge = 4 * math.pi * valence * COULOMB
+    limit = torch.full_like(momenta, charge * width**2 / 2)
+    return torch.where(zero, limit, -charge * torch.exp(-square * width**2 / 2) / square)

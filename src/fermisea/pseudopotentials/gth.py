@@ -19,13 +19,11 @@ import torch
 from torch import Tensor
 
 from fermisea.errors import InputError
-from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential
-from fermisea.units import BOHR, COULOMB, HARTREE
+from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential, screened_coulomb
+from fermisea.units import BOHR, HARTREE
 
 TABLES = {"lda": "lda", "pz": "lda", "pbe": "pbe", "pbesol": "pbe"}
 """Table that serves a functional. There are no published PBEsol sets: PBE's are taken, as is usual."""
-
-_ZERO_MOMENTUM = 1e-8
 
 
 def gaussian_transforms(degree: int, width: float, count: int, momenta: Tensor) -> Tensor:
@@ -50,7 +48,8 @@ def gaussian_transforms(degree: int, width: float, count: int, momenta: Tensor) 
         polynomials.append(((2 * n + 1 + order - z) * polynomials[n] - (n + order) * polynomials[n - 1]) / (n + 1))
     factors = torch.tensor([2.0**n * math.factorial(n) for n in range(count)], dtype=z.dtype, device=z.device)
     envelope = (2 * math.pi) ** 1.5 * width ** (2 * degree + 3) * torch.exp(-z)
-    return torch.stack(polynomials[:count]) * envelope * factors.reshape(-1, *[1] * z.ndim)
+    transforms: Tensor = torch.stack(polynomials[:count]) * envelope * factors.reshape(-1, *[1] * z.ndim)
+    return transforms
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,10 @@ class GaussianProjectors:
     def norm(self, index: int) -> float:
         """Returns N_i for i = ``index`` + 1, Angstrom^-(l + 2i - 1/2)."""
         power = self.degree + 2 * index + 1.5
-        return math.sqrt(2 / math.gamma(power)) / self.width**power
+        return math.sqrt(2 / math.gamma(power)) / float(self.width**power)
 
     def __call__(self, momenta: Tensor) -> Tensor:
-        """Returns the transforms divided by q^l at ``momenta`` (..., 1/Angstrom) as (count, ...), Angstrom^(l + 3/2)."""
+        """Returns the transforms over q^l at ``momenta`` (..., 1/Angstrom) as (count, ...), Angstrom^(l + 3/2)."""
         norms = [self.norm(i) * self.width ** (2 * i) for i in range(self.count)]
         factors = torch.tensor(norms, dtype=momenta.dtype, device=momenta.device).reshape(-1, *[1] * momenta.ndim)
         return factors * gaussian_transforms(self.degree, self.width, self.count, momenta)
@@ -101,24 +100,6 @@ class GaussianLocal:
             weights = torch.tensor(self.coefficients, dtype=momenta.dtype, device=momenta.device)
             short = torch.tensordot(weights, terms, dims=1)
         return short + screened_coulomb(self.valence, self.width, momenta)
-
-
-def screened_coulomb(valence: float, width: float, momenta: Tensor) -> Tensor:
-    """Returns the transform of -Z e^2/r erf(r / sqrt(2) a); at q = 0 that of the difference to -Z e^2/r.
-
-    Args:
-        valence: Z.
-        width: a, Angstrom.
-        momenta: q, any shape, 1/Angstrom.
-
-    Returns:
-        eV Angstrom^3, in the shape of ``momenta``.
-    """
-    zero = momenta.detach().abs() < _ZERO_MOMENTUM
-    square = torch.where(zero, torch.ones_like(momenta), momenta) ** 2
-    charge = 4 * math.pi * valence * COULOMB
-    limit = torch.full_like(momenta, charge * width**2 / 2)
-    return torch.where(zero, limit, -charge * torch.exp(-square * width**2 / 2) / square)
 
 
 def names(functional: str) -> dict[str, list[str]]:
@@ -178,7 +159,7 @@ def _potential(entry: Mapping[str, Any], functional: str) -> Pseudopotential:
         valence=float(entry["valence"]),
         name=f"GTH-{TABLES[functional].upper()} {entry['name']}",
         digest=hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest(),
-        functional=functional,
+        functional=TABLES[functional],
         core=None,
         channels=tuple(channels),
         local=GaussianLocal(float(entry["valence"]), entry["r_loc"] * BOHR, coefficients),

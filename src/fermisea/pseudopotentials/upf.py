@@ -24,8 +24,7 @@ from torch import Tensor
 
 from fermisea.energies.ions import CoreCharge
 from fermisea.errors import FileFormatError, InputError
-from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential
-from fermisea.pseudopotentials.gth import screened_coulomb
+from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential, screened_coulomb
 from fermisea.radial import RadialTable, radial_transform, simpson_weights
 from fermisea.units import BOHR, COULOMB, RYDBERG
 
@@ -104,9 +103,7 @@ def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudo
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"pseudopotential {path}: cannot be read ({error.strerror}); give an existing UPF file"
-        ) from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give an existing UPF file") from error
     sections = _sections(path, content.decode("utf-8", errors="replace"))
     header = {name.lower(): value for name, value in _need(path, sections, "PP_HEADER").attributes.items()}
     _refuse_unsupported(path, header, sections)
@@ -114,7 +111,7 @@ def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudo
     valence = _number(path, "z_valence", header.get("z_valence", ""))
     radius = _numbers(path, sections, "PP_R") * BOHR
     spacing = _numbers(path, sections, "PP_RAB", len(radius)) * BOHR
-    momenta = _STEP * np.arange(math.ceil(momentum / _STEP) + 2)
+    momenta = np.asarray(_STEP * np.arange(math.ceil(momentum / _STEP) + 2), dtype=np.float64)
 
     beyond = np.flatnonzero(radius > _LONGEST)
     end = _odd(int(beyond[0]) + 1 if len(beyond) else len(radius))
@@ -163,14 +160,17 @@ def _channels(
         values = _numbers(path, sections, tag)
         if len(values) > len(radius):
             raise FileFormatError(
-                f"{path}: {tag} has {len(values)} values on a mesh of {len(radius)}; take a sound copy"
+                f"{path}: {tag} holds {len(values)} values, expected {len(radius)}; take a sound copy"
             )
         degrees.append(int(_number(path, f"{tag} angular_momentum", section.attributes.get("angular_momentum", ""))))
-        cutoffs.append(int(section.attributes.get("cutoff_radius_index", "0") or 0) or len(radius))
+        cutoff = int(_number(path, f"{tag} cutoff_radius_index", section.attributes.get("cutoff_radius_index", "0")))
+        cutoffs.append(cutoff if cutoff > 0 else len(radius))
         forms.append(np.pad(values, (0, len(radius) - len(values))) / math.sqrt(BOHR))
     if max(degrees) > 3 or min(degrees) < 0:
         raise InputError(f"{path}: projectors with l = {max(degrees)}, expected 0 to 3; take another pseudopotential")
     coupling = _numbers(path, sections, "PP_DIJ", count**2).reshape(count, count) * RYDBERG
+    if np.any(coupling[np.not_equal.outer(degrees, degrees)]) or not np.allclose(coupling, coupling.T):
+        raise FileFormatError(f"{path}: PP_DIJ is not symmetric or couples different l; take a sound copy")
     end = _odd(min(max(cutoffs), len(radius)))
     r, weights = radius[:end], simpson_weights(spacing[:end])
     channels = []
@@ -193,9 +193,7 @@ def _refuse_unsupported(path: Path, header: Mapping[str, str], sections: Mapping
     if kind == "1/R" or _flag(header, "is_coulomb"):
         raise InputError(f"{path}: a bare Coulomb potential, {wanted}")
     if _flag(header, "has_so") or "PP_SPIN_ORB" in sections:
-        raise InputError(
-            f"{path}: a fully relativistic pseudopotential with spin-orbit terms, expected a scalar-relativistic one"
-        )
+        raise InputError(f"{path}: a spin-orbit (fully relativistic) pseudopotential, {wanted}")
     if kind not in {"NC", "SL"}:
         raise InputError(f"{path}: pseudo_type {kind or 'missing'}, {wanted}")
     if kind == "SL" and header.get("number_of_proj", "0").strip() in {"", "0"}:
@@ -206,16 +204,14 @@ def _sections(path: Path, text: str) -> dict[str, UpfSection]:
     root = re.search(r"<UPF\s+version\s*=\s*[\"']\s*([\d.]+)", text)
     if root is None:
         if re.search(r"<PP_HEADER\s*>", text):
-            raise InputError(
-                f"{path}: a UPF file of version 1, expected version 2; convert it with Quantum ESPRESSO's upfconv.x"
-            )
+            raise InputError(f"{path}: a UPF file of version 1, expected version 2; convert it with upfconv.x")
         raise FileFormatError(f"{path}: not a UPF file (no <UPF version=...>), expected a UPF file of version 2")
     if not root[1].startswith("2."):
         raise InputError(f"{path}: a UPF file of version {root[1]}, expected version 2")
     if not re.search(r"</UPF\s*>", text):
         raise FileFormatError(f"{path}: truncated, </UPF> is missing; copy the file again")
     text = _FREE_TEXT.sub("", text)
-    sections = {}
+    sections: dict[str, UpfSection] = {}
     for match in _TAG.finditer(text):
         body = ""
         if not match[3]:
@@ -239,15 +235,11 @@ def _numbers(path: Path, sections: Mapping[str, UpfSection], tag: str, expected:
     try:
         values = np.array(body.split(), dtype=np.float64)
     except ValueError as error:
-        raise FileFormatError(
-            f"{path}: {tag} holds text that is not a number ({error}); copy the file again"
-        ) from error
+        raise FileFormatError(f"{path}: {tag} holds text among its numbers ({error}); take a sound copy") from error
     if not np.isfinite(values).all():
         raise FileFormatError(f"{path}: {tag} holds values that are not finite; take a sound copy")
-    if not len(values) or (expected is not None and len(values) != expected):
-        raise FileFormatError(
-            f"{path}: {tag} holds {len(values)} values, expected {expected or 'some'}; take a sound copy"
-        )
+    if len(values) != (expected or max(len(values), 1)):
+        raise FileFormatError(f"{path}: {tag} holds {len(values)} values, expected {expected or 1}; take a sound copy")
     return values
 
 
