@@ -209,7 +209,7 @@ def _without_last_value(text):
         (lambda t: t.replace('pseudo_type="NC"', 'pseudo_type="USPP"'), InputError, "an ultrasoft pseudopotential"),
         (lambda t: t.replace('is_paw="F"', 'is_paw="true"'), InputError, "a PAW data set"),
         (lambda t: t.replace('is_coulomb="F"', 'is_coulomb=".true."'), InputError, "a bare Coulomb potential"),
-        (lambda t: t.replace('has_so="F"', 'has_so="T"'), InputError, r"a spin-orbit \(fully relativistic\)"),
+        (lambda t: t.replace('has_so="F"', 'has_so="T"'), InputError, "with spin-orbit terms"),
         (
             lambda t: t.replace('"NC"', '"SL"').replace('number_of_proj="6"', 'number_of_proj="0"'),
             InputError,
@@ -269,12 +269,24 @@ def test_functionals_of_headers(text, name):
         ({"Al": FOLDER / "missing.upf"}, "pbe", "missing.upf: cannot be read"),
         ({"Al": str(FOLDER)}, "pbe", "cannot be read"),
         ({"Al": BERYLLIUM}, "pbe", "a pseudopotential of Be, expected one of Al"),
-        ({"Al": str(VBC)}, "pbe", "made for functional pz, expected pbe"),
+        ({"Al": str(VBC)}, "pbe", "made for functional pz, expected pbe or pbesol"),
+        ({"Al": DOJO}, "lda", "made for functional pbe, expected lda or pz"),
     ],
 )
 def test_unfitting_files_are_refused_by_name(source, functional, message):
     with pytest.raises(InputError, match=message):
         pseudopotentials.load(source, ["Al"], functional, momentum=SHORT)
+
+
+def test_functionals_of_one_family_share_files():
+    assert pseudopotentials.load({"Al": VBC}, ["Al"], "lda", momentum=SHORT)["Al"].functional == "pz"
+    assert pseudopotentials.load({"Al": DOJO}, ["Al"], "pbesol", momentum=SHORT)["Al"].functional == "pbe"
+
+
+def test_files_of_foreign_functionals_are_refused(tmp_path):
+    path = _rewritten(tmp_path, DOJO, (r'functional="PBE"', 'functional="SLA LYP B88 BLYP"'))
+    with pytest.raises(InputError, match="made for a functional outside this package, expected pbe or pbesol"):
+        pseudopotentials.load({"Al": path}, ["Al"], "pbe", momentum=SHORT)
 
 
 def test_another_functional_and_a_mixture_of_sources_are_possible():

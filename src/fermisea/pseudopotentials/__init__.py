@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fermisea.errors import InputError
-from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential
+from fermisea.pseudopotentials.base import FAMILIES, ProjectorChannel, Pseudopotential
 from fermisea.pseudopotentials.gth import load_gth
 from fermisea.pseudopotentials.upf import MOMENTUM, load_upf
 
@@ -33,7 +33,8 @@ def load(
         symbols: elements, repeated at will.
         functional: exchange-correlation functional of the calculation.
         momentum: highest momentum that potentials from files will be asked at, 1/Angstrom.
-        allow_other_functional: take files made for another functional.
+        allow_other_functional: take files made for another functional; "lda" and "pz", and "pbe" and "pbesol", share
+            pseudopotentials without it.
 
     Raises:
         InputError: if an element has no pseudopotential, a file is missing or of the wrong kind, element or functional.
@@ -57,11 +58,8 @@ def load(
         potential = _from_table(choice, symbol, functional)
         if potential is None:
             potential = load_upf(choice, momentum)
-            if potential.functional != functional and not allow_other_functional:
-                raise InputError(
-                    f"{choice}: made for functional {potential.functional or 'unknown'}, expected {functional}; "
-                    "take a matching file or allow_other_functional=True"
-                )
+            if not allow_other_functional:
+                _check_functional(choice, potential.functional, functional)
         if potential.symbol != symbol:
             raise InputError(f"{choice}: a pseudopotential of {potential.symbol}, expected one of {symbol}")
         loaded[symbol] = potential
@@ -74,3 +72,13 @@ def _from_table(choice: str | os.PathLike[str], symbol: str, functional: str) ->
     if choice.lower() == "gth":
         return load_gth(symbol, functional)
     return load_gth(choice, functional) if _GTH_NAME.fullmatch(choice) and not Path(choice).exists() else None
+
+
+def _check_functional(choice: str | os.PathLike[str], got: str | None, functional: str) -> None:
+    fitting = [name for name, family in FAMILIES.items() if family == FAMILIES.get(functional)]
+    if got not in fitting:
+        made_for = f"functional {got}" if got else "a functional outside this package"
+        raise InputError(
+            f"{choice}: made for {made_for}, expected {' or '.join(fitting) or functional}; "
+            "take a matching file or allow_other_functional=True"
+        )

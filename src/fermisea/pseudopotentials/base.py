@@ -12,6 +12,9 @@ from torch import Tensor
 from fermisea.energies.ions import CoreCharge, Ion
 from fermisea.units import COULOMB
 
+FAMILIES = {"lda": "lda", "pz": "lda", "pbe": "pbe", "pbesol": "pbe"}
+"""Functionals that share pseudopotentials: two fits of one functional, and PBEsol, for which PBE's are customary."""
+
 _ZERO_MOMENTUM = 1e-8
 
 

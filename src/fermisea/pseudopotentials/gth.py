@@ -19,11 +19,8 @@ import torch
 from torch import Tensor
 
 from fermisea.errors import InputError
-from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential, screened_coulomb
+from fermisea.pseudopotentials.base import FAMILIES, ProjectorChannel, Pseudopotential, screened_coulomb
 from fermisea.units import BOHR, HARTREE
-
-TABLES = {"lda": "lda", "pz": "lda", "pbe": "pbe", "pbesol": "pbe"}
-"""Table that serves a functional. There are no published PBEsol sets: PBE's are taken, as is usual."""
 
 
 def gaussian_transforms(degree: int, width: float, count: int, momenta: Tensor) -> Tensor:
@@ -134,10 +131,10 @@ def load_gth(name: str, functional: str) -> Pseudopotential:
 
 
 def _table(functional: str) -> Sequence[Mapping[str, Any]]:
-    if functional not in TABLES:
-        raise InputError(f"GTH pseudopotentials: got functional {functional}, the table serves {', '.join(TABLES)}")
+    if functional not in FAMILIES:
+        raise InputError(f"GTH pseudopotentials: got functional {functional}, the table serves {', '.join(FAMILIES)}")
     text = resources.files("fermisea.pseudopotentials").joinpath("gth.json").read_text(encoding="utf-8")
-    entries: list[dict[str, Any]] = json.loads(text)["potentials"][TABLES[functional]]
+    entries: list[dict[str, Any]] = json.loads(text)["potentials"][FAMILIES[functional]]
     return entries
 
 
@@ -157,9 +154,9 @@ def _potential(entry: Mapping[str, Any], functional: str) -> Pseudopotential:
     return Pseudopotential(
         symbol=entry["name"].partition("-")[0],
         valence=float(entry["valence"]),
-        name=f"GTH-{TABLES[functional].upper()} {entry['name']}",
+        name=f"GTH-{FAMILIES[functional].upper()} {entry['name']}",
         digest=hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest(),
-        functional=TABLES[functional],
+        functional=FAMILIES[functional],
         core=None,
         channels=tuple(channels),
         local=GaussianLocal(float(entry["valence"]), entry["r_loc"] * BOHR, coefficients),

@@ -193,7 +193,7 @@ def _refuse_unsupported(path: Path, header: Mapping[str, str], sections: Mapping
     if kind == "1/R" or _flag(header, "is_coulomb"):
         raise InputError(f"{path}: a bare Coulomb potential, {wanted}")
     if _flag(header, "has_so") or "PP_SPIN_ORB" in sections:
-        raise InputError(f"{path}: a spin-orbit (fully relativistic) pseudopotential, {wanted}")
+        raise InputError(f"{path}: a pseudopotential with spin-orbit terms, expected a scalar-relativistic one")
     if kind not in {"NC", "SL"}:
         raise InputError(f"{path}: pseudo_type {kind or 'missing'}, {wanted}")
     if kind == "SL" and header.get("number_of_proj", "0").strip() in {"", "0"}:
