@@ -1,0 +1,45 @@
+# Each target does its own set-up in .venv. PYTHON=python3.12 make test takes another interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+RUNTIME := .venv/.runtime
+DEVELOPER := .venv/.developer
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+.PHONY: help install demo test lint clean
+
+help:
+	@echo "make install   fermisea in .venv, with the tested versions of its dependencies"
+	@echo "make demo      DFT, training and prediction for aluminium, into demo-output/; interrupted, it goes on where it was"
+	@echo "make test      the tests"
+	@echo "make lint      style, types and layers"
+	@echo "make clean     remove .venv and caches"
+
+install: $(RUNTIME)
+
+demo: $(RUNTIME)
+	$(BIN)/python -m fermisea.demo --out demo-output
+
+test: $(DEVELOPER)
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+lint: $(DEVELOPER)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(DEVELOPER): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(RUNTIME)
