@@ -1,0 +1,258 @@
+"""One DFT calculation as a value: structure, LDOS, density and reference energies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, overload
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea.energies import Ion, electrons
+from fermisea.errors import InputError
+from fermisea.free_energy import check_form
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.ldos_energy import ThermalObservables, thermal_observables
+from fermisea.observables import DensityOfStates, check_temperature, highest_electron_temperature
+from fermisea.snapshot_file import StoredLdos, read_snapshot, write_snapshot
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Broadening:
+    """The kernel that an LDOS is convolved with.
+
+    Attributes:
+        kernel: name; any symmetric kernel integrates alike.
+        standard_deviation: eV.
+    """
+
+    kernel: str
+    standard_deviation: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the DFT code itself reported, for the whole cell.
+
+    Attributes:
+        free_energy: total Mermin free energy, eV.
+        parts: named energies, eV.
+        fermi_level: eV.
+        electrons: number of valence electrons.
+        entropy_term: -TS, eV.
+        forces: (n, 3), eV/Angstrom, if computed.
+        stress: (3, 3), eV/Angstrom^3, if computed.
+    """
+
+    free_energy: float
+    parts: Mapping[str, float]
+    fermi_level: float
+    electrons: float
+    entropy_term: float
+    forces: FloatArray | None = None
+    stress: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Snapshot:
+    """One structure with its LDOS.
+
+    Attributes:
+        atoms: the structure, periodic.
+        grid: points of LDOS and density.
+        energy_grid: energies of the LDOS.
+        density: valence density of the DFT code, (nx, ny, nz), 1/Angstrom^3.
+        dos: the LDOS integrated over the cell, (energies,), 1/eV.
+        electron_temperature: tau_e of the DFT run (tau_ref of the LDOS), K.
+        ion_temperature: tau_i that the positions were sampled at, K, if known.
+        broadening: kernel of the LDOS.
+        reference: what the DFT code reported.
+        ions: valence and core charge of each element.
+        functional: name of the exchange-correlation functional.
+        provenance: engine, version, cutoffs, k-points, pseudopotentials; plain JSON data.
+    """
+
+    atoms: Atoms
+    grid: RealSpaceGrid
+    energy_grid: EnergyGrid
+    density: FloatArray
+    dos: FloatArray
+    electron_temperature: float
+    ion_temperature: float | None
+    broadening: Broadening
+    reference: Reference
+    ions: Mapping[str, Ion]
+    functional: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init__(
+        self,
+        *,
+        atoms: Atoms,
+        grid: RealSpaceGrid,
+        energy_grid: EnergyGrid,
+        ldos: npt.NDArray[np.float32] | StoredLdos,
+        density: FloatArray,
+        electron_temperature: float,
+        ion_temperature: float | None,
+        broadening: Broadening,
+        reference: Reference,
+        ions: Mapping[str, Ion],
+        functional: str,
+        provenance: Mapping[str, Any],
+        dos: FloatArray | None = None,
+    ) -> None:
+        """Takes the parts; see the class for their meaning.
+
+        Args:
+            ldos: (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), both spins, or where a file holds it.
+            dos: computed from the LDOS when left out.
+
+        Raises:
+            InputError: for shapes that do not agree or numbers that are not finite.
+        """
+        _check_shapes(atoms, grid, energy_grid, ldos, density)
+        if dos is None:
+            values = ldos.read() if isinstance(ldos, StoredLdos) else ldos
+            dos = grid.voxel * np.sum(values.reshape(-1, energy_grid.size), axis=0, dtype=np.float64)
+            if not np.isfinite(dos).all():
+                raise InputError("LDOS: got values that are not finite")
+        values_by_name = dict(locals())
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, values_by_name[name])
+        object.__setattr__(self, "_ldos", ldos)
+
+    @property
+    def ldos(self) -> npt.NDArray[np.float32]:
+        """The LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3); read from the file at each access if it lies there."""
+        source: npt.NDArray[np.float32] | StoredLdos = self._ldos  # type: ignore[attr-defined]
+        return source.read() if isinstance(source, StoredLdos) else source
+
+    def read_ldos(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Returns the LDOS of some points of the flattened grid, (points, energies), reading little more than these."""
+        source: npt.NDArray[np.float32] | StoredLdos = self._ldos  # type: ignore[attr-defined]
+        if isinstance(source, StoredLdos):
+            return source.read_points(points)
+        return np.asarray(source.reshape(-1, self.energy_grid.size)[points])
+
+    @property
+    def energies(self) -> FloatArray:
+        """Energies of the LDOS, (energies,), eV."""
+        return self.energy_grid.energies
+
+    @property
+    def density_of_states(self) -> DensityOfStates:
+        """The DOS with its broadening, ready for any electronic temperature."""
+        return DensityOfStates(self.energies, self.dos, self.broadening.standard_deviation)
+
+    @property
+    def electrons(self) -> float:
+        """Number of valence electrons in the cell."""
+        return electrons(self.ions, list(self.atoms.symbols))
+
+    @property
+    def highest_electron_temperature(self) -> float:
+        """Highest tau_e (K) that the energy window serves."""
+        return highest_electron_temperature(self.density_of_states, self.electrons, len(self.atoms))
+
+    def observables(
+        self, electron_temperature: float | Sequence[float], *, allow_beyond_window: bool = False
+    ) -> list[ThermalObservables]:
+        """Returns everything that follows from the LDOS at each electronic temperature (K).
+
+        Raises:
+            WindowError: above the highest temperature of the energy window; a warning with ``allow_beyond_window``.
+            InputError: for a temperature that is not above zero.
+        """
+        temperatures = [float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float))]
+        highest = self.highest_electron_temperature
+        for t in temperatures:
+            check_temperature(self.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
+
+        def densities(weights: Sequence[FloatArray]) -> Sequence[FloatArray]:
+            stacked = np.stack(weights, axis=-1)
+            fields = self.ldos.reshape(-1, self.energy_grid.size) @ stacked
+            return [fields[:, i].reshape(self.grid.shape) for i in range(len(weights))]
+
+        return thermal_observables(
+            self.density_of_states,
+            densities,
+            atoms=self.atoms,
+            grid=self.grid,
+            ions=self.ions,
+            functional_name=self.functional,
+            electron_temperatures=temperatures,
+            reference_electron_temperature=self.electron_temperature,
+        )
+
+    @overload
+    def free_energy(
+        self, electron_temperature: float, form: str = ..., *, allow_beyond_window: bool = ...
+    ) -> float: ...
+    @overload
+    def free_energy(
+        self, electron_temperature: Sequence[float], form: str = ..., *, allow_beyond_window: bool = ...
+    ) -> FloatArray: ...
+    def free_energy(
+        self,
+        electron_temperature: float | Sequence[float],
+        form: str = "second_order",
+        *,
+        allow_beyond_window: bool = False,
+    ) -> float | FloatArray:
+        """Returns the total free energy from the LDOS alone, eV: a float, or an array for several temperatures.
+
+        Args:
+            electron_temperature: tau_e, K.
+            form: one of ``free_energy.FORMS``.
+            allow_beyond_window: warn instead of refusing.
+        """
+        check_form(form)
+        results = self.observables(electron_temperature, allow_beyond_window=allow_beyond_window)
+        values = np.array([r.free_energies[form] for r in results])
+        return float(values[0]) if np.ndim(electron_temperature) == 0 else values
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes one netCDF4 file: aside, with a checksum, then renamed.
+
+        Raises:
+            InputError: if the folder cannot be written to.
+        """
+        write_snapshot(path, self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Self:
+        """Returns the snapshot in a file; its LDOS stays there until asked for.
+
+        Args:
+            path: written by :meth:`save`.
+            verify: compare the checksum of the whole file.
+
+        Raises:
+            FileFormatError: for a file that is truncated, altered or something else.
+        """
+        parts = read_snapshot(path, verify=verify)
+        parts["broadening"] = Broadening(**parts["broadening"])
+        parts["reference"] = Reference(**parts["reference"])
+        return cls(**parts)
+
+
+def _check_shapes(
+    atoms: Atoms,
+    grid: RealSpaceGrid,
+    energy_grid: EnergyGrid,
+    ldos: npt.NDArray[np.float32] | StoredLdos,
+    density: FloatArray,
+) -> None:
+    expected = (*grid.shape, energy_grid.size)
+    if tuple(ldos.shape) != expected:
+        raise InputError(f"LDOS: got shape {tuple(ldos.shape)}, expected grid and energies {expected}")
+    if density.shape != grid.shape or not np.isfinite(density).all():
+        raise InputError(f"density: got shape {density.shape}, expected finite values on the grid {grid.shape}")
+    if not np.isfinite(atoms.positions).all():
+        raise InputError("structure: got positions that are not finite, expected numbers in Angstrom")

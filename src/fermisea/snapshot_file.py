@@ -1,0 +1,214 @@
+"""The snapshot's netCDF4 file: dimensions x y z energy, units in attributes, a checksum of every byte at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from ase import Atoms
+
+from fermisea.energies import Ion
+from fermisea.errors import FileFormatError
+from fermisea.files import atomic_path
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+
+if TYPE_CHECKING:
+    from fermisea.snapshot import Snapshot
+
+FORMAT = "fermisea-snapshot"
+VERSION = 1
+_MARK = b"\nfermisea sha256 "
+_TAIL = len(_MARK) + 64
+_REMEDY = "copy it again or run the DFT calculation again"
+
+
+@dataclass(frozen=True)
+class StoredLdos:
+    """An LDOS in a file, read when asked for.
+
+    Attributes:
+        path: of the snapshot file.
+        shape: (nx, ny, nz, energies).
+        stamp: size and time of the file when it was checked; a changed file is refused.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    stamp: tuple[int, int]
+
+    def read(self) -> npt.NDArray[np.float32]:
+        """Returns the whole LDOS."""
+        return self._slab(0, self.shape[0])
+
+    def read_points(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Returns the LDOS of points of the flattened grid, (points, energies), reading only the slabs they lie in."""
+        index = np.arange(np.prod(self.shape[:3]))[points]
+        plane = self.shape[1] * self.shape[2]
+        result = np.empty((index.size, self.shape[3]), dtype=np.float32)
+        for x in np.unique(index // plane):
+            inside = index // plane == x
+            result[inside] = self._slab(int(x), int(x) + 1).reshape(plane, -1)[index[inside] - x * plane]
+        return result
+
+    def _slab(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        try:
+            if _stamp(self.path) != self.stamp:
+                raise FileFormatError(f"{self.path}: changed since it was opened; load it again")
+            with h5py.File(self.path, "r") as file:
+                return np.asarray(file["ldos"][start:stop], dtype=np.float32)
+        except (OSError, KeyError, RuntimeError) as error:
+            raise FileFormatError(f"{self.path}: the LDOS cannot be read ({error}); {_REMEDY}") from error
+
+
+def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
+    """Writes ``snapshot`` to ``path``, atomically.
+
+    Raises:
+        InputError: if the folder cannot be written to or the disk is full.
+    """
+    data = _to_dataset(snapshot)
+    nx, ny, nz, energies = data["ldos"].shape
+    packed = {"zlib": True, "complevel": 1, "shuffle": True}
+    encoding: dict[str, dict[str, Any]] = {
+        "ldos": {**packed, "chunksizes": (1, ny, nz, energies)},
+        "density": {**packed, "chunksizes": (nx, ny, nz)},
+    }
+    with atomic_path(path) as temporary:
+        data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+        digest = _digest(temporary, temporary.stat().st_size)
+        with temporary.open("ab") as stream:
+            stream.write(_MARK + digest.encode())
+
+
+def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, Any]:
+    """Returns the parts of the snapshot in ``path`` by name, its LDOS as a :class:`StoredLdos`.
+
+    Raises:
+        FileFormatError: for a file that is missing, truncated, altered or something else.
+    """
+    path = Path(path)
+    try:
+        stamp = _stamp(path)
+        _check_tail(path, verify=verify)
+        with xr.open_dataset(path, engine="h5netcdf") as data:
+            return _from_dataset(data, path, stamp)
+    except FileFormatError:
+        raise
+    except FileNotFoundError as error:
+        raise FileFormatError(f"{path}: no such file, expected a snapshot made by `fermisea dft`") from error
+    except Exception as error:  # h5py and xarray raise many kinds on damaged files
+        raise FileFormatError(f"{path}: not readable as a snapshot ({error}); {_REMEDY}") from error
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _digest(path: Path, size: int) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as stream:
+        while size > 0 and (block := stream.read(min(size, 2**22))):
+            sha.update(block)
+            size -= len(block)
+    return sha.hexdigest()
+
+
+def _check_tail(path: Path, *, verify: bool) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        magic = stream.read(8)
+        stream.seek(max(0, size - _TAIL))
+        tail = stream.read()
+    if magic != b"\x89HDF\r\n\x1a\n":
+        raise FileFormatError(f"{path}: not a snapshot, expected a netCDF4 file made by `fermisea dft`")
+    if not tail.startswith(_MARK):
+        raise FileFormatError(f"{path}: truncated or not a snapshot, its checksum is missing; {_REMEDY}")
+    if verify and _digest(path, size - _TAIL) != tail[len(_MARK) :].decode(errors="replace"):
+        raise FileFormatError(f"{path}: altered, its content does not have the checksum it was saved with; {_REMEDY}")
+
+
+def _to_dataset(snapshot: Snapshot) -> xr.Dataset:
+    reference, atoms = snapshot.reference, snapshot.atoms
+    variables: dict[str, Any] = {
+        "ldos": (
+            ("x", "y", "z", "energy"),
+            np.asarray(snapshot.ldos, dtype=np.float32),
+            {"units": "1/(eV Angstrom^3)"},
+        ),
+        "density": (("x", "y", "z"), snapshot.density, {"units": "1/Angstrom^3"}),
+        "dos": (("energy",), snapshot.dos, {"units": "1/eV"}),
+        "positions": (("atom", "cartesian"), atoms.positions, {"units": "Angstrom"}),
+        "atomic_numbers": (("atom",), atoms.numbers, {"units": "1"}),
+        "cell": (("lattice_vector", "cartesian"), snapshot.grid.lattice, {"units": "Angstrom"}),
+    }
+    if reference.forces is not None:
+        variables["forces"] = (("atom", "cartesian"), reference.forces, {"units": "eV/Angstrom"})
+    if reference.stress is not None:
+        variables["stress"] = (("lattice_vector", "cartesian"), reference.stress, {"units": "eV/Angstrom^3"})
+    attributes: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "electron_temperature_K": snapshot.electron_temperature,
+        "broadening_kernel": snapshot.broadening.kernel,
+        "broadening_standard_deviation_eV": snapshot.broadening.standard_deviation,
+        "energy_start_eV": snapshot.energy_grid.start,
+        "energy_spacing_eV": snapshot.energy_grid.spacing,
+        "functional": snapshot.functional,
+        "reference": json.dumps(
+            {
+                "free_energy": reference.free_energy,
+                "parts": dict(reference.parts),
+                "fermi_level": reference.fermi_level,
+                "electrons": reference.electrons,
+                "entropy_term": reference.entropy_term,
+            }
+        ),
+        "ions": json.dumps({symbol: ion.to_dict() for symbol, ion in snapshot.ions.items()}),
+        "provenance": json.dumps(dict(snapshot.provenance)),
+    }
+    if snapshot.ion_temperature is not None:
+        attributes["ion_temperature_K"] = snapshot.ion_temperature
+    energy = ("energy", snapshot.energies, {"units": "eV"})
+    return xr.Dataset(variables, coords={"energy": energy}, attrs=attributes)
+
+
+def _from_dataset(data: xr.Dataset, path: Path, stamp: tuple[int, int]) -> dict[str, Any]:
+    head = data.attrs
+    if head.get("format") != FORMAT or int(head.get("format_version", -1)) != VERSION:
+        raise FileFormatError(
+            f"{path}: format {head.get('format')!r} version {head.get('format_version')}, expected {FORMAT!r} version "
+            f"{VERSION}; convert it with the release that wrote it"
+        )
+    cell = data["cell"].values
+    nx, ny, nz, energies = data["ldos"].shape
+    reference = json.loads(head["reference"])
+    for name in ("forces", "stress"):
+        reference[name] = data[name].values if name in data else None
+    ion_temperature = head.get("ion_temperature_K")
+    return {
+        "atoms": Atoms(data["atomic_numbers"].values, data["positions"].values, cell=cell, pbc=True),
+        "grid": RealSpaceGrid(tuple(tuple(row) for row in cell), (nx, ny, nz)),
+        "energy_grid": EnergyGrid(float(head["energy_start_eV"]), float(head["energy_spacing_eV"]), energies),
+        "ldos": StoredLdos(path, (nx, ny, nz, energies), stamp),
+        "density": data["density"].values,
+        "dos": data["dos"].values,
+        "electron_temperature": float(head["electron_temperature_K"]),
+        "ion_temperature": None if ion_temperature is None else float(ion_temperature),
+        "broadening": {
+            "kernel": str(head["broadening_kernel"]),
+            "standard_deviation": float(head["broadening_standard_deviation_eV"]),
+        },
+        "reference": reference,
+        "ions": {symbol: Ion.from_dict(ion) for symbol, ion in json.loads(head["ions"]).items()},
+        "functional": str(head["functional"]),
+        "provenance": json.loads(head["provenance"]),
+    }
