@@ -1,0 +1,30 @@
+"""Descriptors of the surroundings of points in space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fermisea.descriptors.base import Descriptor
+from fermisea.descriptors.power_spectrum import PowerSpectrum
+from fermisea.errors import InputError
+
+__all__ = ["Descriptor", "PowerSpectrum", "from_dict"]
+
+_KINDS = {PowerSpectrum.kind: PowerSpectrum}
+
+
+def from_dict(definition: Mapping[str, Any]) -> Descriptor:
+    """Returns the descriptor that ``to_dict`` of a descriptor describes.
+
+    Raises:
+        InputError: for an unknown kind, or values that do not belong to it.
+    """
+    values = dict(definition)
+    kind = values.pop("kind", None)
+    if kind not in _KINDS:
+        raise InputError(f"descriptor: got kind {kind!r}, expected one of {', '.join(sorted(_KINDS))}")
+    try:
+        return _KINDS[kind](**values)
+    except TypeError as error:
+        raise InputError(f"descriptor {kind}: {error}") from error

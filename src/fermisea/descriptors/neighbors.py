@@ -1,0 +1,116 @@
+"""Atoms sorted into bins with every periodic image that a point of the cell can see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea.errors import InputError
+from fermisea.grid import RealSpaceGrid
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_MOST_BINS = 100
+_MOST_IMAGES = 20_000_000
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Atoms and images around a cell in bins: all within the cutoff of a point lie in its bin or one next to it.
+
+    Attributes:
+        lattice: lattice vectors as rows, Angstrom.
+        positions: atoms and images, sorted by bin, (images, 3), Angstrom.
+        weights: (images,).
+        first: first atom of each bin, and the number of images at the end, (bins + 1,).
+        bins: number of bins along each lattice vector, (3,).
+        origin: fractional coordinates of the first bin's corner, (3,).
+        inverse_width: bins per lattice vector, (3,).
+    """
+
+    lattice: FloatArray
+    positions: FloatArray
+    weights: FloatArray
+    first: IntArray
+    bins: IntArray
+    origin: FloatArray
+    inverse_width: FloatArray
+
+    def arrays(self) -> tuple[npt.NDArray[np.generic], ...]:
+        """Returns the arrays in the order that the compiled loops take."""
+        return (self.lattice, self.positions, self.weights, self.first, self.bins, self.origin, self.inverse_width)
+
+
+def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | None) -> Neighbors:
+    """Sorts atoms into bins for points anywhere in the cell, taken as periodic in all three directions.
+
+    The cell may have any shape and handedness, and may be smaller than the cutoff.
+
+    Args:
+        atoms: positions and cell; ``atoms.pbc`` is not looked at.
+        cutoff: Angstrom.
+        weights: of each element; ``None`` gives every atom the weight 1.
+
+    Raises:
+        InputError: for a cell without volume, positions that are not finite, or an element without a weight.
+    """
+    lattice = RealSpaceGrid(tuple(tuple(row) for row in atoms.cell.array), (1, 1, 1)).lattice
+    positions = np.asarray(atoms.positions, dtype=np.float64)
+    if not np.isfinite(positions).all():
+        bad = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
+        raise InputError(f"positions: atom {bad} is at {positions[bad].tolist()}, expected finite numbers in Angstrom")
+    inverse = np.linalg.inv(lattice)
+    # cutoff over the distance of opposite faces, with a margin for rounding
+    reach = cutoff * np.linalg.norm(inverse, axis=0) * (1 + 1e-9)
+    expected = len(atoms) * float(np.prod(1 + 2 * reach))
+    if expected > _MOST_IMAGES:
+        raise InputError(
+            f"cell: {expected:.0f} periodic images lie within {cutoff} Angstrom of it, expected at most {_MOST_IMAGES}; "
+            "check the cell and the cutoff"
+        )
+    fractions, values = _images(positions @ inverse, _weights_of(atoms, weights), reach)
+    # at least one cutoff wide, so that the next bin on either side is enough
+    bins = np.array([max(1, min(_MOST_BINS, math.floor((1 + 2 * r) / r))) for r in reach], dtype=np.int64)
+    inverse_width = bins / (1 + 2 * reach)
+    index = np.clip(((fractions + reach) * inverse_width).astype(np.int64), 0, bins - 1)
+    flat = (index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]
+    order = np.argsort(flat, kind="stable")
+    first = np.searchsorted(flat[order], np.arange(int(np.prod(bins)) + 1)).astype(np.int64)
+    cartesian = np.ascontiguousarray(fractions[order] @ lattice)
+    return Neighbors(lattice, cartesian, values[order], first, bins, -reach, inverse_width)
+
+
+def _weights_of(atoms: Atoms, weights: Mapping[str, float] | None) -> FloatArray:
+    if weights is None:
+        return np.ones(len(atoms))
+    symbols = atoms.get_chemical_symbols()
+    unknown = sorted(set(symbols) - set(weights))
+    if unknown:
+        raise InputError(
+            f"element {unknown[0]}: has no weight in this descriptor, which knows {', '.join(sorted(weights))}; "
+            "use a descriptor or model made for it"
+        )
+    return np.array([weights[symbol] for symbol in symbols], dtype=np.float64)
+
+
+def _images(fractions: FloatArray, values: FloatArray, reach: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Returns fractional coordinates and weights of all images within [-reach, 1 + reach] along each lattice vector."""
+    images = fractions - np.floor(fractions)
+    for axis in range(3):
+        steps = math.ceil(reach[axis]) + 1
+        parts, kept = [], []
+        for shift in range(-steps, steps + 1):
+            moved = images[:, axis] + shift
+            inside = (moved >= -reach[axis]) & (moved <= 1 + reach[axis])
+            part = images[inside]
+            part[:, axis] = moved[inside]
+            parts.append(part)
+            kept.append(values[inside])
+        images, values = np.concatenate(parts), np.concatenate(kept)
+    return images, values
