@@ -29,10 +29,10 @@ from fermisea.radial import RadialTable, radial_transform, simpson_weights
 from fermisea.units import BOHR, COULOMB, RYDBERG
 
 FloatArray = npt.NDArray[np.float64]
-MOMENTUM = 60.0
+MOMENTUM = 120.0
 """Highest momentum that a file's potential is tabulated to unless asked otherwise, 1/Angstrom."""
 
-_STEP = 0.025
+_STEP = 0.05
 _LONGEST = 10.0 * BOHR
 _ERF_WIDTH = BOHR / math.sqrt(2)
 _FUNCTIONALS = {
