@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from fermisea.descriptors.base import Descriptor
+from fermisea.descriptors.bispectrum import Bispectrum
 from fermisea.descriptors.power_spectrum import PowerSpectrum
 from fermisea.errors import InputError
 
-__all__ = ["Descriptor", "PowerSpectrum", "from_dict"]
+__all__ = ["Bispectrum", "Descriptor", "PowerSpectrum", "from_dict"]
 
-_KINDS = {PowerSpectrum.kind: PowerSpectrum}
+_KINDS: dict[str, type[Bispectrum] | type[PowerSpectrum]] = {Bispectrum.kind: Bispectrum, PowerSpectrum.kind: PowerSpectrum}
 
 
 def from_dict(definition: Mapping[str, Any]) -> Descriptor:

@@ -1,0 +1,89 @@
+"""The SNAP bispectrum in the convention of LAMMPS's grid computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea.descriptors import kernels
+from fermisea.descriptors.base import (
+    Descriptor,
+    FloatArray,
+    check_definition,
+    check_points,
+    fill_blocks,
+    grid_points,
+)
+from fermisea.descriptors.harmonics import Expansion
+from fermisea.descriptors.neighbors import find_neighbors
+from fermisea.descriptors.wigner import triple_tables, wigner_matrix
+from fermisea.grid import RealSpaceGrid
+
+
+@dataclass(frozen=True)
+class Bispectrum(Descriptor):
+    """The bispectrum B_{j1 j2 j} = sum conj(u^j_mm') C^{jm}_{j1 m1 j2 m2} C^{jm'}_{j1 m1' j2 m2'} u^j1_m1m1' u^j2_m2m2'.
+
+    u^j = 1 + sum over neighbours of w f_c(r) U^j(2 theta_0, r/|r|): the point itself counts as a neighbour of weight 1, so
+    that far from every atom B is a constant of each component, the sum of the squared coupling coefficients. Components
+    run over 2 j1 = 0 .. twojmax, j2 <= j1, j1 <= j: 55 at twojmax 8, 91 at 10. An atom at the point counts like any other.
+
+    Source: A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015); A. P. Bartok et al., Phys. Rev. B 87, 184115 (2013).
+
+    Attributes:
+        twojmax: twice the highest angular momentum, 0 to 30.
+        cutoff: distance beyond which atoms do not count, Angstrom.
+        weights: weight of each element; ``None`` gives every atom the weight 1, whatever its element.
+        rfac0: theta_0 / pi at the cutoff, above 0 and at most 1.
+        rmin0: distance up to which theta_0 = 0, Angstrom.
+    """
+
+    twojmax: int
+    cutoff: float
+    weights: Mapping[str, float] | None = field(default=None, hash=False)
+    rfac0: float = 0.99363
+    rmin0: float = 0.0
+
+    kind: ClassVar[str] = "bispectrum"
+
+    def __post_init__(self) -> None:
+        check_definition(("twojmax", self.twojmax), self.cutoff, self.rfac0, self.rmin0, self.weights)
+        if self.weights is not None:
+            object.__setattr__(self, "weights", {str(k): float(v) for k, v in self.weights.items()})
+
+    @property
+    def features(self) -> int:
+        """Number of (j1, j2, j) with j2 <= j1 <= j <= twojmax / 2 that fulfil the triangle rule."""
+        return len(triple_tables(self.twojmax).triples)
+
+    def compute_points(self, atoms: Atoms, points: npt.ArrayLike, dtype: str = "float64") -> npt.NDArray[np.floating]:
+        """Returns the bispectrum at points, (points, features); see ``Descriptor.compute_points``."""
+        neighbors = find_neighbors(atoms, self.cutoff, self.weights)
+        expansion = Expansion(self.twojmax, self.cutoff, self.rfac0, self.rmin0)
+        fractions = check_points(points) @ np.linalg.inv(neighbors.lattice)
+        matrix, tables = wigner_matrix(self.twojmax), triple_tables(self.twojmax)
+
+        def block(part: FloatArray) -> FloatArray:
+            harmonics = expansion.coefficients(neighbors, part, centre=1.0)
+            real, imaginary = np.split(matrix @ np.ascontiguousarray(harmonics.T), 2)
+            out = np.empty((len(part), len(tables.triples)))
+            kernels.contract_triples(real, imaginary, tables.triples, tables.offsets, tables.coupling, out)
+            return out
+
+        return fill_blocks(block, fractions, self.features, dtype)
+
+    def compute(
+        self, atoms: Atoms, grid: tuple[int, int, int] | RealSpaceGrid, dtype: str = "float64"
+    ) -> npt.NDArray[np.floating]:
+        """Returns the bispectrum on a grid, (nx, ny, nz, features); see ``Descriptor.compute``."""
+        shape, points = grid_points(atoms, grid)
+        return self.compute_points(atoms, points, dtype).reshape(*shape, self.features)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the definition as plain values."""
+        return {"kind": self.kind, **asdict(self)}

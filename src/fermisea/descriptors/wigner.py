@@ -1,0 +1,111 @@
+"""Constants of the rotation group: Clebsch-Gordan coefficients, and Wigner functions from hyperspherical harmonics.
+
+D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), sections 4.5, 4.15, 8.2.
+Angular momenta and projections are integers: twice their values.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from fermisea.descriptors.harmonics import degree_offset
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def clebsch_gordan(j1: int, m1: int, j2: int, m2: int, j: int, m: int) -> float:
+    """Returns C^{jm}_{j1 m1 j2 m2} by Racah's sum in exact arithmetic; all arguments are twice the quantum numbers."""
+    allowed = abs(j1 - j2) <= j <= j1 + j2 and (j1 + j2 - j) % 2 == 0 and m1 + m2 == m
+    if not allowed or any(abs(b) > a or (a - b) % 2 for a, b in ((j1, m1), (j2, m2), (j, m))):
+        return 0.0
+    f = math.factorial
+    pairs = [(j1 + m1) // 2, (j1 - m1) // 2, (j2 + m2) // 2, (j2 - m2) // 2, (j + m) // 2, (j - m) // 2]
+    triangle = [(j1 + j2 - j) // 2, (j1 - j2 + j) // 2, (j2 - j1 + j) // 2]
+    square = Fraction((j + 1) * math.prod(map(f, pairs + triangle)), f((j1 + j2 + j) // 2 + 1))
+    lower = [0, (j2 - j - m1) // 2, (j1 - j + m2) // 2]
+    upper = [triangle[0], pairs[1], pairs[2]]
+    total = Fraction(0)
+    for k in range(max(lower), min(upper) + 1):
+        total += Fraction((-1) ** k, math.prod(f(k - a) for a in lower) * math.prod(f(b - k) for b in upper))
+    return math.copysign(math.sqrt(square * total * total), total) if total else 0.0
+
+
+@dataclass(frozen=True)
+class TripleTables:
+    """Which (j1, j2, j) a bispectrum has, with their Clebsch-Gordan coefficients; constants, never written to.
+
+    Attributes:
+        triples: j1, j2, j, (components, 3).
+        offsets: where each component's table begins in ``coupling``, (components,).
+        coupling: C^{jm}_{j1 m1 j2 m - m1} of [m, m1] of every component, one after the other.
+    """
+
+    triples: IntArray
+    offsets: IntArray
+    coupling: FloatArray
+
+
+@lru_cache(maxsize=16)
+def triple_tables(twojmax: int) -> TripleTables:
+    """Returns the tables of all j2 <= j1 <= j <= twojmax, in loops over j1, then j2, then j."""
+    triples = [
+        (j1, j2, j)
+        for j1 in range(twojmax + 1)
+        for j2 in range(j1 + 1)
+        for j in range(j1, min(twojmax, j1 + j2) + 1)
+        if (j1 + j2 - j) % 2 == 0
+    ]
+    blocks = [
+        np.array([[clebsch_gordan(j1, a, j2, m - a, j, m) for a in range(-j1, j1 + 1, 2)] for m in range(-j, j + 1, 2)])
+        for j1, j2, j in triples
+    ]
+    offsets = np.concatenate([[0], np.cumsum([block.size for block in blocks])[:-1]]).astype(np.int64)
+    tables = TripleTables(np.array(triples, dtype=np.int64), offsets, np.concatenate([b.ravel() for b in blocks]))
+    for array in (tables.triples, tables.offsets, tables.coupling):
+        array.setflags(write=False)
+    return tables
+
+
+@lru_cache(maxsize=16)
+def wigner_matrix(twojmax: int) -> csr_array:
+    """Returns the sparse real matrix from hyperspherical harmonics to Wigner's U^j_{mm'}, all 2 j <= twojmax.
+
+    With n = 2 j,  U^j_{mm'} = sqrt(2) pi / (n + 1) sum_{l mu} (-i)^l sqrt(2 l + 1) C^{jm}_{j m' l mu} Y_{n l mu}.
+    Its rows are first the real, then the imaginary parts; m and m' ascend, m' fastest, after ``degree_offset(n)``.
+    The rotation angle is twice theta_0, so U is a homogeneous polynomial of degree n in the unit quaternion.
+    """
+    size = degree_offset(twojmax + 1)
+    rows, columns, values = [], [], []
+    for n in range(twojmax + 1):
+        offset = degree_offset(n)
+        for index in range((n + 1) ** 2):
+            m, other = 2 * (index // (n + 1)) - n, 2 * (index % (n + 1)) - n
+            mu = (m - other) // 2
+            for l in range(abs(mu), n + 1):  # noqa: E741
+                coupling = clebsch_gordan(n, other, 2 * l, 2 * mu, n, m)
+                factor = (-1j) ** l * math.sqrt(2 * (2 * l + 1)) * math.pi / (n + 1) * coupling
+                for order, part in _real_parts(mu):
+                    value = factor * part
+                    imaginary = abs(value.imag) > abs(value.real)
+                    rows.append(offset + index + (size if imaginary else 0))
+                    columns.append(offset + l * l + l + order)
+                    values.append(value.imag if imaginary else value.real)
+    return csr_array((values, (rows, columns)), shape=(2 * size, size))
+
+
+def _real_parts(mu: int) -> list[tuple[int, complex]]:
+    """Returns a complex spherical harmonic as a sum of real ones without the Condon-Shortley phase."""
+    if mu == 0:
+        return [(0, 1.0 + 0.0j)]
+    half = math.sqrt(0.5)
+    if mu > 0:
+        return [(mu, (-1) ** mu * half + 0.0j), (-mu, (-1) ** mu * half * 1j)]
+    return [(-mu, half + 0.0j), (mu, -half * 1j)]
