@@ -1,0 +1,162 @@
+"""Errors of a model against snapshots that it has or has not seen, per structure and electronic temperature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fermisea.errors import InputError
+from fermisea.model import Model
+from fermisea.predict import CHUNK, ldos_chunks
+from fermisea.snapshot import Snapshot
+
+FloatArray = npt.NDArray[np.float64]
+DEFAULT_TEMPERATURES = (300.0, 1000.0, 3000.0, 10_000.0)
+"""tau_e, K, that an evaluation looks at beside tau_ref, as far as the window serves them."""
+
+
+def evaluate(
+    model: Model,
+    snapshots: Iterable[Snapshot],
+    electron_temperatures: Sequence[float] | None = None,
+    *,
+    chunk: int = CHUNK,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Returns one row of errors for each snapshot and electronic temperature, plain data that JSON can hold.
+
+    Errors are prediction minus the snapshot's own value, which follows from its LDOS at the same tau_e. Energies are in
+    eV per atom. Columns:
+        snapshot, formula, atoms, ion_temperature, electron_temperature: which one; K.
+        ldos_error_percent: root mean square error over the standard deviation of the LDOS.
+        density_error_percent, dos_error_percent: mean absolute error over the mean.
+        fermi_level_error: eV.
+        band_energy_error, entropy_term_error, free_energy_error: of E_b, -TS and F.
+        free_energy_change_error: of F(tau_e) - F(tau_ref).
+        free_energy, free_energy_change: the snapshot's own values.
+        transfer_error: |F_KS - F_HF| / 2 of the prediction.
+        reference_error: of F(tau_ref) against the DFT code's free energy.
+        closure_error: F(tau_ref) of the snapshot's LDOS minus the DFT code's free energy.
+        closure_density_error_percent: the same for the density.
+
+    Args:
+        model: to be judged.
+        snapshots: with the model's energies, functional and tau_ref.
+        electron_temperatures: tau_e, K; without them tau_ref and those of ``DEFAULT_TEMPERATURES`` the window serves.
+        chunk: grid points in one go.
+        progress: is told snapshots done and snapshots in all.
+
+    Raises:
+        InputError: if a snapshot does not belong to the model.
+        WindowError: if an electronic temperature is above the highest one of model or snapshot.
+    """
+    chosen = list(snapshots)
+    rows = []
+    for index, snapshot in enumerate(chosen):
+        _check_same_kind(model, snapshot, index)
+        rows += _rows(model, snapshot, index, electron_temperatures, chunk)
+        if progress is not None:
+            progress(index + 1, len(chosen))
+    return rows
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the root mean square of each error column over the structures, per ion and electronic temperature."""
+    groups: dict[tuple[float, float], list[dict[str, Any]]] = {}
+    for row in rows:
+        ion = math.nan if row["ion_temperature"] is None else row["ion_temperature"]
+        groups.setdefault((ion, row["electron_temperature"]), []).append(row)
+    table = []
+    for (ion, electron), members in sorted(groups.items(), key=lambda item: item[0]):
+        entry: dict[str, Any] = {
+            "ion_temperature": None if math.isnan(ion) else ion,
+            "electron_temperature": electron,
+            "snapshots": len(members),
+        }
+        for name in members[0]:
+            if "error" in name:
+                entry[name] = math.sqrt(math.fsum(row[name] ** 2 for row in members) / len(members))
+        table.append(entry)
+    return table
+
+
+def _rows(
+    model: Model, snapshot: Snapshot, index: int, electron_temperatures: Sequence[float] | None, chunk: int
+) -> list[dict[str, Any]]:
+    reference = model.reference_electron_temperature
+    if electron_temperatures is None:
+        highest = min(model.highest_electron_temperature, snapshot.highest_electron_temperature)
+        asked = sorted({reference, *(t for t in DEFAULT_TEMPERATURES if t <= highest)})
+    else:
+        asked = [float(t) for t in electron_temperatures]
+    temperatures = [*asked, reference]
+    predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, chunk=chunk)
+    true = snapshot.observables(temperatures)
+    atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
+    true_energies = np.array([t.free_energies["second_order"] for t in true])
+    shared = {
+        "snapshot": index,
+        "formula": snapshot.atoms.get_chemical_formula(),
+        "atoms": atoms,
+        "ion_temperature": snapshot.ion_temperature,
+    }
+    once = {
+        "ldos_error_percent": _ldos_error(model, snapshot, chunk),
+        "dos_error_percent": _percent(predicted.dos, snapshot.dos),
+        "reference_error": float(predicted.free_energy[-1] - energy) / atoms,
+        "closure_error": float(true_energies[-1] - energy) / atoms,
+        "closure_density_error_percent": _percent(true[-1].density, snapshot.density),
+    }
+    rows = []
+    for k, t in enumerate(asked):
+        error = (predicted.free_energy - true_energies) / atoms
+        rows.append(
+            shared
+            | {
+                "electron_temperature": t,
+                "density_error_percent": _percent(predicted.density[k], true[k].density),
+                "fermi_level_error": float(predicted.fermi_level[k] - true[k].fermi_level),
+                "band_energy_error": float(predicted.band_energy[k] - true[k].band_energy) / atoms,
+                "entropy_term_error": -t * float(predicted.entropy[k] - true[k].entropy) / atoms,
+                "free_energy_error": float(error[k]),
+                "free_energy_change_error": float(error[k] - error[-1]),
+                "free_energy": float(true_energies[k]) / atoms,
+                "free_energy_change": float(true_energies[k] - true_energies[-1]) / atoms,
+                "transfer_error": float(predicted.transfer_error[k]) / atoms,
+            }
+            | once
+        )
+    return rows
+
+
+def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
+    """Root mean square error over the standard deviation about each energy's mean, percent."""
+    mean = snapshot.dos / snapshot.grid.volume
+    error = spread = 0.0
+    for part, ldos in ldos_chunks(model, snapshot.atoms, snapshot.grid, chunk):
+        true = snapshot.read_ldos(part).astype(np.float64)
+        error += float(np.sum((ldos - true) ** 2))
+        spread += float(np.sum((true - mean) ** 2))
+    return 100 * math.sqrt(error / spread) if spread > 0 else math.inf
+
+
+def _percent(values: FloatArray, true: FloatArray) -> float:
+    return 100 * float(np.mean(np.abs(values - true)) / np.mean(true))
+
+
+def _check_same_kind(model: Model, snapshot: Snapshot, index: int) -> None:
+    compared = {
+        "energy grid": (snapshot.energy_grid, model.energy_grid),
+        "broadening": (snapshot.broadening, model.broadening),
+        "functional": (snapshot.functional, model.functional),
+        "electron temperature": (snapshot.electron_temperature, model.reference_electron_temperature),
+    }
+    for name, (got, expected) in compared.items():
+        if got != expected:
+            raise InputError(
+                f"snapshot {index}: its {name} is {got}, the model has {expected}; evaluate on data of the same kind"
+            )

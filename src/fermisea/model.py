@@ -1,0 +1,243 @@
+"""A trained model as a value, and its file: safetensors for the numbers, JSON in its header for everything else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ase import Atoms
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fermisea import descriptors
+from fermisea.descriptors import Descriptor
+from fermisea.energies import Ion
+from fermisea.errors import FileFormatError, InputError
+from fermisea.files import atomic_path
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.network import DTYPES, Mlp
+from fermisea.predict import CHUNK, MEMORY, predict, predict_ldos
+from fermisea.prediction import Prediction
+from fermisea.snapshot import Broadening
+
+FORMAT = "fermisea-model"
+VERSION = 1
+_HEADER = "fermisea"
+_UNITS = {"energy": "eV", "length": "Angstrom", "temperature": "K", "ldos": "1/(eV Angstrom^3)"}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The LDOS of a material as a function of the atoms around a point.
+
+    Attributes:
+        network: from descriptors to the LDOS.
+        descriptor: what the network sees of the atoms.
+        energy_grid: energies of the LDOS.
+        broadening: kernel and standard deviation (eV) that the training LDOS carry.
+        ions: valence charge and core density of each element the model knows.
+        functional: name of the exchange-correlation functional.
+        reference_electron_temperature: tau_ref, K: tau_e of the training data.
+        highest_electron_temperature: the highest tau_e that the energy window serves, K.
+        grid_spacing: spacing of the training grids, Angstrom; the default of a prediction.
+        provenance: how the model was made; plain JSON data.
+    """
+
+    network: Mlp
+    descriptor: Descriptor
+    energy_grid: EnergyGrid
+    broadening: Broadening
+    ions: Mapping[str, Ion]
+    functional: str
+    reference_electron_temperature: float
+    highest_electron_temperature: float
+    grid_spacing: float
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Symbols of the elements that the model knows."""
+        return tuple(sorted(self.ions))
+
+    def predict(
+        self,
+        atoms: Atoms,
+        electron_temperature: float | Sequence[float],
+        grid: RealSpaceGrid | tuple[int, int, int] | None = None,
+        *,
+        allow_beyond_window: bool = False,
+        chunk: int = CHUNK,
+        memory: int = MEMORY,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Prediction:
+        """Returns density, DOS, free energy and more at one or several tau_e; see :func:`fermisea.predict.predict`."""
+        return predict(
+            self,
+            atoms,
+            electron_temperature,
+            grid,
+            allow_beyond_window=allow_beyond_window,
+            chunk=chunk,
+            memory=memory,
+            progress=progress,
+        )
+
+    def ldos(
+        self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK
+    ) -> npt.NDArray[np.float32]:
+        """Returns the whole LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3); large: nothing else in the package needs it."""
+        return predict_ldos(self, atoms, grid, chunk=chunk)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the model file, whole or not at all.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        tensors = {f"network.{name}": value.contiguous() for name, value in self.network.state_dict().items()}
+        ions = {}
+        for symbol, ion in self.ions.items():
+            ions[symbol] = ion.to_dict()
+            if ion.core is not None:
+                tensors[f"core.{symbol}"] = torch.from_numpy(np.array(ion.core.values, dtype=np.float64))
+                del ions[symbol]["core"]["values"]
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "units": _UNITS,
+            "elements": self.elements,
+            "network": {
+                "inputs": self.network.inputs,
+                "hidden": self.network.widths,
+                "outputs": self.network.outputs,
+                "activation": self.network.activation,
+                "dtype": _name(self.network.dtype),
+            },
+            "descriptor": self.descriptor.to_dict(),
+            "energy_grid": asdict(self.energy_grid),
+            "broadening": asdict(self.broadening),
+            "ions": ions,
+            "functional": self.functional,
+            "reference_electron_temperature": self.reference_electron_temperature,
+            "highest_electron_temperature": self.highest_electron_temperature,
+            "grid_spacing": self.grid_spacing,
+            "provenance": self.provenance,
+        }
+        header["checksum"] = _checksum(header, tensors)
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={_HEADER: json.dumps(header)})
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Returns the model in a file that ``Model.save`` wrote. Nothing in the file is ever executed or unpickled.
+
+    Raises:
+        InputError: if there is no such file.
+        FileFormatError: if it is not a fermisea model, or is truncated or altered.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a model file that 'fermisea train' wrote")
+    header, tensors = _read(path)
+    try:
+        unaltered = header["checksum"] == _checksum(header, tensors)
+        if unaltered:
+            return _assemble(header, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        detail = " ".join(str(error).split())[:120]
+        raise FileFormatError(
+            f"{path}: a fermisea model file with a wrong or missing entry ({detail}); train and save it anew"
+        ) from error
+    raise FileFormatError(f"{path}: its content does not match its checksum; the file was altered, copy it anew")
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the JSON header of a model file, the tensors left aside.
+
+    Raises:
+        FileFormatError: if it is not a fermisea model, or is truncated.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+        header = json.loads(metadata[_HEADER])
+        version = int(header["version"]) if header["format"] == FORMAT else None
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise FileFormatError(_not_a_model(path)) from error
+    if version is None:
+        raise FileFormatError(_not_a_model(path))
+    if version != VERSION:
+        raise FileFormatError(
+            f"{path}: model format {version}, this fermisea reads format {VERSION}; train it anew or change the version"
+        )
+    return dict(header)
+
+
+def _not_a_model(path: str | os.PathLike[str]) -> str:
+    return f"{path}: not a fermisea model file, or a truncated one; expected a file that 'fermisea train' wrote"
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    header = read_header(path)
+    with safe_open(path, framework="pt") as stream:
+        return header, {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
+
+
+def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
+    shape = header["network"]
+    network = Mlp(
+        int(shape["inputs"]),
+        tuple(int(width) for width in shape["hidden"]),
+        int(shape["outputs"]),
+        str(shape["activation"]),
+        dtype=str(shape["dtype"]),
+    )
+    prefix = "network."
+    network.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ValueError("numbers that are not finite")
+    ions = {}
+    for symbol, entry in header["ions"].items():
+        if entry["core"] is not None:
+            entry["core"]["values"] = tensors[f"core.{symbol}"].numpy()
+        ions[symbol] = Ion.from_dict(entry)
+    descriptor = descriptors.from_dict(header["descriptor"])
+    energy_grid = EnergyGrid(**header["energy_grid"])
+    if (descriptor.features, energy_grid.size) != (network.inputs, network.outputs):
+        raise ValueError("network, descriptor and energy grid differ in size")
+    return Model(
+        network=network.eval().requires_grad_(False),  # noqa: FBT003
+        descriptor=descriptor,
+        energy_grid=energy_grid,
+        broadening=Broadening(**header["broadening"]),
+        ions=ions,
+        functional=str(header["functional"]),
+        reference_electron_temperature=float(header["reference_electron_temperature"]),
+        highest_electron_temperature=float(header["highest_electron_temperature"]),
+        grid_spacing=float(header["grid_spacing"]),
+        provenance=dict(header["provenance"]),
+    )
+
+
+def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the header, without the checksum itself, and all tensors in the order of their names."""
+    digest = hashlib.sha256()
+    plain = {key: value for key, value in header.items() if key != "checksum"}
+    digest.update(json.dumps(plain, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name].numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _name(dtype: torch.dtype) -> str:
+    return next(name for name, known in DTYPES.items() if known == dtype)

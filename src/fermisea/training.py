@@ -1,0 +1,356 @@
+"""Training of the LDOS network: one visible loop over shuffled grid points of all snapshots."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fermisea.dataset import Dataset
+from fermisea.descriptors import Descriptor
+from fermisea.errors import ConvergenceError
+from fermisea.model import Model
+from fermisea.network import DTYPES, Mlp
+from fermisea.snapshot import Snapshot
+from fermisea.training_config import TrainingConfig
+
+__all__ = ["DivergenceError", "TrainingConfig", "TrainingPoints", "TrainingState", "train"]
+
+_BLOCK = 8192
+_SMALLEST_SCALE = 0.05
+
+
+class DivergenceError(ConvergenceError):
+    """Training met a loss that is not a number.
+
+    Attributes:
+        model: the model after the last whole epoch, or None if there was none.
+        history: one mapping for each finished epoch.
+    """
+
+    def __init__(self, message: str, history: list[dict[str, float]], model: Model | None) -> None:
+        super().__init__(message, history)
+        self.model = model
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a progress callback is told.
+
+    Attributes:
+        stage: ``"descriptors"`` (one step per snapshot) or ``"training"`` (one step per epoch).
+        step: finished steps.
+        steps: steps in all.
+        training_loss: mean square error of the normalised LDOS and density over the epoch.
+        validation_loss: the same for the validation structures, if there are any.
+        learning_rate: of the next update.
+        seconds: since the stage began.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    training_loss: float = math.nan
+    validation_loss: float | None = None
+    learning_rate: float = math.nan
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPoints:
+    """Grid points of many snapshots in one table.
+
+    Attributes:
+        descriptors: (points, features).
+        ldos: (points, nE), 1/(eV Angstrom^3).
+        sizes: number of points of each snapshot, in the order of the rows.
+        density_weights: integration weights of the electrons at tau_ref, averaged over the snapshots, (nE,), eV.
+    """
+
+    descriptors: Tensor
+    ldos: Tensor
+    sizes: tuple[int, ...]
+    density_weights: Tensor
+
+
+def train(
+    data: Dataset | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    config: TrainingConfig | None = None,
+    *,
+    progress: Callable[[TrainingState], None] | None = None,
+) -> Model:
+    """Returns a model of the LDOS in ``data``.
+
+    The loss is the mean square of the normalised LDOS error plus ``density_weight`` times that of the density at
+    tau_ref. Afterwards the last layer, in which the LDOS is linear, is set to the exact minimum of a least-squares
+    problem that also holds the DOS of each snapshot. The same seed gives the same model, bit by bit, on one machine
+    with one number of threads.
+
+    Args:
+        data: snapshots that agree in energy grid, broadening, tau_ref, functional and ions; or their files or folders.
+        config: how to train; the defaults suit a few snapshots of one material.
+        progress: is called after each snapshot's descriptors and after each epoch.
+
+    Raises:
+        InputError: if the data cannot be used.
+        DivergenceError: if the loss stops being a number.
+    """
+    config = config or TrainingConfig()
+    dataset = data if isinstance(data, Dataset) else Dataset.load(data)
+    snapshots = list(dataset)
+    training, validation = split(snapshots, config)
+    descriptor = config.make_descriptor(sorted(dataset.ions))
+    tell = progress or (lambda _: None)
+    points, held_out = _tables(training, validation, descriptor, config, tell)
+
+    network = Mlp(
+        descriptor.features,
+        config.hidden,
+        dataset.energy_grid.size,
+        config.activation,
+        dtype=config.dtype,
+        seed=config.seed,
+    )
+    _normalise(network, points)
+    loss_of = _loss(network, points, config.density_weight)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    generator = torch.Generator().manual_seed(config.seed)
+    size = len(points.descriptors)
+    updates = config.epochs * math.ceil(size / config.batch_size)
+    update, started = 0, time.perf_counter()
+    history: list[dict[str, float]] = []
+    best, best_loss, best_epoch = _copy(network), math.inf, 0
+
+    def finished(state: dict[str, Tensor]) -> Model:
+        network.load_state_dict(state)
+        return _model(network, descriptor, dataset, snapshots, config, history)
+
+    for epoch in range(1, config.epochs + 1):
+        total = 0.0
+        for batch in torch.randperm(size, generator=generator).split(config.batch_size):
+            rate = learning_rate(config, update / updates)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.zero_grad()
+            loss = loss_of(points.descriptors[batch], points.ldos[batch])
+            if not math.isfinite(value := loss.item()):
+                raise DivergenceError(
+                    f"training: the loss is {value} in epoch {epoch} of {config.epochs}, expected a finite number; "
+                    f"lower the learning rate (now {config.learning_rate:g})",
+                    history,
+                    finished(best) if history else None,
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += value * len(batch)
+            update += 1
+        record = {"epoch": float(epoch), "training_loss": total / size}
+        if held_out is not None:
+            record["validation_loss"] = _mean_loss(loss_of, held_out)
+        history.append(record)
+        judged = record.get("validation_loss", -epoch)  # without validation the last epoch counts
+        if judged < best_loss:
+            best, best_loss, best_epoch = _copy(network), judged, epoch
+        rate = learning_rate(config, update / updates)
+        seconds = time.perf_counter() - started
+        tell(
+            TrainingState("training", epoch, config.epochs, total / size, record.get("validation_loss"), rate, seconds)
+        )
+        if config.patience is not None and epoch - best_epoch >= config.patience:
+            break
+
+    network.load_state_dict(best)
+    if config.readout == "ridge":
+        fit_readout(network, points, config.dos_weight, config.ridge)
+    return finished(_copy(network))
+
+
+def learning_rate(config: TrainingConfig, progress: float) -> float:
+    """Returns the learning rate when a fraction ``progress`` (0 to 1) of all updates is done.
+
+    ``"one_cycle"`` rises linearly over the first 15 % from a tenth of the peak, then falls as a cosine to a thousandth
+    (Smith and Topin, arXiv 1708.07120); ``"cosine"`` falls from the start (Loshchilov and Hutter, arXiv 1608.03983).
+    """
+    rise, low, last = (0.15, 0.1, 1e-3) if config.schedule == "one_cycle" else (0.0, 1.0, 1e-3)
+    if config.schedule == "constant":
+        return config.learning_rate
+    if progress < rise:
+        return config.learning_rate * (low + (1 - low) * progress / rise)
+    phase = (progress - rise) / (1 - rise)
+    return config.learning_rate * (last + (1 - last) * (1 + math.cos(math.pi * phase)) / 2)
+
+
+def split(snapshots: Sequence[Snapshot], config: TrainingConfig) -> tuple[list[Snapshot], list[Snapshot]]:
+    """Returns training and validation snapshots; snapshots of one structure stay together.
+
+    At least one structure is held out if ``validation_fraction`` is above zero and there are two or more.
+    """
+    groups: dict[bytes, list[Snapshot]] = {}
+    for snapshot in snapshots:
+        atoms = snapshot.atoms
+        key = b"".join(np.asarray(part).tobytes() for part in (atoms.numbers, atoms.positions, atoms.cell.array))
+        groups.setdefault(key, []).append(snapshot)
+    structures = list(groups.values())
+    held = 0
+    if config.validation_fraction > 0 and len(structures) > 1:
+        held = min(max(1, round(config.validation_fraction * len(structures))), len(structures) - 1)
+    order = np.random.default_rng(config.seed).permutation(len(structures))
+    chosen = {int(index) for index in order[:held]}
+    training = [s for index, group in enumerate(structures) if index not in chosen for s in group]
+    validation = [s for index, group in enumerate(structures) if index in chosen for s in group]
+    return training, validation
+
+
+def fit_readout(network: Mlp, points: TrainingPoints, dos_weight: float, ridge: float) -> None:
+    """Sets the last layer, d = W h + b, to the minimum of a least-squares problem at fixed hidden layers.
+
+    Minimised, with z the normalised LDOS, means over all points, s the snapshots and bars their means (the DOS), is
+        mean |W h + b - z|^2 + dos_weight mean_s |W hbar_s + b - zbar_s|^2 + ridge tr(A)/dim |(W, b) - (W, b)_before|^2,
+    where A is the matrix of its normal equations. Each energy is a problem of its own with the same matrix, so the
+    result is best for every linear functional of the LDOS at once.
+    """
+    width = network.widths[-1] + 1
+    normal = torch.zeros(width, width, dtype=torch.float64)
+    right = torch.zeros(width, network.outputs, dtype=torch.float64)
+    row = 0
+    for size in points.sizes:
+        mean_input = torch.zeros(width, dtype=torch.float64)
+        mean_error = torch.zeros(network.outputs, dtype=torch.float64)
+        for start in range(row, row + size, _BLOCK):
+            part = slice(start, min(start + _BLOCK, row + size))
+            hidden, error = _hidden_and_error(network, points.descriptors[part], points.ldos[part])
+            normal += hidden.T @ hidden / len(points.ldos)
+            right += hidden.T @ error / len(points.ldos)
+            mean_input += hidden.sum(0) / size
+            mean_error += error.sum(0) / size
+        weight = dos_weight / len(points.sizes)
+        normal += weight * torch.outer(mean_input, mean_input)
+        right += weight * torch.outer(mean_input, mean_error)
+        row += size
+    normal += ridge * normal.trace() / width * torch.eye(width, dtype=torch.float64)
+    change = torch.linalg.solve(normal, right).T
+    matrix, bias = network.readout()
+    scale, mean = network.output_scale.double(), network.output_mean.double()
+    network.set_readout(matrix / scale[:, None] + change[:, :-1], (bias - mean) / scale + change[:, -1])
+
+
+@torch.no_grad()
+def _hidden_and_error(network: Mlp, descriptors: Tensor, ldos: Tensor) -> tuple[Tensor, Tensor]:
+    hidden = network.hidden(descriptors)
+    predicted = torch.as_tensor(network.layers[-1](hidden)).double()
+    error = (ldos.double() - network.output_mean.double()) / network.output_scale.double() - predicted
+    return torch.cat([hidden.double(), torch.ones(len(hidden), 1, dtype=torch.float64)], dim=1), error
+
+
+def _tables(
+    training: Sequence[Snapshot],
+    validation: Sequence[Snapshot],
+    descriptor: Descriptor,
+    config: TrainingConfig,
+    tell: Callable[[TrainingState], None],
+) -> tuple[TrainingPoints, TrainingPoints | None]:
+    started, steps, done = time.perf_counter(), len(training) + len(validation), 0
+
+    def rows(snapshots: Sequence[Snapshot]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        nonlocal done
+        for snapshot in snapshots:
+            values = descriptor.compute(snapshot.atoms, snapshot.grid, dtype=config.dtype)
+            ldos = torch.as_tensor(np.asarray(snapshot.ldos), dtype=DTYPES[config.dtype])
+            dos, temperature = snapshot.density_of_states, snapshot.electron_temperature
+            weights = dos.weights(dos.fermi_level(snapshot.electrons, temperature), temperature).electrons
+            done += 1
+            tell(TrainingState("descriptors", done, steps, seconds=time.perf_counter() - started))
+            yield torch.as_tensor(values).flatten(0, -2), ldos.flatten(0, -2), torch.as_tensor(weights)
+
+    def table(snapshots: Sequence[Snapshot]) -> TrainingPoints:
+        parts = list(rows(snapshots))
+        descriptors, ldos, weights = (list(column) for column in zip(*parts, strict=True))
+        mean_weights = torch.stack(weights).mean(0).to(DTYPES[config.dtype])
+        return TrainingPoints(torch.cat(descriptors), torch.cat(ldos), tuple(len(d) for d in descriptors), mean_weights)
+
+    points = table(training)
+    return points, table(validation) if validation else None
+
+
+def _normalise(network: Mlp, points: TrainingPoints) -> None:
+    """Inputs to mean 0 and variance 1 each; outputs likewise, but no scale below 5 % of the largest one."""
+    x, y = points.descriptors.double(), points.ldos
+    spread = x.std(0, correction=0)
+    spread = torch.where(spread > 1e-9 * x.abs().amax(0).clamp(min=1e-300), spread, 1.0)
+    means = torch.stack([part.double().mean(0) for part in y.split(points.sizes)])
+    sizes = torch.tensor(points.sizes, dtype=torch.float64)
+    mean = sizes @ means / sizes.sum()
+    variance = torch.stack([(part.double() - mean).square().sum(0) for part in y.split(points.sizes)]).sum(0)
+    scale = (variance / sizes.sum()).sqrt()
+    scale = scale.clamp(min=max(_SMALLEST_SCALE * float(scale.max()), 1e-12))
+    network.set_normalisation(x.mean(0), spread, mean, scale)
+
+
+def _loss(network: Mlp, points: TrainingPoints, density_weight: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """The mean square error of normalised LDOS plus ``density_weight`` times that of the normalised density."""
+    weights = points.density_weights
+    spread = torch.cat([part @ weights for part in points.ldos.split(points.sizes)]).std().clamp(min=1e-12)
+    functional = network.output_scale * weights / spread
+
+    def loss(descriptors: Tensor, ldos: Tensor) -> Tensor:
+        error = network.normalised(descriptors) - (ldos - network.output_mean) / network.output_scale
+        return error.square().mean() + density_weight * (error @ functional).square().mean()
+
+    return loss
+
+
+@torch.no_grad()
+def _mean_loss(loss_of: Callable[[Tensor, Tensor], Tensor], points: TrainingPoints) -> float:
+    parts = zip(points.descriptors.split(_BLOCK), points.ldos.split(_BLOCK), strict=True)
+    return math.fsum(loss_of(x, y).item() * len(x) for x, y in parts) / len(points.ldos)
+
+
+def _copy(network: Mlp) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _model(
+    network: Mlp,
+    descriptor: Descriptor,
+    dataset: Dataset,
+    snapshots: Sequence[Snapshot],
+    config: TrainingConfig,
+    history: list[dict[str, float]],
+) -> Model:
+    highest = min(s.highest_electron_temperature for s in snapshots)
+    provenance: dict[str, Any] = {
+        "fermisea": importlib.metadata.version("fermisea"),
+        "torch": torch.__version__,
+        "config": config.to_dict(),
+        "snapshots": [
+            {
+                "formula": s.atoms.get_chemical_formula(),
+                "ion_temperature": s.ion_temperature,
+                "grid": list(s.grid.shape),
+            }
+            for s in snapshots
+        ],
+        "data": dict(snapshots[0].provenance),
+        "epochs": len(history),
+        "final": history[-1] if history else {},
+    }
+    return Model(
+        network=network.eval().requires_grad_(False),  # noqa: FBT003
+        descriptor=descriptor,
+        energy_grid=dataset.energy_grid,
+        broadening=dataset.broadening,
+        ions=dict(dataset.ions),
+        functional=dataset.functional,
+        reference_electron_temperature=dataset.electron_temperature,
+        highest_electron_temperature=highest,
+        grid_spacing=max(max(s.grid.spacing) for s in snapshots),
+        provenance=provenance,
+    )

@@ -1,0 +1,171 @@
+"""How to train: one frozen value that checks itself and reads from a TOML file."""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from ase.data import atomic_numbers
+
+from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum
+from fermisea.errors import InputError
+from fermisea.network import ACTIVATIONS, DTYPES, check_choice
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "descriptor": ("power_spectrum", "bispectrum"),
+    "activation": tuple(ACTIVATIONS),
+    "schedule": ("one_cycle", "cosine", "constant"),
+    "readout": ("ridge", "none"),
+    "dtype": tuple(DTYPES),
+}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Descriptor, network and optimiser.
+
+    Attributes:
+        descriptor: ``"power_spectrum"`` or ``"bispectrum"``.
+        order: highest order of the power spectrum.
+        twojmax: twice the highest angular momentum of the bispectrum.
+        cutoff: of the descriptors, Angstrom.
+        element_weights: weight of each element in the descriptors; without it, atomic numbers over the highest one.
+        hidden: sizes of the hidden layers.
+        activation: between the layers.
+        epochs: passes over all training points.
+        batch_size: grid points of one update.
+        learning_rate: the highest one, of AdamW.
+        weight_decay: of AdamW.
+        schedule: ``"one_cycle"``, ``"cosine"`` or ``"constant"``.
+        density_weight: weight of the density at tau_ref in the loss, against 1 for the LDOS.
+        readout: ``"ridge"`` ends with the exact least-squares solution for the last layer, ``"none"`` does not.
+        dos_weight: weight of the DOS of each snapshot in that solution, against 1 for the LDOS.
+        ridge: pull of that solution towards the trained last layer.
+        validation_fraction: share of the structures held out to choose the best epoch; 0 trains on all.
+        patience: epochs without a better validation loss before training stops; without it, never.
+        seed: of initial weights, shuffling and the choice of validation structures.
+        dtype: ``"float32"`` or ``"float64"``.
+    """
+
+    descriptor: str = "power_spectrum"
+    order: int = 6
+    twojmax: int = 10
+    cutoff: float = 4.7
+    element_weights: Mapping[str, float] | None = None
+    hidden: tuple[int, ...] = (256, 256)
+    activation: str = "silu"
+    epochs: int = 60
+    batch_size: int = 1024
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    schedule: str = "one_cycle"
+    density_weight: float = 1.0
+    readout: str = "ridge"
+    dos_weight: float = 1.0
+    ridge: float = 1e-6
+    validation_fraction: float = 0.1
+    patience: int | None = None
+    seed: int = 0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            check_choice(name, getattr(self, name), known)
+        object.__setattr__(self, "hidden", _sizes(self.hidden))
+        for name in ("order", "twojmax", "epochs", "batch_size"):
+            _check_integer(name, getattr(self, name), 1)
+        _check_integer("seed", self.seed, 0)
+        if self.patience is not None:
+            _check_integer("patience", self.patience, 1)
+        for name in ("cutoff", "learning_rate"):
+            _check_number(name, getattr(self, name), "a finite value above 0", lambda x: x > 0)
+        for name in ("weight_decay", "density_weight", "dos_weight", "ridge"):
+            _check_number(name, getattr(self, name), "a finite value of at least 0", lambda x: x >= 0)
+        _check_number("validation_fraction", self.validation_fraction, "at least 0 and below 1", lambda x: 0 <= x < 1)
+        if self.element_weights is not None:
+            if not isinstance(self.element_weights, Mapping) or not self.element_weights:
+                raise InputError(
+                    f"element_weights: got {self.element_weights!r}, expected a table such as {{Al = 1.0}}"
+                )
+            for symbol, weight in self.element_weights.items():
+                if symbol not in atomic_numbers:
+                    raise InputError(f"element_weights: got {symbol!r}, expected symbols of elements such as Al")
+                _check_number(f"element_weights.{symbol}", weight, "a finite number", math.isfinite)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Returns a configuration from plain values; what is left out keeps its default.
+
+        Raises:
+            InputError: for an unknown key, naming the known ones, or a value that cannot be used.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise InputError(
+                f"training configuration: unknown key {', '.join(unknown)}; the known ones are {', '.join(known)}"
+            )
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Returns the configuration in a TOML file, whose keys are the attributes.
+
+        Raises:
+            InputError: if the file is missing or not TOML, has an unknown key or a value that cannot be used.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
+        except ValueError as error:
+            raise InputError(f"{path}: not a TOML file ({error}); write lines such as epochs = 60") from error
+        try:
+            return cls.from_dict(values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values that JSON can hold."""
+        return asdict(self) | {"hidden": list(self.hidden)}
+
+    def make_descriptor(self, elements: Sequence[str]) -> Descriptor:
+        """Returns the descriptor for these elements.
+
+        Raises:
+            InputError: if ``element_weights`` lacks one of them.
+        """
+        highest = max(atomic_numbers[symbol] for symbol in elements)
+        weights = dict(self.element_weights or {s: atomic_numbers[s] / highest for s in elements})
+        missing = sorted(set(elements) - set(weights))
+        if missing:
+            raise InputError(
+                f"element_weights: lacks {', '.join(missing)}; give a weight for every element of the data"
+            )
+        if self.descriptor == "bispectrum":
+            return Bispectrum(twojmax=self.twojmax, cutoff=self.cutoff, weights=weights)
+        return PowerSpectrum(order=self.order, cutoff=self.cutoff, weights=weights)
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise InputError(f"hidden: got {value!r}, expected a list of layer sizes such as [256, 256]")
+    for size in value:
+        _check_integer("hidden", size, 1)
+    return tuple(value)
+
+
+def _check_integer(name: str, value: Any, lowest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise InputError(f"{name}: got {value!r}, expected an integer of at least {lowest}")
+
+
+def _check_number(name: str, value: Any, expected: str, holds: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and holds(value)):
+        raise InputError(f"{name}: got {value!r}, expected {expected}")

@@ -1,0 +1,175 @@
+import dataclasses
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from synthetic import structure
+from test_predict import SHAPE, random_model
+
+from fermisea.energies import CoreCharge
+from fermisea.errors import FileFormatError, InputError
+from fermisea.model import load_model, read_header
+
+
+@pytest.fixture
+def saved(tmp_path):
+    q = 0.05 * np.arange(400)
+    model = random_model("float32", CoreCharge(0.05, np.exp(-(q**2) / 3)))
+    path = tmp_path / "al.safetensors"
+    model.save(path)
+    return model, path
+
+
+def test_loaded_model_predicts_the_same_bits(saved):
+    model, path = saved
+    loaded, atoms = load_model(path), structure(4)
+    before, after = (m.predict(atoms, [300.0, 5000.0], SHAPE) for m in (model, loaded))
+    assert before.data.identical(after.data)
+
+
+def test_everything_survives_the_file(saved):
+    model, path = saved
+    loaded = load_model(path)
+    for name in (field.name for field in dataclasses.fields(model)):
+        if name not in ("network", "ions"):
+            assert getattr(loaded, name) == getattr(model, name), name
+    np.testing.assert_array_equal(loaded.ions["Al"].core.values, model.ions["Al"].core.values)
+    assert loaded.ions["Al"].valence == model.ions["Al"].valence
+    assert loaded.network.dtype == torch.float32
+    for name, tensor in model.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], tensor), name
+
+
+def test_header_is_plain_json(saved):
+    model, path = saved
+    with safe_open(path, framework="numpy") as stream:
+        header = json.loads(stream.metadata()["fermisea"])
+    assert header == read_header(path)
+    assert header["elements"] == ["Al"]
+    assert header["units"]["energy"] == "eV"
+    assert header["reference_electron_temperature"] == 1000.0
+    assert header["energy_grid"] == {"start": -6.0, "spacing": 0.5, "size": 36}
+    assert header["network"]["hidden"] == list(model.network.widths)
+
+
+def test_a_failed_save_leaves_the_earlier_file(saved, monkeypatch):
+    model, path = saved
+    before = path.read_bytes()
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fermisea.model.save_file", full)
+    with pytest.raises(InputError, match="could not be written"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("the pickle was executed",))
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def header_only(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 16
+    path.write_bytes(data)
+
+
+def pickled(path):
+    path.write_bytes(pickle.dumps(Bomb()))
+
+
+def torch_file(path):
+    torch.save({"weights": torch.zeros(3)}, path)
+
+
+def noise(path):
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def foreign(path):
+    save_file({"weights": torch.zeros(3)}, path, metadata={"format": "pt"})
+
+
+def bare(path):
+    save_file({"weights": torch.zeros(3)}, path)
+
+
+@pytest.mark.parametrize("spoil", [truncated, header_only, flipped, pickled, torch_file, noise, empty, foreign, bare])
+def test_refuses_what_is_not_a_model(saved, spoil):
+    _, path = saved
+    spoil(path)
+    with pytest.raises(FileFormatError, match="al.safetensors") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def rewrite(path, change):
+    """Writes the same tensors with a changed header, checksum and all."""
+    from fermisea.model import _checksum  # noqa: PLC0415
+
+    with safe_open(path, framework="pt") as stream:
+        tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
+    header = read_header(path)
+    change(header, tensors)
+    header["checksum"] = _checksum(header, tensors)
+    save_file(tensors, path, metadata={"fermisea": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header, _: header.pop("ions"),
+        lambda header, _: header["network"].update(hidden=[7, 7]),
+        lambda header, _: header["network"].update(activation="__import__"),
+        lambda header, _: header["energy_grid"].update(size=35),
+        lambda header, _: header["descriptor"].update(order=5),
+        lambda header, _: header.update(descriptor=3),
+        lambda header, _: header.update(grid_spacing=None),
+        lambda _, tensors: tensors.pop("core.Al"),
+        lambda _, tensors: tensors.pop("network.input_mean"),
+        lambda _, tensors: tensors["network.input_mean"].fill_(torch.nan),
+    ],
+)
+def test_refuses_a_model_with_a_wrong_entry(saved, change):
+    _, path = saved
+    rewrite(path, change)
+    with pytest.raises(FileFormatError, match="wrong or missing entry") as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unchanged_rewrite_loads(saved):
+    _, path = saved
+    rewrite(path, lambda *_: None)
+    assert load_model(path).elements == ("Al",)
+
+
+def test_names_a_version_it_does_not_know(saved):
+    _, path = saved
+    rewrite(path, lambda header, _: header.update(version=99))
+    with pytest.raises(FileFormatError, match="model format 99"):
+        load_model(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.safetensors: no such file"):
+        load_model(tmp_path / "nothing.safetensors")
