@@ -1,3 +1,95 @@
-"""Learn the local density of states from finite-temperature DFT, and use it at every electronic temperature."""
+"""Learn the local density of states from finite-temperature DFT, and use it at every electronic temperature.
+
+Everything a script needs stands here by name. Modules are imported when first used, so that ``import fermisea`` and
+``fermisea --help`` take no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fermisea import descriptors, engines, plots, pseudopotentials
+    from fermisea.campaign import Campaign, run_campaign
+    from fermisea.dataset import Dataset
+    from fermisea.errors import ConvergenceError, FermiseaError, FileFormatError, InputError, WindowError
+    from fermisea.evaluation import evaluate
+    from fermisea.grid import EnergyGrid, RealSpaceGrid
+    from fermisea.model import Model, load_model
+    from fermisea.observables import DensityOfStates
+    from fermisea.predict import Prediction
+    from fermisea.sampling import Trajectory, sample
+    from fermisea.snapshot import Snapshot
+    from fermisea.structures import read_structures
+    from fermisea.training import train
+    from fermisea.training_config import TrainingConfig
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Campaign",
+    "ConvergenceError",
+    "Dataset",
+    "DensityOfStates",
+    "EnergyGrid",
+    "FermiseaError",
+    "FileFormatError",
+    "InputError",
+    "Model",
+    "Prediction",
+    "RealSpaceGrid",
+    "Snapshot",
+    "TrainingConfig",
+    "Trajectory",
+    "WindowError",
+    "__version__",
+    "descriptors",
+    "engines",
+    "evaluate",
+    "load_model",
+    "plots",
+    "pseudopotentials",
+    "read_structures",
+    "run_campaign",
+    "sample",
+    "train",
+]
+
+_MODULES = ("descriptors", "engines", "plots", "pseudopotentials")
+_HOMES = {
+    "Campaign": "campaign",
+    "ConvergenceError": "errors",
+    "Dataset": "dataset",
+    "DensityOfStates": "observables",
+    "EnergyGrid": "grid",
+    "FermiseaError": "errors",
+    "FileFormatError": "errors",
+    "InputError": "errors",
+    "Model": "model",
+    "Prediction": "predict",
+    "RealSpaceGrid": "grid",
+    "Snapshot": "snapshot",
+    "TrainingConfig": "training_config",
+    "Trajectory": "sampling",
+    "WindowError": "errors",
+    "evaluate": "evaluation",
+    "load_model": "model",
+    "read_structures": "structures",
+    "run_campaign": "campaign",
+    "sample": "sampling",
+    "train": "training",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in _HOMES:
+            return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,165 @@
+"""Structures at an ion temperature: canonical molecular dynamics with any calculator of ASE."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ase.units
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.calculator import get_calculator_class
+from ase.constraints import FixCom
+from ase.md.langevin import Langevin
+
+from fermisea.errors import InputError
+from fermisea.structures import check_structure
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Structures of one ion temperature.
+
+    Attributes:
+        ion_temperature: tau_i that was asked for, K.
+        frames: the structures; each carries ``ion_temperature`` in its ``info``.
+        mean_temperature: kinetic temperature, averaged over all steps after thermalisation, K.
+        mean_square_displacement: of the atoms from the structure given, averaged over them and these steps, Angstrom^2.
+    """
+
+    ion_temperature: float
+    frames: list[Atoms]
+    mean_temperature: float
+    mean_square_displacement: float
+
+
+def sample(
+    atoms: Atoms,
+    ion_temperature: float,
+    snapshots: int,
+    *,
+    calculator: Any = "emt",
+    timestep: float = 2.0,
+    thermalise: float = 2.0,
+    spacing: float = 1.0,
+    friction: float = 5.0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trajectory:
+    """Returns structures of the canonical ensemble at fixed cell, by Langevin dynamics.
+
+    Velocities start at 2 tau_i: in a perfect crystal half of it turns into potential energy at once (equipartition).
+    The centre of mass stands still. The same seed gives the same structures, whatever other temperatures are sampled.
+
+    Args:
+        atoms: a structure near its potential minimum, such as a perfect crystal.
+        ion_temperature: tau_i, K.
+        snapshots: number of structures.
+        calculator: of ASE, or its name for :func:`find_calculator`.
+        timestep: fs.
+        thermalise: time before the first structure, ps.
+        spacing: time between structures, ps.
+        friction: of the Langevin dynamics, 1/ps.
+        seed: of velocities and random forces.
+        progress: is told steps done and steps in all.
+
+    Raises:
+        InputError: for values that cannot be used, a calculator that does not know an element, or a run that blows up.
+    """
+    for name, value in (("ion temperature", ion_temperature), ("timestep", timestep), ("spacing", spacing)):
+        _check(name, value, lowest=math.ulp(0.0))
+    for name, value in (("thermalise", thermalise), ("friction", friction), ("snapshots", snapshots - 1)):
+        _check(name, value, lowest=0.0)
+    check_structure(atoms, "structure")
+    moving = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    moving.calc = find_calculator(calculator) if isinstance(calculator, str) else calculator
+    moving.set_constraint(FixCom())
+    rng = np.random.default_rng([seed, round(1000 * ion_temperature)])
+    thermal_speed = np.sqrt(2 * ase.units.kB * ion_temperature / moving.get_masses())
+    moving.set_momenta(moving.get_masses()[:, None] * thermal_speed[:, None] * rng.standard_normal((len(moving), 3)))
+    dynamics = Langevin(
+        moving,
+        timestep * ase.units.fs,
+        temperature_K=ion_temperature,
+        friction=friction / (1000 * ase.units.fs),
+        fixcm=False,
+        rng=rng,
+    )
+
+    before = round(1000 * thermalise / timestep)
+    between = max(1, round(1000 * spacing / timestep))
+    steps = before + snapshots * between
+    frames: list[Atoms] = []
+    temperatures: list[float] = []
+    displacements: list[float] = []
+    for done in range(1, steps + 1):
+        _advance(dynamics, moving, calculator)
+        if done > before:
+            temperatures.append(float(moving.get_temperature()))
+            displacements.append(float(np.mean(np.sum((moving.positions - atoms.positions) ** 2, axis=1))))
+            if (done - before) % between == 0:
+                frames.append(_frame(moving, ion_temperature))
+        if progress is not None:
+            progress(done, steps)
+    return Trajectory(ion_temperature, frames, float(np.mean(temperatures)), float(np.mean(displacements)))
+
+
+def find_calculator(name: str) -> Any:
+    """Returns a calculator of ASE.
+
+    Args:
+        name: one that ASE knows such as ``emt``, or ``package.module:callable`` or ``file.py:callable``, whose call
+            without arguments gives the calculator.
+
+    Raises:
+        InputError: if there is no such calculator, or it cannot be made.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        if not attribute:
+            return get_calculator_class(name)()
+        if module.endswith(".py"):
+            return runpy.run_path(module)[attribute]()
+        return getattr(importlib.import_module(module), attribute)()
+    except Exception as error:
+        # What a calculator raises when it is imported or made is its own affair.
+        raise InputError(
+            f"calculator {name}: cannot be made ({_line(error)}); give a name that ASE knows such as emt, or "
+            "package.module:callable"
+        ) from error
+
+
+def _advance(dynamics: Langevin, moving: Atoms, calculator: Any) -> None:
+    try:
+        dynamics.run(1)
+    except Exception as error:
+        # A calculator refuses elements and geometries with exceptions of its own.
+        raise InputError(
+            f"calculator {getattr(calculator, 'name', calculator)}: fails for {moving.get_chemical_formula()} ({_line(error)}); choose another one"
+        ) from error
+    if not np.isfinite(moving.positions).all():
+        raise InputError(
+            f"molecular dynamics of {moving.get_chemical_formula()}: positions are no longer finite; "
+            "lower the timestep or the ion temperature"
+        )
+
+
+def _frame(moving: Atoms, ion_temperature: float) -> Atoms:
+    info = {"ion_temperature": float(ion_temperature)}
+    return Atoms(moving.symbols, positions=moving.positions, cell=moving.cell, pbc=True, info=info)
+
+
+def _check(name: str, value: float, lowest: float) -> None:
+    if not (math.isfinite(value) and value >= lowest):
+        raise InputError(f"{name}: got {value}, expected a finite value {'above' if lowest else 'of at least'} 0")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

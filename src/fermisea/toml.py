@@ -1,0 +1,34 @@
+"""TOML files for settings: only known keys, and errors that name the file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from fermisea.errors import InputError
+
+
+def read_toml(path: str | os.PathLike[str], known: Collection[str]) -> dict[str, Any]:
+    """Returns the top-level keys and values of a TOML file.
+
+    Args:
+        path: of the file.
+        known: keys that may stand in it.
+
+    Raises:
+        InputError: if the file is missing or not TOML, or has an unknown key.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a TOML file ({error}); write lines such as key = value") from error
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"{path}: unknown key {', '.join(unknown)}; the known ones are {', '.join(known)}")
+    return values
