@@ -190,15 +190,15 @@ class PlaneWave:
         bands = self.bands or math.ceil(max(chosen, 1.2 * occupied, occupied + 4))
         fewest = min(len(waves) for waves in problem.waves)
         if bands > fewest:
-            raise InputError(f"bands: {bands} wanted, but a cutoff of {self.cutoff} eV holds only {fewest} plane waves; "
-                             "raise the cutoff")
+            raise InputError(
+                f"bands: {bands} wanted, but a cutoff of {self.cutoff} eV holds only {fewest} plane waves; "
+                "raise the cutoff"
+            )
         return self_consistent(
             problem, solver, bands, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
         )
 
-    def _window(
-        self, problem: Problem, solver: KPointSolver, state: GroundState, energies: EnergyGrid
-    ) -> list[Bands]:
+    def _window(self, problem: Problem, solver: KPointSolver, state: GroundState, energies: EnergyGrid) -> list[Bands]:
         """Returns bands that fill the energy window at every k-point, for the converged potential."""
         needed = energies.stop + REACH * self.ldos.broadening
         above = max(needed - state.fermi_level, 0.0)
@@ -250,8 +250,12 @@ def _check_structure(atoms: Atoms) -> None:
         raise InputError("structure: got no atoms, expected at least one")
     if not np.isfinite(atoms.positions).all():
         bad = int(np.nonzero(~np.isfinite(atoms.positions).all(axis=1))[0][0])
-        raise InputError(f"structure: the position of atom {bad} ({atoms.symbols[bad]}) is {atoms.positions[bad]}, "
-                         "expected finite numbers in Angstrom")
+        raise InputError(
+            f"structure: the position of atom {bad} ({atoms.symbols[bad]}) is {atoms.positions[bad]}, "
+            "expected finite numbers in Angstrom"
+        )
     if not atoms.pbc.all():
-        raise InputError(f"structure: got pbc {atoms.pbc.tolist()}, expected all True (set atoms.pbc = True; leave vacuum "
-                         "in the cell for a molecule)")
+        raise InputError(
+            f"structure: got pbc {atoms.pbc.tolist()}, expected all True (set atoms.pbc = True; leave vacuum "
+            "in the cell for a molecule)"
+        )

@@ -158,13 +158,13 @@ def _hartree_xc(problem: Problem, density: Tensor) -> tuple[Tensor, float]:
     """Returns v_H + v_xc on the grid and the double-counting energy -E_H + E_xc - int v_xc n, eV."""
     cell = problem.ions.cell
     energy, v_xc = xc_energy_and_potential(density + problem.core, cell, problem.functional)
-    correction = float(energy) - float(hartree_energy(density, cell)) - problem.grid.voxel * float((v_xc * density).sum())
+    correction = (
+        float(energy) - float(hartree_energy(density, cell)) - problem.grid.voxel * float((v_xc * density).sum())
+    )
     return hartree_potential(density, cell) + v_xc, correction
 
 
-def _levels(
-    problem: Problem, states: Sequence[Bands]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _levels(problem: Problem, states: Sequence[Bands]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Returns all eigenvalues (eV) and their weights, spin included, flattened."""
     values = [band.eigenvalues.cpu().numpy() for band in states]
     weights = [np.full(v.size, 2 * w) for v, w in zip(values, problem.weights, strict=True)]

@@ -44,7 +44,10 @@ class KPointSolver:
         )
 
     def solve(
-        self, potential: Tensor, bands: int, tolerance: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+        self,
+        potential: Tensor,
+        bands: int,
+        tolerance: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
         max_steps: int,
     ) -> list[Bands]:
         """Returns the lowest eigenstates at each k-point.

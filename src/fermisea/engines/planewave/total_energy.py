@@ -50,8 +50,10 @@ def total_energy(problem: Problem, state: GroundState, pool: Workers) -> TotalEn
     def work(term: tuple[str, int | None]) -> tuple[str, float, Tensor]:
         name, k = term
         strained = _Strained(problem.ions)
-        energy = _density_part(name, problem, state, strained.ions) if k is None else _band_part(
-            name, k, problem, state, strained.ions
+        energy = (
+            _density_part(name, problem, state, strained.ions)
+            if k is None
+            else _band_part(name, k, problem, state, strained.ions)
         )
         return name, float(energy.detach()), strained.gradient(energy)
 
@@ -116,4 +118,6 @@ def _band_part(name: str, k: int, problem: Problem, state: GroundState, ions: Io
         return units.KINETIC * torch.sum(occupied * torch.sum(waves.vectors(ions.reciprocal) ** 2, dim=1))
     beta, coupling = projectors(ions, waves)
     overlaps = coefficients @ beta.conj().T
-    return torch.einsum("b,bp,pq,bq->", weights.to(overlaps.dtype), overlaps.conj(), coupling.to(overlaps.dtype), overlaps).real
+    return torch.einsum(
+        "b,bp,pq,bq->", weights.to(overlaps.dtype), overlaps.conj(), coupling.to(overlaps.dtype), overlaps
+    ).real
