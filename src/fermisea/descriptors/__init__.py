@@ -12,7 +12,7 @@ from fermisea.errors import InputError
 
 __all__ = ["Bispectrum", "Descriptor", "PowerSpectrum", "from_dict"]
 
-_KINDS: dict[str, type[Bispectrum] | type[PowerSpectrum]] = {Bispectrum.kind: Bispectrum, PowerSpectrum.kind: PowerSpectrum}
+_KINDS: dict[str, type[Bispectrum | PowerSpectrum]] = {kind.kind: kind for kind in (Bispectrum, PowerSpectrum)}
 
 
 def from_dict(definition: Mapping[str, Any]) -> Descriptor:
@@ -23,7 +23,7 @@ def from_dict(definition: Mapping[str, Any]) -> Descriptor:
     """
     values = dict(definition)
     kind = values.pop("kind", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise InputError(f"descriptor: got kind {kind!r}, expected one of {', '.join(sorted(_KINDS))}")
     try:
         return _KINDS[kind](**values)

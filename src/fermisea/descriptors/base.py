@@ -7,11 +7,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
@@ -20,6 +22,9 @@ FloatArray = npt.NDArray[np.float64]
 
 _BLOCK = 64
 """Points handed to the compiled loops at once; their intermediates stay in a core's cache."""
+
+_HIGHEST = 30
+"""Highest degree: the tables of constants grow with its fifth power."""
 
 
 class Descriptor(ABC):
@@ -120,33 +125,39 @@ def grid_points(atoms: Atoms, grid: tuple[int, int, int] | RealSpaceGrid) -> tup
     return grid.shape, grid.points().reshape(-1, 3)
 
 
-def check_definition(
-    size: tuple[str, int], cutoff: float, rfac0: float, rmin0: float, weights: Mapping[str, float] | None
-) -> None:
-    """Checks the numbers that define a descriptor.
+def check_definition(descriptor: Descriptor, size: str) -> None:
+    """Checks ``size``, ``cutoff``, ``weights`` and ``rfac0`` of a frozen descriptor and makes them plain numbers.
 
     Args:
-        size: name and value of the number that sets the number of features.
-        cutoff: Angstrom.
-        rfac0: theta_0 / pi at the cutoff.
-        rmin0: Angstrom.
-        weights: of each element.
+        descriptor: while it is being made.
+        size: name of the field that sets the number of features.
 
     Raises:
         InputError: naming the first that cannot be used.
     """
-    name, value = size
-    if not isinstance(value, int) or not 0 <= value <= 30:
-        raise InputError(f"{name}: got {value!r}, expected an integer from 0 to 30")
-    if not (math.isfinite(cutoff) and cutoff > 0):
-        raise InputError(f"cutoff: got {cutoff} Angstrom, expected a finite value above 0")
-    if not 0 < rfac0 <= 1:
-        raise InputError(f"rfac0: got {rfac0}, expected a value above 0 and at most 1")
-    if not 0 <= rmin0 < cutoff:
-        raise InputError(f"rmin0: got {rmin0} Angstrom, expected a value from 0 to below the cutoff {cutoff}")
+    fields = vars(descriptor)
+    value, cutoff, rfac0, weights = fields[size], fields["cutoff"], fields["rfac0"], fields["weights"]
+    if not (isinstance(value, Integral) and 0 <= int(value) <= _HIGHEST):
+        raise InputError(f"{size}: got {value!r}, expected an integer from 0 to {_HIGHEST}")
+    if not (is_number(cutoff) and cutoff > 0):
+        raise InputError(f"cutoff: got {cutoff!r} Angstrom, expected a finite value above 0")
+    if not (is_number(rfac0) and 0 < rfac0 <= 1):
+        raise InputError(f"rfac0: got {rfac0!r}, expected a value above 0 and at most 1")
+    if not isinstance(weights, Mapping | None):
+        raise InputError(f"weights: got {weights!r}, expected a mapping from elements to numbers")
     for element, weight in (weights or {}).items():
-        if not math.isfinite(weight):
-            raise InputError(f"weight of {element}: got {weight}, expected a finite number")
+        if element not in atomic_numbers:
+            raise InputError(f"weights: got the element {element!r}, expected chemical symbols such as Al")
+        if not is_number(weight):
+            raise InputError(f"weight of {element}: got {weight!r}, expected a finite number")
+    plain = None if weights is None else {str(element): float(weight) for element, weight in weights.items()}
+    for name, setting in ((size, int(value)), ("cutoff", float(cutoff)), ("rfac0", float(rfac0)), ("weights", plain)):
+        object.__setattr__(descriptor, name, setting)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite real number."""
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def _threads() -> int:

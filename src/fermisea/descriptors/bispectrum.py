@@ -18,29 +18,36 @@ from fermisea.descriptors.base import (
     check_points,
     fill_blocks,
     grid_points,
+    is_number,
 )
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
 from fermisea.descriptors.wigner import triple_tables, wigner_matrix
+from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 
 
 @dataclass(frozen=True)
 class Bispectrum(Descriptor):
-    """The bispectrum B_{j1 j2 j} = sum conj(u^j_mm') C^{jm}_{j1 m1 j2 m2} C^{jm'}_{j1 m1' j2 m2'} u^j1_m1m1' u^j2_m2m2'.
+    """The bispectrum of the surroundings on the three-sphere, real and independent of rotations.
 
-    u^j = 1 + sum over neighbours of w f_c(r) U^j(2 theta_0, r/|r|): the point itself counts as a neighbour of weight 1, so
-    that far from every atom B is a constant of each component, the sum of the squared coupling coefficients. Components
-    run over 2 j1 = 0 .. twojmax, j2 <= j1, j1 <= j: 55 at twojmax 8, 91 at 10. An atom at the point counts like any other.
+        B_{j1 j2 j} = sum conj(u^j_mm') C^{jm}_{j1 m1 j2 m2} C^{jm'}_{j1 m1' j2 m2'} u^j1_m1m1' u^j2_m2m2'
 
-    Source: A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015); A. P. Bartok et al., Phys. Rev. B 87, 184115 (2013).
+    u^j = 1 + sum over neighbours of w f_c(r) U^j(2 theta_0, r/|r|), with Wigner's U. The 1 is the point itself, a
+    neighbour of weight 1; where no atom is within the cutoff, B_{j1 j2 j} = 2 j + 1. Components run over
+    2 j1 = 0 .. twojmax, j2 <= j1, j1 <= j: 55 at twojmax 8, 91 at 10.
+
+    An atom exactly at the point counts like any other, so that B is continuous there (LAMMPS leaves that atom out).
+
+    Sources: A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015); A. P. Bartok et al., Phys. Rev. B 87, 184115
+    (2013).
 
     Attributes:
         twojmax: twice the highest angular momentum, 0 to 30.
         cutoff: distance beyond which atoms do not count, Angstrom.
         weights: weight of each element; ``None`` gives every atom the weight 1, whatever its element.
         rfac0: theta_0 / pi at the cutoff, above 0 and at most 1.
-        rmin0: distance up to which theta_0 = 0, Angstrom.
+        rmin0: distance at which theta_0 = 0, Angstrom; see ``Expansion`` for what lies below it.
     """
 
     twojmax: int
@@ -52,9 +59,10 @@ class Bispectrum(Descriptor):
     kind: ClassVar[str] = "bispectrum"
 
     def __post_init__(self) -> None:
-        check_definition(("twojmax", self.twojmax), self.cutoff, self.rfac0, self.rmin0, self.weights)
-        if self.weights is not None:
-            object.__setattr__(self, "weights", {str(k): float(v) for k, v in self.weights.items()})
+        check_definition(self, "twojmax")
+        if not (is_number(self.rmin0) and 0 <= self.rmin0 < self.cutoff):
+            raise InputError(f"rmin0: got {self.rmin0!r} Angstrom, expected 0 or more, below the cutoff {self.cutoff}")
+        object.__setattr__(self, "rmin0", float(self.rmin0))
 
     @property
     def features(self) -> int:

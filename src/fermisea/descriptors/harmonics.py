@@ -1,6 +1,6 @@
 """Real hyperspherical harmonics on the three-sphere and the surroundings of a point expanded in them.
 
-D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), sections 4.14 and 5.17;
+D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), section 4.15;
 A. P. Bartok, R. Kondor, G. Csanyi, Phys. Rev. B 87, 184115 (2013).
 """
 
@@ -105,8 +105,12 @@ def hyperspherical_harmonics(quaternions: npt.ArrayLike, order: int) -> FloatArr
 class Expansion:
     """How a neighbour at distance r enters: weight f_c(r) times the harmonics of (cos theta_0, sin theta_0 r/|r|).
 
-    theta_0 = rfac0 pi x and f_c = (cos pi x + 1) / 2 with x = (r - rmin0) / (cutoff - rmin0), and x = 0 below rmin0
+    theta_0 = rfac0 pi x and f_c = (cos pi x + 1) / 2 with x = (r - rmin0) / (cutoff - rmin0)
     (A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015)).
+
+    An atom at the point itself counts with theta_0 = 0. Closer than rmin0, where theta_0 < 0, f_c = 1 and the
+    quaternion is (r cot theta_0, r) / |r / sin theta_0|, as LAMMPS has it: it jumps to the opposite pole at rmin0 and
+    has no limit at r = 0, where the atom is left out. Keep rmin0 = 0 unless a reference asks for another value.
 
     Attributes:
         order: highest degree.

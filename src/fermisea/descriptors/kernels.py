@@ -1,11 +1,11 @@
 """Compiled loops of the descriptors; all in one file, so that the compilation cache sees every change of a callee.
 
-A point's surroundings are expanded in real hyperspherical harmonics of the unit quaternion (cos theta_0, sin theta_0 r/|r|).
-These are homogeneous polynomials in the four components, so nothing is singular at |r| = 0:
+Surroundings are expanded in real hyperspherical harmonics of unit quaternions (cos theta_0, sin theta_0 r/|r|),
+homogeneous polynomials in the four components, so that nothing is singular at |r| = 0:
 
     Y_nlm = g_nl(cos theta_0) R_lm(sin theta_0 r/|r|),    n = 0 .. order, l <= n, -l <= m <= l
 
-with orthonormal Gegenbauer polynomials g_nl and orthonormal real solid harmonics R_lm, each by its three-term recursion.
+with orthonormal Gegenbauer polynomials g_nl and orthonormal real solid harmonics R_lm, by their three-term recursions.
 Y_nlm stands at n (n + 1) (2 n + 1) / 6 + l^2 + l + m.
 """
 
@@ -104,13 +104,19 @@ def expand(  # type: ignore[no-untyped-def]  # noqa: ANN201
                     if square >= cutoff * cutoff:
                         continue
                     distance = math.sqrt(square)
-                    phase = math.pi * max(distance - rmin0, 0.0) / (cutoff - rmin0)
-                    scale = weights[atom] * 0.5 * (math.cos(phase) + 1.0)
+                    phase = math.pi * (distance - rmin0) / (cutoff - rmin0)
+                    scale, sign = weights[atom], 1.0
+                    if phase >= 0.0:
+                        scale *= 0.5 * (math.cos(phase) + 1.0)
+                    elif distance > 0.0:
+                        sign = -1.0
+                    else:
+                        continue
                     angle = rfac0 * phase
-                    ratio = math.sin(angle) / distance if distance > 0.0 else 0.0
+                    ratio = sign * math.sin(angle) / distance if distance > 0.0 else 0.0
                     add_harmonics(
                         scale,
-                        math.cos(angle),
+                        sign * math.cos(angle),
                         ratio * x,
                         ratio * y,
                         ratio * z,

@@ -71,7 +71,7 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
     expected = len(atoms) * float(np.prod(1 + 2 * reach))
     if expected > _MOST_IMAGES:
         raise InputError(
-            f"cell: {expected:.0f} periodic images lie within {cutoff} Angstrom of it, expected at most {_MOST_IMAGES}; "
+            f"cell: {expected:.0f} images lie within {cutoff} Angstrom of it, expected at most {_MOST_IMAGES}; "
             "check the cell and the cutoff"
         )
     fractions, values = _images(positions @ inverse, _weights_of(atoms, weights), reach)

@@ -29,29 +29,26 @@ class PowerSpectrum(Descriptor):
     """The power spectrum p_{jj'l} = sum_m A_jlm A_j'lm of the surroundings on the three-sphere.
 
     A_jlm is the sum over neighbours of w f_c(r) Y_jlm(cos theta_0, sin theta_0 r/|r|), the same mapping as the SNAP
-    bispectrum's. Features run over j = 0 .. order, j' = j .. order, l = 0 .. j, the last one fastest: 35 at order 4, 84 at
-    order 6. The point itself adds nothing, so all are zero where no atom is within the cutoff.
+    bispectrum's. Features run over j = 0 .. order, j' = j .. order, l = 0 .. j, the last one fastest: 35 at order 4, 84
+    at order 6. The point itself adds nothing, so all are zero where no atom is within the cutoff; an atom at the point
+    counts like any other.
 
     Attributes:
         order: highest degree j of the harmonics, 0 to 30.
         cutoff: distance beyond which atoms do not count, Angstrom.
         weights: weight of each element; ``None`` gives every atom the weight 1, whatever its element.
         rfac0: theta_0 / pi at the cutoff, above 0 and at most 1.
-        rmin0: distance up to which theta_0 = 0, Angstrom.
     """
 
     order: int
     cutoff: float
     weights: Mapping[str, float] | None = field(default=None, hash=False)
     rfac0: float = 0.99363
-    rmin0: float = 0.0
 
     kind: ClassVar[str] = "power_spectrum"
 
     def __post_init__(self) -> None:
-        check_definition(("order", self.order), self.cutoff, self.rfac0, self.rmin0, self.weights)
-        if self.weights is not None:
-            object.__setattr__(self, "weights", {str(k): float(v) for k, v in self.weights.items()})
+        check_definition(self, "order")
 
     @property
     def features(self) -> int:
@@ -61,7 +58,7 @@ class PowerSpectrum(Descriptor):
     def compute_points(self, atoms: Atoms, points: npt.ArrayLike, dtype: str = "float64") -> npt.NDArray[np.floating]:
         """Returns the power spectrum at points, (points, features); see ``Descriptor.compute_points``."""
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
-        expansion = Expansion(self.order, self.cutoff, self.rfac0, self.rmin0)
+        expansion = Expansion(self.order, self.cutoff, self.rfac0, rmin0=0.0)
         fractions = check_points(points) @ np.linalg.inv(neighbors.lattice)
 
         def block(part: FloatArray) -> FloatArray:

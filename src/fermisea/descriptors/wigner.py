@@ -1,6 +1,6 @@
 """Constants of the rotation group: Clebsch-Gordan coefficients, and Wigner functions from hyperspherical harmonics.
 
-D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), sections 4.5, 4.15, 8.2.
+D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), sections 4.15, 8.2.
 Angular momenta and projections are integers: twice their values.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -22,20 +21,20 @@ IntArray = npt.NDArray[np.int64]
 
 
 def clebsch_gordan(j1: int, m1: int, j2: int, m2: int, j: int, m: int) -> float:
-    """Returns C^{jm}_{j1 m1 j2 m2} by Racah's sum in exact arithmetic; all arguments are twice the quantum numbers."""
+    """Returns C^{jm}_{j1 m1 j2 m2} by Racah's sum in exact arithmetic; arguments are twice the quantum numbers."""
     allowed = abs(j1 - j2) <= j <= j1 + j2 and (j1 + j2 - j) % 2 == 0 and m1 + m2 == m
     if not allowed or any(abs(b) > a or (a - b) % 2 for a, b in ((j1, m1), (j2, m2), (j, m))):
         return 0.0
-    f = math.factorial
+    # with every denominator completed to a binomial coefficient, Racah's sum is one of integers
     pairs = [(j1 + m1) // 2, (j1 - m1) // 2, (j2 + m2) // 2, (j2 - m2) // 2, (j + m) // 2, (j - m) // 2]
-    triangle = [(j1 + j2 - j) // 2, (j1 - j2 + j) // 2, (j2 - j1 + j) // 2]
-    square = Fraction((j + 1) * math.prod(map(f, pairs + triangle)), f((j1 + j2 + j) // 2 + 1))
-    lower = [0, (j2 - j - m1) // 2, (j1 - j + m2) // 2]
-    upper = [triangle[0], pairs[1], pairs[2]]
-    total = Fraction(0)
-    for k in range(max(lower), min(upper) + 1):
-        total += Fraction((-1) ** k, math.prod(f(k - a) for a in lower) * math.prod(f(b - k) for b in upper))
-    return math.copysign(math.sqrt(square * total * total), total) if total else 0.0
+    a, b, c = triangle = [(j1 + j2 - j) // 2, (j1 - j2 + j) // 2, (j2 - j1 + j) // 2]
+    total = sum(
+        (-1) ** k * math.comb(a, k) * math.comb(b, pairs[1] - k) * math.comb(c, pairs[2] - k)
+        for k in range(min(a, pairs[1], pairs[2]) + 1)
+    )
+    numerator = (j + 1) * total**2 * math.prod(math.factorial(n) for n in pairs)
+    denominator = math.prod(math.factorial(n) for n in (*triangle, (j1 + j2 + j) // 2 + 1))
+    return math.copysign(math.sqrt(numerator / denominator), total)
 
 
 @dataclass(frozen=True)
