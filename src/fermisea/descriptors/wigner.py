@@ -77,7 +77,7 @@ def triple_tables(twojmax: int) -> TripleTables:
 def wigner_matrix(twojmax: int) -> csr_array:
     """Returns the sparse real matrix from hyperspherical harmonics to Wigner's U^j_{mm'}, all 2 j <= twojmax.
 
-    With n = 2 j,  U^j_{mm'} = sqrt(2) pi / (n + 1) sum_{l mu} (-i)^l sqrt(2 l + 1) C^{jm}_{j m' l mu} Y_{n l mu}.
+    With n = 2 j,  U^j_{mm'} = sqrt(2) pi / (n + 1) sum_{l mu} (-i)^l sqrt(2 l + 1) C^{jm}_{j m' l mu} conj(Y_{n l mu}).
     Its rows are first the real, then the imaginary parts; m and m' ascend, m' fastest, after ``degree_offset(n)``.
     The rotation angle is twice theta_0, so U is a homogeneous polynomial of degree n in the unit quaternion.
     """
@@ -92,7 +92,7 @@ def wigner_matrix(twojmax: int) -> csr_array:
                 coupling = clebsch_gordan(n, other, 2 * l, 2 * mu, n, m)
                 factor = (-1j) ** l * math.sqrt(2 * (2 * l + 1)) * math.pi / (n + 1) * coupling
                 for order, part in _real_parts(mu):
-                    value = factor * part
+                    value = factor * part.conjugate()
                     imaginary = abs(value.imag) > abs(value.real)
                     rows.append(offset + index + (size if imaginary else 0))
                     columns.append(offset + l * l + l + order)
