@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import BSpline, make_interp_spline
+from scipy.sparse.linalg import splu
 
 from fermisea import units
 from fermisea.fermi_dirac import entropy_density, occupation, occupation_derivatives, sigma
@@ -65,11 +66,9 @@ class SharpenedIntegration:
         """
         self._order = order if broadening > 0 else 0
         self._variance = broadening**2
-        # the collocation matrix and knots of the interpolating spline; unit vectors give the cardinal splines
-        spline = make_interp_spline(grid.energies, np.eye(grid.size), k=_DEGREE)
-        self._knots: FloatArray = np.asarray(spline.t)
-        self._breaks = np.unique(self._knots)
-        self._to_values: FloatArray = np.asarray(spline.c).T
+        # values = collocation @ coefficients, so weights of the values are the transposed solution of those of the splines
+        self._knots: FloatArray = np.asarray(make_interp_spline(grid.energies, np.zeros(grid.size), k=_DEGREE).t)
+        self._collocation = splu(BSpline.design_matrix(grid.energies, self._knots, _DEGREE).tocsc())
 
     def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
         """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
@@ -87,7 +86,7 @@ class SharpenedIntegration:
 
     def _weights(self, mu: float, temperature: float, *, slopes: bool, only: int | None = None) -> list[FloatArray]:
         kt = units.thermal_energy(temperature)
-        points, measure = _quadrature(self._breaks, mu, kt)
+        points, measure = _quadrature(np.unique(self._knots), mu, kt)
         x = (points - mu) / kt
         f = occupation_derivatives(x, 2 * self._order + (2 if slopes else 0))
         functions = (_slope_functions if slopes else _functions)(f, x, points, kt, self._order)
@@ -99,7 +98,7 @@ class SharpenedIntegration:
             for k, derivative in enumerate(derivatives):
                 test += factor * derivative
                 factor *= -self._variance / (2 * (k + 1))
-            results.append(np.asarray(self._to_values @ (basis.T @ (measure * test))))
+            results.append(np.asarray(self._collocation.solve(basis.T @ (measure * test), trans="T")))
         return results
 
 

@@ -164,7 +164,13 @@ class PlaneWave:
         device = torch.device(self.device)
         ions = Ions(
             symbols=symbols,
-            potentials=psp.load(self.pseudopotentials, elements, functional(self.xc).name, allow_other_functional=True),
+            potentials=psp.load(
+                self.pseudopotentials,
+                elements,
+                functional(self.xc).name,
+                momentum=_highest_momentum(grid),
+                allow_other_functional=True,
+            ),
             positions=torch.as_tensor(atoms.positions, dtype=torch.float64, device=device),
             cell=torch.as_tensor(grid.lattice, dtype=torch.float64, device=device),
         )
@@ -243,6 +249,12 @@ def _reference(problem: Problem, state: GroundState, total: TotalEnergy) -> Refe
         forces=total.forces,
         stress=total.stress,
     )
+
+
+def _highest_momentum(grid: RealSpaceGrid) -> float:
+    """Returns a bound on the momenta of the grid's Fourier coefficients, 1/Angstrom."""
+    half = np.array(grid.shape) / 2
+    return float(half @ np.linalg.norm(grid.reciprocal, axis=1)) + 1.0
 
 
 def _check_structure(atoms: Atoms) -> None:
