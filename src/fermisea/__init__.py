@@ -10,7 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fermisea import descriptors, engines, plots, pseudopotentials
+    from fermisea import (
+        campaign,
+        descriptors,
+        engines,
+        evaluation,
+        files,
+        model,
+        plots,
+        pseudopotentials,
+        structures,
+        units,
+    )
     from fermisea.campaign import Campaign, run_campaign
     from fermisea.dataset import Dataset
     from fermisea.errors import ConvergenceError, FermiseaError, FileFormatError, InputError, WindowError
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from fermisea.grid import EnergyGrid, RealSpaceGrid
     from fermisea.model import Model, load_model
     from fermisea.observables import DensityOfStates
-    from fermisea.predict import Prediction
+    from fermisea.prediction import Prediction
     from fermisea.sampling import Trajectory, sample
     from fermisea.snapshot import Snapshot
     from fermisea.structures import read_structures
@@ -44,19 +55,36 @@ __all__ = [
     "Trajectory",
     "WindowError",
     "__version__",
+    "campaign",
     "descriptors",
     "engines",
     "evaluate",
+    "evaluation",
+    "files",
     "load_model",
+    "model",
     "plots",
     "pseudopotentials",
     "read_structures",
     "run_campaign",
     "sample",
+    "structures",
     "train",
+    "units",
 ]
 
-_MODULES = ("descriptors", "engines", "plots", "pseudopotentials")
+_MODULES = (
+    "campaign",
+    "descriptors",
+    "engines",
+    "evaluation",
+    "files",
+    "model",
+    "plots",
+    "pseudopotentials",
+    "structures",
+    "units",
+)
 _HOMES = {
     "Campaign": "campaign",
     "ConvergenceError": "errors",
@@ -67,7 +95,7 @@ _HOMES = {
     "FileFormatError": "errors",
     "InputError": "errors",
     "Model": "model",
-    "Prediction": "predict",
+    "Prediction": "prediction",
     "RealSpaceGrid": "grid",
     "Snapshot": "snapshot",
     "TrainingConfig": "training_config",

@@ -141,8 +141,9 @@ def _advance(dynamics: Langevin, moving: Atoms, calculator: Any) -> None:
         dynamics.run(1)
     except Exception as error:
         # A calculator refuses elements and geometries with exceptions of its own.
+        name = getattr(calculator, "name", calculator)
         raise InputError(
-            f"calculator {getattr(calculator, 'name', calculator)}: fails for {moving.get_chemical_formula()} ({_line(error)}); choose another one"
+            f"calculator {name}: fails for {moving.get_chemical_formula()} ({_line(error)}); choose another one"
         ) from error
     if not np.isfinite(moving.positions).all():
         raise InputError(

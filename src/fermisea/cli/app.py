@@ -1,0 +1,77 @@
+"""The commands together, and how they end: 0, 1 if a part failed, 2 for a user's error, 130 when interrupted."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+import fermisea
+from fermisea.cli.common import fail
+from fermisea.cli.dft import dft
+from fermisea.cli.evaluate import evaluate
+from fermisea.cli.info import info
+from fermisea.cli.predict import predict
+from fermisea.cli.sample import sample
+from fermisea.cli.shell import Command
+from fermisea.cli.train import train
+
+app = typer.Typer(
+    name="fermisea",
+    help="Density, entropy and free energy of the electrons at every electronic temperature, learnt from DFT at one.",
+    epilog="A series of commands: [bold]sample[/] structures, compute them with [bold]dft[/], [bold]train[/] a model, "
+    "[bold]evaluate[/] it, [bold]predict[/].",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_COMMANDS = (sample, dft, train, predict, evaluate, info)
+for function in _COMMANDS:
+    app.command(cls=Command)(function)
+
+# typer's own name for wrong usage moved between versions; its base class did not.
+_UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"fermisea {fermisea.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Density, entropy and free energy of the electrons at every electronic temperature, learnt from DFT at one."""
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning):
+        fail(f"warning: {message}", 0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit status; a user's error prints one line and no traceback."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status = app(args=list(arguments), prog_name="fermisea", standalone_mode=False)
+    except _UsageError as error:
+        text = (error.format_message() if hasattr(error, "format_message") else str(error)).rstrip(".")
+        if not text:
+            return 2  # a call without arguments, which has shown the help
+        known = {function.__name__ for function in _COMMANDS}
+        named = next((word for word in arguments if word in known), "")
+        return fail(f"{text}. See fermisea {named + ' ' if named else ''}--help", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted", 130)
+    return status if isinstance(status, int) else 0

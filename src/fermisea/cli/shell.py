@@ -1,0 +1,62 @@
+"""What every command shares in dealing with the shell: lists of values, errors, interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from fermisea.cli.common import fail
+from fermisea.errors import ConvergenceError, FermiseaError
+
+
+class Command(TyperCommand):
+    """A command whose list options take several values, ``--ion-temperature 100 298``, whose errors are a line."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeats the name of a list option before each of its values, as the parser wants it."""
+        lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        return list(super().parse_args(ctx, spread(args, lists)))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; an error that fermisea raises on purpose ends it with one line and status 2 (or 1)."""
+        try:
+            return super().invoke(ctx)
+        except ConvergenceError as error:
+            raise typer.Exit(fail(str(error), 1)) from error
+        except FermiseaError as error:
+            raise typer.Exit(fail(str(error), 2)) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(fail("interrupted; finished files stay, the same command goes on", 130)) from error
+
+
+def spread(arguments: Sequence[str], lists: set[str]) -> list[str]:
+    """Returns ``--name 1 2`` as ``--name 1 --name 2`` for the options in ``lists``.
+
+    Values after the first are taken as long as they are numbers or assignments such as Al=Al.upf; anything else is an
+    argument or another option.
+    """
+    result: list[str] = []
+    option, values = None, 0
+    for word in arguments:
+        name = word.split("=", 1)[0]
+        if name in lists:
+            option, values = name, int("=" in word)
+        elif option is not None and (values == 0 or _is_value(word)):
+            if values > 0:
+                result.append(option)
+            values += 1
+        else:
+            option = None
+        result.append(word)
+    return result
+
+
+def _is_value(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return "=" in word and not word.startswith("-")
+    return True
