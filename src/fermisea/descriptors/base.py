@@ -20,7 +20,7 @@ from fermisea.grid import RealSpaceGrid
 
 FloatArray = npt.NDArray[np.float64]
 
-_BLOCK = 64
+_BLOCK = 256
 """Points handed to the compiled loops at once; their intermediates stay in a core's cache."""
 
 _HIGHEST = 30
@@ -94,7 +94,7 @@ def fill_blocks(
         out[start : start + _BLOCK] = block(points[start : start + _BLOCK])
 
     starts = range(0, len(points), _BLOCK)
-    threads = min(_threads(), len(starts) // 4)
+    threads = min(_threads(), len(starts))
     if threads < 2:
         for start in starts:
             fill(start)
