@@ -1,273 +1,348 @@
-"""Figures as for a paper: free energy against electronic temperature, DOS with its occupation, errors.
+"""Figures: free energy against the electronic temperature, DOS with its occupation, errors of a model.
 
-Each function returns a figure that is not shown anywhere; :func:`save_figure` writes it as PNG and SVG.
+Each function returns a matplotlib figure and draws without any global state; :func:`save_figure` writes PNG and SVG.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.lines import Line2D
 
+from fermisea.errors import InputError
 from fermisea.fermi_dirac import occupation
 from fermisea.files import atomic_path
 
 FloatArray = npt.NDArray[np.float64]
-INK, BLUE, RED, GREY = "#1a1a1a", "#1b5e93", "#c8442f", "#8a8f98"
-_STYLE: dict[str, Any] = {
-    "font.size": 9,
-    "axes.labelsize": 9.5,
-    "axes.titlesize": 9.5,
-    "axes.linewidth": 0.8,
+
+WIDTH = 4.4
+"""Width of a figure, inches."""
+
+INK, MODEL, GREY = "#1b1b1f", "#0b5cad", "#8a8d93"
+_STYLE: Any = {
+    "axes.axisbelow": True,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e8eb",
-    "grid.linewidth": 0.6,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "xtick.top": True,
-    "ytick.right": True,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": True,
-    "legend.framealpha": 0.92,
-    "legend.edgecolor": "white",
-    "legend.fancybox": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.6,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.7,
+    "axes.titlesize": 9,
+    "figure.dpi": 150,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 5,
     "mathtext.fontset": "dejavusans",
+    "savefig.dpi": 300,
     "svg.fonttype": "none",
     "svg.hashsalt": "fermisea",
+    "text.color": INK,
+    "xtick.color": INK,
+    "xtick.direction": "in",
+    "xtick.labelsize": 8,
+    "xtick.major.width": 0.7,
+    "xtick.minor.visible": True,
+    "xtick.minor.width": 0.5,
+    "xtick.top": True,
+    "ytick.color": INK,
+    "ytick.direction": "in",
+    "ytick.labelsize": 8,
+    "ytick.major.width": 0.7,
+    "ytick.minor.visible": True,
+    "ytick.minor.width": 0.5,
+    "ytick.right": True,
 }
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    with mpl.rc_context():
-        mpl.rcParams.update(mpl.rcParamsDefault)
-        mpl.rcParams.update(cast("Any", _STYLE))
-        yield
-
-
 def save_figure(figure: Figure, stem: str | os.PathLike[str]) -> list[Path]:
-    """Writes ``stem``.png (200 dpi) and ``stem``.svg and returns their paths."""
+    """Writes ``stem``.png and ``stem``.svg and returns their paths; the same figure gives the same files.
+
+    Raises:
+        InputError: if the folder cannot be written to.
+    """
     paths = []
-    with _style():
-        for suffix, metadata in ((".png", {"Software": "fermisea"}), (".svg", {"Date": None})):
-            path = Path(stem).with_name(Path(stem).name + suffix)
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=metadata)
-            paths.append(path)
+    for suffix in ("png", "svg"):
+        path = Path(f"{os.fspath(stem)}.{suffix}")
+        metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+        with atomic_path(path) as temporary, mpl.rc_context(_STYLE):
+            figure.savefig(temporary, format=suffix, metadata=metadata)
+        paths.append(path)
     return paths
 
 
 def free_energy_figure(
-    electron_temperatures: npt.ArrayLike,
-    free_energies: npt.ArrayLike,
+    electron_temperature: npt.ArrayLike,
+    free_energy: npt.ArrayLike,
     *,
-    transfer_errors: npt.ArrayLike | None = None,
-    points: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    dft: Mapping[float, float] | None = None,
+    transfer_error: npt.ArrayLike | None = None,
     reference_electron_temperature: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Returns the change of the free energy against tau_e, with DFT points and the error of the curve there below.
-
-    Both curve and points are drawn relative to their own values at the lowest temperature of the points (of the curve
-    without points).
+    """Returns F(tau_e) relative to its lowest temperature, and below it the model's error where DFT values are given.
 
     Args:
-        electron_temperatures: of the curve, K, rising.
-        free_energies: of the curve, eV per atom.
-        transfer_errors: estimate of the curve's error, eV per atom; a band in the lower panel.
-        points: electronic temperatures (K) and free energies (eV per atom) of self-consistent DFT.
-        reference_electron_temperature: tau_ref, K; marked by a line.
+        electron_temperature: tau_e of the prediction, K.
+        free_energy: predicted at each, eV/atom.
+        dft: tau_e (K) to the free energy of a self-consistent run (eV/atom); each tau_e must be one of the above. The
+            zero of both is then the lowest of these temperatures.
+        transfer_error: the model's own estimate at each tau_e, eV/atom, drawn as a band around zero.
+        reference_electron_temperature: tau_ref of the training data (K), marked.
         title: above the figure.
+
+    Raises:
+        InputError: for sizes that differ, or a DFT temperature that was not predicted.
     """
-    t, f = np.asarray(electron_temperatures, dtype=float), 1000 * np.asarray(free_energies, dtype=float)
-    with _style():
-        figure = Figure(figsize=(4.6, 4.6 if points is not None else 3.2), layout="constrained")
-        if points is None:
-            upper = figure.add_subplot()
-            lower = None
-            zero = f[0]
-        else:
-            upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.1, 1])
-            dft_t, dft_f = (np.asarray(part, dtype=float) for part in points)
-            dft_f = 1000 * dft_f
-            zero = _at(t, f, dft_t[0])
-        upper.plot(t, f - zero, color=BLUE, label="predicted from the LDOS")
-        if lower is not None:
-            upper.plot(dft_t, dft_f - dft_f[0], "o", ms=6, mfc="white", mec=RED, mew=1.5, label="DFT, self-consistent")
-            _error_panel(lower, t, f, dft_t, dft_f, transfer_errors)
-        for axes in (upper, lower):
-            if axes is not None and reference_electron_temperature:
-                axes.axvline(reference_electron_temperature, color=GREY, lw=0.9, ls=(0, (4, 3)), zorder=1)
-        if reference_electron_temperature:
-            upper.annotate(
-                r"$\tau_{\mathrm{ref}}$",
-                (reference_electron_temperature, 0.04),
-                xycoords=upper.get_xaxis_transform(),
-                xytext=(4, 0),
-                textcoords="offset points",
-                color=GREY,
-            )
-        start = dft_t[0] if points is not None else t[0]
-        upper.set_ylabel(rf"$F(\tau_{{\mathrm{{e}}}}) - F({start:.0f}\,\mathrm{{K}})$  (meV/atom)")
-        upper.legend(loc="lower left", bbox_to_anchor=(0.0, 0.1))
-        upper.set_title(title)
-        bottom = upper if lower is None else lower
-        _temperature_axis(bottom, t)
-        if lower is not None:
-            figure.align_ylabels([upper, lower])
-        return figure
+    temperature, energy = _columns("free energy", electron_temperature, free_energy)
+    order = np.argsort(temperature)
+    temperature, energy = temperature[order], energy[order]
+    dft = dict(sorted((dft or {}).items()))
+    index = _positions(temperature, list(dft))
+    zero = index[0] if index else 0
+    change = energy - energy[zero]
+    with _figure(2 if dft else 1, (2.4, 1.0), 4.3 if dft else 3.0) as (figure, axes):
+        top = axes[0]
+        marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if temperature.size < 12 else {}
+        top.plot(temperature / 1000, change, color=MODEL, label="model", **marker)
+        top.set_ylabel(r"$F(\tau_e) - F(" + f"{temperature[zero]:g}" + r"\,\mathrm{K})$ (eV/atom)")
+        if dft:
+            points = temperature[index] / 1000
+            reference = np.array(list(dft.values())) - next(iter(dft.values()))
+            top.plot(points, reference, **_open("o"), label="self-consistent DFT")
+            _error_panel(axes[1], temperature, index, change[index] - reference, _optional(transfer_error, order))
+        for axis in axes:
+            _mark_reference(axis, reference_electron_temperature)
+        axes[-1].set_xlabel(r"electronic temperature $\tau_e$ (1000 K)")
+        axes[-1].set_xlim(0, 1.03 * temperature[-1] / 1000)
+        top.legend(loc="upper right")
+        top.set_title(title)
+    return figure
 
 
 def dos_figure(
     energies: npt.ArrayLike,
     dos: npt.ArrayLike,
-    electron_temperatures: Sequence[float],
-    fermi_levels: Sequence[float],
+    fermi_levels: Mapping[float, float],
     *,
-    reference_dos: npt.ArrayLike | None = None,
+    dft: npt.ArrayLike | None = None,
     title: str = "",
 ) -> Figure:
-    """Returns the density of states and the part of it that is occupied at each electronic temperature.
+    """Returns the DOS with the part of it that is filled at each electronic temperature, and the occupations below.
 
     Args:
-        energies: of the DOS, eV.
-        dos: 1/eV; per atom is best.
-        electron_temperatures: tau_e, K.
-        fermi_levels: mu at each of them, eV; the first is the zero of the energy axis.
-        reference_dos: of DFT, 1/eV.
+        energies: (n,), eV.
+        dos: predicted, both spins, (n,), 1/eV; per atom or per cell.
+        fermi_levels: mu (eV) at each tau_e (K); energies are drawn from mu of the lowest.
+        dft: DOS of a DFT run on the same energies, 1/eV.
         title: above the figure.
+
+    Raises:
+        InputError: for sizes that differ or without a Fermi level.
     """
-    order = np.argsort(electron_temperatures)
-    temperatures = [float(electron_temperatures[i]) for i in order]
-    levels = [float(fermi_levels[i]) for i in order]
-    e, d = np.asarray(energies, dtype=float), np.asarray(dos, dtype=float)
-    fine = np.linspace(e[0], e[-1], 1200)
-    smooth = np.interp(fine, e, d)
-    with _style():
-        figure = Figure(figsize=(4.6, 3.3), layout="constrained")
-        axes = figure.add_subplot()
-        for t, mu, colour in zip(temperatures, levels, _colours(temperatures), strict=True):
-            filled = occupation(fine, mu, t) * smooth
-            first = t == temperatures[0]
-            axes.fill_between(fine - levels[0], filled, color=colour, alpha=0.16 if first else 0.0, lw=0)
-            axes.plot(fine - levels[0], filled, color=colour, lw=1.3, label=f"occupied, {_spaced(t)} K")
-        axes.plot(e - levels[0], d, color=INK, lw=1.1, label="DOS, predicted")
-        if reference_dos is not None:
-            axes.plot(e - levels[0], np.asarray(reference_dos), "o", ms=2.6, mfc="none", mec=GREY, label="DOS, DFT")
-        axes.axvline(0, color=GREY, lw=0.9, ls=(0, (4, 3)), zorder=1)
-        bottom = e[np.argmax(d > 0.01 * d.max())] - levels[0] - 1.5
-        top = min(e[-1] - levels[0], max(4.0, 1.2e-3 * max(temperatures)))
-        axes.set_xlim(bottom, top)
-        shown = d[(e - levels[0] <= top) & (e - levels[0] >= bottom)]
-        axes.set_ylim(0, 1.12 * float(shown.max()))
-        axes.set_xlabel(rf"$\epsilon - \mu({temperatures[0]:g}\,\mathrm{{K}})$  (eV)")
-        axes.set_ylabel("DOS  (1/eV per atom)")
-        axes.legend(loc="upper left")
-        axes.set_title(title)
-        return figure
+    energy, values = _columns("density of states", energies, dos)
+    if not fermi_levels:
+        raise InputError("density of states: got no Fermi level, expected one for each electronic temperature")
+    levels = dict(sorted(fermi_levels.items()))
+    zero = next(iter(levels.values()))
+    fine = np.linspace(energy[0], energy[-1], 20 * energy.size)
+    smooth = np.interp(fine, energy, values)
+    colours = temperature_colours(list(levels))
+    with _figure(2, (2.4, 1.0), 4.3) as (figure, (top, bottom)):
+        ends = {next(iter(levels)): 0.12, next(reversed(levels)): 0.18}
+        for temperature, level in reversed(levels.items()):
+            filled = occupation(fine, level, temperature)
+            colour = colours[temperature]
+            if temperature in ends:
+                top.fill_between(fine - zero, filled * smooth, color=colour, alpha=ends[temperature], linewidth=0)
+            top.plot(fine - zero, filled * smooth, color=colour, linewidth=1.1)
+            bottom.plot(fine - zero, filled, color=colour, label=f"{temperature:g} K")
+        handles = [*top.plot(energy - zero, values, color=MODEL, label="model")]
+        if dft is not None:
+            _, reference = _columns("density of states of DFT", energies, dft)
+            style: dict[str, Any] = {"color": INK, "linestyle": (0, (1.2, 1.6)), "linewidth": 1.6}
+            handles += top.plot(energy - zero, reference, label="DFT", **style)
+        top.set_ylabel("density of states (1/eV)")
+        top.set_ylim(0, None)
+        top.legend(handles=handles, loc="upper left")
+        top.set_title(title)
+        bottom.set_ylabel("occupation $f$")
+        bottom.set_ylim(0, 1.08)
+        bottom.set_xlabel(r"energy $\varepsilon - \mu(" + f"{next(iter(levels)):g}" + r"\,\mathrm{K})$ (eV)")
+        bottom.set_xlim(energy[0] - zero, energy[-1] - zero)
+        filled_handles, labels = bottom.get_legend_handles_labels()
+        bottom.legend(filled_handles[::-1], labels[::-1], title=r"$\tau_e$", title_fontsize=8, loc="lower left")
+    return figure
 
 
-def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
-    """Returns errors against tau_e, one line for each ion temperature: of the change of F, and of the density.
+def error_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+    """Returns the errors of a model against ion temperature, coloured by electronic temperature.
+
+    Three panels: change of F with tau_e, F itself, and density. Structures the training has not seen have filled marks.
 
     Args:
-        rows: with the columns of :func:`fermisea.evaluation.summary`, errors of energies in eV per atom.
+        rows: of :func:`fermisea.evaluation.evaluate`; those with a true ``unseen`` are filled.
         title: above the figure.
+
+    Raises:
+        InputError: without rows.
     """
-    panels = (
-        ("free_energy_change_error", 1000.0, r"error of $F(\tau_{\mathrm{e}}) - F(\tau_{\mathrm{ref}})$  (meV/atom)"),
-        ("density_error_percent", 1.0, "error of the density  (%)"),
-    )
-    ions = sorted({row["ion_temperature"] for row in rows}, key=lambda t: -1.0 if t is None else t)
-    with _style():
-        figure = Figure(figsize=(6.8, 3.1), layout="constrained")
-        for axes, (name, scale, label) in zip(figure.subplots(1, 2), panels, strict=True):
-            for ion, colour in zip(ions, _colours([t or 1.0 for t in ions]), strict=True):
-                chosen = sorted(
-                    (r["electron_temperature"], scale * abs(r[name])) for r in rows if r["ion_temperature"] == ion
-                )
-                x, y = np.array(chosen).T
-                text = "ions" if ion is None else rf"$\tau_{{\mathrm{{i}}}}$ = {ion:g} K"
-                axes.plot(x, y, "o-", ms=4.5, color=colour, mfc="white", mew=1.3, lw=1.3, label=text)
-            _temperature_axis(axes, np.array([row["electron_temperature"] for row in rows], dtype=float))
-            axes.set_ylabel(label)
-            axes.set_ylim(bottom=0)
-            axes.legend()
-        figure.suptitle(title, fontsize=9.5)
-        return figure
+    if not rows:
+        raise InputError("errors: got no rows, expected those of an evaluation")
+    panels: list[tuple[str, Callable[[Mapping[str, Any]], float]]] = [
+        (
+            "error of\n" + r"$F(\tau_e)-F(\tau_{\mathrm{ref}})$" + "\n(meV/atom)",
+            lambda r: 1000 * float(r["free_energy_change_error"]),
+        ),
+        ("error of\n" + r"$F(\tau_e)$" + "\n(meV/atom)", lambda r: 1000 * float(r["free_energy_error"])),
+        ("density error\n(%)", lambda r: float(r["density_error_percent"])),
+    ]
+    electron = sorted({float(row["electron_temperature"]) for row in rows})
+    ion = sorted({_ion_temperature(row) for row in rows}, key=lambda t: (math.isnan(t), t))
+    colours = temperature_colours(electron)
+    marks = [bool(row.get("unseen")) for row in rows]
+    with _figure(3, (1.0, 1.0, 1.0), 4.8) as (figure, axes):
+        for axis, (label, value) in zip(axes, panels, strict=True):
+            for row, unseen in zip(rows, marks, strict=True):
+                temperature = float(row["electron_temperature"])
+                place = _place(ion, _ion_temperature(row), electron.index(temperature), len(electron))
+                colour = colours[temperature]
+                axis.plot(place, value(row), **_open("o", colour, filled=unseen))
+            axis.set_ylabel(label)
+            axis.margins(y=0.12)
+            if min(value(row) for row in rows) < 0:
+                axis.axhline(0, color=GREY, linewidth=0.7, zorder=0)
+            else:
+                axis.set_ylim(0, None)
+        bottom = axes[-1]
+        bottom.set_xticks(range(len(ion)), ["unknown" if math.isnan(t) else f"{t:g}" for t in ion])
+        bottom.set_xlim(-0.5, len(ion) - 0.5)
+        for axis in axes:
+            axis.tick_params(axis="x", which="minor", bottom=False, top=False)
+            for edge in range(len(ion) - 1):
+                axis.axvline(edge + 0.5, color=GREY, linewidth=0.4, alpha=0.5, zorder=0)
+        bottom.set_xlabel(r"ion temperature $\tau_i$ (K)")
+        handles: list[Line2D] = [
+            Line2D([], [], **_open("o", colours[t], filled=True), label=f"{t:g} K") for t in electron
+        ]
+        if any(marks) and not all(marks):
+            handles += [
+                Line2D([], [], **_open("o", INK), label="trained on"),
+                Line2D([], [], **_open("o", INK, filled=True), label="not seen"),
+            ]
+        figure.legend(
+            handles=handles, loc="outside right center", title=r"$\tau_e$", title_fontsize=8, handletextpad=0.3
+        )
+        axes[0].set_title(title)
+    return figure
+
+
+def temperature_colours(temperatures: Sequence[float]) -> dict[float, str]:
+    """Returns a colour for each electronic temperature (K), from cold blue to hot orange."""
+    ordered = sorted(temperatures)
+    shades = mpl.colormaps["plasma"](np.linspace(0.02, 0.80, max(len(ordered), 2)))
+    return {t: to_hex(shade) for t, shade in zip(ordered, shades, strict=False)}
+
+
+@contextmanager
+def _figure(panels: int, ratios: Sequence[float], height: float) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Yields a figure of panels that share their horizontal axis, to be drawn in the package's style."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=ratios[:panels])[:, 0]
+        yield figure, list(axes)
+        figure.align_ylabels()
+        figure.draw_without_rendering()
 
 
 def _error_panel(
-    axes: Axes,
-    t: FloatArray,
-    f: FloatArray,
-    dft_t: FloatArray,
-    dft_f: FloatArray,
-    transfer_errors: npt.ArrayLike | None,
+    axis: Axes, temperature: FloatArray, index: Sequence[int], error: FloatArray, estimate: FloatArray | None
 ) -> None:
-    at_points = np.array([_at(t, f, x) for x in dft_t])
-    errors = (at_points - at_points[0]) - (dft_f - dft_f[0])
-    if transfer_errors is not None:
-        band = 1000 * np.asarray(transfer_errors, dtype=float)
-        axes.fill_between(
-            t,
-            -band,
-            band,
-            color=BLUE,
-            alpha=0.15,
-            lw=0,
-            label=r"$\pm$ estimated transfer error",
-        )
-    axes.axhline(0, color=INK, lw=0.8)
-    axes.vlines(dft_t, 0, errors, color=RED, lw=1.2)
-    axes.plot(dft_t, errors, "o", ms=5, mfc="white", mec=RED, mew=1.5, label="predicted − DFT")
-    reach = 1.9 * max(0.05, float(np.abs(errors).max()))
-    axes.set_ylim(-reach, reach)
-    axes.set_ylabel("difference\n(meV/atom)")
-    axes.legend(loc="lower left", ncols=2, fontsize=7.5, columnspacing=1.2)
+    axis.axhline(0, color=GREY, linewidth=0.7)
+    if estimate is not None:
+        band = 1000 * estimate
+        style: dict[str, Any] = {"color": MODEL, "alpha": 0.15, "linewidth": 0}
+        axis.fill_between(temperature / 1000, -band, band, label="own estimate of the transfer", **style)
+    points = temperature[list(index)] / 1000
+    axis.plot(points, 1000 * error, color=MODEL, marker="o", markersize=4, linewidth=1.0, label="model − DFT")
+    widest = 1000 * max(np.abs(error).max(), 0.0 if estimate is None else estimate.max(), 1e-6)
+    axis.set_ylim(-1.3 * widest, 1.9 * widest)
+    axis.set_ylabel("error\n(meV/atom)")
+    if estimate is not None:
+        axis.legend(loc="upper right", ncols=2, borderaxespad=0.1, columnspacing=1.2)
 
 
-def _at(t: FloatArray, f: FloatArray, x: float) -> float:
-    return float(np.interp(x, t, f))
-
-
-def _temperature_axis(axes: Axes, temperatures: FloatArray) -> None:
-    axes.set_xlabel(r"electronic temperature $\tau_{\mathrm{e}}$  (K)")
-    low, high = float(temperatures.min()), float(temperatures.max())
-    if high / low < 4:
+def _mark_reference(axis: Axes, temperature: float | None) -> None:
+    if temperature is None:
         return
-    axes.set_xscale("log")
-    axes.set_xlim(low / 1.12, high * 1.12)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if high / low < 1000 else (1.0,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _spaced(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.axvline(temperature / 1000, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    if axis.get_subplotspec() is None or not axis.get_subplotspec().is_first_row():  # type: ignore[union-attr]
+        return
+    axis.annotate(
+        r"training data, $\tau_{\mathrm{ref}}$",
+        (temperature / 1000, 0.05),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, 0),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=8,
+        rotation=90,
+    )
 
 
-def _spaced(value: float) -> str:
-    return f"{value:,.0f}".replace(",", "\u2009")
+def _open(marker: str, colour: str = INK, *, filled: bool = False) -> dict[str, Any]:
+    face = colour if filled else "white"
+    return {
+        "linestyle": "none",
+        "marker": marker,
+        "markeredgecolor": colour,
+        "markeredgewidth": 1.1,
+        "markerfacecolor": face,
+        "zorder": 3,
+    }
 
 
-def _colours(temperatures: Sequence[float]) -> list[Any]:
-    """Cold blue to hot red on a logarithmic scale."""
-    low, high = min(temperatures), max(temperatures)
-    scale = mpl.colormaps["plasma"]
-    if low == high:
-        return [scale(0.15)] * len(temperatures)
-    norm = LogNorm(low, high)
-    return [scale(0.08 + 0.72 * float(norm(t))) for t in temperatures]
+def _place(ion: Sequence[float], temperature: float, number: int, count: int) -> float:
+    """Returns where a mark stands: at its ion temperature, beside those of other electronic temperatures."""
+    index = next(i for i, t in enumerate(ion) if t == temperature or (math.isnan(t) and math.isnan(temperature)))
+    return index + 0.6 * ((number + 0.5) / count - 0.5)
+
+
+def _ion_temperature(row: Mapping[str, Any]) -> float:
+    value = row["ion_temperature"]
+    return math.nan if value is None else float(value)
+
+
+def _positions(temperature: FloatArray, wanted: Sequence[float]) -> list[int]:
+    missing = [t for t in wanted if not np.isclose(temperature, t).any()]
+    if missing:
+        raise InputError(
+            f"free energy: DFT values at {', '.join(f'{t:g}' for t in missing)} K, but no prediction there; "
+            "predict at these electronic temperatures too"
+        )
+    return [int(np.argmin(np.abs(temperature - t))) for t in wanted]
+
+
+def _optional(values: npt.ArrayLike | None, order: npt.NDArray[np.intp]) -> FloatArray | None:
+    return None if values is None else np.asarray(values, dtype=float)[order]
+
+
+def _columns(name: str, first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    x, y = np.atleast_1d(np.asarray(first, dtype=float)), np.atleast_1d(np.asarray(second, dtype=float))
+    if x.ndim != 1 or x.shape != y.shape or x.size == 0:
+        raise InputError(f"{name}: got {x.shape} and {y.shape} values, expected as many of one as of the other")
+    return x, y
