@@ -65,7 +65,8 @@ def run_pw(
         write_espresso_in(stream, atoms, input_data=data, pseudopotentials=names, kpts=kpts, koffset=shift)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(["pw.x", "-in", "pw.in"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = ["pw.x", "-in", "pw.in"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     text = done.stdout
     if "JOB DONE" not in text:

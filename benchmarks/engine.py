@@ -1,0 +1,75 @@
+"""CPU time of the embedded plane-wave engine against pw.x on the same structure, cutoff, k-points and pseudopotential.
+
+Both run on one thread, one after the other, in this order: ours, pw.x, repeated; medians are quoted.
+
+    python benchmarks/engine.py            Al32, GTH, 20 Ry, 2x2x2 shifted
+    python benchmarks/engine.py --quick    Al4, 4x4x4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase.build import bulk
+
+from fermisea import units
+from fermisea.engines import PlaneWave, ScfOptions
+from fermisea.files import write_text
+
+TESTS = Path(__file__).parents[1] / "tests"
+sys.path.insert(0, str(TESTS))
+from espresso import run_pw  # noqa: E402
+
+TOLERANCE = 1e-8
+"""conv_thr of pw.x, Ry for the cell; ours is the same energy in eV per atom."""
+
+
+def main() -> None:
+    """Runs the comparison, prints a table and writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="four atoms instead of 32")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("bench-output/engine.json"))
+    options = parser.parse_args()
+    repeats, kpts, shift = (1, (4, 4, 4), (0, 0, 0)) if options.quick else (2, (2, 2, 2), (1, 1, 1))
+    atoms = bulk("Al", a=4.05, cubic=True).repeat(repeats)
+    atoms.positions += np.random.default_rng(1).normal(0, 0.1, atoms.positions.shape)
+    cutoff = 20 * units.RYDBERG
+    scf = ScfOptions(tolerance=TOLERANCE * units.RYDBERG / len(atoms))
+    engine = PlaneWave(cutoff=cutoff, kpts=kpts, shift=shift, threads=1, scf=scf)
+    torch.set_num_threads(1)
+    potential = {"Al": TESTS / "data" / "pseudopotentials" / "Al.gth-pbe.upf"}
+    ours, theirs = [], []
+    for _ in range(options.repeat):
+        start = time.process_time()
+        state = engine.solve(atoms, 933.0)
+        ours.append(time.process_time() - start)
+        with tempfile.TemporaryDirectory() as folder:
+            peer = run_pw(
+                Path(folder), atoms, potential, 933.0, cutoff=cutoff, kpts=kpts, shift=shift, tolerance=TOLERANCE
+            )
+        theirs.append(peer.cpu)
+        print(f"fermisea {ours[-1]:7.1f} s   pw.x {theirs[-1]:7.1f} s   ratio {ours[-1] / theirs[-1]:.2f}", flush=True)
+    result = {
+        "system": f"Al{len(atoms)}, GTH-PBE, 20 Ry, k {kpts} shift {shift}, 933 K, one thread, complex128",
+        "fermisea_cpu_s": ours,
+        "pw_cpu_s": theirs,
+        "ratio": statistics.median(ours) / statistics.median(theirs),
+        "fermisea_iterations": len(state.history),
+        "pw_iterations": peer.iterations,
+        "free_energy_difference_meV_per_atom": (state.reference.free_energy - peer.free_energy) / len(atoms) * 1e3,
+    }
+    print(json.dumps(result, indent=2))
+    write_text(options.out, json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
