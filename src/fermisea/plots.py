@@ -136,7 +136,8 @@ def free_energy_figure(
 def dos_figure(
     energies: npt.ArrayLike,
     dos: npt.ArrayLike,
-    fermi_levels: Mapping[float, float],
+    electron_temperatures: Sequence[float],
+    fermi_levels: Sequence[float],
     *,
     dft: npt.ArrayLike | None = None,
     title: str = "",
@@ -146,17 +147,17 @@ def dos_figure(
     Args:
         energies: (n,), eV.
         dos: predicted, both spins, (n,), 1/eV; per atom or per cell.
-        fermi_levels: mu (eV) at each tau_e (K); energies are drawn from mu of the lowest.
+        electron_temperatures: tau_e, K.
+        fermi_levels: mu at each of them, eV; energies are drawn from mu of the lowest temperature.
         dft: DOS of a DFT run on the same energies, 1/eV.
         title: above the figure.
 
     Raises:
-        InputError: for sizes that differ or without a Fermi level.
+        InputError: for sizes that differ.
     """
     energy, values = _columns("density of states", energies, dos)
-    if not fermi_levels:
-        raise InputError("density of states: got no Fermi level, expected one for each electronic temperature")
-    levels = dict(sorted(fermi_levels.items()))
+    temperatures, mu = _columns("Fermi level", electron_temperatures, fermi_levels)
+    levels = dict(sorted(zip(temperatures.tolist(), mu.tolist(), strict=True)))
     zero = next(iter(levels.values()))
     fine = np.linspace(energy[0], energy[-1], 20 * energy.size)
     smooth = np.interp(fine, energy, values)
@@ -188,13 +189,13 @@ def dos_figure(
     return figure
 
 
-def error_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
     """Returns the errors of a model against ion temperature, coloured by electronic temperature.
 
     Three panels: change of F with tau_e, F itself, and density. Structures the training has not seen have filled marks.
 
     Args:
-        rows: of :func:`fermisea.evaluation.evaluate`; those with a true ``unseen`` are filled.
+        rows: of :func:`fermisea.evaluation.evaluate` or its summary; those with a true ``unseen`` are filled.
         title: above the figure.
 
     Raises:
