@@ -106,10 +106,9 @@ def _write(prediction: Prediction, rows: list[dict[str, Any]], out: Path, cube: 
     )
     files += fermisea.plots.save_figure(figure, out / "dos")
     if len(set(temperatures)) > 1:
-        ordered = sorted(rows, key=lambda row: float(row["electron_temperature"]))
         figure = fermisea.plots.free_energy_figure(
-            [row["electron_temperature"] for row in ordered],
-            [row["free_energy"] / n for row in ordered],
+            temperatures,
+            [row["free_energy"] / n for row in rows],
             reference_electron_temperature=prediction.data.attrs["reference_electron_temperature"],
             title=title,
         )
