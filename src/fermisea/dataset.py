@@ -1,0 +1,151 @@
+"""Snapshots that belong together, checked once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, overload
+
+from fermisea.energies import Ion
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid
+from fermisea.snapshot import Broadening, Snapshot
+
+SUFFIX = ".nc"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Snapshots on one energy grid, with one broadening, functional and tau_ref; their LDOS stay in their files.
+
+    Attributes:
+        snapshots: in order.
+        names: where each came from, for messages.
+    """
+
+    snapshots: tuple[Snapshot, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.snapshots:
+            raise InputError("dataset: got no snapshot, expected at least one; make some with `fermisea dft`")
+        if len(self.names) != len(self.snapshots):
+            raise InputError(f"dataset: got {len(self.names)} names for {len(self.snapshots)} snapshots")
+        first = _common(self.snapshots[0])
+        for snapshot, name in zip(self.snapshots[1:], self.names[1:], strict=True):
+            for what, value in _common(snapshot).items():
+                if value != first[what]:
+                    raise InputError(
+                        f"{what}: {name} has {value}, but {self.names[0]} has {first[what]}; a dataset needs one for all"
+                    )
+        self.ions  # noqa: B018  (raises where two files disagree on an element)
+
+    @classmethod
+    def load(cls, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, verify: bool = True) -> Self:
+        """Returns the snapshots in files and folders (every .nc file in them), sorted by name within a folder.
+
+        Args:
+            paths: one or several files or folders.
+            verify: compare the checksum of every file.
+
+        Raises:
+            FileFormatError: for a file that is truncated, altered or something else.
+            InputError: for a missing path, a folder without snapshots, or snapshots that do not fit together.
+        """
+        files = snapshot_files(paths)
+        return cls(tuple(Snapshot.load(file, verify=verify) for file in files), tuple(str(file) for file in files))
+
+    def __len__(self) -> int:
+        """Number of snapshots."""
+        return len(self.snapshots)
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        """Yields the snapshots in order."""
+        return iter(self.snapshots)
+
+    @overload
+    def __getitem__(self, index: int) -> Snapshot: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: int | slice) -> Snapshot | Dataset:
+        """Returns one snapshot, or a smaller dataset."""
+        if isinstance(index, slice):
+            return Dataset(self.snapshots[index], self.names[index])
+        return self.snapshots[index]
+
+    @property
+    def energy_grid(self) -> EnergyGrid:
+        """Energies of every LDOS."""
+        return self.snapshots[0].energy_grid
+
+    @property
+    def broadening(self) -> Broadening:
+        """Kernel of every LDOS."""
+        return self.snapshots[0].broadening
+
+    @property
+    def functional(self) -> str:
+        """Name of the exchange-correlation functional."""
+        return self.snapshots[0].functional
+
+    @property
+    def electron_temperature(self) -> float:
+        """tau_ref of every snapshot, K."""
+        return self.snapshots[0].electron_temperature
+
+    @property
+    def ions(self) -> Mapping[str, Ion]:
+        """Valence and core charge of every element that occurs.
+
+        Raises:
+            InputError: if two snapshots give an element different charges.
+        """
+        found: dict[str, tuple[Ion, str]] = {}
+        for snapshot, name in zip(self.snapshots, self.names, strict=True):
+            for symbol, ion in snapshot.ions.items():
+                known, owner = found.setdefault(symbol, (ion, name))
+                if known.to_dict() != ion.to_dict():
+                    raise InputError(
+                        f"pseudopotential of {symbol}: {name} has {ion.valence:g} valence electrons, {owner} has "
+                        f"{known.valence:g}, or another core charge; a dataset needs one for all"
+                    )
+        return {symbol: ion for symbol, (ion, _) in found.items()}
+
+    @property
+    def ion_temperatures(self) -> list[float]:
+        """Every tau_i that occurs, ascending, K."""
+        return sorted({s.ion_temperature for s in self.snapshots if s.ion_temperature is not None})
+
+
+def snapshot_files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Returns the snapshot files among paths and, sorted, in folders.
+
+    Raises:
+        InputError: for a missing path or a folder without snapshots.
+    """
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    files: list[Path] = []
+    for entry in paths:
+        path = Path(entry)
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix == SUFFIX and not file.name.startswith("."))
+            if not inside:
+                raise InputError(f"{path}: no snapshots ({SUFFIX}) in this folder; make some with `fermisea dft`")
+            files += inside
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder, expected snapshots made by `fermisea dft`")
+    return files
+
+
+def _common(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "energy grid": snapshot.energy_grid,
+        "broadening": snapshot.broadening,
+        "functional": snapshot.functional,
+        "reference electron temperature (K)": snapshot.electron_temperature,
+    }
