@@ -44,7 +44,7 @@ class Dataset:
 
     @classmethod
     def load(cls, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, verify: bool = True) -> Self:
-        """Returns the snapshots in files and folders (every .nc file in them), sorted by name within a folder.
+        """Returns the snapshots in files and folders (every .nc file), sorted by name within a folder.
 
         Args:
             paths: one or several files or folders.

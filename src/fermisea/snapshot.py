@@ -107,11 +107,9 @@ class Snapshot:
         provenance: Mapping[str, Any],
         dos: FloatArray | None = None,
     ) -> None:
-        """Takes the parts; see the class for their meaning.
+        """Takes the parts, named as in the class; the DOS is computed from the LDOS when left out.
 
-        Args:
-            ldos: (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), both spins, or where a file holds it.
-            dos: computed from the LDOS when left out.
+        ``ldos`` is (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), both spins, or where a file holds it.
 
         Raises:
             InputError: for shapes that do not agree or numbers that are not finite.
@@ -119,7 +117,7 @@ class Snapshot:
         _check_shapes(atoms, grid, energy_grid, ldos, density)
         if dos is None:
             values = ldos.read() if isinstance(ldos, StoredLdos) else ldos
-            dos = grid.voxel * np.sum(values.reshape(-1, energy_grid.size), axis=0, dtype=np.float64)
+            dos = np.asarray(grid.voxel * np.sum(values.reshape(-1, energy_grid.size), axis=0, dtype=np.float64))
             if not np.isfinite(dos).all():
                 raise InputError("LDOS: got values that are not finite")
         values_by_name = dict(locals())

@@ -11,7 +11,8 @@ from fermisea import units
 from fermisea.energies.fields import reciprocal_vectors, volume
 
 
-def _coulomb(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
+def _coulomb(cell: Tensor, density: Tensor) -> Tensor:
+    shape = (density.shape[0], density.shape[1], density.shape[2])
     squared = torch.sum(reciprocal_vectors(cell, shape) ** 2, dim=-1)
     zero = torch.zeros_like(squared, dtype=torch.bool)
     zero[0, 0, 0] = True
@@ -26,7 +27,7 @@ def hartree_energy(density: Tensor, cell: Tensor) -> Tensor:
         cell: lattice vectors as rows, (3, 3), Angstrom.
     """
     coefficients = torch.fft.fftn(density, norm="forward")
-    return volume(cell) / 2 * torch.sum(_coulomb(cell, tuple(density.shape)) * torch.abs(coefficients) ** 2)
+    return volume(cell) / 2 * torch.sum(_coulomb(cell, density) * torch.abs(coefficients) ** 2)
 
 
 def hartree_potential(density: Tensor, cell: Tensor) -> Tensor:
@@ -37,4 +38,4 @@ def hartree_potential(density: Tensor, cell: Tensor) -> Tensor:
         cell: lattice vectors as rows, (3, 3), Angstrom.
     """
     coefficients = torch.fft.fftn(density, norm="forward")
-    return torch.fft.ifftn(_coulomb(cell, tuple(density.shape)) * coefficients, norm="forward").real
+    return torch.fft.ifftn(_coulomb(cell, density) * coefficients, norm="forward").real

@@ -209,7 +209,7 @@ class PlaneWave:
         needed = energies.stop + REACH * self.ldos.broadening
         above = max(needed - state.fermi_level, 0.0)
         bands = math.ceil(1.05 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
-        bands = max(bands, max(len(band.eigenvalues) for band in state.states))
+        bands = max(bands, *(len(band.eigenvalues) for band in state.states))
 
         def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             return np.where(values < needed, 0.02, 1.0)

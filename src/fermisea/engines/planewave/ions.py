@@ -111,8 +111,8 @@ def projectors(ions: Ions, waves: PlaneWaves) -> tuple[Tensor, Tensor]:
     """Returns the nonlocal projectors at one k-point and their coupling.
 
     Returns:
-        ``(P, D)``: P (projectors, npw), complex, so that <beta_p|psi> = sum_G conj(P_pG) c_G; D (projectors, projectors),
-        eV, real and symmetric; V_nl = sum |beta_p> D_pq <beta_q|.
+        ``(P, D)``: P (projectors, npw), complex, so that <beta_p|psi> = sum_G conj(P_pG) c_G; D (projectors,
+        projectors), eV, real and symmetric; V_nl = sum |beta_p> D_pq <beta_q|.
     """
     reciprocal = ions.reciprocal
     vectors = waves.vectors(reciprocal)

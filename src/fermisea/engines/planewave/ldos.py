@@ -19,7 +19,7 @@ from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
 
 REACH = 3.5
-"""The energy grid begins at least this many standard deviations below the lowest eigenvalue (it costs energy if not)."""
+"""The energy grid begins at least this many standard deviations below the lowest eigenvalue, or the energy is off."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,28 @@ class LdosOptions:
         spacing = self.energy_grid.spacing if self.energy_grid else self.spacing
         if not (spacing > 0 and self.broadening >= spacing * (1 - 1e-9)):
             raise InputError(
-                f"LDOS: got broadening {self.broadening} eV on a spacing of {spacing} eV, expected a spacing above 0 and "
-                "a broadening of at least the spacing; narrower peaks fall between the energies"
+                f"LDOS: got broadening {self.broadening} eV on a spacing of {spacing} eV, expected a spacing above 0 "
+                "and a broadening of at least the spacing; narrower peaks fall between the energies"
             )
 
 
 def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> EnergyGrid:
     """Returns the energies for a spectrum that begins at ``lowest`` (eV).
 
-    The top leaves the truncation of the free energy below about 0.01 meV per atom at the highest electronic temperature
-    (for free electrons, 11.6 k_B tau_e above the Fermi level); the bottom leaves 1 eV for other structures of the same
-    material to share the grid.
+    The top leaves the truncation of the free energy below about 0.01 meV per atom at the highest electronic
+    temperature (for free electrons, 11.6 k_B tau_e above the Fermi level); the bottom leaves 1 eV for other
+    structures of the same material to share the grid.
 
     Raises:
         InputError: if a given grid begins too high for this spectrum.
     """
     given = options.energy_grid
     if given is not None:
-        if given.start > lowest - REACH * options.broadening:
+        highest_start = lowest - REACH * options.broadening
+        if given.start > highest_start:
             raise InputError(
-                f"energy grid: starts at {given.start:.3f} eV, expected at most {lowest - REACH * options.broadening:.3f} "
-                f"eV ({REACH} broadenings below the lowest eigenvalue {lowest:.3f}); start it lower"
+                f"energy grid: starts at {given.start:.3f} eV, expected at most {highest_start:.3f} eV ("
+                f"{REACH} broadenings below the lowest eigenvalue {lowest:.3f}); start it lower"
             )
         return given
     step = options.spacing

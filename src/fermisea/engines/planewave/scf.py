@@ -149,7 +149,7 @@ def self_consistent(
         density = mixer.next_input(density, new_density)
     raise ConvergenceError(
         f"SCF: {len(history)} iterations left a residual of {history[-1].residual:.1e} eV/atom, expected at most "
-        f"{options.tolerance:.1e}; lower `mixing` (now {options.mixing}), raise `max_iterations`, or check the structure",
+        f"{options.tolerance:.1e}; lower `mixing` (now {options.mixing}), raise `max_iterations`, or mend the structure",
         [asdict(step) for step in history],
     )
 
