@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import BSpline, make_interp_spline
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from fermisea import units
-from fermisea.fermi_dirac import entropy_density, occupation, occupation_derivatives, sigma
+from fermisea.fermi_dirac import occupation_derivatives, sigma
 from fermisea.grid import EnergyGrid
 
 FloatArray = npt.NDArray[np.float64]
+_Derivative = Callable[[int], FloatArray]
 
-_DEGREE = 5
+# Splits in units of k_B tau_e: the poles of f lie at pi k_B tau_e from the real axis, so that twelve nodes reach double
+# precision in each piece, even after the cancellation in fourth derivatives at 50 K. Beyond the last split f is 0 or 1.
 _SPLITS = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 22.0, 30.0, 40.0])
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(12)
+_PADDING = 16
+"""Zeros put below a broadened density of states; the memory of a quintic spline fades by 0.43 at each."""
 
 
 @dataclass(frozen=True)
@@ -36,132 +40,178 @@ class IntegrationWeights:
     entropy: FloatArray
 
 
-class Integration(Protocol):
-    """A rule that turns sampled values into integrals against occupation, energy and entropy."""
+@dataclass(frozen=True)
+class WeightSlopes:
+    """How the weights change, for the heat capacity.
 
-    def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
-        """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
-        ...
-
-    def electrons(self, fermi_level: float, electron_temperature: float) -> FloatArray:
-        """Returns the weights of the electron number alone."""
-        ...
-
-
-class SharpenedIntegration:
-    """Integrals of a spline through sampled values, with the broadening of the samples taken back.
-
-    The values D_i are joined by a quintic spline, which is integrated exactly against each function w(eps). Values that
-    are a convolution of the true D with a kernel of standard deviation s need w - (s^2/2) w'' + (s^4/8) w'''' - ... in
-    its place (the inverse of a Gaussian convolution, Methfessel and Paxton, PRB 40, 3616, 1989).
+    Attributes:
+        level: of the derivative of the electron number with respect to mu, 1.
+        temperature: of its derivative with respect to tau_e, eV/K.
+        band_energy: of the derivative of the band energy with respect to tau_e at fixed mu, eV^2/K.
     """
 
-    def __init__(self, grid: EnergyGrid, broadening: float = 0.0, order: int = 2) -> None:
-        """Prepares one energy grid.
+    level: FloatArray
+    temperature: FloatArray
+    band_energy: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Integration:
+    """Integrals of the spline through sampled values, for any Fermi level and temperature.
+
+    Attributes:
+        grid: energies of the values.
+        degree: of the spline, odd.
+        below: number of zeros that continue the values below the grid.
+        above: number of zeros that continue them above it.
+        variance: of the kernel that the values are convolved with and that is taken back, eV^2.
+        order: highest power of the variance that is taken back.
+    """
+
+    grid: EnergyGrid
+    degree: int
+    below: int = 0
+    above: int = 0
+    variance: float = 0.0
+    order: int = 0
+
+    @cached_property
+    def _energies(self) -> FloatArray:
+        size = self.below + self.grid.size + self.above
+        return EnergyGrid(self.grid.start - self.below * self.grid.spacing, self.grid.spacing, size).energies
+
+    @cached_property
+    def _knots(self) -> FloatArray:
+        return np.asarray(make_interp_spline(self._energies, np.zeros(self._energies.size), k=self.degree).t)
+
+    @cached_property
+    def _transposed(self) -> SuperLU:
+        # values = collocation @ coefficients; weights of values solve the transposed equation with those of splines
+        return splu(BSpline.design_matrix(self._energies, self._knots, self.degree).T.tocsc())
+
+    def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
+        """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
+        nodes = _Nodes(self._knots, fermi_level, electron_temperature, 2 * self.order)
+        number, energy, entropy = self._project(nodes, nodes.number, nodes.energy, nodes.entropy)
+        return IntegrationWeights(number, energy, units.BOLTZMANN * entropy)
+
+    def slopes(self, fermi_level: float, electron_temperature: float) -> WeightSlopes:
+        """Returns the derivatives of the weights at one Fermi level (eV) and electronic temperature (K)."""
+        nodes = _Nodes(self._knots, fermi_level, electron_temperature, 2 * self.order + 2)
+        return WeightSlopes(*self._project(nodes, nodes.level_slope, nodes.thermal_slope, nodes.energy_slope))
+
+    def counter(self, values: FloatArray, *, sharpened: bool = True) -> Callable[[float, float], float]:
+        """Returns the electron number as a function of Fermi level (eV) and electronic temperature (K).
 
         Args:
-            grid: where D is sampled.
-            broadening: standard deviation s of the kernel in D, eV; 0 for a sharp one.
-            order: highest power of s^2 that is taken back.
+            values: density of states on the grid, 1/eV.
+            sharpened: whether the broadening is taken back; without, a positive density of states counts monotonically.
         """
-        self._order = order if broadening > 0 else 0
-        self._variance = broadening**2
-        # values = collocation @ coefficients, so weights of the values are the transposed solution of those of the splines
-        self._knots: FloatArray = np.asarray(make_interp_spline(grid.energies, np.zeros(grid.size), k=_DEGREE).t)
-        self._collocation = splu(BSpline.design_matrix(grid.energies, self._knots, _DEGREE).tocsc())
+        order = self.order if sharpened else 0
+        spline = make_interp_spline(self._energies, np.pad(values, (self.below, self.above)), k=self.degree)
 
-    def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
-        """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
-        n, e, s = self._weights(fermi_level, electron_temperature, slopes=False)
-        return IntegrationWeights(n, e, units.BOLTZMANN * s)
+        def count(fermi_level: float, electron_temperature: float) -> float:
+            nodes = _Nodes(self._knots, fermi_level, electron_temperature, 2 * order)
+            return float((nodes.measure * self._sharpen(nodes.number, order)) @ spline(nodes.energies))
 
-    def electrons(self, fermi_level: float, electron_temperature: float) -> FloatArray:
-        """Returns the weights of the electron number alone."""
-        return self._weights(fermi_level, electron_temperature, slopes=False, only=1)[0]
+        return count
 
-    def slopes(self, fermi_level: float, electron_temperature: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Returns the weights of dN/dmu (1), dN/dtau_e (eV/K) and dU/dtau_e at fixed mu (eV^2/K)."""
-        a, b, c = self._weights(fermi_level, electron_temperature, slopes=True)
-        return a, b, c
+    def _project(self, nodes: _Nodes, *functions: _Derivative) -> list[FloatArray]:
+        basis = BSpline.design_matrix(nodes.energies, self._knots, self.degree).T
+        tests = np.stack([nodes.measure * self._sharpen(w, self.order) for w in functions], axis=-1)
+        weights = self._transposed.solve(np.asarray(basis @ tests))
+        return list(weights[self.below : self.below + self.grid.size].T.copy())
 
-    def _weights(self, mu: float, temperature: float, *, slopes: bool, only: int | None = None) -> list[FloatArray]:
-        kt = units.thermal_energy(temperature)
-        points, measure = _quadrature(np.unique(self._knots), mu, kt)
-        x = (points - mu) / kt
-        f = occupation_derivatives(x, 2 * self._order + (2 if slopes else 0))
-        functions = (_slope_functions if slopes else _functions)(f, x, points, kt, self._order)
-        basis = BSpline.design_matrix(points, self._knots, _DEGREE)
-        results = []
-        for derivatives in functions[:only]:
-            test = np.zeros_like(points)
-            factor = 1.0
-            for k, derivative in enumerate(derivatives):
-                test += factor * derivative
-                factor *= -self._variance / (2 * (k + 1))
-            results.append(np.asarray(self._collocation.solve(basis.T @ (measure * test), trans="T")))
-        return results
+    def _sharpen(self, derivative: _Derivative, order: int) -> FloatArray:
+        """Returns w - (s^2/2) w'' + (s^4/8) w'''' - ..., given the derivatives of w."""
+        total, factor = derivative(0), 1.0
+        for k in range(1, order + 1):
+            factor *= -self.variance / (2 * k)
+            total = total + factor * derivative(2 * k)
+        return total
 
 
-class HatIntegration:
-    """Integrals of straight lines between the values, falling to zero one spacing beyond both ends."""
+def sharpened_integration(grid: EnergyGrid, broadening: float = 0.0, order: int = 2) -> Integration:
+    """Returns the integration of a quintic spline with the broadening of the samples taken back.
 
-    def __init__(self, grid: EnergyGrid) -> None:
-        """Prepares one energy grid."""
-        self._spacing = grid.spacing
-        self._corners = EnergyGrid(grid.start - grid.spacing, grid.spacing, grid.size + 2).energies
+    Values that are a convolution of the true D with a kernel of standard deviation s need w - (s^2/2) w'' +
+    (s^4/8) w'''' - ... in place of w: the inverse of a Gaussian convolution, as in Methfessel and Paxton, PRB 40, 3616
+    (1989). Any symmetric kernel is taken back to first order in s^2, a Gaussian to every order.
 
-    def electrons(self, fermi_level: float, electron_temperature: float) -> FloatArray:
-        """Returns the weights of the electron number alone."""
-        return self.weights(fermi_level, electron_temperature).electrons
+    A broadened D vanishes at the bottom of its grid and is continued by zeros, which makes the weights there equal;
+    one-sided ones cost 0.1 to 1 meV per atom. A sharp one may begin anywhere and is integrated over the grid alone.
 
-    def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
-        """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
-        points, measure = _quadrature(self._corners, fermi_level, units.thermal_energy(electron_temperature))
-        position = (points - self._corners[0]) / self._spacing
-        left = np.clip(position.astype(int), 0, self._corners.size - 2)
-        share = position - left
-        f = occupation(points, fermi_level, electron_temperature)
-        entropy = units.BOLTZMANN * entropy_density(points, fermi_level, electron_temperature)
+    Second order is the default: on nearly free electrons (8 x 8 x 8 k-points, 4 atoms) the band free energy is off by
+    0.13, 0.04, 0.002 and 0.001 meV per atom at 298 K and 933 K with s = h = 0.2 eV, 10 kK with 0.5 and 30 kK with 1 eV;
+    first order by 0.09, 0.14, 0.002, 0.12; third no better, and noise grows (the norm of the weights by 1, 3 and 8 % at
+    298 K in first, second and third order).
 
-        def project(values: FloatArray) -> FloatArray:
-            total = np.bincount(left, measure * values * (1 - share), self._corners.size)
-            total += np.bincount(left + 1, measure * values * share, self._corners.size)
-            return np.asarray(total[1:-1])
+    Args:
+        grid: where D is sampled.
+        broadening: standard deviation s of the kernel in D, eV; 0 for a sharp one.
+        order: highest power of s^2 that is taken back.
+    """
+    if broadening > 0:
+        return Integration(grid, degree=5, below=_PADDING, variance=broadening**2, order=order)
+    return Integration(grid, degree=5)
 
-        return IntegrationWeights(project(f), project(f * points), project(entropy))
+
+def hat_integration(grid: EnergyGrid) -> Integration:
+    """Returns the integration of straight lines between the values, falling to zero one spacing beyond both ends."""
+    return Integration(grid, degree=1, below=1, above=1)
+
+
+class _Nodes:
+    """Gauss-Legendre nodes for splines times functions of (eps - mu)/(k_B tau_e), and these functions there.
+
+    Each method returns the ``m``-th derivative in eps.
+    """
+
+    def __init__(self, knots: FloatArray, fermi_level: float, electron_temperature: float, highest: int) -> None:
+        self._temperature = electron_temperature
+        self._kt = kt = units.thermal_energy(electron_temperature)
+        self.energies, self.measure = _quadrature(np.unique(knots), fermi_level, kt)
+        self._x = (self.energies - fermi_level) / kt
+        self._f = occupation_derivatives(self._x, highest)
+
+    def number(self, m: int) -> FloatArray:
+        """Returns f."""
+        return np.asarray(self._f[m] / self._kt**m)
+
+    def energy(self, m: int) -> FloatArray:
+        """Returns f eps."""
+        return np.asarray(self.energies * self.number(m) + (m * self.number(m - 1) if m else 0.0))
+
+    def entropy(self, m: int) -> FloatArray:
+        """Returns sigma, whose derivative in x is x f'."""
+        if m == 0:
+            return sigma(self._x)
+        return np.asarray((self._x * self._f[m] + (m - 1) * self._f[m - 1]) / self._kt**m)
+
+    def level_slope(self, m: int) -> FloatArray:
+        """Returns df/dmu."""
+        return -self.number(m + 1)
+
+    def thermal_slope(self, m: int) -> FloatArray:
+        """Returns df/dtau_e = -x f'(x)/tau_e."""
+        return np.asarray(-(self._x * self._f[m + 1] + m * self._f[m]) / (self._temperature * self._kt**m))
+
+    def energy_slope(self, m: int) -> FloatArray:
+        """Returns eps df/dtau_e."""
+        return np.asarray(self.energies * self.thermal_slope(m) + (m * self.thermal_slope(m - 1) if m else 0.0))
 
 
 def _quadrature(knots: FloatArray, mu: float, kt: float) -> tuple[FloatArray, FloatArray]:
     """Returns points and weights that resolve every piece between knots and every k_B tau_e around mu."""
     breaks = np.unique(np.concatenate([knots, mu - kt * _SPLITS, mu + kt * _SPLITS]))
-    breaks = breaks[(breaks >= knots[0]) & (breaks <= knots[-1])]
-    middle, half = (breaks[1:] + breaks[:-1]) / 2, np.diff(breaks) / 2
-    points = (middle[:, None] + half[:, None] * _NODES).ravel()
-    return points, (half[:, None] * _NODE_WEIGHTS).ravel()
-
-
-def _functions(f: list[FloatArray], x: FloatArray, e: FloatArray, kt: float, order: int) -> list[list[FloatArray]]:
-    """Returns [w, w'', w'''', ...] with derivatives in eps, for w = f, f eps, sigma."""
-    number = [f[2 * k] / kt ** (2 * k) for k in range(order + 1)]
-    energy = [e * f[0]] + [
-        e * f[2 * k] / kt ** (2 * k) + 2 * k * f[2 * k - 1] / kt ** (2 * k - 1) for k in range(1, order + 1)
-    ]
-    # d sigma/dx = x f', so the m-th derivative is x f^(m) + (m-1) f^(m-1)
-    entropy = [sigma(x)] + [(x * f[2 * k] + (2 * k - 1) * f[2 * k - 1]) / kt ** (2 * k) for k in range(1, order + 1)]
-    return [number, energy, entropy]
-
-
-def _slope_functions(
-    f: list[FloatArray], x: FloatArray, e: FloatArray, kt: float, order: int
-) -> list[list[FloatArray]]:
-    """Returns [w, w'', ...] for w = df/dmu, df/dtau_e and eps df/dtau_e."""
-    temperature = kt / units.BOLTZMANN
-    level = [-f[2 * k + 1] / kt ** (2 * k + 1) for k in range(order + 1)]
-
-    def thermal(m: int) -> FloatArray:  # m-th derivative in eps of df/dtau_e = -x f'/tau_e
-        lower = m * f[m] if m else 0.0
-        return -(x * f[m + 1] + lower) / (temperature * kt**m)
-
-    number = [thermal(2 * k) for k in range(order + 1)]
-    energy = [e * thermal(2 * k) + (2 * k * thermal(2 * k - 1) if k else 0.0) for k in range(order + 1)]
-    return [level, number, energy]
+    breaks = breaks[(breaks >= knots[0]) & (breaks <= min(knots[-1], mu + kt * _SPLITS[-1]))]
+    left, right = breaks[:-1], breaks[1:]
+    # four nodes integrate a quintic times eps where f is 1, and six do in a small part of k_B tau_e
+    filled = right <= mu - kt * _SPLITS[-1]
+    small = ~filled & (right - left < kt / 4)
+    parts = []
+    for pieces, count in ((filled, 4), (small, 6), (~filled & ~small, 12)):
+        nodes, measure = np.polynomial.legendre.leggauss(count)
+        middle, half = (left[pieces] + right[pieces]) / 2, (right[pieces] - left[pieces]) / 2
+        parts.append(((middle[:, None] + half[:, None] * nodes).ravel(), (half[:, None] * measure).ravel()))
+    return np.concatenate([p for p, _ in parts]), np.concatenate([w for _, w in parts])

@@ -5,7 +5,9 @@ Nothing is remembered between calls, so nothing can be stale when the temperatur
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -17,7 +19,7 @@ from scipy.optimize import brentq
 from fermisea import units
 from fermisea.errors import InputError, WindowError
 from fermisea.grid import EnergyGrid
-from fermisea.integration import HatIntegration, Integration, IntegrationWeights, SharpenedIntegration
+from fermisea.integration import Integration, IntegrationWeights, hat_integration, sharpened_integration
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -43,7 +45,7 @@ class DensityOfStates:
     integration: Literal["sharpened", "mala"] = "sharpened"
 
     def __post_init__(self) -> None:
-        energies, dos = np.asarray(self.energies, dtype=float), np.asarray(self.dos, dtype=float)
+        energies, dos = np.array(self.energies, dtype=float), np.array(self.dos, dtype=float)
         if energies.ndim != 1 or energies.shape != dos.shape:
             raise InputError(
                 f"density of states: got energies {energies.shape} and values {dos.shape}, expected one value "
@@ -58,8 +60,10 @@ class DensityOfStates:
             raise InputError(f"broadening: got {self.broadening} eV, expected a standard deviation of at least 0")
         if self.integration not in ("sharpened", "mala"):
             raise InputError(f"integration: got {self.integration!r}, expected 'sharpened' or 'mala'")
-        object.__setattr__(self, "energies", energies)
-        object.__setattr__(self, "dos", dos)
+        for name, values in (("energies", energies), ("dos", dos)):
+            values.setflags(write=False)
+            object.__setattr__(self, name, values)
+        self.energy_grid  # noqa: B018 - refuses grids that are too short
 
     @cached_property
     def energy_grid(self) -> EnergyGrid:
@@ -71,8 +75,8 @@ class DensityOfStates:
     def rule(self) -> Integration:
         """The integration rule of these energies; it does not depend on temperature or on the values."""
         if self.integration == "mala":
-            return HatIntegration(self.energy_grid)
-        return SharpenedIntegration(self.energy_grid, self.broadening)
+            return hat_integration(self.energy_grid)
+        return sharpened_integration(self.energy_grid, self.broadening)
 
     def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
         """Returns the integration weights, which hold for an LDOS on the same energies too.
@@ -85,7 +89,7 @@ class DensityOfStates:
 
     def electrons(self, fermi_level: float, electron_temperature: float) -> float:
         """Returns the number of electrons below a Fermi level (eV) at tau_e (K)."""
-        return float(self.rule.electrons(fermi_level, electron_temperature) @ self.dos)
+        return self.rule.counter(self.dos)(fermi_level, electron_temperature)
 
     def band_energy(self, fermi_level: float, electron_temperature: float) -> float:
         """Returns E_b, the integral of f eps D, eV."""
@@ -105,19 +109,29 @@ class DensityOfStates:
         Raises:
             InputError: if the energy window cannot hold that many electrons.
         """
-        low, high = self.energy_grid.start, self.energy_grid.stop
+        if not (math.isfinite(electrons) and electrons > 0):
+            raise InputError(f"electrons: got {electrons}, expected a finite number above 0")
+        reach = 40 * units.thermal_energy(electron_temperature) + 8 * self.broadening
+        low, high = self.energy_grid.start - reach, self.energy_grid.stop + reach
+        plain, sharp = (self.rule.counter(self.dos, sharpened=s) for s in (False, True))
 
         def excess(mu: float) -> float:
-            return self.electrons(mu, electron_temperature) - electrons
+            return sharp(mu, electron_temperature) - electrons
 
-        reach = 20 * units.thermal_energy(electron_temperature)
-        if not electrons > 0 or excess(high + reach) < 0 or excess(low - reach) > 0:
-            full = self.electrons(high + reach, electron_temperature)
+        if excess(high) < 0 or excess(low) > 0:
             raise InputError(
-                f"Fermi level: got {electrons} electrons, but the energy window [{low:.2f}, {high:.2f}] eV holds only "
-                f"{full:.3f}; widen the window, or check the electron number and units (1/eV) of the density of states"
+                f"Fermi level: got {electrons} electrons, but the energy window [{self.energy_grid.start:.2f}, "
+                f"{self.energy_grid.stop:.2f}] eV holds only {sharp(high, electron_temperature):.3f}; widen the "
+                "window, or check the electron number and units (1/eV) of the density of states"
             )
-        return float(brentq(excess, low - reach, high + reach, xtol=1e-13, rtol=1e-14, maxiter=300))
+        # Sharpening can make the count fall a little where the density of states has an edge. Of several solutions the
+        # one next to the Fermi level without sharpening is meant.
+        start = _bisect(lambda mu: plain(mu, electron_temperature) - electrons, low, high, tolerance=1e-3)
+        sign = math.copysign(1.0, excess(start))
+        step, near, far = 0.01 + self.broadening / 8, start, start
+        while sign * excess(far) > 0:
+            near, far, step = far, min(max(far - sign * step, low), high), 2 * step
+        return _bisect(excess, min(near, far), max(near, far), tolerance=1e-14)
 
     def heat_capacity(self, electrons: float, electron_temperature: float) -> float:
         """Returns C_e = dU/dtau_e at fixed electron number and density of states, eV/K.
@@ -127,29 +141,44 @@ class DensityOfStates:
             electron_temperature: tau_e, K.
         """
         mu = self.fermi_level(electrons, electron_temperature)
-        rule = SharpenedIntegration(self.energy_grid, self.broadening)
-        level, number, energy = (w @ self.dos for w in rule.slopes(mu, electron_temperature))
+        slopes = self.rule.slopes(mu, electron_temperature)
+        level, number, energy = (w @ self.dos for w in (slopes.level, slopes.temperature, slopes.band_energy))
         # U = int f eps D; dU/dT = int eps df/dT D + dmu/dT int eps df/dmu D, with int (eps - mu) df/dmu D = T dN/dT
         level_slope = -number / level
         return float(energy + level_slope * (mu * level + electron_temperature * number))
 
 
+def _bisect(function: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
+    """Returns a zero between two arguments at which the function has different signs (or is zero at one)."""
+    at_low, at_high = function(low), function(high)
+    if at_low * at_high > 0:  # rounding at the far ends of a window that is just full
+        return low if abs(at_low) < abs(at_high) else high
+    return float(brentq(function, low, high, xtol=tolerance, rtol=1e-15, maxiter=300))
+
+
 def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: int) -> float:
     """Returns the highest tau_e (K) at which the window cuts off less than 1 meV/atom of the free energy.
 
-    Above the window the density of states is continued as that of free electrons, as the square root of the distance
-    from the energy where the states begin.
+    Above the window the density of states is continued as that of free electrons, D = a sqrt(eps - bottom). To first
+    order the free energy loses the integral of k_B tau_e D ln(1 + e^-x) over what is cut off, with the Fermi level of
+    1000 K; as that falls with tau_e, the result is a little low.
 
     Args:
         dos: on the window in question.
         electrons: number in the cell.
         atoms: number in the cell.
+
+    Raises:
+        InputError: if the window cannot hold the electrons.
     """
     top = dos.energy_grid.stop
     bottom = float(dos.energies[np.argmax(dos.dos > 0.01 * dos.dos.max())])
     upper = dos.energies > (top + bottom) / 2
-    amplitude = float(np.mean(dos.dos[upper] / np.sqrt(dos.energies[upper] - bottom)))
     mu = dos.fermi_level(electrons, 1000.0)
+    # amplitude of D = a sqrt(eps - bottom); a window that ends in a gap, or above the last computed band, gets a share
+    # of that of free electrons
+    amplitude = float(np.mean(dos.dos[upper] / np.sqrt(dos.energies[upper] - bottom)))
+    amplitude = max(amplitude, 0.05 * 1.5 * electrons / max(mu - bottom, 1.0) ** 1.5)
     nodes, measure = np.polynomial.laguerre.laggauss(24)
 
     def lost(temperature: float) -> float:
