@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from synthetic import structure
-from test_predict import SHAPE, random_model
 
 from fermisea.energies import CoreCharge
 from fermisea.errors import FileFormatError, InputError
 from fermisea.model import load_model, read_header
+from synthetic import structure
+from test_predict import SHAPE, random_model
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def bare(path):
 def test_refuses_what_is_not_a_model(saved, spoil):
     _, path = saved
     spoil(path)
-    with pytest.raises(FileFormatError, match="al.safetensors") as caught:
+    with pytest.raises(FileFormatError, match=r"al\.safetensors") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
 

@@ -215,7 +215,7 @@ def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model
     if (descriptor.features, energy_grid.size) != (network.inputs, network.outputs):
         raise ValueError("network, descriptor and energy grid differ in size")
     return Model(
-        network=network.eval().requires_grad_(False),  # noqa: FBT003
+        network=network.eval().requires_grad_(requires_grad=False),
         descriptor=descriptor,
         energy_grid=energy_grid,
         broadening=Broadening(**header["broadening"]),

@@ -7,7 +7,7 @@ volume of a point, exactly, and for integration weights w of one tau_e the densi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -209,7 +209,7 @@ class HiddenLayer:
         network = self._model.network
         index = np.unravel_index(np.arange(part.start, part.stop), self._grid.shape)
         points = np.stack(index, axis=-1) / np.array(self._grid.shape) @ self._grid.lattice
-        dtype = "float64" if network.dtype == torch.float64 else "float32"
+        dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
         values = self._model.descriptor.compute_points(self._atoms, points, dtype=dtype)
         return network.hidden(torch.as_tensor(np.asarray(values), dtype=network.dtype))
 

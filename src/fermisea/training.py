@@ -148,7 +148,7 @@ def train(
                     history,
                     finished(best) if history else None,
                 )
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             total += value * len(batch)
             update += 1
@@ -343,7 +343,7 @@ def _model(
         "final": history[-1] if history else {},
     }
     return Model(
-        network=network.eval().requires_grad_(False),  # noqa: FBT003
+        network=network.eval().requires_grad_(requires_grad=False),
         descriptor=descriptor,
         energy_grid=dataset.energy_grid,
         broadening=dataset.broadening,

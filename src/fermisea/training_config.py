@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Self
 
 from ase.data import atomic_numbers
@@ -15,6 +13,7 @@ from ase.data import atomic_numbers
 from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum
 from fermisea.errors import InputError
 from fermisea.network import ACTIVATIONS, DTYPES, check_choice
+from fermisea.toml import read_toml
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "descriptor": ("power_spectrum", "bispectrum"),
@@ -119,13 +118,7 @@ class TrainingConfig:
         Raises:
             InputError: if the file is missing or not TOML, has an unknown key or a value that cannot be used.
         """
-        path = Path(path)
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
-        except ValueError as error:
-            raise InputError(f"{path}: not a TOML file ({error}); write lines such as epochs = 60") from error
+        values = read_toml(path, [field.name for field in fields(cls)])
         try:
             return cls.from_dict(values)
         except InputError as error:
