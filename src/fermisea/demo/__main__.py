@@ -1,0 +1,36 @@
+"""``python -m fermisea.demo``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from fermisea.demo.run import run_demo
+from fermisea.demo.settings import DemoSettings
+from fermisea.errors import FermiseaError
+
+_DESCRIPTION = "Aluminium, from molecular dynamics to free energies at electronic temperatures never trained on."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs ``python -m fermisea.demo`` and returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m fermisea.demo", description=_DESCRIPTION)
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for the results")
+    out: Path = parser.parse_args(arguments).out
+    try:
+        run_demo(DemoSettings(), out, Console(highlight=False, width=None if sys.stdout.isatty() else 110))
+    except FermiseaError as error:
+        sys.stderr.write(f"fermisea: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("fermisea: interrupted; the same command goes on\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,129 @@
+"""What the demonstration shows: numbers, figures and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fermisea import plots
+from fermisea.demo.settings import DemoSettings
+from fermisea.demo.steps import DftPoint
+from fermisea.free_energy import FORMS
+from fermisea.prediction import Prediction
+from fermisea.snapshot import Snapshot
+
+
+def compare(prediction: Prediction, points: dict[float, DftPoint]) -> list[dict[str, float]]:
+    """Returns prediction and DFT at each tau_e; energies of the cell, differences in meV/atom."""
+    n = len(prediction.atoms)
+    at = {t: int(np.argmin(np.abs(prediction.electron_temperature - t))) for t in points}
+    coldest = min(points)
+    rows = []
+    for temperature, dft in points.items():
+        predicted = {form: prediction.free_energy_by(form)[at[temperature]] for form in FORMS}
+        start = {form: prediction.free_energy_by(form)[at[coldest]] for form in FORMS}
+        change = dft.free_energy - points[coldest].free_energy
+        error = {form: 1000 * (predicted[form] - start[form] - change) / n for form in FORMS}
+        density = prediction.density[at[temperature]]
+        rows.append(
+            {
+                "electron_temperature": temperature,
+                "free_energy_dft": dft.free_energy,
+                "free_energy_predicted": float(predicted["second_order"]),
+                "free_energy_error_meV_per_atom": 1000 * (float(predicted["second_order"]) - dft.free_energy) / n,
+                "free_energy_change_dft_meV_per_atom": 1000 * change / n,
+                **{f"change_error_{form}_meV_per_atom": float(error[form]) for form in FORMS},
+                "transfer_error_meV_per_atom": 1000 * float(prediction.transfer_error[at[temperature]]) / n,
+                "fermi_level_dft": dft.fermi_level,
+                "fermi_level_predicted": float(prediction.fermi_level[at[temperature]]),
+                "density_error_percent": 100 * float(np.mean(np.abs(density - dft.density)) / np.mean(dft.density)),
+            }
+        )
+    return rows
+
+
+def draw(
+    settings: DemoSettings,
+    prediction: Prediction,
+    unseen: Snapshot,
+    rows: list[dict[str, float]],
+    errors: list[dict[str, Any]],
+    folder: Path,
+) -> None:
+    """Draws free energy, density of states and errors into a folder.
+
+    Args:
+        settings: of the demonstration.
+        prediction: of the test structure.
+        unseen: the test structure's own snapshot.
+        rows: of :func:`compare`.
+        errors: of :func:`fermisea.evaluation.evaluate`, marked ``unseen``.
+        folder: for PNG and SVG files.
+    """
+    n = len(unseen.atoms)
+    title = f"Al, unseen structure at τᵢ = {settings.test_ion_temperature:g} K"
+    figure = plots.free_energy_figure(
+        prediction.electron_temperature,
+        prediction.free_energy / n,
+        dft={row["electron_temperature"]: row["free_energy_dft"] / n for row in rows},
+        transfer_error=prediction.transfer_error / n,
+        reference_electron_temperature=settings.reference_electron_temperature,
+        title=title,
+    )
+    plots.save_figure(figure, folder / "free_energy")
+    figure = plots.dos_figure(
+        prediction.energies,
+        prediction.dos / n,
+        [row["electron_temperature"] for row in rows],
+        [row["fermi_level_predicted"] for row in rows],
+        dft=unseen.dos / n,
+        title=title,
+    )
+    plots.save_figure(figure, folder / "density_of_states")
+    plots.save_figure(plots.errors_figure(errors, title="Al, model against the LDOS of DFT"), folder / "errors")
+
+
+def print_table(settings: DemoSettings, rows: list[dict[str, float]], atoms: int, out: Path, console: Console) -> None:
+    """Prints the comparison; energies per atom."""
+    coldest = rows[0]["electron_temperature"]
+    table = Table(
+        title=f"Al, a structure of tau_i = {settings.test_ion_temperature:g} K that training has not seen. "
+        f"Trained at tau_e = {settings.reference_electron_temperature:g} K alone.\n"
+        f"dF = F(tau_e) - F({coldest:g} K)",
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for quantity, unit in (
+        ("tau_e", "K"),
+        ("F, DFT", "eV/atom"),
+        ("F, model", "eV/atom"),
+        ("error of F", "meV/atom"),
+        ("dF, DFT", "meV/atom"),
+        ("dF, model", "meV/atom"),
+        ("error of dF", "meV/atom"),
+        ("density error", "%"),
+    ):
+        table.add_column(f"{quantity}\n{unit}", justify="right", no_wrap=True)
+    for row in rows:
+        change, error = row["free_energy_change_dft_meV_per_atom"], row["change_error_second_order_meV_per_atom"]
+        table.add_row(
+            f"{row['electron_temperature']:g}",
+            f"{row['free_energy_dft'] / atoms:.5f}",
+            f"{row['free_energy_predicted'] / atoms:.5f}",
+            f"{row['free_energy_error_meV_per_atom']:+.2f}",
+            f"{change:.2f}",
+            f"{change + error:.2f}",
+            f"{error:+.3f}",
+            f"{row['density_error_percent']:.2f}",
+        )
+    console.print()
+    console.print(table)
+    console.print(f"all numbers: {out / 'summary.json'}; figures: {out / 'figures'}")

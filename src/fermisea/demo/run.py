@@ -1,0 +1,86 @@
+"""The demonstration from end to end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from fermisea import __version__
+from fermisea.demo.report import compare, draw, print_table
+from fermisea.demo.settings import DemoSettings
+from fermisea.demo.steps import dft_points, make_structures, trained_model, training_data
+from fermisea.errors import InputError
+from fermisea.evaluation import evaluate
+from fermisea.files import check_writable_folder, write_text
+from fermisea.snapshot import Snapshot
+
+
+def run_demo(settings: DemoSettings, out: Path, console: Console) -> dict[str, Any]:
+    """Runs the demonstration into the folder ``out`` and returns what ``summary.json`` holds.
+
+    Raises:
+        InputError: if the folder holds results of other settings or cannot be written to.
+        ConvergenceError: if a DFT run does not converge.
+    """
+    key = _claim(settings, out)
+    seconds: dict[str, float] = {}
+    with _step(console, seconds, 1, "structures from molecular dynamics"):
+        training, test = make_structures(settings, out / "structures", console)
+    with _step(console, seconds, 2, f"DFT at tau_ref = {settings.reference_electron_temperature:g} K"):
+        files = training_data(settings, {**training, "test": test}, out / "data", console)
+        unseen = Snapshot.load(files.pop())
+    with _step(console, seconds, 3, f"training on {len(files)} structures"):
+        model = trained_model(settings, files, out / "al.safetensors", key, console)
+    with _step(console, seconds, 4, "self-consistent DFT of the unseen structure at other tau_e"):
+        points = dft_points(settings, unseen, out / "references", key, console)
+    with _step(console, seconds, 5, "prediction"):
+        temperatures = sorted(
+            {*np.linspace(100.0, max(settings.electron_temperatures), settings.curve), *settings.electron_temperatures}
+        )
+        prediction = model.predict(unseen.atoms, temperatures, unseen.grid)
+        errors = evaluate(model, [*map(Snapshot.load, files), unseen], sorted(settings.electron_temperatures))
+        errors = [row | {"unseen": row["snapshot"] == len(files)} for row in errors]
+        rows = compare(prediction, points)
+        draw(settings, prediction, unseen, rows, errors, out / "figures")
+    summary = {
+        "atoms": len(unseen.atoms),
+        "ion_temperature": settings.test_ion_temperature,
+        "reference_electron_temperature": settings.reference_electron_temperature,
+        "highest_electron_temperature": model.highest_electron_temperature,
+        "rows": rows,
+        "errors_against_own_ldos": errors,
+        "seconds": seconds,
+        "fermisea": __version__,
+        "settings": settings.to_dict(),
+    }
+    write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    print_table(settings, rows, len(unseen.atoms), out, console)
+    return summary
+
+
+def _claim(settings: DemoSettings, out: Path) -> str:
+    """Writes the settings into the folder and returns their digest; refuses the results of other settings."""
+    check_writable_folder(out)
+    text = json.dumps({"fermisea": __version__, **settings.to_dict()}, indent=2) + "\n"
+    path = out / "settings.json"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise InputError(f"{out}: holds a demonstration with other settings; remove it or choose another --out folder")
+    if not path.exists():
+        write_text(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def _step(console: Console, seconds: dict[str, float], number: int, title: str) -> Iterator[None]:
+    console.print(f"[bold]{number}/5  {title}[/]")
+    started = time.perf_counter()
+    yield
+    seconds[title] = round(time.perf_counter() - started, 1)

@@ -1,0 +1,43 @@
+"""Every number of the demonstration, in one value."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fermisea.campaign import Campaign
+from fermisea.training_config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Every number of the demonstration.
+
+    Attributes:
+        lattice_constant: of the cubic cell of four aluminium atoms, Angstrom.
+        ion_temperatures: tau_i of the training structures, K.
+        snapshots: training structures for each tau_i.
+        test_ion_temperature: tau_i of the structure that training does not see, K.
+        reference_electron_temperature: tau_ref of the training data, K.
+        electron_temperatures: tau_e at which prediction and self-consistent DFT are compared, K.
+        dft: of training data and comparison.
+        training: of the model.
+        curve: number of tau_e between the DFT points in the figure.
+        seed: of the molecular dynamics.
+    """
+
+    lattice_constant: float = 4.05
+    ion_temperatures: tuple[float, ...] = (100.0, 298.0, 500.0, 933.0)
+    snapshots: int = 2
+    test_ion_temperature: float = 700.0
+    reference_electron_temperature: float = 1000.0
+    electron_temperatures: tuple[float, ...] = (300.0, 1000.0, 3000.0, 10_000.0)
+    dft: Campaign = field(default_factory=lambda: Campaign(xc="pbe", cutoff=272.1, kpts=(8, 8, 8)))
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(validation_fraction=0.0))
+    curve: int = 60
+    seed: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values that JSON can hold."""
+        return dict(json.loads(json.dumps(asdict(self))))

@@ -1,0 +1,191 @@
+"""The expensive steps of the demonstration; each takes up what an earlier, interrupted run left."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.build import bulk
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from fermisea.campaign import Outcome, run_campaign
+from fermisea.dataset import Dataset
+from fermisea.demo.settings import DemoSettings
+from fermisea.engines import ScfStep
+from fermisea.errors import InputError
+from fermisea.files import atomic_path
+from fermisea.model import Model, load_model
+from fermisea.sampling import sample
+from fermisea.snapshot import Snapshot
+from fermisea.structures import read_structures, write_structure
+from fermisea.training import TrainingState, train
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class DftPoint:
+    """A self-consistent run of the test structure.
+
+    Attributes:
+        electron_temperature: tau_e, K.
+        free_energy: of the cell, eV.
+        fermi_level: eV.
+        density: (nx, ny, nz), 1/Angstrom^3.
+    """
+
+    electron_temperature: float
+    free_energy: float
+    fermi_level: float
+    density: FloatArray
+
+
+def make_structures(settings: DemoSettings, folder: Path, console: Console) -> tuple[dict[str, Atoms], Atoms]:
+    """Returns the training structures by name, and the test structure."""
+    crystal = bulk("Al", "fcc", a=settings.lattice_constant, cubic=True)
+    numbers = dict.fromkeys(settings.ion_temperatures, settings.snapshots)
+    numbers[settings.test_ion_temperature] = 1
+    names = {t: [f"al-{t:g}K-{number}" for number in range(count)] for t, count in numbers.items()}
+    for temperature, count in numbers.items():
+        paths = [folder / f"{name}.extxyz" for name in names[temperature]]
+        if all(path.exists() for path in paths):
+            continue
+        with _progress(console) as (bar, task):
+            bar.update(task, description=f"tau_i = {temperature:g} K")
+            trajectory = sample(
+                crystal,
+                temperature,
+                count,
+                seed=settings.seed,
+                progress=lambda done, total, bar=bar, task=task: bar.update(task, completed=done, total=total),  # type: ignore[misc]
+            )
+        for path, frame in zip(paths, trajectory.frames, strict=True):
+            write_structure(path, frame)
+        console.print(
+            f"  tau_i = {temperature:4g} K: mean temperature {trajectory.mean_temperature:4.0f} K, "
+            f"mean square displacement {trajectory.mean_square_displacement:.4f} Å²"
+        )
+    found = read_structures(folder)
+    training = {name: found[name] for t in settings.ion_temperatures for name in names[t]}
+    console.print(f"  {len(training)} structures of {len(crystal)} atoms for training, one for the test, in {folder}")
+    return training, found[names[settings.test_ion_temperature][0]]
+
+
+def training_data(settings: DemoSettings, structures: dict[str, Atoms], folder: Path, console: Console) -> list[Path]:
+    """Returns the snapshot file of each structure."""
+    with _progress(console) as (bar, task):
+        bar.update(task, total=len(structures))
+
+        def end(outcome: Outcome) -> None:
+            bar.advance(task)
+            if outcome.snapshot is None:
+                raise InputError(outcome.error or f"{outcome.name}: failed")
+            energy = outcome.snapshot.reference.free_energy / len(outcome.snapshot.atoms)
+            took = f"{outcome.seconds:.0f} s" if outcome.status == "computed" else "from an earlier run"
+            console.print(f"  {outcome.name:10s} F = {energy:.5f} eV/atom ({took})")
+
+        outcomes = run_campaign(
+            settings.dft.engine(),
+            structures,
+            settings.reference_electron_temperature,
+            folder,
+            begin=lambda name: bar.update(task, description=name),
+            step=lambda scf: bar.update(task, note=_scf_note(scf)),
+            end=end,
+        )
+    return [outcome.path for outcome in outcomes]
+
+
+def trained_model(settings: DemoSettings, files: Sequence[Path], path: Path, key: str, console: Console) -> Model:
+    """Returns the model trained on ``files``, from ``path`` if it was made from the same files and settings."""
+    digest = hashlib.sha256(key.encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    made_from = {"demo": digest.hexdigest()}
+    try:
+        model = load_model(path)
+        if model.provenance.get("demo") == made_from["demo"]:
+            console.print(f"  {path}: from an earlier run")
+            return model
+    except InputError:
+        pass
+    with _progress(console) as (bar, task):
+
+        def show(state: TrainingState) -> None:
+            note = "" if math.isnan(state.training_loss) else f"loss {state.training_loss:.2e}"
+            bar.update(task, description=state.stage, completed=state.step, total=state.steps, note=note)
+
+        model = train(Dataset.load(list(files)), settings.training, progress=show)
+    model = replace(model, provenance=model.provenance | made_from)
+    model.save(path)
+    console.print(
+        f"  {model.descriptor.features} descriptors, {sum(p.numel() for p in model.network.parameters())} weights, "
+        f"tau_e up to {model.highest_electron_temperature:.0f} K, in {path}"
+    )
+    return model
+
+
+def dft_points(
+    settings: DemoSettings, unseen: Snapshot, folder: Path, key: str, console: Console
+) -> dict[float, DftPoint]:
+    """Returns self-consistent DFT of the test structure at each tau_e; that at tau_ref is the snapshot itself."""
+    where = hashlib.sha256(key.encode() + unseen.atoms.positions.tobytes()).hexdigest()
+    points = {}
+    for temperature in sorted(settings.electron_temperatures):
+        path = folder / f"{temperature:g}K.npz"
+        if temperature == unseen.electron_temperature:
+            reference = unseen.reference
+            point = DftPoint(temperature, reference.free_energy, reference.fermi_level, unseen.density)
+        elif (kept := _read_point(path, where)) is not None:
+            point = kept
+        else:
+            with _progress(console) as (bar, task):
+                bar.update(task, description=f"tau_e = {temperature:g} K")
+                engine = replace(
+                    settings.dft.engine(),
+                    report=lambda scf, bar=bar, task=task: bar.update(task, note=_scf_note(scf)),  # type: ignore[misc]
+                )
+                state = engine.solve(unseen.atoms, temperature)
+            point = DftPoint(temperature, state.reference.free_energy, state.reference.fermi_level, state.density)
+            with atomic_path(path) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, key=where, **asdict(point))
+        energy = point.free_energy / len(unseen.atoms)
+        console.print(f"  tau_e = {temperature:5g} K: F = {energy:.5f} eV/atom, Fermi level {point.fermi_level:.4f} eV")
+        points[temperature] = point
+    return points
+
+
+def _read_point(path: Path, key: str) -> DftPoint | None:
+    """Returns the run in a file, or None if there is none, it is damaged, or other settings made it."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["key"]) != key:
+                return None
+            temperature, energy, level = (
+                float(data[name]) for name in ("electron_temperature", "free_energy", "fermi_level")
+            )
+            return DftPoint(temperature, energy, level, data["density"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[tuple[Progress, TaskID]]:
+    """Yields a progress bar with one task, which vanishes at the end."""
+    columns = (TextColumn("  {task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+    note = TextColumn("[dim]{task.fields[note]}")
+    with Progress(*columns, note, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield bar, bar.add_task("", total=None, note="")
+
+
+def _scf_note(scf: ScfStep) -> str:
+    return f"iteration {scf.iteration}, F = {scf.free_energy:.4f} eV, residual {scf.residual:.0e} eV/atom"
