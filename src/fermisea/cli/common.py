@@ -34,8 +34,8 @@ def fail(message: str, status: int) -> int:
 
 
 def stdout() -> Console:
-    """Returns the console for results; numbers and paths are not coloured by guesswork."""
-    return Console(highlight=False, soft_wrap=True)
+    """Returns the console for results: nothing coloured by guesswork, nothing wrapped where no terminal's edge is."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def stderr() -> Console:
@@ -107,7 +107,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     """Returns a table whose columns are set flush right but for the first."""
     result = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        result.add_column(column, justify="left" if index == 0 else "right")
+        result.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         result.add_row(*row)
     return result

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from fermisea.campaign import Campaign, run_campaign
+from fermisea.dataset import Dataset
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid
+from fermisea.snapshot import Snapshot
+
+TEMPERATURE = 3000.0
+SMALL = Campaign(xc="lda", cutoff=80.0, kpts=(2, 2, 2), energy_spacing=0.5, highest_electron_temperature=5000.0)
+
+
+@pytest.fixture(scope="module")
+def structures():
+    """One aluminium atom at two volumes, the larger one first."""
+    cells = {name: bulk("Al", "fcc", a=a) for name, a in (("wide", 4.15), ("normal", 4.05))}
+    cells["wide"].info["ion_temperature"] = 298.0
+    return cells
+
+
+@pytest.fixture(scope="module")
+def finished(structures, tmp_path_factory):
+    """A folder with the snapshots of both, and what was told while they were made."""
+    folder = tmp_path_factory.mktemp("campaign") / "new" / "data"
+    told = []
+    outcomes = run_campaign(
+        SMALL.engine(),
+        structures,
+        TEMPERATURE,
+        folder,
+        begin=lambda name: told.append(("begin", name)),
+        step=lambda step: told.append(("step", step.iteration)),
+        end=lambda outcome: told.append(("end", outcome.name)),
+    )
+    return folder, outcomes, told
+
+
+def copy_of(folder, target):
+    target.mkdir()
+    for path in folder.glob("*.nc"):
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def statuses(outcomes):
+    return {outcome.name: outcome.status for outcome in outcomes}
+
+
+def test_every_structure_gets_a_snapshot_on_one_energy_grid(finished):
+    folder, outcomes, told = finished
+    assert statuses(outcomes) == {"wide": "computed", "normal": "computed"}
+    assert [path.name for path in sorted(folder.iterdir())] == ["normal.nc", "wide.nc"]
+    dataset = Dataset.load(folder)  # refuses snapshots whose energies or tau_ref differ
+    assert dataset.electron_temperature == TEMPERATURE
+    assert dataset.ion_temperatures == [298.0]
+    assert outcomes[0].snapshot.reference.free_energy == dataset[1].reference.free_energy
+    assert [item for item in told if item[0] != "step"] == [
+        ("begin", "wide"),
+        ("end", "wide"),
+        ("begin", "normal"),
+        ("end", "normal"),
+    ]
+    assert ("step", 2) in told
+
+
+def test_second_run_keeps_what_is_there(finished, structures):
+    folder, _, _ = finished
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    begun = []
+    outcomes = run_campaign(SMALL.engine(), structures, TEMPERATURE, folder, begin=begun.append)
+    assert statuses(outcomes) == {"wide": "kept", "normal": "kept"}
+    assert begun == []
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_missing_and_damaged_files_are_computed_anew_on_the_grid_of_the_others(finished, structures, tmp_path):
+    folder = copy_of(finished[0], tmp_path / "data")
+    damaged = folder / "wide.nc"
+    damaged.write_bytes(damaged.read_bytes()[:-1000])
+    outcomes = run_campaign(SMALL.engine(), structures, TEMPERATURE, folder)
+    assert statuses(outcomes) == {"wide": "computed", "normal": "kept"}
+    np.testing.assert_allclose(Snapshot.load(damaged).dos, Snapshot.load(finished[0] / "wide.nc").dos, atol=1e-4)
+    assert Snapshot.load(damaged).energy_grid == Snapshot.load(folder / "normal.nc").energy_grid
+
+
+@pytest.mark.parametrize(
+    ("changes", "temperature", "message"),
+    [
+        ({"kpts": (3, 3, 3)}, TEMPERATURE, r"made with k-mesh \[2, 2, 2\], now \[3, 3, 3\] is wanted"),
+        ({"cutoff": 90.0}, TEMPERATURE, "made with cutoff 80.0, now 90.0"),
+        ({"xc": "pz"}, TEMPERATURE, "made with functional lda, now pz"),
+        ({"energy_spacing": 0.4}, TEMPERATURE, "made with energy spacing 0.5, now 0.4"),
+        ({"pseudopotentials": {"Al": "Al-q3"}, "broadening": 0.6}, TEMPERATURE, "made with broadening 0.5, now 0.6"),
+        ({}, 1000.0, "made with electron temperature 3000.0, now 1000.0"),
+    ],
+)
+def test_snapshots_of_other_settings_are_neither_kept_nor_overwritten(
+    finished, structures, changes, temperature, message
+):
+    folder, _, _ = finished
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    outcomes = run_campaign(replace(SMALL, **changes).engine(), structures, temperature, folder)
+    assert statuses(outcomes) == {"wide": "failed", "normal": "failed"}
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(InputError, match=message):
+        raise InputError(outcomes[0].error)
+
+
+def test_snapshot_of_another_structure_is_not_kept(finished, structures):
+    moved = {"wide": structures["normal"]}
+    (outcome,) = run_campaign(SMALL.engine(), moved, TEMPERATURE, finished[0])
+    assert outcome.status == "failed"
+    assert "holds another structure than wide" in outcome.error
+
+
+def test_a_failing_structure_does_not_stop_the_others(structures, tmp_path):
+    # So small a cell has fewer plane waves than bands.
+    engine = replace(SMALL, energy_window=(-6.0, 20.0)).engine()
+    cells = {"tight": bulk("Al", "fcc", a=1.9), "normal": structures["normal"]}
+    outcomes = run_campaign(engine, cells, TEMPERATURE, tmp_path)
+    assert statuses(outcomes) == {"tight": "failed", "normal": "computed"}
+    assert [path.name for path in tmp_path.iterdir()] == ["normal.nc"]
+    assert "plane waves" in outcomes[0].error
+    assert outcomes[1].snapshot.energy_grid == EnergyGrid(-6.0, 0.5, 53)
+
+
+@pytest.mark.parametrize(
+    ("changes", "temperature", "message"),
+    [
+        ({"pseudopotentials": {"Al": "absent.upf"}}, TEMPERATURE, "absent.upf"),
+        ({"pseudopotentials": {"Si": "gth"}}, TEMPERATURE, "Al"),
+        ({}, 0.0, "electron temperature: got 0.0 K"),
+    ],
+)
+def test_nothing_is_written_when_nothing_can_be_computed(structures, tmp_path, changes, temperature, message):
+    folder = tmp_path / "data"
+    with pytest.raises(InputError, match=message):
+        run_campaign(replace(SMALL, **changes).engine(), structures, temperature, folder)
+    assert not folder.exists()
+
+
+def test_settings_from_toml(tmp_path):
+    path = tmp_path / "dft.toml"
+    path.write_text(
+        "xc = 'lda'\ncutoff = 80\nkpts = [2, 2, 2]\nenergy_spacing = 0.5\nhighest_electron_temperature = 5e3\n"
+    )
+    assert Campaign.from_toml(path) == SMALL
+    assert Campaign.from_toml(path, cutoff=90.0, kpts=(1, 1, 1)) == replace(SMALL, cutoff=90.0, kpts=(1, 1, 1))
+    path.write_text("[pseudopotentials]\nAl = 'Al.upf'\n")
+    assert Campaign.from_toml(path).pseudopotentials == {"Al": "Al.upf"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kpoints = [2, 2, 2]", "unknown key kpoints; the known ones are xc, cutoff, kpts"),
+        ("kpts = [2, 2]", r"kpts: got \[2, 2\], expected 3 integers"),
+        ("kpts = [2, 2, 2.5]", "expected 3 integers"),
+        ("energy_window = ['a', 1]", "energy_window: got .*, expected 2 numbers"),
+        ("cutoff = 'high'", "cutoff: got 'high', expected a number"),
+        ("pseudopotentials = 3", "pseudopotentials: got 3"),
+    ],
+)
+def test_settings_that_cannot_be_used(tmp_path, text, message):
+    path = tmp_path / "dft.toml"
+    path.write_text(text + "\n")
+    with pytest.raises(InputError, match=rf"dft\.toml: .*{message}"):
+        Campaign.from_toml(path)
+
+
+def test_engine_refuses_what_the_settings_let_pass():
+    with pytest.raises(InputError, match="xc: got 'b3lyp'"):
+        Campaign(xc="b3lyp").engine()
+    with pytest.raises(InputError, match="cutoff"):
+        Campaign(cutoff=-1.0).engine()
+    with pytest.raises(InputError, match="broadening"):
+        Campaign(energy_spacing=0.5, broadening=0.2).engine()
+    with pytest.raises(InputError, match="energy grid"):
+        Campaign(energy_window=(3.0, 2.0)).engine()

@@ -1,0 +1,223 @@
+"""The commands as a user calls them, on small inputs; wrong input has a file of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io.cube import read_cube_data
+
+from fermisea import __version__
+from fermisea.cli import main
+from fermisea.cli.shell import spread
+from fermisea.model import load_model
+from fermisea.snapshot import Snapshot
+from fermisea.structures import read_structures, write_structure
+from synthetic import made_up_snapshot, structure
+
+COMMANDS = ("sample", "dft", "train", "predict", "evaluate", "info")
+CONFIG = "order = 2\nhidden = [16]\nepochs = 3\nvalidation_fraction = 0.0\n"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Made-up snapshots, a structure file and a model trained on the snapshots by the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "data").mkdir()
+    for seed in range(2):
+        made_up_snapshot(seed).save(folder / "data" / f"al-{seed}.nc")
+    write_structure(folder / "al.extxyz", structure(7))
+    (folder / "train.toml").write_text(CONFIG)
+    command = ["train", f"{folder}/data", "--out", f"{folder}/al.safetensors", "--config", f"{folder}/train.toml"]
+    assert main(command) == 0
+    return folder
+
+
+def run_json(capsys, *words):
+    """Runs a command with --json and returns the one document that it prints."""
+    capsys.readouterr()
+    assert main([*map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_help_has_an_example_for_every_command(capsys):
+    for command in COMMANDS:
+        assert main([command, "--help"]) == 0
+        assert f"Example: fermisea {command} " in " ".join(capsys.readouterr().out.split())
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f" {command} " in out for command in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fermisea {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("x --t 1 2 3 --out o", "x --t 1 --t 2 --t 3 --out o"),
+        ("--t 1e3 10_000 -5 y", "--t 1e3 --t 10_000 --t -5 y"),
+        ("--t=1 2 z", "--t=1 --t 2 z"),
+        ("--p Al=a.upf Si=b=c.upf x", "--p Al=a.upf --p Si=b=c.upf x"),
+        ("--p gth x --t 1", "--p gth x --t 1"),
+        ("--out 3 4", "--out 3 4"),
+        ("--t", "--t"),
+    ],
+)
+def test_list_options_take_several_values(words, expected):
+    assert spread(words.split(), {"--t", "--p"}) == expected.split()
+
+
+def test_sample_writes_structures_with_their_ion_temperature(tmp_path, capsys):
+    write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05, cubic=True))
+    out = tmp_path / "structures"
+    options = ("--snapshots", 2, "--thermalise", 0.02, "--spacing", 0.01, "--out", out)
+    result = run_json(capsys, "sample", tmp_path / "Al.extxyz", "--ion-temperature", 100, 298.5, *options)
+    assert [row["ion_temperature"] for row in result["rows"]] == [100, 298.5]
+    assert result["atoms"] == 4
+    assert all(row["mean_temperature"] > 0 and row["mean_square_displacement"] > 0 for row in result["rows"])
+    found = read_structures(out)
+    assert list(found) == ["Al-100K-00", "Al-100K-01", "Al-298.5K-00", "Al-298.5K-01"]
+    assert [atoms.info["ion_temperature"] for atoms in found.values()] == [100, 100, 298.5, 298.5]
+
+
+def test_sample_prints_temperature_and_displacement(tmp_path, capsys):
+    write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05))
+    options = ["--repeat", "2", "1", "1", "--snapshots", "1", "--thermalise", "0", "--spacing", "0.01"]
+    command = ["sample", str(tmp_path / "Al.extxyz"), "--ion-temperature", "50", *options, "--out", str(tmp_path / "s")]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "reached (K)" in out
+    assert "mean square displacement" in out
+    assert "1 structures of 2 atoms" in out
+
+
+def test_dft_computes_then_keeps(tmp_path, capsys):
+    (tmp_path / "s").mkdir()
+    write_structure(tmp_path / "s" / "al.extxyz", bulk("Al", "fcc", a=4.05))
+    (tmp_path / "dft.toml").write_text("xc = 'lda'\ncutoff = 70\nenergy_spacing = 0.5\n")
+    command = ("dft", tmp_path / "s", "--electron-temperature", 3000, "--kpts", 2, 2, 2, "--out", tmp_path / "data")
+    command = (*command, "--config", tmp_path / "dft.toml", "--cutoff", 80, "--highest-electron-temperature", 5000)
+    (row,) = run_json(capsys, *command)["rows"]
+    assert (row["name"], row["status"], row["atoms"]) == ("al", "computed", 1)
+    snapshot = Snapshot.load(tmp_path / "data" / "al.nc")
+    assert snapshot.reference.free_energy == row["free_energy"]
+    assert (snapshot.functional, snapshot.provenance["kpts"]) == ("lda", [2, 2, 2])
+    assert snapshot.provenance["cutoff_eV"] == 80  # the option wins over the file
+    assert run_json(capsys, *command)["rows"][0]["status"] == "kept"
+
+
+def test_dft_goes_on_after_a_failure_and_ends_with_1(tmp_path, capsys):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    write_structure(folder / "a-tight.extxyz", bulk("Al", "fcc", a=1.9))
+    write_structure(folder / "b-normal.extxyz", bulk("Al", "fcc", a=4.05))
+    options = ["--electron-temperature", "3000", "--xc", "lda", "--cutoff", "80", "--energy-spacing", "0.5"]
+    assert main(["dft", str(folder), *options, "--out", str(tmp_path / "data")]) == 1
+    captured = capsys.readouterr()
+    assert "failed" in captured.err
+    assert "a-tight" in captured.err
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["b-normal.nc"]
+    assert "b-normal" in captured.out
+
+
+def test_train_writes_a_model(work, tmp_path, capsys):
+    command = ("train", work / "data", "--config", work / "train.toml", "--epochs", 2, "--seed", 5)
+    result = run_json(capsys, *command, "--out", tmp_path / "new" / "al.safetensors")
+    model = load_model(tmp_path / "new" / "al.safetensors")
+    assert result["epochs"] == model.provenance["epochs"] == 2
+    assert model.provenance["config"]["seed"] == 5
+    assert result["elements"] == ["Al"]
+    assert result["snapshots"] == 2
+
+
+def test_predict_writes_tables_figures_and_cubes(work, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ("predict", work / "al.safetensors", work / "al.extxyz", "--electron-temperature", 300, 2000)
+    result = run_json(capsys, *command, "--grid", 5, 6, 4, "--cube", "density", "--out", out)
+    prediction = load_model(work / "al.safetensors").predict(structure(7), [300.0, 2000.0], (5, 6, 4))
+    for name in ("free_energy", "entropy", "fermi_level", "heat_capacity", "transfer_error"):
+        got = [row[name] for row in result["rows"]]
+        np.testing.assert_allclose(got, getattr(prediction, name), rtol=1e-6, atol=1e-9)
+    names = {"observables.csv", "dos.csv", "density-300K.cube", "density-2000K.cube"}
+    names |= {f"{stem}.{suffix}" for stem in ("dos", "free_energy") for suffix in ("png", "svg")}
+    assert {path.name for path in out.iterdir()} == names == {path.rsplit("/", 1)[1] for path in result["files"]}
+    with (out / "observables.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    assert [float(row["free_energy"]) for row in table] == [row["free_energy"] for row in result["rows"]]
+    values, _ = read_cube_data(str(out / "density-2000K.cube"))
+    assert values.shape == (5, 6, 4)
+
+
+def test_predict_prints_a_table(work, tmp_path, capsys):
+    words = [str(work / "al.safetensors"), str(work / "al.extxyz"), "--electron-temperature", "300"]
+    assert main(["predict", *words, "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "F (eV/atom)" in out
+    assert "Al4, 4 atoms" in out
+    assert not (tmp_path / "out" / "free_energy.png").exists()  # a single temperature makes no curve
+
+
+def test_evaluate_compares_with_snapshots(work, tmp_path, capsys):
+    command = ("evaluate", work / "al.safetensors", work / "data", "--electron-temperature", 300, 1000)
+    result = run_json(capsys, *command, "--out", tmp_path / "errors")
+    assert len(result["rows"]) == 4
+    assert [row["electron_temperature"] for row in result["summary"]] == [300, 1000]
+    assert {path.name for path in (tmp_path / "errors").iterdir()} == {
+        "errors.csv",
+        "summary.csv",
+        "errors.png",
+        "errors.svg",
+    }
+    assert main([*map(str, command)]) == 0
+    assert "density (%)" in capsys.readouterr().out
+
+
+def test_info_shows_both_kinds_of_file(work, capsys):
+    snapshot = run_json(capsys, "info", work / "data" / "al-0.nc")
+    assert (snapshot["kind"], snapshot["atoms"], snapshot["ion_temperature"]) == ("snapshot", 4, 300)
+    model = run_json(capsys, "info", work / "al.safetensors")
+    assert (model["kind"], model["elements"], model["network"][1]) == ("model", ["Al"], 16)
+    for name in ("data/al-0.nc", "al.safetensors"):
+        assert main(["info", str(work / name)]) == 0
+        assert "broadening eV" in capsys.readouterr().out
+
+
+def test_interruption_ends_with_130_and_one_line(tmp_path):
+    write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05, cubic=True))
+    command = [sys.executable, "-c", "import sys; from fermisea.cli import main; sys.exit(main())"]
+    words = ["sample", str(tmp_path / "Al.extxyz"), "--ion-temperature", "300", "--thermalise", "1000000"]
+    process = subprocess.Popen(
+        [*command, *words, "--out", str(tmp_path / "s")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TERM": "dumb"},
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "s").exists() and time.monotonic() < deadline:  # made once the work begins
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "fermisea: interrupted; finished files stay, the same command goes on"
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_folder_of_frames_is_accepted(tmp_path, capsys, work):
+    ase.io.write(tmp_path / "two.traj", [structure(1), structure(2)])
+    words = [str(work / "al.safetensors"), f"{tmp_path}/two.traj@1", "--electron-temperature", "1000"]
+    assert main(["predict", *words, "--out", str(tmp_path / "o")]) == 0
+    assert main(["predict", *words[:1], f"{tmp_path}/two.traj", *words[2:], "--out", str(tmp_path / "o")]) == 2
+    assert "choose one as in" in capsys.readouterr().err

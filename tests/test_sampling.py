@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import math
+
+import ase.units
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
+
+from fermisea.errors import InputError
+from fermisea.sampling import find_calculator, sample
+
+
+class Springs(Calculator):
+    """Each atom on a spring of its own: everything about the ensemble is known."""
+
+    implemented_properties = ("energy", "forces")
+    stiffness = 4.0
+
+    def __init__(self, sites):
+        super().__init__()
+        self.sites = sites
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        away = atoms.positions - self.sites
+        self.results = {"energy": 0.5 * self.stiffness * np.sum(away**2), "forces": -self.stiffness * away}
+
+
+@pytest.fixture
+def crystal():
+    return bulk("Al", "fcc", a=4.05, cubic=True)
+
+
+def test_springs_reach_temperature_and_equipartition(crystal):
+    # <|r - r0|^2> = 3 kT / k for each degree of freedom; the fixed centre of mass takes one atom's part away.
+    cell = crystal.repeat((2, 2, 1))
+    result = sample(cell, 600.0, 1, calculator=Springs(cell.positions), thermalise=0.5, spacing=6.0, friction=20.0)
+    expected = 3 * ase.units.kB * 600.0 / Springs.stiffness * (1 - 1 / len(cell))
+    assert result.mean_temperature == pytest.approx(600.0, rel=0.08)
+    assert result.mean_square_displacement == pytest.approx(expected, rel=0.08)
+
+
+def test_short_thermalisation_is_enough_in_a_crystal(crystal):
+    # Velocities of 2 tau_i share their energy with the potential within a few vibrations, with hardly any friction.
+    cell = crystal.repeat((2, 2, 2))
+    result = sample(cell, 300.0, 1, thermalise=0.1, spacing=0.3, friction=0.01)
+    assert result.mean_temperature == pytest.approx(300.0, rel=0.25)
+
+
+def test_same_seed_gives_the_same_structures(crystal):
+    def run(seed, **options):
+        return sample(crystal, 298.0, 2, thermalise=0.05, spacing=0.02, seed=seed, **options)
+
+    first, again, other = run(3), run(3), run(4)
+    for one, two in zip(first.frames, again.frames, strict=True):
+        np.testing.assert_array_equal(one.positions, two.positions)
+    assert np.abs(first.frames[0].positions - other.frames[0].positions).max() > 1e-3
+    assert np.abs(first.frames[0].positions - first.frames[1].positions).max() > 1e-3
+
+
+def test_frames_are_plain_structures_with_their_ion_temperature(crystal):
+    before = crystal.positions.copy()
+    steps = []
+    result = sample(
+        crystal, 100.0, 3, thermalise=0.02, spacing=0.01, progress=lambda done, total: steps.append((done, total))
+    )
+    assert len(result.frames) == 3
+    for frame in result.frames:
+        assert frame.info == {"ion_temperature": 100.0}
+        assert frame.calc is None
+        assert not frame.constraints
+        np.testing.assert_allclose(frame.positions.mean(0), crystal.positions.mean(0), atol=1e-9)
+    np.testing.assert_array_equal(crystal.positions, before)
+    assert steps[-1] == (25, 25)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ion_temperature": 0.0}, "ion temperature: got 0.0, expected a finite value above 0"),
+        ({"ion_temperature": math.nan}, "ion temperature: got nan"),
+        ({"snapshots": 0}, "snapshots"),
+        ({"timestep": -1.0}, "timestep: got -1.0"),
+        ({"calculator": "nonsense"}, "calculator nonsense: cannot be made"),
+    ],
+)
+def test_values_that_cannot_be_used(crystal, values, message):
+    arguments = {"ion_temperature": 300.0, "snapshots": 1} | values
+    with pytest.raises(InputError, match=message):
+        sample(crystal, **arguments)
+
+
+def test_calculator_that_does_not_know_the_element():
+    with pytest.raises(InputError, match=r"calculator emt: fails for Si2 \(.*Si.*\); choose another"):
+        sample(bulk("Si"), 300.0, 1)
+
+
+def test_run_that_blows_up_is_an_error(crystal):
+    class Wild(Springs):
+        stiffness = -1e6
+
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(InputError, match="positions are no longer finite; lower the timestep"),
+    ):
+        sample(crystal, 900.0, 1, calculator=Wild(crystal.positions), timestep=20.0, thermalise=40.0)
+
+
+def test_calculators_by_name_and_path(tmp_path):
+    assert type(find_calculator("emt")).__name__ == "EMT"
+    assert type(find_calculator("ase.calculators.emt:EMT")).__name__ == "EMT"
+    script = tmp_path / "mine.py"
+    script.write_text("from ase.calculators.emt import EMT\n\n\ndef make():\n    return EMT()\n")
+    assert type(find_calculator(f"{script}:make")).__name__ == "EMT"
+    with pytest.raises(InputError, match="cannot be made"):
+        find_calculator(f"{script}:absent")
