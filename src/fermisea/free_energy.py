@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,12 +51,20 @@ class FreeEnergyFunctional:
             cell: lattice vectors as rows, (3, 3), Angstrom.
             functional: exchange and correlation.
             ion_energy: E_ii (Ewald), eV.
+
+        Raises:
+            InputError: for densities on different points.
         """
         self._cell = _tensor(cell)
         self._core = _tensor(core_density)
         self._functional = functional
         self._ion_energy = ion_energy
         self._reference = _tensor(reference_density)
+        if self._core.shape != self._reference.shape:
+            raise InputError(
+                f"core density: got shape {tuple(self._core.shape)}, expected that of the reference density, "
+                f"{tuple(self._reference.shape)}"
+            )
         self._voxel = float(torch.linalg.det(self._cell).abs()) / self._reference.numel()
         hartree, exchange, v_xc = self._parts(self._reference)
         self._v_xc = v_xc
@@ -75,8 +84,16 @@ class FreeEnergyFunctional:
         Args:
             band_free_energy: E_b - TS at the wanted tau_e, eV.
             density: n_t, valence, (nx, ny, nz), 1/Angstrom^3.
+
+        Raises:
+            InputError: for a density on other points than the reference density, or not finite.
         """
         density = _tensor(density)
+        if density.shape != self._reference.shape or not bool(torch.isfinite(density).all()):
+            raise InputError(
+                f"density: got shape {tuple(density.shape)}, expected finite values on the grid "
+                f"{tuple(self._reference.shape)} of the reference density"
+            )
         hartree, exchange, v_xc = self._parts(density)
         fixed = band_free_energy + self._ion_energy
         naive = fixed - hartree + exchange - self._integral(v_xc, density)
@@ -90,10 +107,46 @@ class FreeEnergyFunctional:
         }
 
 
+def free_energy_forms(
+    *,
+    band_free_energy: float,
+    density: Any,
+    reference_density: Any,
+    core_density: Any,
+    cell: Any,
+    functional: Functional,
+    ion_energy: float,
+) -> dict[str, float]:
+    """Returns the free energy in every form for one electronic temperature, eV.
+
+    Args:
+        band_free_energy: E_b - TS, eV.
+        density: n_t, valence, (nx, ny, nz), 1/Angstrom^3.
+        reference_density: n0, valence, (nx, ny, nz), 1/Angstrom^3.
+        core_density: of the nonlinear core correction, (nx, ny, nz), 1/Angstrom^3.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        functional: exchange and correlation.
+        ion_energy: E_ii (Ewald), eV.
+
+    Raises:
+        InputError: for densities on different points, or not finite.
+    """
+    around = FreeEnergyFunctional(
+        reference_density=reference_density,
+        core_density=core_density,
+        cell=cell,
+        functional=functional,
+        ion_energy=ion_energy,
+    )
+    return around.forms(band_free_energy, density)
+
+
 def transfer_error(forms: Mapping[str, float]) -> float:
     """Returns |F_KS - F_HF| / 2, eV: an estimate of what the change of temperature costs."""
     return abs(forms["kohn_sham"] - forms["harris_foulkes"]) / 2
 
 
 def _tensor(values: Any) -> Tensor:
-    return torch.as_tensor(values, dtype=torch.float64)
+    if isinstance(values, Tensor):
+        return values.detach().to("cpu", torch.float64)
+    return torch.from_numpy(np.array(values, dtype=np.float64))
