@@ -268,6 +268,7 @@ def _figure(panels: int, ratios: Sequence[float], height: float) -> Iterator[tup
         yield figure, list(axes)
         figure.align_ylabels()
         figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the layout stands; saving need not find it anew
 
 
 def _error_panel(

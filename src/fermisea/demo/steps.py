@@ -167,7 +167,7 @@ def dft_points(
 def _read_point(path: Path, key: str) -> DftPoint | None:
     """Returns the run in a file, or None if there is none, it is damaged, or other settings made it."""
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             if str(data["key"]) != key:
                 return None
             temperature, energy, level = (

@@ -1,0 +1,123 @@
+"""Figures hold the numbers that they are given, and come out the same each time."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+
+from fermisea import plots
+from fermisea.errors import InputError
+from fermisea.fermi_dirac import occupation
+
+TEMPERATURES = np.array([10_000.0, 300.0, 1000.0, 3000.0])
+ENERGIES = -56.0 - 5e-9 * TEMPERATURES**2
+
+
+def lines(axis) -> dict[str, np.ndarray]:
+    return {line.get_label(): line.get_xydata() for line in axis.get_lines()}
+
+
+def test_free_energy_is_relative_to_the_coldest_dft_point_and_sorted():
+    dft = {1000.0: -56.1, 300.0: -56.0}
+    top, bottom = plots.free_energy_figure(TEMPERATURES, ENERGIES, dft=dft).axes
+    model = lines(top)["model"]
+    assert np.all(np.diff(model[:, 0]) > 0)
+    np.testing.assert_allclose(model[:, 0], [0.3, 1.0, 3.0, 10.0])
+    np.testing.assert_allclose(model[:, 1], -5e-9 * (np.sort(TEMPERATURES) ** 2 - 300.0**2), atol=1e-12)
+    np.testing.assert_allclose(lines(top)["self-consistent DFT"], [[0.3, 0.0], [1.0, -0.1]], atol=1e-12)
+    error = lines(bottom)["model − DFT"]
+    np.testing.assert_allclose(error, [[0.3, 0.0], [1.0, 1000 * (0.1 - 5e-9 * (1000**2 - 300**2))]], atol=1e-9)
+
+
+def test_transfer_estimate_is_a_band_in_the_order_of_the_temperatures():
+    figure = plots.free_energy_figure(
+        TEMPERATURES, ENERGIES, dft={300.0: -56.0, 10_000.0: -56.5}, transfer_error=1e-7 * TEMPERATURES
+    )
+    band = next(c for c in figure.axes[1].collections if isinstance(c, PolyCollection))
+    points = band.get_paths()[0].vertices
+    np.testing.assert_allclose(np.abs(points[:, 1]), 0.1 * points[:, 0], atol=1e-12)
+
+
+def test_free_energy_without_dft_has_one_panel():
+    assert len(plots.free_energy_figure(TEMPERATURES, ENERGIES, reference_electron_temperature=1000.0).axes) == 1
+
+
+def test_dft_where_nothing_was_predicted_is_refused():
+    with pytest.raises(InputError, match="DFT values at 500 K"):
+        plots.free_energy_figure(TEMPERATURES, ENERGIES, dft={300.0: -56.0, 500.0: -56.0})
+
+
+def test_filled_states_are_dos_times_occupation():
+    energies = np.linspace(-5.0, 15.0, 41)
+    dos = np.sqrt(np.clip(energies + 4, 0, None))
+    figure = plots.dos_figure(energies, dos, [3000.0, 300.0], [7.9, 8.0], dft=1.01 * dos)
+    top, bottom = figure.axes
+    np.testing.assert_allclose(lines(top)["model"], np.stack([energies - 8.0, dos], axis=1))
+    np.testing.assert_allclose(lines(top)["DFT"][:, 1], 1.01 * dos)
+    curve = lines(bottom)["3000 K"]
+    np.testing.assert_allclose(curve[:, 1], occupation(curve[:, 0] + 8.0, 7.9, 3000.0))
+    filled = next(line.get_xydata() for line in top.get_lines() if line.get_color() == curve_colour(bottom, "3000 K"))
+    np.testing.assert_allclose(filled[:, 1], np.interp(curve[:, 0] + 8.0, energies, dos) * curve[:, 1], atol=1e-12)
+
+
+def curve_colour(axis, label: str) -> str:
+    return next(line.get_color() for line in axis.get_lines() if line.get_label() == label)
+
+
+def test_sizes_that_differ_are_refused():
+    with pytest.raises(InputError, match="density of states"):
+        plots.dos_figure([0.0, 1.0], [1.0, 1.0, 1.0], [300.0], [0.5])
+    with pytest.raises(InputError, match="Fermi level"):
+        plots.dos_figure([0.0, 1.0], [1.0, 1.0], [300.0, 1000.0], [0.5])
+
+
+def error_rows() -> list[dict]:
+    return [
+        {
+            "ion_temperature": ion,
+            "electron_temperature": electron,
+            "free_energy_change_error": 1e-7 * electron,
+            "free_energy_error": -1e-3,
+            "density_error_percent": 0.5,
+            "unseen": ion is None,
+        }
+        for ion in (933.0, 298.0, None)
+        for electron in (1000.0, 10_000.0)
+    ]
+
+
+def test_errors_stand_at_their_ion_temperature_and_unseen_ones_are_filled():
+    change, absolute, density = plots.errors_figure(error_rows()).axes
+    assert [label.get_text() for label in density.get_xticklabels()] == ["298", "933", "unknown"]
+    marks = [line for line in change.get_lines() if line.get_marker() == "o"]
+    assert sorted(round(line.get_xdata()[0]) for line in marks) == [0, 0, 1, 1, 2, 2]
+    assert sorted({float(line.get_ydata()[0]) for line in marks}) == pytest.approx([0.1, 1.0])
+    filled = [round(line.get_xdata()[0]) for line in marks if line.get_markerfacecolor() != "white"]
+    assert filled == [2, 2]
+    assert {float(line.get_ydata()[0]) for line in absolute.get_lines() if line.get_marker() == "o"} == {-1.0}
+
+
+def test_errors_without_rows_are_refused():
+    with pytest.raises(InputError, match="no rows"):
+        plots.errors_figure([])
+
+
+def test_files_are_the_same_each_time(tmp_path):
+    for name in ("one", "two"):
+        paths = plots.save_figure(plots.errors_figure(error_rows(), title="Al"), tmp_path / name)
+        assert [path.name for path in paths] == [f"{name}.png", f"{name}.svg"]
+    for suffix in ("png", "svg"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path):
+    before = dict(mpl.rcParams)
+    plots.save_figure(plots.free_energy_figure(TEMPERATURES, ENERGIES), tmp_path / "free_energy")
+    assert dict(mpl.rcParams) == before
+
+
+def test_colours_go_by_temperature_not_by_order():
+    assert plots.temperature_colours([300, 1000]) == dict(reversed(plots.temperature_colours([1000, 300]).items()))
