@@ -212,13 +212,3 @@ def check_temperature(
     if not allow_beyond_window:
         raise WindowError(text)
     warnings.warn(text, stacklevel=3)
-
-
-def ldos_density(ldos: npt.ArrayLike, weights: FloatArray) -> FloatArray:
-    """Returns the electron density, (nx, ny, nz), 1/Angstrom^3.
-
-    Args:
-        ldos: (nx, ny, nz, energies), 1/(eV Angstrom^3).
-        weights: of the electron number, (energies,), eV.
-    """
-    return np.asarray(np.asarray(ldos) @ weights, dtype=np.float64)
