@@ -188,7 +188,7 @@ def test_info_shows_both_kinds_of_file(work, capsys):
     assert (model["kind"], model["elements"], model["network"][1]) == ("model", ["Al"], 16)
     for name in ("data/al-0.nc", "al.safetensors"):
         assert main(["info", str(work / name)]) == 0
-        assert "broadening eV" in capsys.readouterr().out
+        assert "broadening" in capsys.readouterr().out
 
 
 def test_interruption_ends_with_130_and_one_line(tmp_path):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import fermisea
-from fermisea.cli.common import Json, print_json, stdout, table
+from fermisea.cli.common import Json, facts, print_json, stdout
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -25,11 +25,11 @@ def info(
         raise fermisea.InputError(f"{file}: no such file; give a snapshot or a model file")
     with file.open("rb") as stream:
         start = stream.read(len(_HDF5))
-    facts = _snapshot(file) if start == _HDF5 or file.suffix == ".nc" else _model(file)
+    values = _snapshot(file) if start == _HDF5 or file.suffix == ".nc" else _model(file)
     if json:
-        print_json(facts)
+        print_json(values)
     else:
-        stdout().print(table(str(file), ["", ""], [(name.replace("_", " "), _text(facts[name])) for name in facts]))
+        stdout().print(facts(str(file), values))
 
 
 def _snapshot(file: Path) -> dict[str, Any]:
@@ -75,17 +75,3 @@ def _model(file: Path) -> dict[str, Any]:
         "grid_spacing_A": model.grid_spacing,
         "provenance": model.provenance,
     }
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(
-            f"{name}: {_text(item)}" for name, item in value.items() if not isinstance(item, list | dict) or item
-        )
-    if isinstance(value, list):
-        return (
-            f"{len(value)} entries" if value and isinstance(value[0], dict) else " ".join(_text(item) for item in value)
-        )
-    if isinstance(value, float):
-        return f"{value:.8g}"
-    return "-" if value is None else str(value)

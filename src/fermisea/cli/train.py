@@ -10,7 +10,7 @@ import typer
 from rich.progress import TaskID
 
 import fermisea
-from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table
+from fermisea.cli.common import Json, facts, output_folder, print_json, progress_bar, stderr, stdout
 
 if TYPE_CHECKING:
     from fermisea.training import TrainingState
@@ -34,38 +34,31 @@ def train(
     changes: dict[str, Any] = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     settings = replace(settings, **changes)
     dataset = fermisea.Dataset.load(data)
-    with output_folder(out.parent), progress_bar() as bar:
+    console = stderr()
+    with output_folder(out.parent), progress_bar(console) as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(state: TrainingState) -> None:
             if state.stage not in tasks:
                 tasks[state.stage] = bar.add_task(state.stage, total=state.steps, note="")
             bar.update(tasks[state.stage], completed=state.step, note=_note(state))
+            if not console.is_terminal and state.step * 10 // state.steps > (state.step - 1) * 10 // state.steps:
+                console.print(f"{state.stage} {state.step}/{state.steps} {_note(state)}".rstrip())
 
         model = fermisea.train(dataset, settings, progress=show)
         model.save(out)
-    final = model.provenance["final"]
-    facts = {
-        "file": out,
+    values = {
         "snapshots": len(dataset),
-        "elements": model.elements,
+        "elements": list(model.elements),
         "reference_electron_temperature": model.reference_electron_temperature,
         "highest_electron_temperature": model.highest_electron_temperature,
         "epochs": model.provenance["epochs"],
-        **{name: value for name, value in final.items() if name != "epoch"},
+        **{name: value for name, value in model.provenance["final"].items() if name != "epoch"},
     }
     if json:
-        print_json(facts)
-        return
-    cells = [
-        ("snapshots", str(len(dataset))),
-        ("elements", " ".join(model.elements)),
-        ("tau_ref", f"{model.reference_electron_temperature:g} K"),
-        ("highest tau_e", f"{model.highest_electron_temperature:.0f} K"),
-        ("epochs", str(model.provenance["epochs"])),
-        *((name.replace("_", " "), f"{value:.3e}") for name, value in final.items() if name != "epoch"),
-    ]
-    stdout().print(table(str(out), ["", ""], cells))
+        print_json({"file": out, **values})
+    else:
+        stdout().print(facts(str(out), values))
 
 
 def _note(state: TrainingState) -> str:
