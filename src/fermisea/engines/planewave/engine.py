@@ -30,6 +30,9 @@ from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.snapshot import Broadening, Reference, Snapshot
 
+WINDOW_TOLERANCE = 0.03
+"""Residual norm, eV, of bands that fill the energy window; its square over a band gap is what an eigenvalue is off."""
+
 _VERSION = "1"
 _DTYPES = {"complex128": torch.complex128, "complex64": torch.complex64}
 
@@ -208,17 +211,18 @@ class PlaneWave:
         """Returns bands that fill the energy window at every k-point, for the converged potential."""
         needed = energies.stop + REACH * self.ldos.broadening
         above = max(needed - state.fermi_level, 0.0)
-        bands = math.ceil(1.05 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
+        bands = math.ceil(free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
         bands = max(bands, *(len(band.eigenvalues) for band in state.states))
 
         def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            return np.where(values < needed, 0.02, 1.0)
+            return np.where(values < needed, WINDOW_TOLERANCE, np.inf)
 
+        solver.cast(torch.complex64)  # LDOS are stored in single precision
         for _ in range(8):
-            states = solver.solve(state.potential, bands, limits, max_steps=8)
+            states = solver.solve(state.potential, bands, limits, max_steps=12)
             if min(float(band.eigenvalues[-1]) for band in states) < needed:
                 bands = math.ceil(1.08 * bands) + 1
-            elif all(bool((b.residuals[b.eigenvalues < needed] <= 0.02).all()) for b in states):
+            elif all(bool((b.residuals[b.eigenvalues < needed] <= WINDOW_TOLERANCE).all()) for b in states):
                 break
         return states
 

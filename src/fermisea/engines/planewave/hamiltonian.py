@@ -17,7 +17,7 @@ class Hamiltonian:
         waves: plane waves of the k-point.
         kinetic: kinetic energies, (npw,), eV.
         projectors: (p, npw), complex.
-        coupling: D, (p, p), eV.
+        coupling: D, (p, p), eV, complex like the projectors.
         potential: effective local potential on the grid, (nx, ny, nz), eV.
     """
 
@@ -35,7 +35,7 @@ class Hamiltonian:
             result[batch] += self.waves.from_grid(field.mul_(self.potential))
         if self.projectors.shape[0]:
             overlaps = coefficients @ self.projectors.conj().T
-            result += (overlaps @ self.coupling.to(overlaps.dtype)) @ self.projectors
+            result += (overlaps @ self.coupling) @ self.projectors
         return result
 
     def precondition(self, residuals: Tensor, kinetic_energies: Tensor) -> Tensor:

@@ -104,7 +104,8 @@ def local_density_of_states(
         squares = torch.empty((len(bands.eigenvalues), problem.grid.size), dtype=torch.float64, device=device)
         for batch in waves.batches(len(bands.eigenvalues), device):
             field = waves.to_grid(bands.coefficients[batch])
-            squares[batch] = torch.view_as_real(field).double().square_().sum(dim=-1).flatten(1)
+            parts = torch.view_as_real(field).square_().flatten(1, -2)
+            squares[batch] = parts[..., 0] + parts[..., 1]
         return spectrum @ squares
 
     total = torch.zeros((energies.size, problem.grid.size), dtype=torch.float64, device=device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.engines.planewave.basis import PlaneWaves
-from fermisea.engines.planewave.eigensolver import Bands, davidson, lowest_plane_waves
+from fermisea.engines.planewave.eigensolver import Bands, Tolerance, davidson, lowest_plane_waves
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.ions import projectors
 from fermisea.engines.planewave.problem import Problem
@@ -26,7 +26,8 @@ class KPointSolver:
         """Computes the projectors of every k-point once."""
         self._pool = pool
         self._problem = problem
-        self._hamiltonians = list(pool.map(self._hamiltonian, problem.waves))
+        self._exact = list(pool.map(self._hamiltonian, problem.waves))
+        self._hamiltonians = self._exact
         self._bands: list[Bands] | None = None
 
     def _hamiltonian(self, waves: PlaneWaves) -> Hamiltonian:
@@ -43,38 +44,39 @@ class KPointSolver:
             potential.to(dtype.to_real()),
         )
 
-    def solve(
-        self,
-        potential: Tensor,
-        bands: int,
-        tolerance: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
-        max_steps: int,
-    ) -> list[Bands]:
+    def cast(self, dtype: torch.dtype) -> None:
+        """Changes the precision of what follows, keeping the wavefunctions found so far."""
+        if self._hamiltonians[0].projectors.dtype == dtype:
+            return
+        real = dtype.to_real()
+        self._hamiltonians = [
+            replace(h, kinetic=h.kinetic.to(real), projectors=h.projectors.to(dtype), coupling=h.coupling.to(dtype))
+            for h in self._exact
+        ]
+        if self._bands is not None:
+            self._bands = [replace(b, coefficients=b.coefficients.to(dtype)) for b in self._bands]
+
+    def solve(self, potential: Tensor, bands: int, tolerance: Tolerance, max_steps: int) -> list[Bands]:
         """Returns the lowest eigenstates at each k-point.
 
         Args:
             potential: effective local potential, (nx, ny, nz), eV.
             bands: how many at each k-point.
-            tolerance: residual norms wanted, eV, from a first guess of the eigenvalues (eV; empty in the first call).
+            tolerance: residual norms (eV) wanted for bands at given eigenvalues (eV).
             max_steps: expansions of the basis at most.
         """
-        shared = potential.to(self._problem.dtype.to_real())
+        shared = potential.to(self._hamiltonians[0].kinetic.dtype)
 
         def one(index: int) -> Bands:
             hamiltonian = replace(self._hamiltonians[index], potential=shared)
             count = min(bands, len(hamiltonian.waves))
-            guess = np.empty(0)
             if self._bands is None:
                 start = lowest_plane_waves(hamiltonian, count)
             else:
                 start = self._bands[index].coefficients[:count]
-                guess = self._bands[index].eigenvalues.cpu().numpy()[:count]
                 if start.shape[0] < count:
                     start = torch.cat([start, lowest_plane_waves(hamiltonian, count)])
-            wanted = np.full(count, float(tolerance(np.array([np.inf]))[0]))
-            wanted[: guess.size] = tolerance(guess)
-            limits = torch.as_tensor(wanted, dtype=shared.dtype, device=start.device)
-            return davidson(hamiltonian, start, limits, max_steps=max_steps)
+            return davidson(hamiltonian, start, count, tolerance, max_steps=max_steps)
 
         self._bands = list(self._pool.map(one, range(len(self._hamiltonians))))
         return self._bands
@@ -97,12 +99,12 @@ def weighted_density(
         filled = 2 * problem.weights[index] / problem.grid.volume * occupations[index]
         chosen = filled > 1e-16
         coefficients, filled = coefficients[torch.as_tensor(chosen)], filled[chosen]
-        total = torch.zeros(problem.grid.shape, dtype=torch.float64, device=coefficients.device)
-        for batch in waves.batches(len(filled), coefficients.device):
-            field = waves.to_grid(coefficients[batch])
-            squares = torch.view_as_real(field).double().square_().sum(dim=-1)
-            total += torch.einsum("b,bxyz->xyz", torch.as_tensor(filled[batch], device=total.device), squares)
-        return total
+        # real and imaginary parts are summed apart, so that each band is one fused operation
+        total = torch.zeros((*problem.grid.shape, 2), dtype=coefficients.dtype.to_real(), device=coefficients.device)
+        for band, weight in enumerate(filled):
+            field = torch.view_as_real(waves.to_grid(coefficients[band : band + 1])[0])
+            total.addcmul_(field, field, value=float(weight))
+        return total.double().sum(dim=-1)
 
     total = torch.zeros(problem.grid.shape, dtype=torch.float64, device=problem.ions.cell.device)
     for part in pool.map(one, range(len(states))):
