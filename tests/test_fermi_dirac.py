@@ -5,7 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fermisea import units
@@ -85,6 +85,7 @@ def test_integrals_over_all_energies() -> None:
     assert w @ -(x**2 * occupation_derivatives(x, 1)[1]) == pytest.approx(np.pi**2 / 3, rel=1e-13)
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     filling=st.floats(0.01, 0.99),

@@ -87,7 +87,9 @@ def test_each_order_removes_one_more_power_of_the_variance(order: int) -> None:
     exact = sharpened_integration(grid).weights(mu, t).band_energy @ dos.sample(grid.energies)
 
     def error(s: float) -> float:
-        return abs(sharpened_integration(grid, s, order).weights(mu, t).band_energy @ dos.sample(grid.energies, s) - exact)
+        return abs(
+            sharpened_integration(grid, s, order).weights(mu, t).band_energy @ dos.sample(grid.energies, s) - exact
+        )
 
     assert np.log2(error(0.8) / error(0.4)) == pytest.approx(2 * order + 2, abs=0.4)
 
@@ -119,7 +121,8 @@ def test_filled_states_count_alike_wherever_they_lie() -> None:
 
 
 @pytest.mark.parametrize(
-    ("temperature", "width", "bar"), [(298.0, 0.2, 0.5), (933.0, 0.2, 0.5), (10_000.0, 0.5, 0.02), (30_000.0, 1.0, 0.02)]
+    ("temperature", "width", "bar"),
+    [(298.0, 0.2, 0.5), (933.0, 0.2, 0.5), (10_000.0, 0.5, 0.02), (30_000.0, 1.0, 0.02)],
 )
 def test_free_energy_of_discrete_bands(temperature: float, width: float, bar: float) -> None:
     """Free-electron bands of a cell of 4 Al atoms on 8 x 8 x 8 k-points with random shifts; meV/atom."""
@@ -208,7 +211,9 @@ def test_hats_join_the_values_by_straight_lines() -> None:
 def test_a_hat_at_low_temperature_is_cut_at_the_fermi_level() -> None:
     """The area of a triangle of height 1 and half width 2 up to a quarter above its top."""
     weights = hat_integration(EnergyGrid(0.0, 2.0, 6)).weights(4.5, 1.0)
-    assert weights.electrons == pytest.approx([2.0, 2.0, 1.0 + 0.5 * (1 + 0.75) / 2, 0.5 * 0.25 / 2, 0.0, 0.0], abs=1e-7)
+    assert weights.electrons == pytest.approx(
+        [2.0, 2.0, 1.0 + 0.5 * (1 + 0.75) / 2, 0.5 * 0.25 / 2, 0.0, 0.0], abs=1e-7
+    )
 
 
 def test_a_broadened_edge_counts_as_the_sharp_one() -> None:

@@ -51,6 +51,8 @@ class DensityOfStates:
                 f"density of states: got energies {energies.shape} and values {dos.shape}, expected one value "
                 "for each energy"
             )
+        if energies.size < 6:
+            raise InputError(f"density of states: got {energies.size} energies, expected at least 6")
         if not (np.isfinite(energies).all() and np.isfinite(dos).all()):
             raise InputError("density of states: got values that are not finite, expected finite energies and values")
         steps = np.diff(energies)
@@ -63,7 +65,6 @@ class DensityOfStates:
         for name, values in (("energies", energies), ("dos", dos)):
             values.setflags(write=False)
             object.__setattr__(self, name, values)
-        self.energy_grid  # noqa: B018 - refuses grids that are too short
 
     @cached_property
     def energy_grid(self) -> EnergyGrid:
