@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from fermisea import units
 from fermisea.energies import Ion, electrons
 from fermisea.errors import InputError
 from fermisea.free_energy import check_form
@@ -21,6 +22,12 @@ from fermisea.snapshot_file import StoredLdos, read_snapshot, write_snapshot
 
 FloatArray = npt.NDArray[np.float64]
 
+_BLOCK = 2**23
+"""Values of an LDOS that are integrated in one go."""
+
+_NEGATIVE = 0.01
+"""Part of the highest density of states that may stand below zero, as rounding and Fourier filters leave it."""
+
 
 @dataclass(frozen=True)
 class Broadening:
@@ -28,7 +35,7 @@ class Broadening:
 
     Attributes:
         kernel: name; any symmetric kernel integrates alike.
-        standard_deviation: eV.
+        standard_deviation: eV; 0 for a sharp LDOS.
     """
 
     kernel: str
@@ -88,7 +95,7 @@ class Snapshot:
     reference: Reference
     ions: Mapping[str, Ion]
     functional: str
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any]
 
     def __init__(
         self,
@@ -112,18 +119,33 @@ class Snapshot:
         ``ldos`` is (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), both spins, or where a file holds it.
 
         Raises:
-            InputError: for shapes that do not agree or numbers that are not finite.
+            InputError: for parts that do not belong together, or numbers that are not finite or cannot be.
         """
-        _check_shapes(atoms, grid, energy_grid, ldos, density)
+        source = ldos if isinstance(ldos, StoredLdos) else np.asarray(ldos, dtype=np.float32)
+        density = np.asarray(density, dtype=np.float64)
+        _check_structure(atoms, grid, ions)
+        _check_fields(grid, energy_grid, source, density)
         if dos is None:
-            values = ldos.read() if isinstance(ldos, StoredLdos) else ldos
+            values = source.read() if isinstance(source, StoredLdos) else source
             dos = np.asarray(grid.voxel * np.sum(values.reshape(-1, energy_grid.size), axis=0, dtype=np.float64))
-            if not np.isfinite(dos).all():
-                raise InputError("LDOS: got values that are not finite")
-        values_by_name = dict(locals())
-        for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, values_by_name[name])
-        object.__setattr__(self, "_ldos", ldos)
+        _check_dos(DensityOfStates(energy_grid.energies, dos, broadening.standard_deviation))
+        _check_forces(reference, len(atoms))
+        units.thermal_energy(electron_temperature)
+        self.__dict__.update(
+            atoms=atoms,
+            grid=grid,
+            energy_grid=energy_grid,
+            density=density,
+            dos=dos,
+            electron_temperature=electron_temperature,
+            ion_temperature=ion_temperature,
+            broadening=broadening,
+            reference=reference,
+            ions=ions,
+            functional=functional,
+            provenance=provenance,
+            _ldos=source,
+        )
 
     @property
     def ldos(self) -> npt.NDArray[np.float32]:
@@ -174,8 +196,13 @@ class Snapshot:
 
         def densities(weights: Sequence[FloatArray]) -> Sequence[FloatArray]:
             stacked = np.stack(weights, axis=-1)
-            fields = self.ldos.reshape(-1, self.energy_grid.size) @ stacked
-            return [fields[:, i].reshape(self.grid.shape) for i in range(len(weights))]
+            plane = self.grid.shape[1] * self.grid.shape[2]
+            step = plane * max(1, _BLOCK // (plane * self.energy_grid.size))
+            fields = np.empty((self.grid.size, len(weights)))
+            for start in range(0, self.grid.size, step):
+                block = slice(start, start + step)
+                fields[block] = self.read_ldos(block) @ stacked
+            return [column.reshape(self.grid.shape) for column in fields.T]
 
         return thermal_observables(
             self.density_of_states,
@@ -240,17 +267,34 @@ class Snapshot:
         return cls(**parts)
 
 
-def _check_shapes(
-    atoms: Atoms,
-    grid: RealSpaceGrid,
-    energy_grid: EnergyGrid,
-    ldos: npt.NDArray[np.float32] | StoredLdos,
-    density: FloatArray,
+def _check_structure(atoms: Atoms, grid: RealSpaceGrid, ions: Mapping[str, Ion]) -> None:
+    if not np.isfinite(atoms.positions).all():
+        raise InputError("structure: got positions that are not finite, expected numbers in Angstrom")
+    if not np.allclose(atoms.cell.array, grid.lattice, rtol=0, atol=1e-6):
+        raise InputError(f"grid: got the cell {grid.cell}, expected that of the structure, {atoms.cell.array.tolist()}")
+    electrons(ions, list(atoms.symbols))
+
+
+def _check_fields(
+    grid: RealSpaceGrid, energy_grid: EnergyGrid, ldos: npt.NDArray[np.float32] | StoredLdos, density: FloatArray
 ) -> None:
     expected = (*grid.shape, energy_grid.size)
     if tuple(ldos.shape) != expected:
         raise InputError(f"LDOS: got shape {tuple(ldos.shape)}, expected grid and energies {expected}")
     if density.shape != grid.shape or not np.isfinite(density).all():
         raise InputError(f"density: got shape {density.shape}, expected finite values on the grid {grid.shape}")
-    if not np.isfinite(atoms.positions).all():
-        raise InputError("structure: got positions that are not finite, expected numbers in Angstrom")
+
+
+def _check_dos(density_of_states: DensityOfStates) -> None:
+    low, high = density_of_states.dos.min(), density_of_states.dos.max()
+    if high <= 0 or low < -_NEGATIVE * high:
+        raise InputError(
+            f"LDOS: its integral over the cell goes from {low:g} to {high:g} 1/eV, expected a density of states, "
+            "which is not negative; check sign and units"
+        )
+
+
+def _check_forces(reference: Reference, atoms: int) -> None:
+    for name, values, shape in (("forces", reference.forces, (atoms, 3)), ("stress", reference.stress, (3, 3))):
+        if values is not None and np.shape(values) != shape:
+            raise InputError(f"{name}: got shape {np.shape(values)}, expected {shape}")

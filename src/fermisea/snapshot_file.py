@@ -1,10 +1,17 @@
-"""The snapshot's netCDF4 file: dimensions x y z energy, units in attributes, a checksum of every byte at its end."""
+"""The snapshot's netCDF4 file: dimensions x y z energy, units in attributes, a checksum of every byte at its end.
+
+Two guards: the last bytes of the file, which HDF5 ignores, hold the SHA-256 of all before them; and every variable has
+HDF5's own checksum in each chunk, which is compared whenever a part is read.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +35,8 @@ VERSION = 1
 _MARK = b"\nfermisea sha256 "
 _TAIL = len(_MARK) + 64
 _REMEDY = "copy it again or run the DFT calculation again"
+_CHUNK = 2**20
+"""Bytes that one chunk of the LDOS holds at most, unless a single line of the grid along z needs more."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +54,51 @@ class StoredLdos:
     stamp: tuple[int, int]
 
     def read(self) -> npt.NDArray[np.float32]:
-        """Returns the whole LDOS."""
-        return self._slab(0, self.shape[0])
+        """Returns the whole LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3).
+
+        Raises:
+            FileFormatError: if the file is gone, changed or damaged.
+        """
+        with self._open() as ldos:
+            return np.asarray(ldos[...], dtype=np.float32)
 
     def read_points(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """Returns the LDOS of points of the flattened grid, (points, energies), reading only the slabs they lie in."""
-        index = np.arange(np.prod(self.shape[:3]))[points]
-        plane = self.shape[1] * self.shape[2]
-        result = np.empty((index.size, self.shape[3]), dtype=np.float32)
-        for x in np.unique(index // plane):
-            inside = index // plane == x
-            result[inside] = self._slab(int(x), int(x) + 1).reshape(plane, -1)[index[inside] - x * plane]
+        """Returns the LDOS of points of the flattened grid, (points, energies), reading only the chunks they lie in.
+
+        Raises:
+            FileFormatError: if the file is gone, changed or damaged.
+        """
+        _, ny, nz, energies = self.shape
+        index = np.arange(math.prod(self.shape[:3]))[points]
+        result = np.empty((index.size, energies), dtype=np.float32)
+        if index.size == 0:
+            return result
+        with self._open() as ldos:
+            depth = ldos.chunks[1] if ldos.chunks else ny
+            x, y = np.divmod(index // nz, ny)
+            chunk = x * ny + depth * (y // depth)  # first line along z of each point's chunk
+            order = np.argsort(chunk, kind="stable")
+            for part in np.split(order, np.flatnonzero(np.diff(chunk[order])) + 1):
+                first = int(chunk[part[0]])
+                start = first % ny
+                slab = ldos[first // ny, start : start + depth].reshape(-1, energies)
+                result[part] = slab[index[part] - first * nz]
         return result
 
-    def _slab(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
         try:
-            if _stamp(self.path) != self.stamp:
-                raise FileFormatError(f"{self.path}: changed since it was opened; load it again")
+            self._check_unchanged()
             with h5py.File(self.path, "r") as file:
-                return np.asarray(file["ldos"][start:stop], dtype=np.float32)
-        except (OSError, KeyError, RuntimeError) as error:
+                yield file["ldos"]
+        except FileFormatError:
+            raise
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise FileFormatError(f"{self.path}: the LDOS cannot be read ({error}); {_REMEDY}") from error
+
+    def _check_unchanged(self) -> None:
+        if _stamp(self.path) != self.stamp:
+            raise FileFormatError(f"{self.path}: changed since it was opened; load it again")
 
 
 def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
@@ -75,12 +108,14 @@ def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
         InputError: if the folder cannot be written to or the disk is full.
     """
     data = _to_dataset(snapshot)
-    nx, ny, nz, energies = data["ldos"].shape
-    packed = {"zlib": True, "complevel": 1, "shuffle": True}
     encoding: dict[str, dict[str, Any]] = {
-        "ldos": {**packed, "chunksizes": (1, ny, nz, energies)},
-        "density": {**packed, "chunksizes": (nx, ny, nz)},
+        str(name): {"fletcher32": True, "chunksizes": variable.shape} for name, variable in data.variables.items()
     }
+    _, ny, nz, energies = data["ldos"].shape
+    depth = max(1, min(ny, _CHUNK // (4 * nz * energies)))
+    encoding["ldos"]["chunksizes"] = (1, depth, nz, energies)
+    for name in ("ldos", "density"):
+        encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True}
     with atomic_path(path) as temporary:
         data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
         digest = _digest(temporary, temporary.stat().st_size)
