@@ -148,6 +148,8 @@ def test_in_a_gap_the_fermi_level_stays_between_the_bands() -> None:
         assert 2.0 < dos.fermi_level(2.0, t) < 5.5
     assert dos.fermi_level(2.0, 5000.0) == pytest.approx((1.03 + 6.41) / 2, abs=0.1)
     assert dos.fermi_level(3.9, 300.0) > 5.5
+    for t in (1.0, 50.0, 300.0):
+        assert dos.heat_capacity(2.0, t) == pytest.approx(0.0, abs=1e-3 * units.BOLTZMANN)
 
 
 def test_nothing_is_remembered_between_temperatures() -> None:

@@ -145,7 +145,7 @@ class DensityOfStates:
         slopes = self.rule.slopes(mu, electron_temperature)
         level, number, energy = (w @ self.dos for w in (slopes.level, slopes.temperature, slopes.band_energy))
         # U = int f eps D; dU/dT = int eps df/dT D + dmu/dT int eps df/dmu D, with int (eps - mu) df/dmu D = T dN/dT
-        level_slope = -number / level
+        level_slope = -number / level if level != 0 else 0.0  # deep in a gap neither changes
         return float(energy + level_slope * (mu * level + electron_temperature * number))
 
 
