@@ -33,6 +33,10 @@ def train(
     settings = fermisea.TrainingConfig.from_toml(config) if config else fermisea.TrainingConfig()
     changes: dict[str, Any] = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     settings = replace(settings, **changes)
+    if out.is_dir():
+        raise fermisea.InputError(
+            f"{out}: is a folder, expected the name of a model file such as {out / 'al.safetensors'}"
+        )
     dataset = fermisea.Dataset.load(data)
     console = stderr()
     with output_folder(out.parent), progress_bar(console) as bar:
