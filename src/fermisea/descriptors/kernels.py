@@ -23,9 +23,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles on first use without the interpreter lock; keeps the result on disk where some folder can be written."""
     options: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache folder can be written
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        return numba.njit(**options)(function)
 
 
 @_compiled
