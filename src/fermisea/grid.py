@@ -44,13 +44,16 @@ class RealSpaceGrid:
     shape: tuple[int, int, int]
 
     def __post_init__(self) -> None:
-        cell = np.asarray(self.cell, dtype=float)
+        try:
+            cell = np.asarray(self.cell, dtype=float)
+        except (TypeError, ValueError):
+            cell = np.empty(0)
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
-            raise InputError(f"cell: got {cell.tolist()}, expected three finite lattice vectors as rows, in Angstrom")
+            raise InputError(f"cell: got {self.cell}, expected three finite lattice vectors as rows, in Angstrom")
         lengths = np.linalg.norm(cell, axis=1)
         if abs(np.linalg.det(cell)) <= 1e-9 * max(float(np.prod(lengths)), 1e-300):
             raise InputError(f"cell: got {cell.tolist()}, a cell without volume; give three independent vectors")
-        if len(self.shape) != 3 or min(self.shape) < 1:
+        if len(self.shape) != 3 or not all(float(n).is_integer() and n >= 1 for n in self.shape):
             raise InputError(f"grid shape: got {self.shape}, expected three positive integers")
         object.__setattr__(self, "cell", tuple(tuple(float(x) for x in row) for row in cell))
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -134,8 +137,11 @@ class EnergyGrid:
                 f"energy grid: got start {self.start} eV and spacing {self.spacing} eV, expected finite "
                 "numbers and a spacing above 0"
             )
-        if self.size < 6:
-            raise InputError(f"energy grid: got {self.size} energies, expected at least 6")
+        if not float(self.size).is_integer() or self.size < 6:
+            raise InputError(f"energy grid: got {self.size} energies, expected a whole number of at least 6")
+        object.__setattr__(self, "start", float(self.start))
+        object.__setattr__(self, "spacing", float(self.spacing))
+        object.__setattr__(self, "size", int(self.size))
 
     @property
     def energies(self) -> FloatArray:

@@ -1,0 +1,184 @@
+"""Grids: geometry identities in cells of every kind, FFT-friendly sizes, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid, RealSpaceGrid, good_fft_size
+
+CUBIC = ((4.05, 0.0, 0.0), (0.0, 4.05, 0.0), (0.0, 0.0, 4.05))
+TRICLINIC = ((3.0, 0.2, -0.4), (1.1, 4.0, 0.3), (-0.5, 0.7, 5.0))
+LEFT_HANDED = (TRICLINIC[1], TRICLINIC[0], TRICLINIC[2])
+CELLS = pytest.mark.parametrize("cell", [CUBIC, TRICLINIC, LEFT_HANDED], ids=["cubic", "triclinic", "left-handed"])
+
+
+def smooth(n: int) -> bool:
+    for prime in (2, 3, 5, 7):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
+
+
+@settings(deadline=None)
+@given(st.integers(-3, 5000))
+def test_good_fft_size_is_the_next_product_of_small_primes(minimum):
+    size = good_fft_size(minimum)
+    assert size >= max(1, minimum)
+    assert smooth(size)
+    assert not any(smooth(n) for n in range(max(1, minimum), size))
+
+
+@CELLS
+def test_reciprocal_vectors_are_dual(cell):
+    grid = RealSpaceGrid(cell, (4, 5, 6))
+    np.testing.assert_allclose(grid.lattice @ grid.reciprocal.T, 2 * np.pi * np.eye(3), atol=1e-13)
+
+
+@CELLS
+def test_volume_is_the_triple_product_and_positive(cell):
+    a, b, c = map(np.array, cell)
+    grid = RealSpaceGrid(cell, (4, 5, 6))
+    assert grid.volume == pytest.approx(abs(float(a @ np.cross(b, c))), rel=1e-14)
+    assert grid.size == 120
+    assert grid.voxel == pytest.approx(grid.volume / 120, rel=1e-15)
+
+
+@CELLS
+def test_points_are_fractions_of_the_lattice_vectors(cell):
+    grid = RealSpaceGrid(cell, (4, 5, 6))
+    a, b, c = map(np.array, cell)
+    points = grid.points()
+    assert points.shape == (4, 5, 6, 3)
+    np.testing.assert_allclose(points[3, 2, 5], 3 / 4 * a + 2 / 5 * b + 5 / 6 * c, atol=1e-14)
+    np.testing.assert_array_equal(points[0, 0, 0], 0)
+    for axis, step in enumerate(grid.spacing):
+        neighbour = [0, 0, 0]
+        neighbour[axis] = 1
+        assert np.linalg.norm(points[tuple(neighbour)]) == pytest.approx(step, rel=1e-14)
+
+
+@CELLS
+def test_integral_of_one_is_the_volume_and_of_a_plane_wave_zero(cell):
+    grid = RealSpaceGrid(cell, (4, 5, 6))
+    assert grid.integrate(np.ones(grid.shape)) == pytest.approx(grid.volume, rel=1e-14)
+    wave = np.cos(grid.points() @ grid.reciprocal[1])
+    assert abs(grid.integrate(wave)) < 1e-12
+    assert grid.integrate(1 + wave**2) == pytest.approx(1.5 * grid.volume, rel=1e-13)
+
+
+def test_integral_of_single_precision_is_summed_in_double():
+    grid = RealSpaceGrid(CUBIC, (120, 120, 120))
+    field = np.full(grid.shape, 0.1, dtype=np.float32)
+    assert grid.integrate(field) == pytest.approx(float(np.float32(0.1)) * grid.volume, rel=1e-12)
+
+
+@CELLS
+@settings(deadline=None)
+@given(spacing=st.floats(0.05, 2.0))
+def test_spacing_is_kept_along_every_vector_and_no_finer_than_needed(cell, spacing):
+    grid = RealSpaceGrid.from_spacing(cell, spacing)
+    lengths = np.linalg.norm(grid.lattice, axis=1)
+    assert max(grid.spacing) <= spacing * (1 + 1e-8)
+    for length, n in zip(lengths, grid.shape, strict=True):
+        assert n == good_fft_size(math.ceil(length / spacing - 1e-9))
+
+
+def test_spacing_that_divides_a_vector_is_taken_exactly():
+    assert RealSpaceGrid.from_spacing(CUBIC, 4.05 / 10).shape == (10, 10, 10)
+
+
+@CELLS
+@settings(deadline=None)
+@given(momentum=st.floats(1.0, 12.0))
+def test_momentum_grid_holds_the_whole_sphere(cell, momentum):
+    grid = RealSpaceGrid.from_momentum(cell, momentum)
+    reach = 2 * max(grid.shape)
+    line = np.arange(-reach, reach + 1) / reach
+    # the largest Miller index within |G| <= Q along axis i is Q |a_i| / 2 pi, met by G parallel to a_i
+    for axis, n in enumerate(grid.shape):
+        direction = grid.lattice[axis] / np.linalg.norm(grid.lattice[axis])
+        millers = (momentum * line[:, None] * direction) @ grid.lattice.T / (2 * np.pi)
+        assert np.floor(np.abs(millers[:, axis]).max() + 1e-9) <= (n - 1) / 2 + 1e-9
+
+
+def test_grids_are_values():
+    grid = RealSpaceGrid(np.array(TRICLINIC).tolist(), np.array([4, 5, 6]))
+    assert grid == RealSpaceGrid(TRICLINIC, (4, 5, 6))
+    assert hash(grid) == hash(RealSpaceGrid(TRICLINIC, (4, 5, 6)))
+    assert grid != RealSpaceGrid(TRICLINIC, (4, 5, 7))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        grid.shape = (1, 1, 1)
+
+
+FLAT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0, 1e-12))
+
+
+@pytest.mark.parametrize(
+    ("cell", "shape", "text"),
+    [
+        (CUBIC[:2], (2, 2, 2), "three finite lattice vectors"),
+        (((1.0, 0.0), (0.0, 1.0)), (2, 2, 2), "three finite lattice vectors"),
+        (((1.0, 0.0, 0.0), (0.0, 1.0), (0.0, 0.0, 1.0)), (2, 2, 2), "three finite lattice vectors"),
+        (((math.nan, 0.0, 0.0), *CUBIC[1:]), (2, 2, 2), "nan.*three finite lattice vectors"),
+        (FLAT, (2, 2, 2), "a cell without volume"),
+        (((0.0, 0.0, 0.0), *CUBIC[1:]), (2, 2, 2), "a cell without volume"),
+        (CUBIC, (2, 2), r"got \(2, 2\), expected three positive integers"),
+        (CUBIC, (2, 0, 2), r"got \(2, 0, 2\), expected three positive integers"),
+        (CUBIC, (2, 2.5, 2), r"got \(2, 2.5, 2\), expected three positive integers"),
+        (CUBIC, (2, math.nan, 2), "expected three positive integers"),
+    ],
+)
+def test_impossible_grids_are_refused(cell, shape, text):
+    with pytest.raises(InputError, match=text):
+        RealSpaceGrid(cell, shape)
+
+
+@pytest.mark.parametrize("spacing", [0.0, -1.0, math.nan, math.inf])
+def test_impossible_spacings_are_refused(spacing):
+    with pytest.raises(InputError, match=f"grid spacing: got {spacing} Angstrom"):
+        RealSpaceGrid.from_spacing(CUBIC, spacing)
+
+
+def test_tiny_and_huge_cells_are_possible():
+    for scale in (1e-2, 1e4):
+        cell = tuple(tuple(scale * x for x in row) for row in TRICLINIC)
+        assert RealSpaceGrid(cell, (2, 2, 2)).volume == pytest.approx(
+            scale**3 * RealSpaceGrid(TRICLINIC, (2, 2, 2)).volume, rel=1e-12
+        )
+
+
+def test_energies_are_equally_spaced_without_drift():
+    grid = EnergyGrid(-6.3, 0.1, 1001)
+    assert grid.energies.shape == (1001,)
+    assert grid.energies[0] == -6.3
+    assert grid.energies[-1] == grid.stop == pytest.approx(93.7, abs=1e-12)
+    np.testing.assert_allclose(np.diff(grid.energies), 0.1, atol=1e-13)
+
+
+def test_energy_grids_are_plain_values():
+    grid = EnergyGrid(np.float64(-6), 1, np.int64(8))
+    assert grid == EnergyGrid(-6.0, 1.0, 8)
+    assert [type(x) for x in (grid.start, grid.spacing, grid.size)] == [float, float, int]
+
+
+@pytest.mark.parametrize(
+    ("start", "spacing", "size", "text"),
+    [
+        (math.nan, 0.1, 10, "got start nan eV"),
+        (0.0, 0.0, 10, "spacing 0.0 eV.*a spacing above 0"),
+        (0.0, -0.1, 10, "spacing -0.1 eV.*a spacing above 0"),
+        (0.0, math.inf, 10, "spacing inf eV"),
+        (0.0, 0.1, 5, "got 5 energies, expected a whole number of at least 6"),
+        (0.0, 0.1, 10.5, "got 10.5 energies, expected a whole number"),
+    ],
+)
+def test_impossible_energy_grids_are_refused(start, spacing, size, text):
+    with pytest.raises(InputError, match=text):
+        EnergyGrid(start, spacing, size)
