@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,25 +23,30 @@ class Dataset:
 
     Attributes:
         snapshots: in order.
-        names: where each came from, for messages.
+        names: where each came from, for messages; "snapshot 0" and so on when left out.
+
+    Raises:
+        InputError: without snapshots, or for snapshots that do not fit together, naming two of them.
     """
 
     snapshots: tuple[Snapshot, ...]
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.snapshots:
             raise InputError("dataset: got no snapshot, expected at least one; make some with `fermisea dft`")
-        if len(self.names) != len(self.snapshots):
-            raise InputError(f"dataset: got {len(self.names)} names for {len(self.snapshots)} snapshots")
-        first = _common(self.snapshots[0])
-        for snapshot, name in zip(self.snapshots[1:], self.names[1:], strict=True):
+        names = self.names or tuple(f"snapshot {index}" for index in range(len(self.snapshots)))
+        if len(names) != len(self.snapshots):
+            raise InputError(f"dataset: got {len(names)} names for {len(self.snapshots)} snapshots")
+        object.__setattr__(self, "names", names)
+        first: dict[str, tuple[Any, str]] = {}
+        for snapshot, name in zip(self.snapshots, names, strict=True):
             for what, value in _common(snapshot).items():
-                if value != first[what]:
+                known, owner = first.setdefault(what, (value, name))
+                if value != known:
                     raise InputError(
-                        f"{what}: {name} has {value}, but {self.names[0]} has {first[what]}; a dataset needs one for all"
+                        f"{what}: {name} has {value}, but {owner} has {known}; a dataset needs one for all"
                     )
-        self.ions  # noqa: B018  (raises where two files disagree on an element)
 
     @classmethod
     def load(cls, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, verify: bool = True) -> Self:
@@ -97,21 +103,8 @@ class Dataset:
 
     @property
     def ions(self) -> Mapping[str, Ion]:
-        """Valence and core charge of every element that occurs.
-
-        Raises:
-            InputError: if two snapshots give an element different charges.
-        """
-        found: dict[str, tuple[Ion, str]] = {}
-        for snapshot, name in zip(self.snapshots, self.names, strict=True):
-            for symbol, ion in snapshot.ions.items():
-                known, owner = found.setdefault(symbol, (ion, name))
-                if known.to_dict() != ion.to_dict():
-                    raise InputError(
-                        f"pseudopotential of {symbol}: {name} has {ion.valence:g} valence electrons, {owner} has "
-                        f"{known.valence:g}, or another core charge; a dataset needs one for all"
-                    )
-        return {symbol: ion for symbol, (ion, _) in found.items()}
+        """Valence and core charge of every element that occurs."""
+        return {symbol: ion for snapshot in self.snapshots for symbol, ion in snapshot.ions.items()}
 
     @property
     def ion_temperatures(self) -> list[float]:
@@ -120,32 +113,44 @@ class Dataset:
 
 
 def snapshot_files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Returns the snapshot files among paths and, sorted, in folders.
+    """Returns the snapshot files among paths and, sorted, in folders; a file that is named twice counts once.
 
     Raises:
         InputError: for a missing path or a folder without snapshots.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    files: list[Path] = []
+    files: dict[Path, Path] = {}
     for entry in paths:
         path = Path(entry)
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix == SUFFIX and not file.name.startswith("."))
             if not inside:
                 raise InputError(f"{path}: no snapshots ({SUFFIX}) in this folder; make some with `fermisea dft`")
-            files += inside
         elif path.exists():
-            files.append(path)
+            inside = [path]
         else:
             raise InputError(f"{path}: no such file or folder, expected snapshots made by `fermisea dft`")
-    return files
+        for file in inside:
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
 
 
 def _common(snapshot: Snapshot) -> dict[str, Any]:
-    return {
+    """Returns what all snapshots of a dataset share, by name; in words where numbers would be too many."""
+    common: dict[str, Any] = {
         "energy grid": snapshot.energy_grid,
         "broadening": snapshot.broadening,
         "functional": snapshot.functional,
         "reference electron temperature (K)": snapshot.electron_temperature,
     }
+    for symbol, ion in snapshot.ions.items():
+        core = "none"
+        if ion.core is not None:
+            table = hashlib.sha256(ion.core.values.tobytes()).hexdigest()
+            core = f"one of {ion.core.electrons:.6g} electrons ({table[:8]})"
+        made = snapshot.provenance.get("pseudopotentials", {}).get(symbol, {})
+        common[f"valence of {symbol}"] = ion.valence
+        common[f"core charge of {symbol}"] = core
+        common[f"pseudopotential of {symbol}"] = f"{made.get('name', 'unknown')} ({made.get('sha256', 'unknown')[:8]})"
+    return common
