@@ -9,7 +9,6 @@ import pytest
 from fermisea import units
 from fermisea.errors import FermiseaError, FileFormatError, InputError, WindowError
 
-
 ALPHA, ELECTRON_MASS, HBAR_C = 7.2973525693e-3, 510998.95000, 1973.269804  # 1, eV, eV Angstrom
 
 
