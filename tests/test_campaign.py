@@ -122,12 +122,13 @@ def test_snapshot_of_another_structure_is_not_kept(finished, structures):
 def test_a_failing_structure_does_not_stop_the_others(structures, tmp_path):
     # So small a cell has fewer plane waves than bands.
     engine = replace(SMALL, energy_window=(-6.0, 20.0)).engine()
-    cells = {"tight": bulk("Al", "fcc", a=1.9), "normal": structures["normal"]}
+    cells = {"tight": bulk("Al", "fcc", a=1.9), "tiny": bulk("Al", "fcc", a=1.3), "normal": structures["normal"]}
     outcomes = run_campaign(engine, cells, TEMPERATURE, tmp_path)
-    assert statuses(outcomes) == {"tight": "failed", "normal": "computed"}
+    assert statuses(outcomes) == {"tight": "failed", "tiny": "failed", "normal": "computed"}
     assert [path.name for path in tmp_path.iterdir()] == ["normal.nc"]
     assert "plane waves" in outcomes[0].error
-    assert outcomes[1].snapshot.energy_grid == EnergyGrid(-6.0, 0.5, 53)
+    assert "no plane wave" in outcomes[1].error
+    assert outcomes[2].snapshot.energy_grid == EnergyGrid(-6.0, 0.5, 53)
 
 
 @pytest.mark.parametrize(

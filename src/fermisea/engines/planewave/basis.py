@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fermisea import units
+from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 
 
@@ -71,13 +72,19 @@ class PlaneWaves:
 def plane_waves(
     grid: RealSpaceGrid, fraction: npt.NDArray[np.float64], cutoff: float, device: torch.device
 ) -> PlaneWaves:
-    """Returns the plane waves of one k-point with kinetic energy up to ``cutoff`` (eV)."""
+    """Returns the plane waves of one k-point with kinetic energy up to ``cutoff`` (eV).
+
+    Raises:
+        InputError: if there is none.
+    """
     momentum = np.sqrt(cutoff / units.KINETIC)
     reach = [int(momentum * length / (2 * np.pi)) + 2 for length in np.linalg.norm(grid.lattice, axis=1)]
     axes = [np.arange(-r, r + 1) for r in reach]
     indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     kinetic = units.KINETIC * np.sum(((fraction + indices) @ grid.reciprocal) ** 2, axis=1)
     indices = indices[kinetic <= cutoff]
+    if len(indices) == 0:
+        raise InputError(f"cutoff: this cell has no plane wave below {cutoff} eV at some k-point; raise the cutoff")
     low = indices.min(axis=0)
     box = indices.max(axis=0) - low + 1
     flat = np.ravel_multi_index(tuple((indices - low).T), tuple(box))
