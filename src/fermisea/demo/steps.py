@@ -123,6 +123,8 @@ def trained_model(settings: DemoSettings, files: Sequence[Path], path: Path, key
         def show(state: TrainingState) -> None:
             note = "" if math.isnan(state.training_loss) else f"loss {state.training_loss:.2e}"
             bar.update(task, description=state.stage, completed=state.step, total=state.steps, note=note)
+            if state.stage == "training" and not console.is_terminal and state.step % (state.steps // 10 or 1) == 0:
+                console.print(f"  epoch {state.step} of {state.steps}, {note}")
 
         model = train(Dataset.load(list(files)), settings.training, progress=show)
     model = replace(model, provenance=model.provenance | made_from)
