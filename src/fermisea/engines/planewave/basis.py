@@ -22,8 +22,8 @@ class PlaneWaves:
     """The plane-wave sphere of one k-point.
 
     The sphere is kept in a small box whose lowest index is moved to zero along each axis. That multiplies a
-    wavefunction in real space by one phase factor, which neither a density nor a local potential notices, and lets every
-    one-dimensional transform skip the lines that are empty (the FFT pads at the end of an axis for free).
+    wavefunction in real space by one phase factor, which neither a density nor a local potential notices, and lets
+    every one-dimensional transform skip the lines that are empty (the FFT pads at the end of an axis for free).
 
     Attributes:
         fraction: k in units of the reciprocal vectors, (3,).

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
 from fermisea import units
 from fermisea.energies import Functional, reciprocal_vectors, structure_factor
 from fermisea.engines.planewave.basis import PlaneWaves
 from fermisea.engines.planewave.ions import Ions
+from fermisea.engines.planewave.slater import valence_gaussians
 from fermisea.grid import RealSpaceGrid
 
 
@@ -60,13 +60,13 @@ class Problem:
 
 
 def starting_density(problem: Problem) -> Tensor:
-    """Returns a Gaussian of 0.7 covalent radii for each atom's valence, (nx, ny, nz), 1/Angstrom^3."""
+    """Returns the sum of Gaussian valence shells of all atoms, (nx, ny, nz), 1/Angstrom^3."""
     ions = problem.ions
     squared = problem.squared_momenta
     total = torch.zeros(problem.grid.shape, dtype=torch.complex128, device=squared.device)
     for symbol, potential in ions.potentials.items():
-        width = 0.7 * covalent_radii[atomic_numbers[symbol]]
-        form = potential.valence * torch.exp(-squared * width**2 / 2)
+        shells = valence_gaussians(symbol, potential.valence)
+        form = torch.stack([count * torch.exp(-squared * width**2 / 2) for count, width in shells]).sum(dim=0)
         total = total + form * structure_factor(ions.of_element(symbol), ions.cell, problem.grid.shape)
     return torch.fft.ifftn(total / ions.volume, norm="forward").real
 

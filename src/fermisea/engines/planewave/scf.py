@@ -133,6 +133,8 @@ def self_consistent(
             filled = np.ones_like(values) if math.isinf(mu) else occupation(np.minimum(values, 1e6), mu, temperature)
             return wanted / np.sqrt(np.clip(filled, 1e-3, 1.0))
 
+        if not bool(torch.isfinite(potential).all()):
+            break
         states = solver.solve(potential, bands, limits, max_steps=4)
         mu = fermi_level_of_states(*_levels(problem, states), problem.electrons, temperature)
         occupations = [occupation(band.eigenvalues.cpu().numpy(), mu, temperature) for band in states]
@@ -152,8 +154,8 @@ def self_consistent(
             return GroundState(states, occupations, mu, entropy_term, new_density, potential, history)
         density = mixer.next_input(density, new_density)
     raise ConvergenceError(
-        f"SCF: {len(history)} iterations left a residual of {history[-1].residual:.1e} eV/atom, expected at most "
-        f"{options.tolerance:.1e}; lower `mixing` (now {options.mixing}), raise `max_iterations`, or mend the structure",
+        f"SCF: {len(history)} iterations left a residual of {residual:.1e} eV/atom, expected at most "
+        f"{options.tolerance:.1e}; lower `mixing` ({options.mixing}), raise `max_iterations`, or mend the structure",
         [asdict(step) for step in history],
     )
 

@@ -78,6 +78,8 @@ class _Strained:
     def gradient(self, energy: Tensor) -> Tensor:
         """Returns dE/d(displacement, strain), (n + 3, 3); zero for what the energy does not depend on."""
         leaves = (self._displacement, self._strain)
+        if not energy.requires_grad:  # an element without projectors has no nonlocal energy
+            return torch.cat([torch.zeros_like(x) for x in leaves])
         grads = torch.autograd.grad(energy, leaves, allow_unused=True)
         return torch.cat([torch.zeros_like(x) if g is None else g for g, x in zip(grads, leaves, strict=True)])
 
