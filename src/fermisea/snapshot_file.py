@@ -116,11 +116,11 @@ def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
     encoding["ldos"]["chunksizes"] = (1, depth, nz, energies)
     for name in ("ldos", "density"):
         encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True}
-    with atomic_path(path) as temporary:
-        data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-        digest = _digest(temporary, temporary.stat().st_size)
-        with temporary.open("ab") as stream:
-            stream.write(_MARK + digest.encode())
+    image = data.to_netcdf(engine="h5netcdf", encoding=encoding)  # in memory: HDF5 crashes when the disk is full
+    digest = hashlib.sha256(image).hexdigest()
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(image)
+        stream.write(_MARK + digest.encode())
 
 
 def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, Any]:
