@@ -13,7 +13,7 @@ from ase import Atoms
 
 from fermisea import units
 from fermisea.energies import Ion, electrons
-from fermisea.errors import InputError
+from fermisea.errors import FileFormatError, InputError
 from fermisea.free_energy import check_form
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.ldos_energy import ThermalObservables, thermal_observables
@@ -264,7 +264,10 @@ class Snapshot:
         parts = read_snapshot(path, verify=verify)
         parts["broadening"] = Broadening(**parts["broadening"])
         parts["reference"] = Reference(**parts["reference"])
-        return cls(**parts)
+        try:
+            return cls(**parts)
+        except InputError as error:
+            raise FileFormatError(f"{path}: {error}") from error
 
 
 def _check_structure(atoms: Atoms, grid: RealSpaceGrid, ions: Mapping[str, Ion]) -> None:
