@@ -74,7 +74,7 @@ def thermal_observables(
         reference_electron_temperature: tau_ref, K, whose density defines the Hamiltonian of the LDOS.
 
     Raises:
-        InputError: for an unknown element, a temperature that is not above zero, or a window too small for the electrons.
+        InputError: for an unknown element, a temperature not above zero, or a window too small for the electrons.
     """
     symbols: list[str] = list(atoms.symbols)
     valence = charges(ions, symbols)
