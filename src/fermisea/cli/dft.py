@@ -94,9 +94,8 @@ def dft(
             bar.update(task, description=name, note="starts")
 
         def step(scf: ScfStep) -> None:
-            bar.update(
-                task, note=f"iteration {scf.iteration}, F = {scf.free_energy:.4f} eV, residual {scf.residual:.0e}"
-            )
+            note = f"iteration {scf.iteration}, F = {scf.free_energy:.4f} eV, residual {scf.residual:.0e} eV/atom"
+            bar.update(task, note="forces and LDOS" if scf.residual < planewave.scf.tolerance else note)
 
         def end(outcome: Outcome) -> None:
             bar.update(task, advance=1, note="")
