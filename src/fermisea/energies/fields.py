@@ -35,8 +35,11 @@ def without_nyquist(shape: tuple[int, int, int], device: torch.device) -> Tensor
 def gradient(field: Tensor, cell: Tensor) -> Tensor:
     """Returns the gradient of a real field (nx, ny, nz) as (nx, ny, nz, 3), per Angstrom."""
     shape = (field.shape[0], field.shape[1], field.shape[2])
-    coefficients = torch.fft.fftn(field) * without_nyquist(shape, field.device)
-    return torch.fft.ifftn(1j * reciprocal_vectors(cell, shape) * coefficients[..., None], dim=(0, 1, 2)).real
+    half = slice(shape[2] // 2 + 1)  # of a real field, the other half of the coefficients follows from this one
+    coefficients = torch.fft.rfftn(field) * without_nyquist(shape, field.device)[:, :, half]
+    vectors = reciprocal_vectors(cell, shape)[:, :, half]
+    components = [torch.fft.irfftn(1j * vectors[..., axis] * coefficients, s=shape) for axis in range(3)]
+    return torch.stack(components, dim=-1)
 
 
 def volume(cell: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Exchange and correlation without spin: LDA (PW92 or PZ), PBE, PBEsol.
 
-J. P. Perdew and Y. Wang, PRB 45, 13244 (1992), with the digits that PBE uses; J. P. Perdew and A. Zunger, PRB 23, 5048
-(1981); J. P. Perdew, K. Burke, M. Ernzerhof, PRL 77, 3865 (1996); J. P. Perdew et al., PRL 100, 136406 (2008).
+PW92: J. P. Perdew and Y. Wang, PRB 45, 13244 (1992), with the digits that PBE uses (lda_c_pw_mod of libxc). PZ: J. P.
+Perdew and A. Zunger, PRB 23, 5048 (1981). PBE: J. P. Perdew, K. Burke, M. Ernzerhof, PRL 77, 3865 (1996). PBEsol: J. P.
+Perdew et al., PRL 100, 136406 (2008).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from fermisea.errors import InputError
 
 _VACUUM = 1e-16
 """Density in 1/bohr^3 below which (and where ringing makes it negative) exchange and correlation vanish."""
+
+_BLOCK = 2**16
+"""Grid points whose derivatives are taken at once."""
 
 _KAPPA = 0.804
 _GAMMA = (1 - math.log(2)) / math.pi**2
@@ -122,28 +126,49 @@ def _correlation_pz(n: Tensor) -> Tensor:
 
 
 def xc_energy(density: Tensor, cell: Tensor, functional: Functional) -> Tensor:
-    """Returns the exchange-correlation energy of a density on a grid, 0-d, eV.
+    """Returns the exchange-correlation energy of a density on a grid, 0-d, eV; differentiable in density and cell.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
         functional: which.
     """
-    sigma = torch.sum(gradient(density, cell) ** 2, dim=-1) if functional.needs_gradient else None
+    sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
     return functional.energy_density(density, sigma).sum() * (volume(cell) / density.numel())
 
 
 def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functional) -> tuple[Tensor, Tensor]:
     """Returns the energy (0-d, eV) and the potential, (nx, ny, nz), eV: the derivative of that energy on that grid.
 
-    The gradient correction is thus the one of White and Bird, PRB 50, 4954 (1994).
+    The gradient correction is thus the one of White and Bird, PRB 50, 4954 (1994). Same energy as :func:`xc_energy`,
+    but derivatives are taken over blocks of points so that large grids need little memory.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
         functional: which.
     """
+    cell = cell.detach()
     variable = density.detach().requires_grad_()
-    energy = xc_energy(variable, cell.detach(), functional)
-    (slope,) = torch.autograd.grad(energy, variable)
-    return energy.detach(), slope * (density.numel() / volume(cell.detach()))
+    total = density.new_zeros(())
+    with torch.enable_grad():
+        local = [variable.detach().flatten()]
+        if functional.needs_gradient:
+            sigma = _squared_gradient(variable, cell)
+            local.append(sigma.detach().flatten())
+        slopes = [torch.empty_like(field) for field in local]
+        for start in range(0, density.numel(), _BLOCK):
+            these = slice(start, start + _BLOCK)
+            block = [field[these].detach().requires_grad_() for field in local]
+            energy = functional.energy_density(*block).sum()
+            total += energy.detach()
+            for slope, part in zip(slopes, torch.autograd.grad(energy, block), strict=True):
+                slope[these] = part
+        potential = slopes[0].reshape(density.shape)
+        if functional.needs_gradient:
+            potential = potential + torch.autograd.grad(sigma, variable, slopes[1].reshape(density.shape))[0]
+    return total * (volume(cell) / density.numel()), potential
+
+
+def _squared_gradient(density: Tensor, cell: Tensor) -> Tensor:
+    return torch.sum(gradient(density, cell) ** 2, dim=-1)
