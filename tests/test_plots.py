@@ -54,12 +54,12 @@ def test_filled_states_are_dos_times_occupation():
     dos = np.sqrt(np.clip(energies + 4, 0, None))
     figure = plots.dos_figure(energies, dos, [3000.0, 300.0], [7.9, 8.0], dft=1.01 * dos)
     top, bottom = figure.axes
-    np.testing.assert_allclose(lines(top)["model"], np.stack([energies - 8.0, dos], axis=1))
-    np.testing.assert_allclose(lines(top)["DFT"][:, 1], 1.01 * dos)
+    np.testing.assert_allclose(lines(top)["model"][::10], np.stack([energies - 8.0, dos], axis=1), atol=1e-12)
+    np.testing.assert_allclose(lines(top)["DFT"][::10, 1], 1.01 * dos, atol=1e-12)
     curve = lines(bottom)["3000 K"]
     np.testing.assert_allclose(curve[:, 1], occupation(curve[:, 0] + 8.0, 7.9, 3000.0))
     filled = next(line.get_xydata() for line in top.get_lines() if line.get_color() == curve_colour(bottom, "3000 K"))
-    np.testing.assert_allclose(filled[:, 1], np.interp(curve[:, 0] + 8.0, energies, dos) * curve[:, 1], atol=1e-12)
+    np.testing.assert_allclose(filled[:, 1], lines(top)["model"][:, 1] * curve[:, 1], atol=1e-12)
 
 
 def curve_colour(axis, label: str) -> str:

@@ -20,6 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from scipy.interpolate import make_interp_spline
 
 from fermisea.errors import InputError
 from fermisea.fermi_dirac import occupation
@@ -159,8 +161,8 @@ def dos_figure(
     temperatures, mu = _columns("Fermi level", electron_temperatures, fermi_levels)
     levels = dict(sorted(zip(temperatures.tolist(), mu.tolist(), strict=True)))
     zero = next(iter(levels.values()))
-    fine = np.linspace(energy[0], energy[-1], 20 * energy.size)
-    smooth = np.interp(fine, energy, values)
+    fine = np.linspace(energy[0], energy[-1], 10 * (energy.size - 1) + 1)
+    smooth = _smooth(energy, values, fine)
     colours = temperature_colours(list(levels))
     with _figure(2, (2.4, 1.0), 4.3) as (figure, (top, bottom)):
         ends = {next(iter(levels)): 0.12, next(reversed(levels)): 0.18}
@@ -171,11 +173,11 @@ def dos_figure(
                 top.fill_between(fine - zero, filled * smooth, color=colour, alpha=ends[temperature], linewidth=0)
             top.plot(fine - zero, filled * smooth, color=colour, linewidth=1.1)
             bottom.plot(fine - zero, filled, color=colour, label=f"{temperature:g} K")
-        handles = [*top.plot(energy - zero, values, color=MODEL, label="model")]
+        handles = [*top.plot(fine - zero, smooth, color=MODEL, label="model")]
         if dft is not None:
             _, reference = _columns("density of states of DFT", energies, dft)
             style: dict[str, Any] = {"color": INK, "linestyle": (0, (1.2, 1.6)), "linewidth": 1.6}
-            handles += top.plot(energy - zero, reference, label="DFT", **style)
+            handles += top.plot(fine - zero, _smooth(energy, reference, fine), label="DFT", **style)
         top.set_ylabel("density of states (1/eV)")
         top.set_ylim(0, None)
         top.legend(handles=handles, loc="upper left")
@@ -278,11 +280,12 @@ def _error_panel(
     if estimate is not None:
         band = 1000 * estimate
         style: dict[str, Any] = {"color": MODEL, "alpha": 0.15, "linewidth": 0}
-        axis.fill_between(temperature / 1000, -band, band, label="own estimate of the transfer", **style)
+        axis.fill_between(temperature / 1000, -band, band, label="estimate for the transfer", **style)
     points = temperature[list(index)] / 1000
     axis.plot(points, 1000 * error, color=MODEL, marker="o", markersize=4, linewidth=1.0, label="model − DFT")
     widest = 1000 * max(np.abs(error).max(), 0.0 if estimate is None else estimate.max(), 1e-6)
     axis.set_ylim(-1.3 * widest, 1.9 * widest)
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.set_ylabel("error\n(meV/atom)")
     if estimate is not None:
         axis.legend(loc="upper right", ncols=2, borderaxespad=0.1, columnspacing=1.2)
@@ -337,6 +340,12 @@ def _positions(temperature: FloatArray, wanted: Sequence[float]) -> list[int]:
             "predict at these electronic temperatures too"
         )
     return [int(np.argmin(np.abs(temperature - t))) for t in wanted]
+
+
+def _smooth(energy: FloatArray, values: FloatArray, fine: FloatArray) -> FloatArray:
+    """Returns the spline through values, for the eye, nowhere below zero."""
+    degree = min(3, energy.size - 1)
+    return np.maximum(make_interp_spline(energy, values, k=degree)(fine), 0.0)
 
 
 def _optional(values: npt.ArrayLike | None, order: npt.NDArray[np.intp]) -> FloatArray | None:

@@ -66,7 +66,7 @@ def draw(
         folder: for PNG and SVG files.
     """
     n = len(unseen.atoms)
-    title = f"Al, unseen structure at τᵢ = {settings.test_ion_temperature:g} K"
+    title = rf"Al, unseen structure at $\tau_i$ = {settings.test_ion_temperature:g} K"
     figure = plots.free_energy_figure(
         prediction.electron_temperature,
         prediction.free_energy / n,

@@ -34,7 +34,7 @@ class DemoSettings:
     reference_electron_temperature: float = 1000.0
     electron_temperatures: tuple[float, ...] = (300.0, 1000.0, 3000.0, 10_000.0)
     dft: Campaign = field(default_factory=lambda: Campaign(xc="pbe", cutoff=272.1, kpts=(8, 8, 8)))
-    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(validation_fraction=0.0))
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=30, validation_fraction=0.0))
     curve: int = 60
     seed: int = 1
 
