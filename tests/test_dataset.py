@@ -49,6 +49,13 @@ def test_a_folder_is_read_in_the_order_of_names(one, two, folder):
     np.testing.assert_array_equal(dataset[-1].ldos, one.ldos)
 
 
+def test_order_does_not_depend_on_the_file_system(tmp_path):
+    names = [f"{hash((i, 7)) % 9973:04d}-{i}.nc" for i in range(60)]
+    for name in names:
+        (tmp_path / name).touch()
+    assert [file.name for file in snapshot_files(tmp_path)] == sorted(names)
+
+
 def test_files_come_in_the_order_given_and_once(folder, monkeypatch):
     files = [folder / "c.nc", folder / "a.nc"]
     assert snapshot_files(files) == files
