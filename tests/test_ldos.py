@@ -12,7 +12,7 @@ from ase import Atoms
 from scipy.special import erf
 
 from fermisea import units
-from fermisea.engines import LdosOptions, PlaneWave
+from fermisea.engines import LdosOptions, PlaneWave, ScfOptions
 from fermisea.engines.planewave.ldos import resample
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
@@ -92,19 +92,27 @@ def test_closure_of_the_free_energy(temperature: float, mesh: int, spacing: floa
 
 @pytest.mark.slow
 def test_transfer_from_300_kelvin() -> None:
-    """The four forms, from the LDOS of tau_ref = 300 K, against self-consistent runs (structure of al4_pyscf.json)."""
+    """The four forms, from the LDOS of tau_ref = 300 K, against self-consistent runs (structure of al4_pyscf.json).
+
+    The LDOS is all but exact (0.02 eV), the run tight, and the window so wide that nothing of it is cut off at 30 kK.
+    """
     atoms = Atoms("Al4", positions=PYSCF["positions_A"], cell=PYSCF["cell_A"], pbc=True)
     temperatures = [300.0, 1000.0, 5000.0, 10_000.0, 20_000.0, 30_000.0]
-    options = LdosOptions(spacing=0.02, broadening=0.02, highest_electron_temperature=30_000.0)
-    engine = PlaneWave(cutoff=20 * units.RYDBERG, kpts=(3, 3, 3), ldos=options, threads=1)
+    options = LdosOptions(spacing=0.02, broadening=0.02, highest_electron_temperature=40_000.0)
+    scf = ScfOptions(tolerance=1e-11)
+    engine = PlaneWave(cutoff=20 * units.RYDBERG, kpts=(3, 3, 3), ldos=options, scf=scf, threads=1)
     results = engine.run(atoms, 300.0).observables(temperatures)
+    closure = None
     for result in results:
         exact = engine.solve(atoms, result.electron_temperature).reference.free_energy
         errors = {form: 250 * (value - exact) for form, value in result.free_energies.items()}
+        closure = errors["second_order"] if closure is None else closure
         assert abs(errors["second_order"]) < 0.3
         assert abs(errors["harris_foulkes"]) < 4
         assert abs(errors["kohn_sham"]) < 4
         if result.electron_temperature == 10_000.0:
             assert errors["naive"] > 5
         if result.electron_temperature > 300.0:
-            assert abs(errors["second_order"]) <= 2 * 250 * result.transfer_error
+            assert abs(errors["second_order"] - closure) <= 2 * 250 * result.transfer_error
+    assert closure is not None
+    assert abs(closure) < 0.05  # of the LDOS itself, at its own temperature

@@ -217,14 +217,21 @@ class PlaneWave:
         def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             return np.where(values < needed, WINDOW_TOLERANCE, np.inf)
 
-        solver.cast(torch.complex64)  # LDOS are stored in single precision
+        solver.cast(torch.complex64)
         for _ in range(8):
             states = solver.solve(state.potential, bands, limits, max_steps=12)
             if min(float(band.eigenvalues[-1]) for band in states) < needed:
                 bands = math.ceil(1.08 * bands) + 1
             elif all(bool((b.residuals[b.eigenvalues < needed] <= WINDOW_TOLERANCE).all()) for b in states):
                 break
-        return states
+        else:
+            raise InputError(
+                f"energy window: {bands} bands do not fill it up to {needed:.1f} eV; raise the cutoff "
+                f"({self.cutoff} eV) or lower `highest_electron_temperature`"
+            )
+        # one Rayleigh-Ritz step in full precision rids eigenvalues of the rounding errors
+        solver.cast(problem.dtype)
+        return solver.solve(state.potential, bands, limits, max_steps=0)
 
     def _provenance(self, problem: Problem) -> dict[str, Any]:
         return {

@@ -34,13 +34,15 @@ class ScfOptions:
     """How self-consistency is reached.
 
     Attributes:
-        tolerance: Coulomb energy of the density residual at which the cycle ends, eV per atom.
+        tolerance: Coulomb energy of the density residual at which the cycle ends, eV per atom. The free energy of the
+            run is off by about as much, but that of its LDOS by the root of it: 0.05 meV/atom at 1e-8 in aluminium,
+            0.005 at 1e-10.
         max_iterations: after which the run fails.
         mixing: part of a short-wavelength residual that is added, above 0, at most 1.
         history: earlier iterations that the mixer uses.
     """
 
-    tolerance: float = 1e-8
+    tolerance: float = 1e-9
     max_iterations: int = 60
     mixing: float = 0.8
     history: int = 8
