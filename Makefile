@@ -6,12 +6,13 @@ RUNTIME := .venv/.runtime
 DEVELOPER := .venv/.developer
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test test-slow lint clean
 
 help:
 	@echo "make install   fermisea in .venv, with the tested versions of its dependencies"
 	@echo "make demo      DFT, training and prediction for aluminium, into demo-output/; interrupted, it goes on where it was"
-	@echo "make test      the tests"
+	@echo "make test      the tests, a few minutes"
+	@echo "make test-slow the tests against large references, several minutes more"
 	@echo "make lint      style, types and layers"
 	@echo "make clean     remove .venv and caches"
 
@@ -21,7 +22,10 @@ demo: $(RUNTIME)
 	$(BIN)/python -m fermisea.demo --out demo-output
 
 test: $(DEVELOPER)
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(DEVELOPER)
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m slow $(ARGS)
 
 lint: $(DEVELOPER)
 	$(BIN)/ruff check .
