@@ -193,7 +193,9 @@ def test_info_shows_both_kinds_of_file(work, capsys):
 
 def test_interruption_ends_with_130_and_one_line(tmp_path):
     write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05, cubic=True))
-    command = [sys.executable, "-c", "import sys; from fermisea.cli import main; sys.exit(main())"]
+    # a shell starts background jobs deaf to the signal; this one shall hear it
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{hear}; import sys; from fermisea.cli import main; sys.exit(main())"]
     words = ["sample", str(tmp_path / "Al.extxyz"), "--ion-temperature", "300", "--thermalise", "1000000"]
     process = subprocess.Popen(
         [*command, *words, "--out", str(tmp_path / "s")],
@@ -207,7 +209,10 @@ def test_interruption_ends_with_130_and_one_line(tmp_path):
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
