@@ -19,7 +19,7 @@ from fermisea.training_config import TrainingConfig
 
 SMALL = DemoSettings(
     ion_temperatures=(100.0, 500.0),
-    snapshots=1,
+    snapshots=(1, 1),
     dft=Campaign(cutoff=60.0, kpts=(1, 1, 1), energy_spacing=0.5),
     training=TrainingConfig(validation_fraction=0.0, epochs=2, hidden=(8,), order=1),
     electron_temperatures=(1000.0, 3000.0),

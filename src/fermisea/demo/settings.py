@@ -17,7 +17,7 @@ class DemoSettings:
     Attributes:
         lattice_constant: of the cubic cell of four aluminium atoms, Angstrom.
         ion_temperatures: tau_i of the training structures, K.
-        snapshots: training structures for each tau_i.
+        snapshots: number of training structures at each of them; warm ones differ more from one another.
         test_ion_temperature: tau_i of the structure that training does not see, K.
         reference_electron_temperature: tau_ref of the training data, K.
         electron_temperatures: tau_e at which prediction and self-consistent DFT are compared, K.
@@ -29,12 +29,14 @@ class DemoSettings:
 
     lattice_constant: float = 4.05
     ion_temperatures: tuple[float, ...] = (100.0, 298.0, 500.0, 933.0)
-    snapshots: int = 2
+    snapshots: tuple[int, ...] = (1, 2, 2, 3)
     test_ion_temperature: float = 700.0
     reference_electron_temperature: float = 1000.0
     electron_temperatures: tuple[float, ...] = (300.0, 1000.0, 3000.0, 10_000.0)
     dft: Campaign = field(default_factory=lambda: Campaign(xc="pbe", cutoff=272.1, kpts=(8, 8, 8)))
-    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=30, validation_fraction=0.0))
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(hidden=(192, 192), epochs=20, weight_decay=0.1, validation_fraction=0.0)
+    )
     curve: int = 60
     seed: int = 1
 

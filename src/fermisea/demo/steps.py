@@ -52,7 +52,7 @@ class DftPoint:
 def make_structures(settings: DemoSettings, folder: Path, console: Console) -> tuple[dict[str, Atoms], Atoms]:
     """Returns the training structures by name, and the test structure."""
     crystal = bulk("Al", "fcc", a=settings.lattice_constant, cubic=True)
-    numbers = dict.fromkeys(settings.ion_temperatures, settings.snapshots)
+    numbers = dict(zip(settings.ion_temperatures, settings.snapshots, strict=True))
     numbers[settings.test_ion_temperature] = 1
     names = {t: [f"al-{t:g}K-{number}" for number in range(count)] for t, count in numbers.items()}
     for temperature, count in numbers.items():
