@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fermisea.energies import Functional, hartree_energy, hartree_potential, xc_energy_and_potential
+from fermisea.energies import Functional, hartree_energy, hartree_potential, volume, xc_energy_and_potential
 from fermisea.errors import InputError
 
 FORMS = ("second_order", "harris_foulkes", "kohn_sham", "naive")
@@ -65,7 +65,7 @@ class FreeEnergyFunctional:
                 f"core density: got shape {tuple(self._core.shape)}, expected that of the reference density, "
                 f"{tuple(self._reference.shape)}"
             )
-        self._voxel = float(torch.linalg.det(self._cell).abs()) / self._reference.numel()
+        self._voxel = float(volume(self._cell)) / self._reference.numel()
         hartree, exchange, v_xc = self._parts(self._reference)
         self._v_xc = v_xc
         self._v_hxc = hartree_potential(self._reference, self._cell) + v_xc

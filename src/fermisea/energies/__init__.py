@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fermisea.energies.ewald import ewald_energy
-from fermisea.energies.fields import gradient, reciprocal_vectors
+from fermisea.energies.fields import gradient, reciprocal_cell, reciprocal_vectors, volume
 from fermisea.energies.hartree import hartree_energy, hartree_potential
 from fermisea.energies.ions import CoreCharge, Ion, charges, core_density, electrons, structure_factor
 from fermisea.energies.xc import Functional, functional, xc_energy, xc_energy_and_potential
@@ -20,8 +20,10 @@ __all__ = [
     "gradient",
     "hartree_energy",
     "hartree_potential",
+    "reciprocal_cell",
     "reciprocal_vectors",
     "structure_factor",
+    "volume",
     "xc_energy",
     "xc_energy_and_potential",
 ]

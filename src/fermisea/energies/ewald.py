@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from fermisea import units
-from fermisea.energies.fields import volume
+from fermisea.energies.fields import reciprocal_cell, volume
 from fermisea.errors import InputError
 
 _DIGITS = 6.0
@@ -135,7 +135,7 @@ def _reciprocal_space(positions: Tensor, charges: Tensor, cell: Tensor, eta: flo
         these = slice(start, start + atoms)
         factor = factor + _recomputed(block, positions[these], charges[these], cell)
     miller = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    squared = torch.sum((miller @ (2 * math.pi * torch.linalg.inv(cell).T)) ** 2, dim=-1)
+    squared = torch.sum((miller @ reciprocal_cell(cell)) ** 2, dim=-1)
     left_out = (squared.detach() > limit**2) | torch.all(miller == 0, dim=-1)
     squared = squared.masked_fill(left_out, math.inf)
     weight = torch.where(axes[0] > 0, 2.0, 1.0).to(cell)[:, None, None]

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def reciprocal_cell(cell: Tensor) -> Tensor:
+    """Returns the reciprocal lattice vectors as rows with the factor 2 pi, (3, 3), 1/Angstrom."""
+    return 2 * math.pi * torch.linalg.inv(cell).T
+
+
 def reciprocal_vectors(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Returns G for every Fourier coefficient of a grid, in the order of an FFT.
 
@@ -20,7 +25,7 @@ def reciprocal_vectors(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """
     axes = [torch.fft.fftfreq(n, 1.0 / n, dtype=torch.float64, device=cell.device) for n in shape]
     miller = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    return miller @ (2 * math.pi * torch.linalg.inv(cell).T)
+    return miller @ reciprocal_cell(cell)
 
 
 def without_nyquist(shape: tuple[int, int, int], device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fermisea.energies import Ion, reciprocal_vectors, structure_factor
+from fermisea.energies import Ion, reciprocal_cell, reciprocal_vectors, structure_factor, volume
 from fermisea.engines.planewave.basis import PlaneWaves
 from fermisea.pseudopotentials import Pseudopotential
 
@@ -36,12 +36,12 @@ class Ions:
     @property
     def reciprocal(self) -> Tensor:
         """Reciprocal vectors as rows, (3, 3), 1/Angstrom."""
-        return 2 * math.pi * torch.linalg.inv(self.cell).T
+        return reciprocal_cell(self.cell)
 
     @property
     def volume(self) -> Tensor:
         """Cell volume, Angstrom^3."""
-        return torch.linalg.det(self.cell).abs()
+        return volume(self.cell)
 
     @property
     def cores(self) -> dict[str, Ion]:
