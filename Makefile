@@ -6,13 +6,14 @@ RUNTIME := .venv/.runtime
 DEVELOPER := .venv/.developer
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help install demo test test-slow lint clean
+.PHONY: help install demo test test-slow bench lint clean
 
 help:
 	@echo "make install   fermisea in .venv, with the tested versions of its dependencies"
 	@echo "make demo      DFT, training and prediction for aluminium, into demo-output/; interrupted, it goes on where it was"
 	@echo "make test      the tests, a few minutes"
 	@echo "make test-slow the tests against large references, several minutes more"
+	@echo "make bench     speed against other codes; needs pw.x of Quantum ESPRESSO"
 	@echo "make lint      style, types and layers"
 	@echo "make clean     remove .venv and caches"
 
@@ -26,6 +27,9 @@ test: $(DEVELOPER)
 
 test-slow: $(DEVELOPER)
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m slow $(ARGS)
+
+bench: $(DEVELOPER)
+	$(ONE_THREAD) $(BIN)/python benchmarks/engine.py $(ARGS)
 
 lint: $(DEVELOPER)
 	$(BIN)/ruff check .
