@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -40,89 +41,114 @@ class Descriptor(ABC):
         """Length of the vector."""
 
     @abstractmethod
+    def evaluator(self, atoms: Atoms, dtype: str = "float64") -> Evaluator:
+        """Returns what computes this descriptor for one structure, at as many points and as often as wanted.
+
+        Args:
+            atoms: positions and cell; ``atoms.pbc`` is not looked at.
+            dtype: ``"float64"``, or ``"float32"``.
+
+        Raises:
+            InputError: for a cell without volume, positions that are not finite, an element without a weight.
+        """
+
     def compute_points(self, atoms: Atoms, points: npt.ArrayLike, dtype: str = "float64") -> npt.NDArray[np.floating]:
         """Returns the descriptors at points, (points, features).
 
         Args:
-            atoms: positions and cell; ``atoms.pbc`` is not looked at.
+            atoms: as for ``evaluator``.
             points: Cartesian coordinates, (points, 3), Angstrom, inside the cell or not.
-            dtype: ``"float64"``, or ``"float32"`` for a result computed in float64 and rounded.
+            dtype: as for ``evaluator``.
 
         Raises:
-            InputError: for a cell without volume, positions or points that are not finite, an element without a weight.
+            InputError: as ``evaluator``, and for points that are not finite.
         """
+        return self.evaluator(atoms, dtype).points(points)
 
-    @abstractmethod
     def compute(
         self, atoms: Atoms, grid: tuple[int, int, int] | RealSpaceGrid, dtype: str = "float64"
     ) -> npt.NDArray[np.floating]:
         """Returns the descriptors on a grid, (nx, ny, nz, features).
 
         Args:
-            atoms: positions and cell; ``atoms.pbc`` is not looked at.
+            atoms: as for ``evaluator``.
             grid: shape of a grid that spans the cell of ``atoms``, or a grid with its own cell.
-            dtype: as for ``compute_points``.
+            dtype: as for ``evaluator``.
 
         Raises:
-            InputError: as ``compute_points``.
+            InputError: as ``evaluator``.
         """
+        if not isinstance(grid, RealSpaceGrid):
+            grid = RealSpaceGrid(atoms.cell.array, grid)
+        return self.evaluator(atoms, dtype).box(grid, (0, 0, 0), grid.shape).reshape(*grid.shape, self.features)
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Returns the definition as plain values; ``descriptors.from_dict`` turns it back."""
 
 
-def fill_blocks(
-    block: Callable[[FloatArray], FloatArray], points: FloatArray, features: int, dtype: str
-) -> npt.NDArray[np.floating]:
-    """Returns ``block`` of every few points at a time, (points, features), on all cores that this process may use.
+@dataclass(frozen=True)
+class Evaluator:
+    """A descriptor of one structure, ready for points.
 
-    Args:
-        block: from (m, 3) to (m, features); does its work without the interpreter lock.
-        points: (points, 3).
-        features: columns of the result.
-        dtype: of the result, ``"float64"`` or ``"float32"``.
-
-    Raises:
-        InputError: for another ``dtype``.
+    Attributes:
+        lattice: lattice vectors of the structure as rows, (3, 3), Angstrom.
+        features: length of a descriptor.
+        dtype: of the results, ``"float64"`` or ``"float32"``.
+        block: descriptors, (m, features), of fractional coordinates, (m, 3); works without the interpreter lock.
     """
-    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InputError(f"dtype: got {dtype}, expected float64 or float32")
-    out = np.empty((len(points), features), dtype=dtype)
 
-    def fill(start: int) -> None:
-        out[start : start + _BLOCK] = block(points[start : start + _BLOCK])
+    lattice: FloatArray
+    features: int
+    dtype: str
+    block: Callable[[FloatArray], FloatArray]
 
-    starts = range(0, len(points), _BLOCK)
-    threads = min(_threads(), len(starts))
-    if threads < 2:
-        for start in starts:
-            fill(start)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(fill, starts):
-                pass
-    return out
+    def __post_init__(self) -> None:
+        if np.dtype(self.dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise InputError(f"dtype: got {self.dtype}, expected float64 or float32")
 
+    def points(self, points: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """Returns the descriptors at Cartesian points, (points, 3) in Angstrom: (points, features).
 
-def check_points(points: npt.ArrayLike) -> FloatArray:
-    """Returns points as an array, (points, 3).
+        Raises:
+            InputError: for another shape, or coordinates that are not finite.
+        """
+        array = np.asarray(points, dtype=np.float64)
+        if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
+            raise InputError(f"points: got an array {array.shape}, expected finite Cartesian coordinates (points, 3)")
+        fractions = array @ np.linalg.inv(self.lattice)
+        out = np.empty((len(array), self.features), dtype=self.dtype)
 
-    Raises:
-        InputError: for another shape, or coordinates that are not finite.
-    """
-    array = np.asarray(points, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
-        raise InputError(f"points: got an array {array.shape}, expected finite Cartesian coordinates (points, 3)")
-    return array
+        def fill(start: int) -> None:
+            out[start : start + _BLOCK] = self.block(fractions[start : start + _BLOCK])
 
+        starts = range(0, len(array), _BLOCK)
+        threads = min(_threads(), len(starts))
+        if threads < 2:
+            for start in starts:
+                fill(start)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(fill, starts):
+                    pass
+        return out
 
-def grid_points(atoms: Atoms, grid: tuple[int, int, int] | RealSpaceGrid) -> tuple[tuple[int, int, int], FloatArray]:
-    """Returns the shape of a grid and its points, (points, 3), Angstrom; a shape alone spans the cell of ``atoms``."""
-    if not isinstance(grid, RealSpaceGrid):
-        shape = tuple(int(n) for n in grid)
-        grid = RealSpaceGrid(tuple(tuple(row) for row in atoms.cell.array), shape)  # type: ignore[arg-type]
-    return grid.shape, grid.points().reshape(-1, 3)
+    def box(
+        self, grid: RealSpaceGrid, start: tuple[int, int, int], stop: tuple[int, int, int]
+    ) -> npt.NDArray[np.floating]:
+        """Returns the descriptors of the points ``start`` to ``stop`` (excluded) of a grid, in C order.
+
+        Args:
+            grid: its cell need not be that of the structure.
+            start: first index along each axis.
+            stop: end along each axis.
+
+        Returns:
+            (prod(stop - start), features), the last axis of the grid fastest.
+        """
+        axes = [np.arange(a, b) / n for a, b, n in zip(start, stop, grid.shape, strict=True)]
+        fractions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        return self.points(fractions @ grid.lattice)
 
 
 def check_definition(descriptor: Descriptor, size: str) -> None:

@@ -7,24 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.descriptors import kernels
-from fermisea.descriptors.base import (
-    Descriptor,
-    FloatArray,
-    check_definition,
-    check_points,
-    fill_blocks,
-    grid_points,
-    is_number,
-)
+from fermisea.descriptors.base import Descriptor, Evaluator, FloatArray, check_definition, is_number
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
 from fermisea.descriptors.wigner import triple_tables, wigner_matrix
 from fermisea.errors import InputError
-from fermisea.grid import RealSpaceGrid
 
 
 @dataclass(frozen=True)
@@ -69,11 +59,10 @@ class Bispectrum(Descriptor):
         """Number of (j1, j2, j) with j2 <= j1 <= j <= twojmax / 2 that fulfil the triangle rule."""
         return len(triple_tables(self.twojmax).triples)
 
-    def compute_points(self, atoms: Atoms, points: npt.ArrayLike, dtype: str = "float64") -> npt.NDArray[np.floating]:
-        """Returns the bispectrum at points, (points, features); see ``Descriptor.compute_points``."""
+    def evaluator(self, atoms: Atoms, dtype: str = "float64") -> Evaluator:
+        """Returns what computes the bispectrum of one structure; see ``Descriptor.evaluator``."""
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
         expansion = Expansion(self.twojmax, self.cutoff, self.rfac0, self.rmin0)
-        fractions = check_points(points) @ np.linalg.inv(neighbors.lattice)
         matrix, tables = wigner_matrix(self.twojmax), triple_tables(self.twojmax)
 
         def block(part: FloatArray) -> FloatArray:
@@ -83,14 +72,7 @@ class Bispectrum(Descriptor):
             kernels.contract_triples(real, imaginary, tables.triples, tables.offsets, tables.coupling, out)
             return out
 
-        return fill_blocks(block, fractions, self.features, dtype)
-
-    def compute(
-        self, atoms: Atoms, grid: tuple[int, int, int] | RealSpaceGrid, dtype: str = "float64"
-    ) -> npt.NDArray[np.floating]:
-        """Returns the bispectrum on a grid, (nx, ny, nz, features); see ``Descriptor.compute``."""
-        shape, points = grid_points(atoms, grid)
-        return self.compute_points(atoms, points, dtype).reshape(*shape, self.features)
+        return Evaluator(neighbors.lattice, self.features, dtype, block)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the definition as plain values."""

@@ -7,21 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.descriptors import kernels
-from fermisea.descriptors.base import (
-    Descriptor,
-    FloatArray,
-    check_definition,
-    check_points,
-    fill_blocks,
-    grid_points,
-)
+from fermisea.descriptors.base import Descriptor, Evaluator, FloatArray, check_definition
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
-from fermisea.grid import RealSpaceGrid
 
 
 @dataclass(frozen=True)
@@ -55,25 +46,17 @@ class PowerSpectrum(Descriptor):
         """Number of (j, j', l) with j <= j' <= order and l <= j."""
         return (self.order + 1) * (self.order + 2) * (self.order + 3) // 6
 
-    def compute_points(self, atoms: Atoms, points: npt.ArrayLike, dtype: str = "float64") -> npt.NDArray[np.floating]:
-        """Returns the power spectrum at points, (points, features); see ``Descriptor.compute_points``."""
+    def evaluator(self, atoms: Atoms, dtype: str = "float64") -> Evaluator:
+        """Returns what computes the power spectrum of one structure; see ``Descriptor.evaluator``."""
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
         expansion = Expansion(self.order, self.cutoff, self.rfac0, rmin0=0.0)
-        fractions = check_points(points) @ np.linalg.inv(neighbors.lattice)
 
         def block(part: FloatArray) -> FloatArray:
             out = np.empty((len(part), self.features))
             kernels.contract_pairs(expansion.coefficients(neighbors, part), self.order, out)
             return out
 
-        return fill_blocks(block, fractions, self.features, dtype)
-
-    def compute(
-        self, atoms: Atoms, grid: tuple[int, int, int] | RealSpaceGrid, dtype: str = "float64"
-    ) -> npt.NDArray[np.floating]:
-        """Returns the power spectrum on a grid, (nx, ny, nz, features); see ``Descriptor.compute``."""
-        shape, points = grid_points(atoms, grid)
-        return self.compute_points(atoms, points, dtype).reshape(*shape, self.features)
+        return Evaluator(neighbors.lattice, self.features, dtype, block)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the definition as plain values."""
