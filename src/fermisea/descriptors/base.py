@@ -7,7 +7,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,16 +15,18 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from fermisea.descriptors import kernels
+from fermisea.descriptors.harmonics import Expansion, harmonic_tables
+from fermisea.descriptors.neighbors import Neighbors
+from fermisea.descriptors.simd import lane_count
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
-_BLOCK = 256
-"""Points handed to the compiled loops at once; their intermediates stay in a core's cache."""
-
-_HIGHEST = 30
-"""Highest degree: the tables of constants grow with its fifth power."""
+_BATCH = 2**20
+"""Bytes of harmonics that one thread holds between the two steps of its work."""
 
 
 class Descriptor(ABC):
@@ -87,28 +88,35 @@ class Descriptor(ABC):
         """Returns the definition as plain values; ``descriptors.from_dict`` turns it back."""
 
 
-@dataclass(frozen=True)
+Contraction = Callable[[npt.NDArray[np.floating], IntArray, npt.NDArray[np.floating]], None]
+"""From harmonics, (bricks, harmonics * lanes), and the rows of the lanes, to those rows of (points, features)."""
+
+
 class Evaluator:
-    """A descriptor of one structure, ready for points.
+    """A descriptor of one structure, ready for points; uses all cores that this process may use."""
 
-    Attributes:
-        lattice: lattice vectors of the structure as rows, (3, 3), Angstrom.
-        features: length of a descriptor.
-        dtype: of the results, ``"float64"`` or ``"float32"``.
-        block: descriptors, (m, features), of fractional coordinates, (m, 3); works without the interpreter lock.
-    """
+    def __init__(
+        self, neighbors: Neighbors, expansion: Expansion, features: int, contraction: Contraction, dtype: str
+    ) -> None:
+        """Takes what the descriptor is made of.
 
-    lattice: FloatArray
-    features: int
-    dtype: str
-    block: Callable[[FloatArray], FloatArray]
-
-    def __post_init__(self) -> None:
-        if np.dtype(self.dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise InputError(f"dtype: got {self.dtype}, expected float64 or float32")
+        Args:
+            neighbors: of the structure.
+            expansion: how they become harmonics.
+            features: length of a descriptor.
+            contraction: from harmonics to descriptors; works without the interpreter lock.
+            dtype: of the results and of the work, ``"float64"`` or ``"float32"``.
+        """
+        self.features, self.dtype = features, np.dtype(dtype)
+        self._neighbors, self._contraction = neighbors, contraction
+        self._arguments = (*neighbors.arrays(), *expansion.arrays(dtype))
+        self._lanes = lane_count(self.dtype.itemsize)
+        self._cutoff, self._size = expansion.cutoff, harmonic_tables(expansion.order).size * self._lanes
 
     def points(self, points: npt.ArrayLike) -> npt.NDArray[np.floating]:
         """Returns the descriptors at Cartesian points, (points, 3) in Angstrom: (points, features).
+
+        Points that follow each other should be neighbours in space: then they share their neighbours.
 
         Raises:
             InputError: for another shape, or coordinates that are not finite.
@@ -116,22 +124,17 @@ class Evaluator:
         array = np.asarray(points, dtype=np.float64)
         if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
             raise InputError(f"points: got an array {array.shape}, expected finite Cartesian coordinates (points, 3)")
-        fractions = array @ np.linalg.inv(self.lattice)
-        out = np.empty((len(array), self.features), dtype=self.dtype)
+        bricks = -(-len(array) // self._lanes)
+        rows = np.arange(bricks * self._lanes)
+        rows[len(array) :] = -1
+        fractions = (array @ self._neighbors.inverse)[rows]
+        inside = (fractions - np.floor(fractions)) @ self._neighbors.lattice
 
-        def fill(start: int) -> None:
-            out[start : start + _BLOCK] = self.block(fractions[start : start + _BLOCK])
+        def bricks_of(first: int, places: FloatArray, targets: IntArray) -> None:
+            part = slice(first * self._lanes, first * self._lanes + len(targets))
+            places[:], targets[:] = inside[part], rows[part]
 
-        starts = range(0, len(array), _BLOCK)
-        threads = min(_threads(), len(starts))
-        if threads < 2:
-            for start in starts:
-                fill(start)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                for _ in pool.map(fill, starts):
-                    pass
-        return out
+        return self._run(bricks, len(array), bricks_of)
 
     def box(
         self, grid: RealSpaceGrid, start: tuple[int, int, int], stop: tuple[int, int, int]
@@ -146,25 +149,83 @@ class Evaluator:
         Returns:
             (prod(stop - start), features), the last axis of the grid fastest.
         """
-        axes = [np.arange(a, b) / n for a, b, n in zip(start, stop, grid.shape, strict=True)]
-        fractions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        return self.points(fractions @ grid.lattice)
+        first_point = np.array(start, dtype=np.int64)
+        extent = np.array(stop, dtype=np.int64) - first_point
+        steps = grid.lattice / np.array(grid.shape)[:, None]
+        brick = _brick_shape(self._lanes, extent, steps, self._cutoff)
+        transform = steps @ self._neighbors.inverse
+
+        def bricks_of(first: int, places: FloatArray, targets: IntArray) -> None:
+            kernels.box_points(first_point, extent, brick, transform, self._neighbors.lattice, first, places, targets)
+
+        return self._run(int(np.prod(-(-extent // brick))), int(np.prod(extent)), bricks_of)
+
+    def _run(
+        self, bricks: int, points: int, bricks_of: Callable[[int, FloatArray, IntArray], None]
+    ) -> npt.NDArray[np.floating]:
+        """Returns the descriptors of bricks whose points and rows ``bricks_of`` writes, from one brick on."""
+        out = np.empty((points, self.features), dtype=self.dtype)
+        batch = max(1, _BATCH // (self._size * self.dtype.itemsize))
+        starts = iter(range(0, bricks, batch))
+
+        def work(_: int) -> None:
+            places, targets = np.empty((batch * self._lanes, 3)), np.empty(batch * self._lanes, dtype=np.int64)
+            harmonics = np.empty((batch, self._size), dtype=self.dtype)
+            for start in starts:
+                size = min(batch, bricks - start)
+                used = size * self._lanes
+                bricks_of(start, places[:used], targets[:used])
+                kernels.expand(places[:used], *self._arguments, harmonics[:size])
+                self._contraction(harmonics[:size], targets[:used], out)
+
+        threads = min(_threads(), -(-bricks // batch))
+        if threads < 2:
+            work(0)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(work, range(threads)):
+                    pass
+        return out
 
 
-def check_definition(descriptor: Descriptor, size: str) -> None:
+def _brick_shape(lanes: int, extent: IntArray, steps: FloatArray, cutoff: float) -> IntArray:
+    """Returns how many points a brick has along each axis: those that need the fewest neighbours in all.
+
+    Args:
+        lanes: points of a brick, a power of 2.
+        extent: points of the box along each axis.
+        steps: from one point to the next, rows, (3, 3), Angstrom.
+        cutoff: Angstrom.
+    """
+    halves = range(lanes.bit_length())
+    shapes = [np.array([2**a, 2**b, lanes >> (a + b)]) for a in halves for b in halves if lanes >> (a + b)]
+
+    def cost(shape: IntArray) -> float:
+        edges = (shape - 1)[:, None] * steps
+        radius = max(float(np.linalg.norm(signs @ edges)) for signs in _DIAGONALS) / 2
+        return float(np.prod(-(-extent // shape))) * (1 + radius / cutoff) ** 3
+
+    return min(shapes, key=cost)
+
+
+_DIAGONALS = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
+
+
+def check_definition(descriptor: Descriptor, size: str, highest: int) -> None:
     """Checks ``size``, ``cutoff``, ``weights`` and ``rfac0`` of a frozen descriptor and makes them plain numbers.
 
     Args:
         descriptor: while it is being made.
         size: name of the field that sets the number of features.
+        highest: largest value of that field.
 
     Raises:
         InputError: naming the first that cannot be used.
     """
     fields = vars(descriptor)
     value, cutoff, rfac0, weights = fields[size], fields["cutoff"], fields["rfac0"], fields["weights"]
-    if not (isinstance(value, Integral) and 0 <= int(value) <= _HIGHEST):
-        raise InputError(f"{size}: got {value!r}, expected an integer from 0 to {_HIGHEST}")
+    if not (isinstance(value, Integral) and 0 <= int(value) <= highest):
+        raise InputError(f"{size}: got {value!r}, expected an integer from 0 to {highest}")
     if not (is_number(cutoff) and cutoff > 0):
         raise InputError(f"cutoff: got {cutoff!r} Angstrom, expected a finite value above 0")
     if not (is_number(rfac0) and 0 < rfac0 <= 1):
@@ -179,6 +240,12 @@ def check_definition(descriptor: Descriptor, size: str) -> None:
     plain = None if weights is None else {str(element): float(weight) for element, weight in weights.items()}
     for name, setting in ((size, int(value)), ("cutoff", float(cutoff)), ("rfac0", float(rfac0)), ("weights", plain)):
         object.__setattr__(descriptor, name, setting)
+
+
+def check_dtype(dtype: str) -> None:
+    """Raises InputError unless ``dtype`` is float64 or float32."""
+    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InputError(f"dtype: got {dtype}, expected float64 or float32")
 
 
 def is_number(value: object) -> bool:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.descriptors import kernels
-from fermisea.descriptors.base import Descriptor, Evaluator, FloatArray, check_definition, is_number
+from fermisea.descriptors.base import Descriptor, Evaluator, check_definition, check_dtype, is_number
+from fermisea.descriptors.coupling import triple_plan
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
-from fermisea.descriptors.wigner import triple_tables, wigner_matrix
+from fermisea.descriptors.simd import lane_count
+from fermisea.descriptors.wigner import bispectrum_triples, wigner_matrix
 from fermisea.errors import InputError
 
 
@@ -33,7 +37,7 @@ class Bispectrum(Descriptor):
     (2013).
 
     Attributes:
-        twojmax: twice the highest angular momentum, 0 to 30.
+        twojmax: twice the highest angular momentum, 0 to 14.
         cutoff: distance beyond which atoms do not count, Angstrom.
         weights: weight of each element; ``None`` gives every atom the weight 1, whatever its element.
         rfac0: theta_0 / pi at the cutoff, above 0 and at most 1.
@@ -49,31 +53,51 @@ class Bispectrum(Descriptor):
     kind: ClassVar[str] = "bispectrum"
 
     def __post_init__(self) -> None:
-        check_definition(self, "twojmax")
-        if not (is_number(self.rmin0) and 0 <= self.rmin0 < self.cutoff):
-            raise InputError(f"rmin0: got {self.rmin0!r} Angstrom, expected 0 or more, below the cutoff {self.cutoff}")
+        check_definition(self, "twojmax", highest=14)
+        if not (is_number(self.rmin0) and 0 <= self.rmin0 <= self.cutoff / 2):
+            raise InputError(f"rmin0: got {self.rmin0!r} Angstrom, expected 0 to half the cutoff, {self.cutoff / 2}")
         object.__setattr__(self, "rmin0", float(self.rmin0))
 
     @property
     def features(self) -> int:
         """Number of (j1, j2, j) with j2 <= j1 <= j <= twojmax / 2 that fulfil the triangle rule."""
-        return len(triple_tables(self.twojmax).triples)
+        return len(bispectrum_triples(self.twojmax))
 
     def evaluator(self, atoms: Atoms, dtype: str = "float64") -> Evaluator:
         """Returns what computes the bispectrum of one structure; see ``Descriptor.evaluator``."""
+        check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
-        expansion = Expansion(self.twojmax, self.cutoff, self.rfac0, self.rmin0)
-        matrix, tables = wigner_matrix(self.twojmax), triple_tables(self.twojmax)
+        expansion = Expansion(self.twojmax, self.cutoff, self.rfac0, self.rmin0, centre=1.0)
+        tables = _tables(self.twojmax, np.dtype(dtype).name)
 
-        def block(part: FloatArray) -> FloatArray:
-            harmonics = expansion.coefficients(neighbors, part, centre=1.0)
-            real, imaginary = np.split(matrix @ np.ascontiguousarray(harmonics.T), 2)
-            out = np.empty((len(part), len(tables.triples)))
-            kernels.contract_triples(real, imaginary, tables.triples, tables.offsets, tables.coupling, out)
-            return out
+        def contraction(
+            harmonics: npt.NDArray[np.floating], rows: npt.NDArray[np.int64], out: npt.NDArray[np.floating]
+        ) -> None:
+            kernels.contract_triples(harmonics, rows, *tables, out)
 
-        return Evaluator(neighbors.lattice, self.features, dtype, block)
+        return Evaluator(neighbors, expansion, self.features, contraction, dtype)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the definition as plain values."""
         return {"kind": self.kind, **asdict(self)}
+
+
+@lru_cache(maxsize=16)
+def _tables(twojmax: int, dtype: str) -> tuple[npt.NDArray[np.generic], ...]:
+    """Returns what the compiled contraction takes, its numbers of that type and its places in numbers of registers."""
+    matrix, plan = wigner_matrix(twojmax), triple_plan(twojmax)
+    lanes = lane_count(np.dtype(dtype).itemsize)
+    return (
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int64),
+        matrix.data.astype(dtype),
+        plan.components,
+        plan.lows,
+        plan.highs,
+        plan.weights.astype(dtype),
+        plan.lengths,
+        plan.first * lanes,
+        plan.second * lanes,
+        plan.third * lanes,
+        plan.factors.astype(dtype),
+    )

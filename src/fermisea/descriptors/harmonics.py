@@ -1,4 +1,4 @@
-"""Real hyperspherical harmonics on the three-sphere and the surroundings of a point expanded in them.
+"""Real hyperspherical harmonics on the three-sphere, and how neighbours are placed there.
 
 D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), section 4.15;
 A. P. Bartok, R. Kondor, G. Csanyi, Phys. Rev. B 87, 184115 (2013).
@@ -13,33 +13,24 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from fermisea.descriptors import kernels
-from fermisea.descriptors.neighbors import Neighbors
-
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class HarmonicTables:
-    """Recursion coefficients of the orthonormal harmonics up to a degree; constants, never written to.
+    """Recursion coefficients of the harmonics up to a degree; constants, never written to.
 
     Attributes:
         order: highest degree n.
-        start: g_ll, (order + 1,).
-        gain: factor of w g_(n-1)l in g_nl, (order + 1, order + 1).
-        loss: factor of -g_(n-2)l in g_nl, likewise.
-        diagonal: R_mm without its azimuthal factor, (order + 1,).
-        up: factor of z R_(l-1)m in R_lm, (order + 1, order + 1).
-        down: factor of -|v|^2 R_(l-2)m in R_lm, likewise.
+        loss: factor of -g_(n-2)l in g_nl = w g_(n-1)l - ..., (order + 1, order + 1).
+        down: factor of -|v|^2 R_(l-2)m in R_lm = z R_(l-1)m - ..., likewise.
+        norm: what makes g_nl R_lm orthonormal, (harmonics,).
     """
 
     order: int
-    start: FloatArray
-    gain: FloatArray
     loss: FloatArray
-    diagonal: FloatArray
-    up: FloatArray
     down: FloatArray
+    norm: FloatArray
 
     @property
     def size(self) -> int:
@@ -56,28 +47,31 @@ def degree_offset(degree: int) -> int:
 def harmonic_tables(order: int) -> HarmonicTables:
     """Returns the recursion coefficients up to degree ``order``.
 
-    g_nl is the Gegenbauer polynomial C^(l+1)_(n-l), normalised for the weight sin^(2l+2); R_lm the real solid harmonic,
-    normalised on the unit sphere. Together they are orthonormal on the three-sphere.
+    g_nl is proportional to the Gegenbauer polynomial C^(l+1)_(n-l), whose norm belongs to the weight sin^(2l+2), and
+    R_lm to the real solid harmonic, whose norm belongs to the unit sphere: together they are orthonormal.
+    Here both have 1 as the coefficient of the highest power in the recursion.
     """
     size = order + 1
-    start, diagonal = np.zeros(size), np.zeros(size)
-    gain, loss, up, down = (np.zeros((size, size)) for _ in range(4))
+    loss, down, radial, solid = (np.zeros((size, size)) for _ in range(4))
     for l in range(size):  # noqa: E741
         # 2^l l! sqrt(2 (l + 1) / (pi (2 l + 1)!)) = sqrt(2/pi) prod_k sqrt((2 k + 2) / (2 k + 1)), k = 1 .. l
-        start[l] = math.sqrt(2 / math.pi * math.prod((2 * k + 2) / (2 * k + 1) for k in range(1, l + 1)))
-        # (-1)^m dropped: sqrt((2 - delta_m0) (2 m + 1)!! / (4 pi (2 m)!!))
-        double = math.prod((2 * k + 1) / (2 * k) for k in range(1, l + 1))
-        diagonal[l] = math.sqrt((1 if l == 0 else 2) * double / (4 * math.pi))
+        radial[l, l] = math.sqrt(2 / math.pi * math.prod((2 * k + 2) / (2 * k + 1) for k in range(1, l + 1)))
         for n in range(l + 1, size):
-            gain[n, l] = 2 * math.sqrt(n * (n + 1) / ((n - l) * (n + l + 1)))
+            radial[n, l] = radial[n - 1, l] * 2 * math.sqrt(n * (n + 1) / ((n - l) * (n + l + 1)))
             if n > l + 1:
-                loss[n, l] = gain[n, l] / gain[n - 1, l]
-        for m in range(l):
-            up[l, m] = math.sqrt((4 * l * l - 1) / (l * l - m * m))
+                loss[n, l] = (radial[n - 2, l] / radial[n - 1, l]) ** 2
+    for m in range(size):
+        # (-1)^m dropped: sqrt((2 - delta_m0) (2 m + 1)!! / (4 pi (2 m)!!))
+        double = math.prod((2 * k + 1) / (2 * k) for k in range(1, m + 1))
+        solid[m, m] = math.sqrt((1 if m == 0 else 2) * double / (4 * math.pi))
+        for l in range(m + 1, size):  # noqa: E741
+            solid[l, m] = solid[l - 1, m] * math.sqrt((4 * l * l - 1) / (l * l - m * m))
             if l > m + 1:
-                down[l, m] = up[l, m] * math.sqrt(((l - 1) ** 2 - m * m) / (4 * (l - 1) ** 2 - 1))
-    tables = HarmonicTables(order, start, gain, loss, diagonal, up, down)
-    for array in _arrays(tables):
+                down[l, m] = (solid[l - 2, m] / solid[l - 1, m]) ** 2
+    triples = [(n, k, abs(m)) for n in range(size) for k in range(n + 1) for m in range(-k, k + 1)]
+    norm = [radial[n, k] * solid[k, m] for n, k, m in triples]
+    tables = HarmonicTables(order, loss, down, np.array(norm))
+    for array in (tables.loss, tables.down, tables.norm):
         array.setflags(write=False)
     return tables
 
@@ -92,13 +86,28 @@ def hyperspherical_harmonics(quaternions: npt.ArrayLike, order: int) -> FloatArr
     Returns:
         (..., (order + 1) (order + 2) (2 order + 3) / 6); Y_nlm at ``degree_offset(n) + l * l + l + m``.
     """
-    values = np.asarray(quaternions, dtype=np.float64)
+    w, x, y, z = np.moveaxis(np.asarray(quaternions, dtype=np.float64), -1, 0)
     tables = harmonic_tables(order)
-    out = np.zeros((values.size // 4, tables.size))
-    solid = np.zeros((order + 1) ** 2)
-    for row, (w, x, y, z) in zip(out, values.reshape(-1, 4), strict=True):
-        kernels.add_harmonics(1.0, w, x, y, z, order, *_arrays(tables), solid, row)
-    return out.reshape(*values.shape[:-1], tables.size)
+    square = x * x + y * y + z * z
+    solid = np.zeros(((order + 1) ** 2, *w.shape))
+    power = np.ones_like(w) + 0j
+    for m in range(order + 1):
+        last, value = np.zeros_like(w), np.ones_like(w)
+        for l in range(m, order + 1):  # noqa: E741
+            if l > m:
+                last, value = value, z * value - tables.down[l, m] * square * last
+            solid[l * l + l - m] = value * power.imag
+            solid[l * l + l + m] = value * power.real
+        power = power * (x + 1j * y)
+    out = np.empty((*w.shape, tables.size))
+    for l in range(order + 1):  # noqa: E741
+        last, value = np.zeros_like(w), np.ones_like(w)
+        for n in range(l, order + 1):
+            if n > l:
+                last, value = value, w * value - tables.loss[n, l] * last
+            places = slice(degree_offset(n) + l * l, degree_offset(n) + (l + 1) ** 2)
+            out[..., places] = np.moveaxis(value * solid[l * l : (l + 1) ** 2], 0, -1) * tables.norm[places]
+    return out
 
 
 @dataclass(frozen=True)
@@ -116,41 +125,36 @@ class Expansion:
         order: highest degree.
         cutoff: Angstrom.
         rfac0: theta_0 / pi at the cutoff.
-        rmin0: Angstrom.
+        rmin0: at most half the cutoff, Angstrom.
+        centre: weight of a neighbour at the point itself, beside the atoms.
     """
 
     order: int
     cutoff: float
     rfac0: float
     rmin0: float
+    centre: float
 
-    def coefficients(self, neighbors: Neighbors, fractions: FloatArray, centre: float = 0.0) -> FloatArray:
-        """Returns A_nlm at points: the sum over their neighbours, (points, harmonics).
-
-        Args:
-            neighbors: atoms with weights, within reach of this cutoff.
-            fractions: fractional coordinates of the points, (points, 3), any values.
-            centre: weight of an additional neighbour at the point itself.
-        """
+    def arrays(self, dtype: str) -> tuple[float | npt.NDArray[np.floating], ...]:
+        """Returns what the compiled loops take: cutoff, rmin0, polynomials and recursions, in that order."""
         tables = harmonic_tables(self.order)
-        out = np.zeros((len(fractions), tables.size))
-        if centre:
-            out += centre * self._at_centre()
-        kernels.expand(
-            fractions - np.floor(fractions),
-            *neighbors.arrays(),
-            self.cutoff,
-            self.rfac0,
-            self.rmin0,
-            self.order,
-            *_arrays(tables),
-            out,
-        )
-        return out
-
-    def _at_centre(self) -> FloatArray:
-        return hyperspherical_harmonics([1.0, 0.0, 0.0, 0.0], self.order)
+        centre = self.centre * hyperspherical_harmonics([1.0, 0.0, 0.0, 0.0], self.order)
+        arrays = (radial_polynomials(self.rfac0, dtype), tables.loss, tables.down, tables.norm, centre)
+        return (self.cutoff, self.rmin0, *(np.array(array, dtype=dtype) for array in arrays))
 
 
-def _arrays(tables: HarmonicTables) -> tuple[FloatArray, ...]:
-    return tables.start, tables.gain, tables.loss, tables.diagonal, tables.up, tables.down
+@lru_cache(maxsize=32)
+def radial_polynomials(rfac0: float, dtype: str) -> FloatArray:
+    """Returns cos theta_0, sin theta_0 / x and f_c in powers of x^2, good to rounding for 0 <= x <= 1: (powers, 3)."""
+    powers = range(10 if np.dtype(dtype) == np.float32 else 16)
+    angle = rfac0 * math.pi
+    return np.array(
+        [
+            (
+                (-(angle**2)) ** k / math.factorial(2 * k),
+                angle * (-(angle**2)) ** k / math.factorial(2 * k + 1),
+                (-(math.pi**2)) ** k / math.factorial(2 * k) / 2 + (0.5 if k == 0 else 0),
+            )
+            for k in powers
+        ]
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,22 +17,27 @@ from fermisea.grid import RealSpaceGrid
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_BINS = 2
+"""Bins to a cutoff."""
+
 _MOST_BINS = 100
 _MOST_IMAGES = 20_000_000
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Atoms and images around a cell in bins: all within the cutoff of a point lie in its bin or one next to it.
+    """Atoms of a periodic structure in bins, with every image within the cutoff of the cell.
 
     Attributes:
-        lattice: lattice vectors as rows, Angstrom.
+        lattice: lattice vectors as rows, (3, 3), Angstrom.
         positions: atoms and images, sorted by bin, (images, 3), Angstrom.
         weights: (images,).
         first: first atom of each bin, and the number of images at the end, (bins + 1,).
         bins: number of bins along each lattice vector, (3,).
         origin: fractional coordinates of the first bin's corner, (3,).
         inverse_width: bins per lattice vector, (3,).
+        atoms: the atom that each image belongs to, (images,).
+        shifts: how many lattice vectors each image is away from its atom, (images, 3).
     """
 
     lattice: FloatArray
@@ -41,10 +47,31 @@ class Neighbors:
     bins: IntArray
     origin: FloatArray
     inverse_width: FloatArray
+    atoms: IntArray
+    shifts: IntArray
+
+    @cached_property
+    def inverse(self) -> FloatArray:
+        """From Cartesian to fractional coordinates, (3, 3), 1/Angstrom."""
+        return np.ascontiguousarray(np.linalg.inv(self.lattice))
+
+    @property
+    def span(self) -> FloatArray:
+        """How many lattice vectors fit into one Angstrom between opposite faces of the cell, (3,)."""
+        return np.asarray(np.linalg.norm(self.inverse, axis=0))
 
     def arrays(self) -> tuple[npt.NDArray[np.generic], ...]:
         """Returns the arrays in the order that the compiled loops take."""
-        return (self.lattice, self.positions, self.weights, self.first, self.bins, self.origin, self.inverse_width)
+        return (
+            self.inverse,
+            self.span,
+            self.positions,
+            self.weights,
+            self.first,
+            self.bins,
+            self.origin,
+            self.inverse_width,
+        )
 
 
 def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | None) -> Neighbors:
@@ -74,16 +101,26 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
             f"cell: {expected:.0f} images lie within {cutoff} Angstrom of it, expected at most {_MOST_IMAGES}; "
             "check the cell and the cutoff"
         )
-    fractions, values = _images(positions @ inverse, _weights_of(atoms, weights), reach)
-    # at least one cutoff wide, so that the next bin on either side is enough
-    bins = np.array([max(1, min(_MOST_BINS, math.floor((1 + 2 * r) / r))) for r in reach], dtype=np.int64)
+    own = positions @ inverse
+    fractions, source = _images(own, reach)
+    bins = np.array([max(1, min(_MOST_BINS, math.floor((1 + 2 * r) / r * _BINS))) for r in reach], dtype=np.int64)
     inverse_width = bins / (1 + 2 * reach)
     index = np.clip(((fractions + reach) * inverse_width).astype(np.int64), 0, bins - 1)
     flat = (index[:, 0] * bins[1] + index[:, 1]) * bins[2] + index[:, 2]
     order = np.argsort(flat, kind="stable")
     first = np.searchsorted(flat[order], np.arange(int(np.prod(bins)) + 1)).astype(np.int64)
-    cartesian = np.ascontiguousarray(fractions[order] @ lattice)
-    return Neighbors(lattice, cartesian, values[order], first, bins, -reach, inverse_width)
+    fractions, source = fractions[order], source[order]
+    return Neighbors(
+        lattice,
+        np.ascontiguousarray(fractions @ lattice),
+        _weights_of(atoms, weights)[source],
+        first,
+        bins,
+        -reach,
+        inverse_width,
+        source,
+        np.rint(fractions - own[source]).astype(np.int64),
+    )
 
 
 def _weights_of(atoms: Atoms, weights: Mapping[str, float] | None) -> FloatArray:
@@ -99,9 +136,10 @@ def _weights_of(atoms: Atoms, weights: Mapping[str, float] | None) -> FloatArray
     return np.array([weights[symbol] for symbol in symbols], dtype=np.float64)
 
 
-def _images(fractions: FloatArray, values: FloatArray, reach: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Returns fractional coordinates and weights of all images within [-reach, 1 + reach] along each lattice vector."""
+def _images(fractions: FloatArray, reach: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Returns all images within [-reach, 1 + reach] along each lattice vector, and the atoms that they belong to."""
     images = fractions - np.floor(fractions)
+    source = np.arange(len(images))
     for axis in range(3):
         steps = math.ceil(reach[axis]) + 1
         parts, kept = [], []
@@ -111,6 +149,6 @@ def _images(fractions: FloatArray, values: FloatArray, reach: FloatArray) -> tup
             part = images[inside]
             part[:, axis] = moved[inside]
             parts.append(part)
-            kept.append(values[inside])
-        images, values = np.concatenate(parts), np.concatenate(kept)
-    return images, values
+            kept.append(source[inside])
+        images, source = np.concatenate(parts), np.concatenate(kept)
+    return images, source

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.descriptors import kernels
-from fermisea.descriptors.base import Descriptor, Evaluator, FloatArray, check_definition
+from fermisea.descriptors.base import Descriptor, Evaluator, check_definition, check_dtype
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
 
@@ -39,7 +40,7 @@ class PowerSpectrum(Descriptor):
     kind: ClassVar[str] = "power_spectrum"
 
     def __post_init__(self) -> None:
-        check_definition(self, "order")
+        check_definition(self, "order", highest=30)
 
     @property
     def features(self) -> int:
@@ -48,15 +49,16 @@ class PowerSpectrum(Descriptor):
 
     def evaluator(self, atoms: Atoms, dtype: str = "float64") -> Evaluator:
         """Returns what computes the power spectrum of one structure; see ``Descriptor.evaluator``."""
+        check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
-        expansion = Expansion(self.order, self.cutoff, self.rfac0, rmin0=0.0)
+        expansion = Expansion(self.order, self.cutoff, self.rfac0, rmin0=0.0, centre=0.0)
 
-        def block(part: FloatArray) -> FloatArray:
-            out = np.empty((len(part), self.features))
-            kernels.contract_pairs(expansion.coefficients(neighbors, part), self.order, out)
-            return out
+        def contraction(
+            harmonics: npt.NDArray[np.floating], rows: npt.NDArray[np.int64], out: npt.NDArray[np.floating]
+        ) -> None:
+            kernels.contract_pairs(harmonics, rows, self.order, out)
 
-        return Evaluator(neighbors.lattice, self.features, dtype, block)
+        return Evaluator(neighbors, expansion, self.features, contraction, dtype)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the definition as plain values."""

@@ -7,17 +7,11 @@ Angular momenta and projections are integers: twice their values.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from fermisea.descriptors.harmonics import degree_offset
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def clebsch_gordan(j1: int, m1: int, j2: int, m2: int, j: int, m: int) -> float:
@@ -37,40 +31,21 @@ def clebsch_gordan(j1: int, m1: int, j2: int, m2: int, j: int, m: int) -> float:
     return math.copysign(math.sqrt(numerator / denominator), total)
 
 
-@dataclass(frozen=True)
-class TripleTables:
-    """Which (j1, j2, j) a bispectrum has, with their Clebsch-Gordan coefficients; constants, never written to.
-
-    Attributes:
-        triples: j1, j2, j, (components, 3).
-        offsets: where each component's table begins in ``coupling``, (components,).
-        coupling: C^{jm}_{j1 m1 j2 m - m1} of [m, m1] of every component, one after the other.
-    """
-
-    triples: IntArray
-    offsets: IntArray
-    coupling: FloatArray
+def three_j(j1: int, m1: int, j2: int, m2: int, j3: int, m3: int) -> float:
+    """Returns Wigner's 3j symbol (j1 j2 j3; m1 m2 m3); arguments are twice the quantum numbers."""
+    return (-1) ** ((j1 - j2 - m3) // 2) * clebsch_gordan(j1, m1, j2, m2, j3, -m3) / math.sqrt(j3 + 1)
 
 
 @lru_cache(maxsize=16)
-def triple_tables(twojmax: int) -> TripleTables:
-    """Returns the tables of all j2 <= j1 <= j <= twojmax, in loops over j1, then j2, then j."""
-    triples = [
+def bispectrum_triples(twojmax: int) -> tuple[tuple[int, int, int], ...]:
+    """Returns all (j1, j2, j) with j2 <= j1 <= j <= twojmax that fulfil the triangle rule, j1 slowest, j fastest."""
+    return tuple(
         (j1, j2, j)
         for j1 in range(twojmax + 1)
         for j2 in range(j1 + 1)
         for j in range(j1, min(twojmax, j1 + j2) + 1)
         if (j1 + j2 - j) % 2 == 0
-    ]
-    blocks = [
-        np.array([[clebsch_gordan(j1, a, j2, m - a, j, m) for a in range(-j1, j1 + 1, 2)] for m in range(-j, j + 1, 2)])
-        for j1, j2, j in triples
-    ]
-    offsets = np.concatenate([[0], np.cumsum([block.size for block in blocks])[:-1]]).astype(np.int64)
-    tables = TripleTables(np.array(triples, dtype=np.int64), offsets, np.concatenate([b.ravel() for b in blocks]))
-    for array in (tables.triples, tables.offsets, tables.coupling):
-        array.setflags(write=False)
-    return tables
+    )
 
 
 @lru_cache(maxsize=16)
@@ -78,7 +53,7 @@ def wigner_matrix(twojmax: int) -> csr_array:
     """Returns the sparse real matrix from hyperspherical harmonics to Wigner's U^j_{mm'}, all 2 j <= twojmax.
 
     With n = 2 j,  U^j_{mm'} = sqrt(2) pi / (n + 1) sum_{l mu} (-i)^l sqrt(2 l + 1) C^{jm}_{j m' l mu} conj(Y_{n l mu}).
-    Its rows are first the real, then the imaginary parts; m and m' ascend, m' fastest, after ``degree_offset(n)``.
+    Its rows are real and imaginary parts in turn; m and m' ascend, m' fastest, after ``degree_offset(n)``.
     The rotation angle is twice theta_0, so U is a homogeneous polynomial of degree n in the unit quaternion.
     """
     size = degree_offset(twojmax + 1)
@@ -94,7 +69,7 @@ def wigner_matrix(twojmax: int) -> csr_array:
                 for order, part in _real_parts(mu):
                     value = factor * part.conjugate()
                     imaginary = abs(value.imag) > abs(value.real)
-                    rows.append(offset + index + (size if imaginary else 0))
+                    rows.append(2 * (offset + index) + imaginary)
                     columns.append(offset + l * l + l + order)
                     values.append(value.imag if imaginary else value.real)
     return csr_array((values, (rows, columns)), shape=(2 * size, size))

@@ -1,0 +1,164 @@
+"""The order in which a bispectrum is summed, so that nothing is summed twice.
+
+B_{j1 j2 j} / (2 j + 1) is the sum over all rows m1 + m2 + m3 = 0 and columns m1' + m2' + m3' = 0 of
+
+    (j1 j2 j; m1 m2 m3) (j1 j2 j; m1' m2' m3') u^j1_m1m1' u^j2_m2m2' u^j_m3m3'
+
+with Wigner's 3j symbols. It does not change when equal angular momenta change places, nor when all projections change
+sign; so one of each set of rows that these turn into each other is enough, counted as often as the set has members.
+Rows that share one of the three are put into groups, which share products.
+
+Angular momenta are integers: twice their values; rows and columns count from 0.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fermisea.descriptors.harmonics import degree_offset
+from fermisea.descriptors.wigner import bispectrum_triples, three_j
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Triple = tuple[int, int, int]
+
+GROUP = 4
+"""Most rows of a group; the compiled loops know no longer ones."""
+
+
+@dataclass(frozen=True)
+class TriplePlan:
+    """Tables of the sum, every component after the other; constants, never written to.
+
+    Places are counted in numbers of a table of Wigner functions in which real and imaginary parts take turns.
+
+    Attributes:
+        components: where the columns, weights and groups of each component begin, (components + 1, 3).
+        lows: for each column of the third function, the first column of the first one.
+        highs: likewise, the end.
+        weights: 3j symbol of each pair of columns, the third function's slowest.
+        lengths: number of rows in each group, (groups,).
+        first: where the rows of the first function begin, (groups, GROUP).
+        second: where the second function would be at column 0 of the two others, (groups,).
+        third: where the rows of the third function begin, (groups, GROUP).
+        factors: (2 j + 1) times 3j symbol times number of equivalent rows, (groups, GROUP).
+    """
+
+    components: IntArray
+    lows: IntArray
+    highs: IntArray
+    weights: FloatArray
+    lengths: IntArray
+    first: IntArray
+    second: IntArray
+    third: IntArray
+    factors: FloatArray
+
+
+@lru_cache(maxsize=16)
+def triple_plan(twojmax: int) -> TriplePlan:
+    """Returns the tables for all components up to ``twojmax``."""
+    components, lows, highs, weights = [(0, 0, 0)], [], [], []
+    groups: list[tuple[int, list[int], int, list[int], list[float]]] = []
+    for triple in bispectrum_triples(twojmax):
+        roles, orbits = _cheapest(triple)
+        total = sum(roles) // 2
+        for c3 in range(roles[2] + 1):
+            pairs = range(max(0, total - c3 - roles[1]), min(roles[0], total - c3) + 1)
+            lows.append(pairs.start)
+            highs.append(pairs.stop)
+            weights += [_symbol(roles, (c1, total - c3 - c1, c3)) for c1 in pairs]
+        for row, members in orbits:
+            groups.append(
+                (
+                    len(members),
+                    [_place(roles[0], rows[0], 0) for rows, _ in members],
+                    _place(roles[1], row, total),
+                    [_place(roles[2], rows[2], 0) for rows, _ in members],
+                    [(triple[2] + 1) * count * _symbol(roles, rows) for rows, count in members],
+                )
+            )
+        components.append((len(lows), len(weights), len(groups)))
+    lengths, first, second, third, factors = zip(*groups, strict=True)
+    plan = TriplePlan(
+        np.array(components, dtype=np.int64),
+        np.array(lows, dtype=np.int64),
+        np.array(highs, dtype=np.int64),
+        np.array(weights),
+        np.array(lengths, dtype=np.int64),
+        np.array([_padded(rows, 0) for rows in first], dtype=np.int64),
+        np.array(second, dtype=np.int64),
+        np.array([_padded(rows, 0) for rows in third], dtype=np.int64),
+        np.array([_padded(values, 0.0) for values in factors]),
+    )
+    for array in vars(plan).values():
+        array.setflags(write=False)
+    return plan
+
+
+def _padded(values: Sequence[float], filling: float) -> list[float]:
+    return [*values, *[filling] * (GROUP - len(values))]
+
+
+def _place(j: int, row: int, column: int) -> int:
+    return 2 * (degree_offset(j) + row * (j + 1) + column)
+
+
+def _symbol(js: Triple, places: Triple) -> float:
+    m1, m2, m3 = (2 * k - j for k, j in zip(places, js, strict=True))
+    return three_j(js[0], m1, js[1], m2, js[2], m3)
+
+
+def _cheapest(triple: Triple) -> tuple[Triple, list[tuple[int, list[tuple[Triple, int]]]]]:
+    """Returns the order of the three functions that costs least, and the groups of rows for it.
+
+    A group is the row of the second function and, for each of its members, all three rows and how often they count.
+    """
+    best = None
+    for places in itertools.permutations(range(3)):
+        roles = (triple[places[0]], triple[places[1]], triple[places[2]])
+        groups = _groups(roles)
+        pairs = len(_rows(roles))
+        # multiply-adds: four for each pair of columns and row, and what a group adds
+        cost = sum(pairs * (4 * len(members) + 2.5) + roles[2] * (2 * len(members) + 6) for _, members in groups)
+        if best is None or cost < best[0]:
+            best = cost, roles, groups
+    assert best is not None  # noqa: S101  # there are six permutations
+    return best[1], best[2]
+
+
+def _rows(js: Triple) -> list[Triple]:
+    total = sum(js) // 2
+    pairs = itertools.product(range(js[0] + 1), range(js[1] + 1))
+    return [(a, b, total - a - b) for a, b in pairs if 0 <= total - a - b <= js[2]]
+
+
+def _groups(js: Triple) -> list[tuple[int, list[tuple[Triple, int]]]]:
+    swaps = [p for p in itertools.permutations(range(3)) if all(js[p[k]] == js[k] for k in range(3))]
+    orbits: list[list[Triple]] = []
+    seen: set[Triple] = set()
+    for rows in _rows(js):
+        if rows not in seen:
+            turned = {(rows[a], rows[b], rows[c]) for a, b, c in swaps}
+            turned |= {(js[0] - a, js[1] - b, js[2] - c) for a, b, c in turned}
+            seen |= turned
+            orbits.append(sorted(turned))
+    groups = []
+    while orbits:  # take the second row that most of them can have
+        counts = Counter(row for orbit in orbits for row in {rows[1] for rows in orbit})
+        row = max(counts, key=lambda k: (counts[k], k))
+        mine = [(next(rows for rows in orbit if rows[1] == row), len(orbit)) for orbit in orbits if _has(orbit, row)]
+        orbits = [orbit for orbit in orbits if not _has(orbit, row)]
+        groups += [(row, mine[k : k + GROUP]) for k in range(0, len(mine), GROUP)]
+    return groups
+
+
+def _has(orbit: list[Triple], row: int) -> bool:
+    return any(rows[1] == row for rows in orbit)
