@@ -13,11 +13,11 @@ from ase import Atoms
 
 from fermisea.descriptors import kernels
 from fermisea.descriptors.base import Descriptor, Evaluator, check_definition, check_dtype, is_number
-from fermisea.descriptors.coupling import triple_plan
+from fermisea.descriptors.coupling import triple_plan, wigner_tables
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
 from fermisea.descriptors.simd import lane_count
-from fermisea.descriptors.wigner import bispectrum_triples, wigner_matrix
+from fermisea.descriptors.wigner import bispectrum_triples
 from fermisea.errors import InputError
 
 
@@ -85,12 +85,13 @@ class Bispectrum(Descriptor):
 @lru_cache(maxsize=16)
 def _tables(twojmax: int, dtype: str) -> tuple[npt.NDArray[np.generic], ...]:
     """Returns what the compiled contraction takes, its numbers of that type and its places in numbers of registers."""
-    matrix, plan = wigner_matrix(twojmax), triple_plan(twojmax)
+    wigner, plan = wigner_tables(twojmax), triple_plan(twojmax)
     lanes = lane_count(np.dtype(dtype).itemsize)
     return (
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(np.int64),
-        matrix.data.astype(dtype),
+        wigner.pointers,
+        wigner.columns,
+        wigner.entries.astype(dtype),
+        wigner.places,
         plan.components,
         plan.lows,
         plan.highs,

@@ -23,13 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fermisea.descriptors.harmonics import degree_offset
-from fermisea.descriptors.wigner import bispectrum_triples, three_j
+from fermisea.descriptors.wigner import bispectrum_triples, three_j, wigner_matrix
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Triple = tuple[int, int, int]
 
-GROUP = 4
+GROUP = 6
 """Most rows of a group; the compiled loops know no longer ones."""
 
 
@@ -101,6 +101,45 @@ def triple_plan(twojmax: int) -> TriplePlan:
     for array in vars(plan).values():
         array.setflags(write=False)
     return plan
+
+
+@dataclass(frozen=True)
+class WignerTables:
+    """The sparse matrix from harmonics to one of each pair u_mm', u_-m-m' = (-1)^(m - m') conj(u_mm').
+
+    Attributes:
+        pointers: where the entries of each row begin, real and imaginary parts in turn, (2 pairs + 1,).
+        columns: harmonic of each entry.
+        entries: the numbers.
+        places: of u_mm' and u_-m-m' in the table of Wigner functions, and the sign, 0 for m = m' = 0, (pairs, 3).
+    """
+
+    pointers: IntArray
+    columns: IntArray
+    entries: FloatArray
+    places: IntArray
+
+
+@lru_cache(maxsize=16)
+def wigner_tables(twojmax: int) -> WignerTables:
+    """Returns the matrix for all u^j up to ``twojmax``."""
+    places = []
+    for n in range(twojmax + 1):
+        last = (n + 1) ** 2 - 1
+        for index in range(last // 2 + 1):
+            sign = (-1) ** (index // (n + 1) - index % (n + 1)) if 2 * index < last else 0
+            places.append((2 * (degree_offset(n) + index), 2 * (degree_offset(n) + last - index), sign))
+    rows = [row for place, _, _ in places for row in (place, place + 1)]
+    matrix = wigner_matrix(twojmax)[rows]
+    tables = WignerTables(
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int64),
+        matrix.data,
+        np.array(places, dtype=np.int64),
+    )
+    for array in vars(tables).values():
+        array.setflags(write=False)
+    return tables
 
 
 def _padded(values: Sequence[float], filling: float) -> list[float]:

@@ -327,14 +327,23 @@ def contract_pairs(harmonics, rows, order, out):
 
 
 @compiled
-def _wigner(a, pointers, columns, entries, out):
-    """Writes the product of a sparse matrix, (rows, harmonics), with ``a``, (harmonics, lanes), to ``out``."""
+def _wigner(a, pointers, columns, entries, places, out):
+    """Writes all u^j_mm', real and imaginary parts, from ``a``, (harmonics, lanes); tables of ``WignerTables``."""
     size = lanes(a)
-    for row in range(pointers.size - 1):
-        total = splat(a, 0.0)
-        for k in range(pointers[row], pointers[row + 1]):
-            total = fma(load(a, columns[k] * size), entries[k], total)
-        store(out, row * size, total)
+    for k in range(places.shape[0]):
+        real, imaginary = splat(a, 0.0), splat(a, 0.0)
+        for entry in range(pointers[2 * k], pointers[2 * k + 1]):
+            real = fma(load(a, columns[entry] * size), entries[entry], real)
+        for entry in range(pointers[2 * k + 1], pointers[2 * k + 2]):
+            imaginary = fma(load(a, columns[entry] * size), entries[entry], imaginary)
+        store(out, places[k, 0] * size, real)
+        store(out, (places[k, 0] + 1) * size, imaginary)
+        if places[k, 2] > 0:
+            store(out, places[k, 1] * size, real)
+            store(out, (places[k, 1] + 1) * size, 0.0 - imaginary)
+        elif places[k, 2] < 0:
+            store(out, places[k, 1] * size, 0.0 - real)
+            store(out, (places[k, 1] + 1) * size, imaginary)
 
 
 @compiled
@@ -373,7 +382,7 @@ def _triple_rows(u, first, second, third, factors, weights, lows, highs, total):
 
 @compiled
 def contract_triples(
-    harmonics, rows, pointers, columns, entries, components, lows, highs, weights, lengths, first, second, third, factors,
+    harmonics, rows, pointers, columns, entries, places, components, lows, highs, weights, lengths, first, second, third, factors,
     out,
 ):  # fmt: skip
     """Writes B_{j1 j2 j} of all components to the rows of ``out``, (points, components).
@@ -381,16 +390,16 @@ def contract_triples(
     Args:
         harmonics: A_nlm, (bricks, harmonics * lanes).
         rows: of the lanes, -1 for none, (bricks * lanes,).
-        pointers, columns, entries: sparse matrix from harmonics to Wigner functions, real and imaginary parts in turn.
+        pointers, columns, entries, places: as ``WignerTables`` holds them.
         components, lows, highs, weights, lengths, first, second, third, factors: as ``TriplePlan`` holds them.
         out: the result.
     """
     size, width = lanes(out), first.shape[1]
-    u = aligned((pointers.size - 1) * size, out)
+    u = aligned(2 * (harmonics.shape[1] // size) * size, out)
     values = aligned(out.shape[1] * size, out)
     one, three, scale = first.reshape(first.size), third.reshape(third.size), factors.reshape(factors.size)
     for brick in range(harmonics.shape[0]):
-        _wigner(harmonics[brick], pointers, columns, entries, u)
+        _wigner(harmonics[brick], pointers, columns, entries, places, u)
         for c in range(out.shape[1]):
             low = lows[components[c, 0] : components[c + 1, 0]]
             high = highs[components[c, 0] : components[c + 1, 0]]
@@ -399,20 +408,22 @@ def contract_triples(
             for group in range(components[c, 2], components[c + 1, 2]):
                 k, middle = width * group, second[group]
                 if lengths[group] == 1:
-                    total = _triple_rows(
-                        u, row_read(one, k, 1), middle, row_read(three, k, 1), row_read(scale, k, 1), weight, low, high, total
-                    )  # fmt: skip
+                    a1, b1, f1 = row_read(one, k, 1), row_read(three, k, 1), row_read(scale, k, 1)
+                    total = _triple_rows(u, a1, middle, b1, f1, weight, low, high, total)
                 elif lengths[group] == 2:
-                    total = _triple_rows(
-                        u, row_read(one, k, 2), middle, row_read(three, k, 2), row_read(scale, k, 2), weight, low, high, total
-                    )  # fmt: skip
+                    a2, b2, f2 = row_read(one, k, 2), row_read(three, k, 2), row_read(scale, k, 2)
+                    total = _triple_rows(u, a2, middle, b2, f2, weight, low, high, total)
                 elif lengths[group] == 3:
-                    total = _triple_rows(
-                        u, row_read(one, k, 3), middle, row_read(three, k, 3), row_read(scale, k, 3), weight, low, high, total
-                    )  # fmt: skip
+                    a3, b3, f3 = row_read(one, k, 3), row_read(three, k, 3), row_read(scale, k, 3)
+                    total = _triple_rows(u, a3, middle, b3, f3, weight, low, high, total)
+                elif lengths[group] == 4:
+                    a4, b4, f4 = row_read(one, k, 4), row_read(three, k, 4), row_read(scale, k, 4)
+                    total = _triple_rows(u, a4, middle, b4, f4, weight, low, high, total)
+                elif lengths[group] == 5:
+                    a5, b5, f5 = row_read(one, k, 5), row_read(three, k, 5), row_read(scale, k, 5)
+                    total = _triple_rows(u, a5, middle, b5, f5, weight, low, high, total)
                 else:
-                    total = _triple_rows(
-                        u, row_read(one, k, 4), middle, row_read(three, k, 4), row_read(scale, k, 4), weight, low, high, total
-                    )  # fmt: skip
+                    a6, b6, f6 = row_read(one, k, 6), row_read(three, k, 6), row_read(scale, k, 6)
+                    total = _triple_rows(u, a6, middle, b6, f6, weight, low, high, total)
             store(values, c * size, total)
         _write_rows(values, rows[brick * size : (brick + 1) * size], out)
