@@ -29,18 +29,12 @@ from fermisea.descriptors.cubature import (
     power_spectrum,
 )
 from fermisea.descriptors.power_spectrum import PowerSpectrum
+from fermisea.descriptors.regions import Crystal, FloatArray, bricks, corners, groups, nearest
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 
-FloatArray = npt.NDArray[np.float64]
-
-_BUDGET = {"cpu": 2**25, "cuda": 2**30}
+_BUDGET = {"cpu": 2**26, "cuda": 2**30}
 """Bytes of intermediates that the points of one group may need, by type of device."""
-
-_PAIRS = 2**24
-"""Most distances between points and atoms in one go."""
-
-_MOST_IMAGES = 20_000_000
 
 _SMALL = 0.01
 """Squared phase below which even functions are evaluated by their series."""
@@ -77,28 +71,24 @@ def torch_descriptors(
             kind of descriptor.
     """
     _check_tensors(positions, cell, weights, points)
-    tensors = (positions, cell, weights, points)
-    differentiate = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    differentiate = torch.is_grad_enabled() and any(x.requires_grad for x in (positions, cell, weights, points))
+    copies = 2 if differentiate else 1
     recipe = _Recipe(_known(descriptor), points.dtype, points.device)
-    crystal = _Crystal(positions, cell, weights, recipe.cutoff)
+    crystal = Crystal(positions, cell, weights, recipe.cutoff)
     host = points.detach().cpu().double().numpy()
     moves = -np.floor(host @ crystal.inverse)
     moved = host + moves @ crystal.lattice
-    most = chunk or recipe.points_at_once(crystal.density, copies=4 if differentiate else 1)
+    most = chunk or recipe.points_at_once(recipe.neighbours(crystal.density), copies)
     parts, order = [], []
-    for index in _groups(moved, most, crystal.density, recipe.cutoff):
-        step = partial(
-            _group_descriptors,
-            recipe,
-            crystal.images(moved[index].min(axis=0), moved[index].max(axis=0)),
-            torch.from_numpy(moves[index]).to(points),
-        )
-        place = torch.from_numpy(index).to(points.device)
-        if differentiate:
-            parts.append(checkpoint(step, *tensors[:3], points[place], use_reentrant=False, preserve_rng_state=False))
-        else:
-            parts.append(step(*tensors[:3], points[place]))
-        order.append(place)
+    for index in groups(moved, most, crystal.density, recipe.cutoff):
+        owner, cells, places = crystal.images(moved[index].min(axis=0), moved[index].max(axis=0))
+        shifts, rows = torch.from_numpy(moves[index]).to(points), torch.from_numpy(index).to(points.device)
+        for part, near in recipe.portions(places, torch.from_numpy(moved[index]).to(points.device), copies):
+            step = partial(_portion, recipe, owner, cells, near, shifts[part])
+            if copies > 1:
+                step = partial(checkpoint, step, use_reentrant=False, preserve_rng_state=False)
+            parts.append(step(positions, cell, weights, points[rows[part]]))
+        order.append(rows)
     if not parts:
         return points.new_empty((0, descriptor.features))
     return torch.cat(parts).index_select(0, torch.argsort(torch.cat(order)))
@@ -146,8 +136,8 @@ class TorchEvaluator:
         )
         _check_tensors(positions, cell, weights, positions[:0])
         self._recipe = _Recipe(_known(descriptor), getattr(torch, dtype), place)
-        self._crystal = _Crystal(positions, cell, weights, self._recipe.cutoff)
-        self._chunk = chunk or self._recipe.points_at_once(self._crystal.density)
+        self._crystal = Crystal(positions, cell, weights, self._recipe.cutoff)
+        self._chunk = chunk or self._recipe.points_at_once(self._recipe.neighbours(self._crystal.density))
         self.lattice = self._crystal.lattice
         self.features = descriptor.features
         self.dtype = dtype
@@ -166,7 +156,7 @@ class TorchEvaluator:
         fractions = host @ self._crystal.inverse
         moved = (fractions - np.floor(fractions)) @ self.lattice
         out = torch.empty((len(host), self.features), dtype=self._recipe.dtype, device=self.device)
-        for index in _groups(moved, self._chunk, self._crystal.density, self._recipe.cutoff):
+        for index in groups(moved, self._chunk, self._crystal.density, self._recipe.cutoff):
             part = moved[index]
             place = torch.from_numpy(index).to(self.device)
             out[place] = self._group(torch.from_numpy(part).to(self.device), part.min(axis=0), part.max(axis=0))
@@ -188,19 +178,23 @@ class TorchEvaluator:
         out = torch.empty((*extent, self.features), dtype=self._recipe.dtype, device=self.device)
         steps = grid.lattice / np.array(grid.shape)[:, None]
         device_steps = torch.from_numpy(steps).to(self.device)
-        for low, high in _bricks(start, stop, steps, self._chunk, self._crystal.density, self._recipe.cutoff):
+        for low, high in bricks(start, stop, steps, self._chunk, self._crystal.density, self._recipe.cutoff):
             axes = [torch.arange(a, b, dtype=torch.float64, device=self.device) for a, b in zip(low, high, strict=True)]
             points = torch.cartesian_prod(*axes).reshape(-1, 3) @ device_steps
-            bounds = _corners(low, high, steps)
+            bounds = corners(low, high, steps)
             part = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
             values = self._group(points, bounds.min(axis=0), bounds.max(axis=0))
             out[part] = values.reshape(*(b - a for a, b in zip(low, high, strict=True)), self.features)
         return out.reshape(-1, self.features)
 
     def _group(self, points: Tensor, low: FloatArray, high: FloatArray) -> Tensor:
-        crystal = self._crystal
-        images = crystal.images(low, high)
-        return _group_descriptors(self._recipe, images, None, crystal.positions, crystal.cell, crystal.weights, points)
+        crystal, recipe = self._crystal, self._recipe
+        owner, cells, places = crystal.images(low, high)
+        parts = [
+            _portion(recipe, owner, cells, near, None, crystal.positions, crystal.cell, crystal.weights, points[part])
+            for part, near in recipe.portions(places, points)
+        ]
+        return torch.cat(parts)
 
 
 @dataclass(frozen=True)
@@ -221,16 +215,27 @@ class _Recipe:
         """Distance beyond which atoms do not count, Angstrom."""
         return self.descriptor.cutoff
 
-    def points_at_once(self, density: float, copies: int = 1) -> int:
+    def neighbours(self, density: float) -> float:
+        """Returns how many atoms are within the cutoff at a density per cubic Angstrom."""
+        return density * 4 / 3 * math.pi * self.cutoff**3
+
+    def points_at_once(self, neighbours: float, copies: int = 1) -> int:
         """Returns how many points' intermediates, kept ``copies`` times, fit the budget of the device."""
         size = self.order + 1
-        neighbours = 1 + density * 4 / 3 * math.pi * self.cutoff**3
-        numbers = neighbours * 3 * (size * size + size * (size + 1) // 2)
+        numbers = (1 + neighbours) * 3 * (size * size + size * (size + 1) // 2)
         if isinstance(self.descriptor, Bispectrum):
             half = 3 * self.order // 2
             numbers += 3 * size * (half + 1) ** 2 * (half // 2 + 1)
         budget = _BUDGET.get(self.device.type, _BUDGET["cuda"])
         return max(1, int(budget / (copies * self.dtype.itemsize * numbers)))
+
+    def portions(self, places: Tensor, points: Tensor, copies: int = 1) -> Iterator[tuple[slice, Tensor]]:
+        """Yields parts of the points that fit the budget, and which places are near them, (points, neighbours)."""
+        for start, near in nearest(places, points, self.cutoff):
+            most = self.points_at_once(near.shape[1], copies)
+            for first in range(0, len(near), most):
+                rows = near[first : first + most]
+                yield slice(start + first, start + first + len(rows)), rows
 
     def quaternions(self, displacements: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns w f_c, cos(theta_0) and sin(theta_0) r/|r| of displacements (points, neighbours, 3)."""
@@ -280,138 +285,39 @@ def _series(x: Tensor, coefficients: list[float]) -> Tensor:
     return value
 
 
-class _Crystal:
-    """Atoms repeated in all three directions, and which of their images are near a region."""
-
-    def __init__(self, positions: Tensor, cell: Tensor, weights: Tensor, cutoff: float) -> None:
-        grid = RealSpaceGrid(tuple(map(tuple, cell.detach().cpu().double().numpy())), (1, 1, 1))
-        self.positions, self.cell, self.weights = positions, cell, weights
-        self.cutoff = cutoff
-        self.lattice = grid.lattice
-        self.inverse = np.linalg.inv(grid.lattice)
-        self.density = len(positions) / grid.volume
-        # cutoff over the distance of opposite faces, with a margin for rounding
-        self._reach = self.cutoff * np.linalg.norm(self.inverse, axis=0) * (1 + 1e-9) + 1e-9
-        expected = len(positions) * float(np.prod(1 + 2 * self._reach))
-        if expected > _MOST_IMAGES:
-            raise InputError(
-                f"cell: {expected:.0f} images lie within {self.cutoff} Angstrom of it, expected at most {_MOST_IMAGES};"
-                " check the cell and the cutoff"
-            )
-        device = positions.device
-        self._lattice = torch.from_numpy(self.lattice).to(device)
-        self._fractions = positions.detach().double() @ torch.from_numpy(self.inverse).to(device)
-
-    @torch.no_grad()
-    def images(self, low: FloatArray, high: FloatArray) -> tuple[Tensor, Tensor]:
-        """Returns all images within the cutoff of a Cartesian box: their atoms, (images,), and cells, (images, 3)."""
-        middle, half = (low + high) / 2 @ self.inverse, (high - low) / 2 @ np.abs(self.inverse)
-        margin = half + self._reach
-        counts = np.floor(2 * margin).astype(int) + 1
-        device = self.positions.device
-        bounds = torch.from_numpy(np.stack([middle - margin, middle + margin, low, high])).to(device)
-        steps = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float64, device=device) for n in counts.tolist()))
-        cells = (torch.ceil(bounds[0] - self._fractions)[:, None] + steps.reshape(-1, 3)).reshape(-1, 3)
-        fractions = self._fractions.repeat_interleave(len(steps), dim=0) + cells
-        places = fractions @ self._lattice
-        outside = (bounds[2] - places).clamp(min=0) + (places - bounds[3]).clamp(min=0)
-        near = (fractions <= bounds[1]).all(-1) & (outside.square().sum(-1) < (self.cutoff * (1 + 1e-6)) ** 2)
-        found = near.nonzero()[:, 0]
-        return found // len(steps), cells[found]
-
-
-def _group_descriptors(
+def _portion(
     recipe: _Recipe,
-    images: tuple[Tensor, Tensor],
-    moves: Tensor | None,
+    owner: Tensor,
+    cells: Tensor,
+    near: Tensor,
+    shifts: Tensor | None,
     positions: Tensor,
     cell: Tensor,
     weights: Tensor,
     points: Tensor,
 ) -> Tensor:
-    """Returns the descriptors of points near each other, (points, features).
+    """Returns the descriptors of some points, (points, features).
 
     Args:
         recipe: what to compute.
-        images: atoms and cells of all images near them.
-        moves: lattice translations to apply to the points first, (points, 3), if any.
-        positions: (atoms, 3).
-        cell: (3, 3).
-        weights: (atoms,).
+        owner: atoms of the images near them, (images,).
+        cells: of the images, (images, 3).
+        near: the images of each point, (points, neighbours).
+        shifts: cells to move the points by, (points, 3), if any.
+        positions: of the atoms, (atoms, 3).
+        cell: lattice vectors, (3, 3).
+        weights: of the atoms, (atoms,).
         points: (points, 3).
     """
-    owner, cells = images
-    atoms = positions[owner] + cells.to(positions) @ cell
-    if moves is not None:
-        points = points + moves @ cell
-    near = _nearest(atoms.detach(), points.detach(), recipe)
-    displacements = (atoms[near] - points[:, None]).to(recipe.dtype)
+    images = positions[owner] + cells.to(positions) @ cell
+    if shifts is not None:
+        points = points + shifts @ cell
+    displacements = (images[near] - points[:, None]).to(recipe.dtype)
     scale, cosine, vector = recipe.quaternions(displacements, weights[owner].to(recipe.dtype)[near])
     blocks = expand(harmonic_constants(recipe.order, recipe.dtype, recipe.device), scale, cosine, vector)
     if isinstance(recipe.descriptor, Bispectrum):
         return bispectrum(cubature_constants(recipe.order, recipe.dtype, recipe.device), blocks)
     return power_spectrum(blocks)
-
-
-@torch.no_grad()
-def _nearest(atoms: Tensor, points: Tensor, recipe: _Recipe) -> Tensor:
-    """Returns for each point all atoms within the cutoff and, to equal lengths, some beyond, (points, neighbours)."""
-    if not len(atoms):
-        return torch.zeros((len(points), 0), dtype=torch.int64, device=points.device)
-    middle = points.mean(dim=0)
-    here, there = (points - middle).to(recipe.dtype), (atoms - middle).to(recipe.dtype)
-    square = (here[:, None, 0] - there[:, 0]).square_()
-    for axis in (1, 2):
-        square += (here[:, None, axis] - there[:, axis]).square_()
-    count = int((square < recipe.cutoff**2 * 1.001).sum(dim=1).max())
-    return square.topk(count, dim=1, largest=False, sorted=False).indices
-
-
-def _groups(points: FloatArray, most: int, density: float, cutoff: float) -> Iterator[npt.NDArray[np.int64]]:
-    """Yields the places of points close to each other, at most ``most``, by halving along the longest side."""
-    waiting = [np.arange(len(points))] if len(points) else []
-    while waiting:
-        index = waiting.pop()
-        part = points[index]
-        sides = part.max(axis=0) - part.min(axis=0)
-        if _is_small(len(index), sides, most, density, cutoff):
-            yield index
-            continue
-        order = np.argpartition(part[:, np.argmax(sides)], len(index) // 2)
-        waiting += [index[order[len(index) // 2 :]], index[order[: len(index) // 2]]]
-
-
-def _bricks(
-    start: tuple[int, ...], stop: tuple[int, ...], steps: FloatArray, most: int, density: float, cutoff: float
-) -> Iterator[tuple[list[int], list[int]]]:
-    """Yields first and last (excluded) indices of boxes of grid points, at most ``most``, by halving the longest."""
-    waiting = [(list(start), list(stop))] if all(b > a for a, b in zip(start, stop, strict=True)) else []
-    lengths = np.linalg.norm(steps, axis=1)
-    while waiting:
-        low, high = waiting.pop()
-        extent = np.array(high) - np.array(low)
-        sides = np.ptp(_corners(low, high, steps), axis=0)
-        if _is_small(int(extent.prod()), sides, most, density, cutoff):
-            yield low, high
-            continue
-        axis = int(np.argmax(np.where(extent > 1, extent * lengths, 0)))
-        middle = int(low[axis] + extent[axis] // 2)
-        waiting += [
-            ([*low[:axis], middle, *low[axis + 1 :]], high),
-            (low, [*high[:axis], middle, *high[axis + 1 :]]),
-        ]
-
-
-def _is_small(count: int, sides: FloatArray, most: int, density: float, cutoff: float) -> bool:
-    atoms = density * float(np.prod(sides + 2 * cutoff))
-    return count == 1 or (count <= most and count * atoms <= _PAIRS)
-
-
-def _corners(low: list[int], high: list[int], steps: FloatArray) -> FloatArray:
-    """Returns the Cartesian corners of a box of grid points, (8, 3)."""
-    ends = np.array([low, np.array(high) - 1])
-    choices = np.indices((2, 2, 2)).reshape(3, -1).T
-    return np.asarray(ends[choices, [0, 1, 2]] @ steps)
 
 
 def _check_tensors(positions: Tensor, cell: Tensor, weights: Tensor, points: Tensor) -> None:
@@ -439,12 +345,14 @@ def _known(descriptor: Descriptor) -> Bispectrum | PowerSpectrum:
 
 
 def _weights_of(descriptor: Bispectrum | PowerSpectrum, atoms: Atoms) -> list[float]:
-    weights = descriptor.weights
     symbols = atoms.get_chemical_symbols()
-    unknown = sorted(set(symbols) - set(symbols if weights is None else weights))
+    if descriptor.weights is None:
+        return [1.0] * len(symbols)
+    weights = descriptor.weights
+    unknown = sorted(set(symbols) - set(weights))
     if unknown:
         raise InputError(
             f"element {unknown[0]}: has no weight in this descriptor, which knows {', '.join(sorted(weights))}; "
             "use a descriptor or model made for it"
         )
-    return [1.0 if weights is None else weights[symbol] for symbol in symbols]
+    return [weights[symbol] for symbol in symbols]
