@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fermisea.descriptors.base import Descriptor, Evaluator
+from fermisea.descriptors.base import Descriptor
 from fermisea.descriptors.bispectrum import Bispectrum
+from fermisea.descriptors.evaluator import Evaluator, Gradients
 from fermisea.descriptors.power_spectrum import PowerSpectrum
 from fermisea.errors import InputError
 
-__all__ = ["Bispectrum", "Descriptor", "Evaluator", "PowerSpectrum", "from_dict"]
+__all__ = ["Bispectrum", "Descriptor", "Evaluator", "Gradients", "PowerSpectrum", "from_dict"]
 
 _KINDS: dict[str, type[Bispectrum | PowerSpectrum]] = {kind.kind: kind for kind in (Bispectrum, PowerSpectrum)}
 

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from fermisea.descriptors import kernels
-from fermisea.descriptors.base import Descriptor, Evaluator, check_definition, check_dtype, is_number
+from fermisea.descriptors.base import Descriptor, check_definition, is_number
+from fermisea.descriptors.compiled.simd import lane_count
+from fermisea.descriptors.compiled.triples import contract_triples, contract_triples_vjp
 from fermisea.descriptors.coupling import triple_plan, wigner_tables
+from fermisea.descriptors.evaluator import Contraction, Evaluator, check_dtype
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
-from fermisea.descriptors.simd import lane_count
 from fermisea.descriptors.wigner import bispectrum_triples
 from fermisea.errors import InputError
 
@@ -70,11 +71,10 @@ class Bispectrum(Descriptor):
         expansion = Expansion(self.twojmax, self.cutoff, self.rfac0, self.rmin0, centre=1.0)
         tables = _tables(self.twojmax, np.dtype(dtype).name)
 
-        def contraction(
-            harmonics: npt.NDArray[np.floating], rows: npt.NDArray[np.int64], out: npt.NDArray[np.floating]
-        ) -> None:
-            kernels.contract_triples(harmonics, rows, *tables, out)
-
+        contraction = Contraction(
+            lambda harmonics, rows, out: contract_triples(harmonics, rows, *tables, out),
+            lambda harmonics, rows, cotangents, out: contract_triples_vjp(harmonics, rows, *tables, cotangents, out),
+        )
         return Evaluator(neighbors, expansion, self.features, contraction, dtype)
 
     def to_dict(self) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def cubature_constants(twojmax: int, dtype: torch.dtype, device: torch.device) -
     chebyshev = [torch.ones_like(q[:, 0]), 2 * q[:, 0]]
     for _ in range(twojmax - 1):
         chebyshev.append(2 * q[:, 0] * chebyshev[-1] - chebyshev[-2])
-    places, start = {}, 0
+    places, start = {(0, 0, 0): 0}, 1
     for j1, second, third in _products(twojmax):
         for row, j2 in enumerate(second):
             for column, j in enumerate(third):
@@ -214,12 +214,12 @@ def cubature_constants(twojmax: int, dtype: torch.dtype, device: torch.device) -
 
 @lru_cache(maxsize=8)
 def _products(twojmax: int) -> tuple[tuple[int, range, range], ...]:
-    """Returns j1, all j2 <= j1 of one parity, and all j >= j1 with j1 + j2 + j even."""
+    """Returns j1 > 0, all j2 <= j1 of one parity, and all j >= j1 with j1 + j2 + j even."""
     return tuple(
         (j1, range(parity, j1 + 1, 2), range(j1 + parity, twojmax + 1, 2))
-        for j1 in range(twojmax + 1)
+        for j1 in range(1, twojmax + 1)
         for parity in (0, 1)
-        if parity <= j1 and j1 + parity <= twojmax
+        if j1 + parity <= twojmax
     )
 
 
@@ -231,7 +231,8 @@ def bispectrum(constants: CubatureConstants, blocks: list[Tensor]) -> Tensor:
         for n, (centre, matrix) in enumerate(zip(constants.centre, constants.matrices, strict=True))
     ]
     parities = [torch.stack(fields[parity::2], dim=1) for parity in (0, 1) if parity <= twojmax]
-    joined = []
+    # F_0 is the same everywhere: its cube needs no sum over the nodes, which float32 would take less exactly
+    joined = [(1 + math.sqrt(2) * math.pi * blocks[0][:, 0]) ** 3]
     for j1, second, third in _products(twojmax):
         left = parities[second.start % 2][:, : len(second)] * fields[j1][:, None]
         right = parities[third.start % 2][:, third.start // 2 :]

@@ -25,12 +25,15 @@ class HarmonicTables:
         loss: factor of -g_(n-2)l in g_nl = w g_(n-1)l - ..., (order + 1, order + 1).
         down: factor of -|v|^2 R_(l-2)m in R_lm = z R_(l-1)m - ..., likewise.
         norm: what makes g_nl R_lm orthonormal, (harmonics,).
+        leads: with S_lm = R_lm + i R_l-m, (d_x + i d_y) S_lm / S_(l-1)(m+1), (d_x - i d_y) S_lm / S_(l-1)(m-1) and
+            d_z S_lm / S_(l-1)m at [:, l, m], (3, order + 1, order + 1).
     """
 
     order: int
     loss: FloatArray
     down: FloatArray
     norm: FloatArray
+    leads: FloatArray
 
     @property
     def size(self) -> int:
@@ -70,10 +73,28 @@ def harmonic_tables(order: int) -> HarmonicTables:
                 down[l, m] = (solid[l - 2, m] / solid[l - 1, m]) ** 2
     triples = [(n, k, abs(m)) for n in range(size) for k in range(n + 1) for m in range(-k, k + 1)]
     norm = [radial[n, k] * solid[k, m] for n, k, m in triples]
-    tables = HarmonicTables(order, loss, down, np.array(norm))
-    for array in (tables.loss, tables.down, tables.norm):
+    tables = HarmonicTables(order, loss, down, np.array(norm), _gradients(size))
+    for array in (tables.loss, tables.down, tables.norm, tables.leads):
         array.setflags(write=False)
     return tables
+
+
+def _gradients(size: int) -> FloatArray:
+    """Returns ``HarmonicTables.leads`` from the derivatives of |v|^l P_lm exp(i m phi), which have closed forms."""
+    highest = np.zeros((size, size))  # coefficient of the highest power in P_lm, without (-1)^m
+    out = np.zeros((3, size, size))
+    for m in range(size):
+        highest[m, m] = math.prod(range(2 * m - 1, 0, -2))
+        for l in range(m, size - 1):  # noqa: E741
+            highest[l + 1, m] = highest[l, m] * (2 * l + 1) / (l - m + 1)
+    for l in range(1, size):  # noqa: E741
+        for m in range(l + 1):
+            if m + 1 < l:
+                out[0, l, m] = -highest[l - 1, m + 1] / highest[l, m]
+            if m > 0:
+                out[1, l, m] = (l + m) * (l + m - 1) * highest[l - 1, m - 1] / highest[l, m]
+            out[2, l, m] = (l + m) * (l - m) / (2 * l - 1)
+    return out
 
 
 def hyperspherical_harmonics(quaternions: npt.ArrayLike, order: int) -> FloatArray:
@@ -136,11 +157,14 @@ class Expansion:
     centre: float
 
     def arrays(self, dtype: str) -> tuple[float | npt.NDArray[np.floating], ...]:
-        """Returns what the compiled loops take: cutoff, rmin0, polynomials and recursions, in that order."""
+        """Returns what the compiled loops take: cutoff, rmin0, polynomials, loss, down, norm."""
         tables = harmonic_tables(self.order)
-        centre = self.centre * hyperspherical_harmonics([1.0, 0.0, 0.0, 0.0], self.order)
-        arrays = (radial_polynomials(self.rfac0, dtype), tables.loss, tables.down, tables.norm, centre)
+        arrays = (radial_polynomials(self.rfac0, dtype), tables.loss, tables.down, tables.norm)
         return (self.cutoff, self.rmin0, *(np.array(array, dtype=dtype) for array in arrays))
+
+    def at_centre(self) -> FloatArray:
+        """Returns what the neighbour at the point itself adds, (harmonics,)."""
+        return self.centre * hyperspherical_harmonics([1.0, 0.0, 0.0, 0.0], self.order)
 
 
 @lru_cache(maxsize=32)

@@ -38,6 +38,7 @@ class Neighbors:
         inverse_width: bins per lattice vector, (3,).
         atoms: the atom that each image belongs to, (images,).
         shifts: how many lattice vectors each image is away from its atom, (images, 3).
+        count: number of atoms in the structure.
     """
 
     lattice: FloatArray
@@ -49,6 +50,7 @@ class Neighbors:
     inverse_width: FloatArray
     atoms: IntArray
     shifts: IntArray
+    count: int
 
     @cached_property
     def inverse(self) -> FloatArray:
@@ -120,6 +122,7 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
         inverse_width,
         source,
         np.rint(fractions - own[source]).astype(np.int64),
+        len(atoms),
     )
 
 

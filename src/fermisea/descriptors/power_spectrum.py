@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 
-from fermisea.descriptors import kernels
-from fermisea.descriptors.base import Descriptor, Evaluator, check_definition, check_dtype
+from fermisea.descriptors.base import Descriptor, check_definition
+from fermisea.descriptors.compiled.pairs import contract_pairs, contract_pairs_vjp
+from fermisea.descriptors.evaluator import Contraction, Evaluator, check_dtype
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
 
@@ -53,11 +52,10 @@ class PowerSpectrum(Descriptor):
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
         expansion = Expansion(self.order, self.cutoff, self.rfac0, rmin0=0.0, centre=0.0)
 
-        def contraction(
-            harmonics: npt.NDArray[np.floating], rows: npt.NDArray[np.int64], out: npt.NDArray[np.floating]
-        ) -> None:
-            kernels.contract_pairs(harmonics, rows, self.order, out)
-
+        contraction = Contraction(
+            lambda harmonics, rows, out: contract_pairs(harmonics, rows, self.order, out),
+            lambda harmonics, rows, cotangents, out: contract_pairs_vjp(harmonics, rows, self.order, cotangents, out),
+        )
         return Evaluator(neighbors, expansion, self.features, contraction, dtype)
 
     def to_dict(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiles a function for each combination of argument types on first use; it runs without the interpreter lock.
 
     The machine code is kept in a folder ``fermisea`` of the user's cache (in ``NUMBA_CACHE_DIR``, where that is set),
-    and made anew when any file of this package changes. Where no such folder can be written, each process compiles.
+    and made anew when any file of this folder changes. Where no such folder can be written, each process compiles.
     """
     dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})(function)
     try:
@@ -89,7 +89,7 @@ class _Cache(FunctionCache):
 
 @lru_cache(maxsize=1)
 def _sources() -> str:
-    """Returns a digest of all source files of this package: compiled functions contain those that they call."""
+    """Returns a digest of all source files here: compiled functions contain those that they call."""
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

@@ -18,7 +18,7 @@ from numba.core.datamodel import models
 from numba.core.extending import intrinsic, lower_builtin, register_model
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
-from fermisea.descriptors.compiled import vector_bits
+from fermisea.descriptors.compiled.compiling import vector_bits
 
 
 def lane_count(itemsize: int) -> int:
@@ -211,6 +211,13 @@ def row_zeros(typingctx, array, offsets):
     return result(array, offsets), codegen
 
 
+def _row_load(context, builder, array_type, args, k, kind):
+    """The register at args[1][k] + args[2] of the array args[0]."""
+    index = builder.add(builder.extract_value(args[1], k), args[2])
+    pointer = _pointer(context, builder, array_type, args[0], index, kind)
+    return builder.load(pointer, align=_alignment(array_type.dtype))
+
+
 def _row_fma(totals, array, offsets, shift, factors, *, negative: bool):
     vector = Vector(array.dtype)
 
@@ -218,9 +225,7 @@ def _row_fma(totals, array, offsets, shift, factors, *, negative: bool):
         kind = context.get_value_type(vector)
         results = []
         for k in range(len(offsets)):
-            index = builder.add(builder.extract_value(args[2], k), args[3])
-            pointer = _pointer(context, builder, sig.args[1], args[1], index, kind)
-            value = builder.load(pointer, align=_alignment(array.dtype))
+            value = _row_load(context, builder, sig.args[1], args[1:], k, kind)
             if negative:
                 value = builder.fneg(value)
             factor = builder.extract_value(args[4], k) if isinstance(factors, types.BaseTuple) else args[4]
@@ -240,3 +245,86 @@ def row_fma(typingctx, totals, array, offsets, shift, factors):
 def row_fnma(typingctx, totals, array, offsets, shift, factors):
     """totals[k] - load(array, offsets[k] + shift) factors[k] for each k; ``factors`` may be a single register."""
     return _row_fma(totals, array, offsets, shift, factors, negative=True)
+
+
+@intrinsic
+def row_scale(typingctx, array, factors, value):
+    """factors[k] value for each k: numbers times a register."""
+    vector = Vector(array.dtype)
+    result = types.UniTuple(vector, len(factors))
+
+    def codegen(context, builder, sig, args):
+        kind = context.get_value_type(vector)
+        numbers = [_splat(builder, builder.extract_value(args[1], k), kind) for k in range(len(factors))]
+        return context.make_tuple(builder, result, [builder.fmul(number, args[2]) for number in numbers])
+
+    return result(array, factors, vector), codegen
+
+
+@intrinsic
+def row_multiply(typingctx, array, offsets, shift, factors):
+    """load(array, offsets[k] + shift) factors[k] for each k."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        kind = context.get_value_type(vector)
+        values = [_row_load(context, builder, sig.args[0], args, k, kind) for k in range(len(offsets))]
+        products = [builder.fmul(value, builder.extract_value(args[3], k)) for k, value in enumerate(values)]
+        return context.make_tuple(builder, factors, products)
+
+    return factors(array, offsets, types.intp, factors), codegen
+
+
+@intrinsic
+def row_dot(typingctx, total, array, offsets, shift, factors):
+    """Total + sum_k load(array, offsets[k] + shift) factors[k]."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        kind = context.get_value_type(vector)
+        value = args[0]
+        for k in range(len(offsets)):
+            loaded = _row_load(context, builder, sig.args[1], args[1:], k, kind)
+            value = _call(builder, "fma", vector, kind, [loaded, builder.extract_value(args[4], k), value])
+        return value
+
+    return vector(vector, array, offsets, types.intp, factors), codegen
+
+
+@intrinsic
+def row_update(typingctx, array, offsets, shift, left, x, right, y):
+    """Adds left[k] x + right[k] y to the register at offsets[k] + shift, for each k."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        kind = context.get_value_type(vector)
+        for k in range(len(offsets)):
+            index = builder.add(builder.extract_value(args[1], k), args[2])
+            pointer = _pointer(context, builder, sig.args[0], args[0], index, kind)
+            value = builder.load(pointer, align=_alignment(array.dtype))
+            value = _call(builder, "fma", vector, kind, [builder.extract_value(args[3], k), args[4], value])
+            value = _call(builder, "fma", vector, kind, [builder.extract_value(args[5], k), args[6], value])
+            builder.store(value, pointer, align=_alignment(array.dtype))
+        return context.get_dummy_value()
+
+    return types.void(array, offsets, types.intp, left, vector, right, vector), codegen
+
+
+@intrinsic
+def row_add(typingctx, array, offsets, shift, left, right):
+    """Adds left[k] right[k] to the register at offsets[k] + shift, for each k."""
+    vector = Vector(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        kind = context.get_value_type(vector)
+        for k in range(len(offsets)):
+            index = builder.add(builder.extract_value(args[1], k), args[2])
+            pointer = _pointer(context, builder, sig.args[0], args[0], index, kind)
+            value = builder.load(pointer, align=_alignment(array.dtype))
+            factors = [builder.extract_value(args[3], k), builder.extract_value(args[4], k)]
+            builder.store(
+                _call(builder, "fma", vector, kind, [*factors, value]), pointer, align=_alignment(array.dtype)
+            )
+        return context.get_dummy_value()
+
+    return types.void(array, offsets, types.intp, left, right), codegen

@@ -1,0 +1,61 @@
+"""Descriptors as a differentiable function of torch tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ase import Atoms
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fermisea.descriptors.base import Descriptor
+from fermisea.descriptors.torch_route import torch_descriptors
+
+
+def differentiable_descriptors(
+    descriptor: Descriptor, symbols: Sequence[str], positions: Tensor, cell: Tensor, points: Tensor
+) -> Tensor:
+    """Returns the descriptors at points, with derivatives by positions, cell and points.
+
+    The compiled loops do the work on the CPU, once differentiable; tensor operations do it on other devices. Images
+    move with the cell: under a strain, positions, cell and points change together.
+
+    Args:
+        descriptor: a bispectrum or power spectrum.
+        symbols: of the atoms.
+        positions: (atoms, 3), Angstrom; its type is that of the work and of the result, float64 or float32.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        points: Cartesian, (points, 3), Angstrom.
+
+    Returns:
+        (points, features).
+
+    Raises:
+        InputError: for a cell without volume, values that are not finite, an element without a weight.
+    """
+    if positions.device.type == "cpu":
+        return _Compiled.apply(descriptor, list(symbols), positions, cell, points)  # type: ignore[no-untyped-call]
+    known = descriptor.to_dict()["weights"]
+    weights = [1.0 if known is None else known[symbol] for symbol in symbols]
+    return torch_descriptors(descriptor, positions, cell, positions.new_tensor(weights), points)
+
+
+class _Compiled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, descriptor: Descriptor, symbols: list[str], positions: Tensor, cell: Tensor, points: Tensor
+    ) -> Tensor:
+        atoms = Atoms(symbols, positions=positions.numpy(force=True), cell=cell.numpy(force=True), pbc=True)
+        ctx.evaluator = descriptor.evaluator(atoms, str(positions.dtype).removeprefix("torch."))
+        ctx.save_for_backward(points)
+        return torch.from_numpy(ctx.evaluator.points(points.numpy(force=True)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        (points,) = ctx.saved_tensors
+        gradients = ctx.evaluator.points_vjp(points.numpy(force=True), cotangents.numpy(force=True))
+        parts = (gradients.positions, gradients.cell, gradients.points)
+        return None, None, *(torch.from_numpy(part).to(cotangents.dtype) for part in parts)
