@@ -75,9 +75,7 @@ class Mlp(nn.Module):
             raise InputError(f"network sizes: got {sizes}, expected positive numbers and at least one hidden layer")
         self.inputs, self.widths, self.outputs, self.activation = inputs, tuple(hidden), outputs, activation
         kind = DTYPES[dtype]
-        self.layers = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, before, after, dtype=kind) for before, after in itertools.pairwise(sizes)
-        )
+        self.layers = nn.ModuleList(_Linear(before, after, dtype=kind) for before, after in itertools.pairwise(sizes))
         self.register_buffer("input_mean", torch.zeros(inputs, dtype=kind))
         self.register_buffer("input_scale", torch.ones(inputs, dtype=kind))
         self.register_buffer("output_mean", torch.zeros(outputs, dtype=kind))
@@ -150,6 +148,13 @@ class Mlp(nn.Module):
             bound = math.sqrt(3 * gain / layer.in_features)
             layer.weight.uniform_(-bound, bound, generator=generator)
             layer.bias.zero_()
+
+
+class _Linear(nn.Linear):
+    """A layer without weights of its own choice, which would come from torch's global generator."""
+
+    def reset_parameters(self) -> None:
+        """Leaves the weights as they are."""
 
 
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -145,5 +145,7 @@ def _reciprocal_space(positions: Tensor, charges: Tensor, cell: Tensor, eta: flo
 
 def _recomputed(block: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """Returns ``block(*tensors)``; its intermediates are not kept for the backward pass."""
+    if not any(tensor.requires_grad for tensor in tensors):
+        return block(*tensors)
     result: Tensor = checkpoint(block, *tensors, use_reentrant=False, preserve_rng_state=False)
     return result
