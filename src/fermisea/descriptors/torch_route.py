@@ -21,23 +21,13 @@ from torch.utils.checkpoint import checkpoint
 
 from fermisea.descriptors.base import Descriptor
 from fermisea.descriptors.bispectrum import Bispectrum
-from fermisea.descriptors.cubature import (
-    bispectrum,
-    cubature_constants,
-    expand,
-    harmonic_constants,
-    power_spectrum,
-)
+from fermisea.descriptors.portions import Recipe, describe
 from fermisea.descriptors.power_spectrum import PowerSpectrum
-from fermisea.descriptors.regions import Crystal, FloatArray, bricks, corners, groups, nearest
+from fermisea.descriptors.regions import Crystal, FloatArray, bricks, corners, groups
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 
-_BUDGET = {"cpu": 2**26, "cuda": 2**30}
-"""Bytes of intermediates that the points of one group may need, by type of device."""
-
-_SMALL = 0.01
-"""Squared phase below which even functions are evaluated by their series."""
+Index = tuple[int, int, int]
 
 
 def torch_descriptors(
@@ -73,7 +63,7 @@ def torch_descriptors(
     _check_tensors(positions, cell, weights, points)
     differentiate = torch.is_grad_enabled() and any(x.requires_grad for x in (positions, cell, weights, points))
     copies = 2 if differentiate else 1
-    recipe = _Recipe(_known(descriptor), points.dtype, points.device)
+    recipe = Recipe(_known(descriptor), points.dtype, points.device)
     crystal = Crystal(positions, cell, weights, recipe.cutoff)
     host = points.detach().cpu().double().numpy()
     moves = -np.floor(host @ crystal.inverse)
@@ -84,7 +74,7 @@ def torch_descriptors(
         owner, cells, places = crystal.images(moved[index].min(axis=0), moved[index].max(axis=0))
         shifts, rows = torch.from_numpy(moves[index]).to(points), torch.from_numpy(index).to(points.device)
         for part, near in recipe.portions(places, torch.from_numpy(moved[index]).to(points.device), copies):
-            step = partial(_portion, recipe, owner, cells, near, shifts[part])
+            step = partial(describe, recipe, owner, cells, near, shifts[part])
             if copies > 1:
                 step = partial(checkpoint, step, use_reentrant=False, preserve_rng_state=False)
             parts.append(step(positions, cell, weights, points[rows[part]]))
@@ -94,16 +84,32 @@ def torch_descriptors(
     return torch.cat(parts).index_select(0, torch.argsort(torch.cat(order)))
 
 
+@dataclass(frozen=True)
+class TensorGradients:
+    """Derivatives of sum_pk D_pk w_pk, a product of descriptors with cotangents; float64, on the evaluator's device.
+
+    Attributes:
+        positions: by the Cartesian positions of the atoms, (atoms, 3).
+        cell: by the lattice vectors as rows, (3, 3), at fixed Cartesian positions of atoms and points: images move.
+        points: by the Cartesian points, (points, 3).
+    """
+
+    positions: Tensor
+    cell: Tensor
+    points: Tensor
+
+
 class TorchEvaluator:
     """A descriptor of one structure, ready for points, on any device; the counterpart of ``Evaluator``.
 
-    Displacements are taken in double precision, all else in ``dtype``; nothing is differentiable.
+    Displacements are taken in double precision, all else in ``dtype``. Results have no history of derivatives, and the
+    memory of the work does not grow with the number of points.
 
     Attributes:
         lattice: lattice vectors of the structure as rows, (3, 3), Angstrom.
         features: length of a descriptor.
-        dtype: of the results, ``"float64"`` or ``"float32"``.
-        device: of the results.
+        dtype: of the results and of the work, ``"float64"`` or ``"float32"``.
+        device: of the results and of the work.
     """
 
     def __init__(
@@ -135,9 +141,9 @@ class TorchEvaluator:
             for values in (atoms.positions, atoms.cell.array, _weights_of(_known(descriptor), atoms))
         )
         _check_tensors(positions, cell, weights, positions[:0])
-        self._recipe = _Recipe(_known(descriptor), getattr(torch, dtype), place)
+        self._recipe = Recipe(_known(descriptor), getattr(torch, dtype), place)
         self._crystal = Crystal(positions, cell, weights, self._recipe.cutoff)
-        self._chunk = chunk or self._recipe.points_at_once(self._recipe.neighbours(self._crystal.density))
+        self._chunk = chunk
         self.lattice = self._crystal.lattice
         self.features = descriptor.features
         self.dtype = dtype
@@ -145,25 +151,39 @@ class TorchEvaluator:
 
     @torch.no_grad()
     def points(self, points: npt.ArrayLike | Tensor) -> Tensor:
-        """Returns the descriptors at Cartesian points, (points, 3) in Angstrom: (points, features) on the device.
+        """Returns the descriptors at Cartesian points, (points, 3) in Angstrom: (points, features).
 
         Raises:
             InputError: for another shape, or coordinates that are not finite.
         """
-        host = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float64)
-        if host.ndim != 2 or host.shape[1] != 3 or not np.isfinite(host).all():
-            raise InputError(f"points: got an array {host.shape}, expected finite Cartesian coordinates (points, 3)")
-        fractions = host @ self._crystal.inverse
-        moved = (fractions - np.floor(fractions)) @ self.lattice
-        out = torch.empty((len(host), self.features), dtype=self._recipe.dtype, device=self.device)
-        for index in groups(moved, self._chunk, self._crystal.density, self._recipe.cutoff):
-            part = moved[index]
-            place = torch.from_numpy(index).to(self.device)
-            out[place] = self._group(torch.from_numpy(part).to(self.device), part.min(axis=0), part.max(axis=0))
+        host = _host_points(points)
+        out = self._empty(len(host))
+        for group in self._lists(host):
+            out[group.rows] = self._describe(group)
         return out
 
+    def points_vjp(self, points: npt.ArrayLike | Tensor, cotangents: npt.ArrayLike | Tensor) -> TensorGradients:
+        """Returns the derivatives of the descriptors at points, multiplied with cotangents and summed.
+
+        Args:
+            points: Cartesian, (points, 3), Angstrom.
+            cotangents: (points, features).
+
+        Raises:
+            InputError: for arrays of other shapes, or values that are not finite.
+        """
+        host = _host_points(points)
+        given = self._cotangents(cotangents, len(host))
+        sums = self._zeros()
+        by_point = torch.zeros((len(host), 3), dtype=torch.float64, device=self.device)
+        for group in self._lists(host, copies=2):
+            by_point[group.rows] = self._add_vjp(group, given, sums)
+        # the points were moved into the cell by lattice vectors
+        shifts = torch.from_numpy(-np.floor(host @ self._crystal.inverse)).to(self.device)
+        return TensorGradients(sums[0], sums[1] + shifts.T @ by_point, by_point)
+
     @torch.no_grad()
-    def box(self, grid: RealSpaceGrid, start: tuple[int, int, int], stop: tuple[int, int, int]) -> Tensor:
+    def box(self, grid: RealSpaceGrid, start: Index, stop: Index) -> Tensor:
         """Returns the descriptors of the points ``start`` to ``stop`` (excluded) of a grid, in C order.
 
         Args:
@@ -172,152 +192,124 @@ class TorchEvaluator:
             stop: end along each axis.
 
         Returns:
-            (prod(stop - start), features) on the device, the last axis of the grid fastest.
+            (prod(stop - start), features), the last axis of the grid fastest.
         """
-        extent = [max(b - a, 0) for a, b in zip(start, stop, strict=True)]
-        out = torch.empty((*extent, self.features), dtype=self._recipe.dtype, device=self.device)
+        out = self._empty(_size(start, stop))
+        for group in self._boxes(grid, start, stop):
+            out[group.rows] = self._describe(group)
+        return out
+
+    def box_vjp(
+        self, grid: RealSpaceGrid, start: Index, stop: Index, cotangents: npt.ArrayLike | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the derivatives of the descriptors on a box of a grid, multiplied with cotangents and summed.
+
+        Args:
+            grid: spans the cell of the structure.
+            start: first index along each axis.
+            stop: end along each axis.
+            cotangents: (prod(stop - start), features), in C order.
+
+        Returns:
+            By the Cartesian positions of the atoms, (atoms, 3), and by the lattice vectors as rows, (3, 3), with which
+            the images of the atoms and the points of the grid move; float64.
+
+        Raises:
+            InputError: for cotangents of another shape, or not finite.
+        """
+        given = self._cotangents(cotangents, _size(start, stop))
+        sums = self._zeros()
+        inverse = torch.from_numpy(self._crystal.inverse).to(self.device)
+        for group in self._boxes(grid, start, stop, copies=2):
+            by_point = self._add_vjp(group, given, sums)
+            sums[1].add_((group.points @ inverse).T @ by_point)
+        return sums[0], sums[1]
+
+    def _lists(self, host: FloatArray, copies: int = 1) -> Iterator[_Group]:
+        fractions = host @ self._crystal.inverse
+        moved = (fractions - np.floor(fractions)) @ self.lattice
+        for index in groups(moved, self._most(copies), self._crystal.density, self._recipe.cutoff):
+            part = moved[index]
+            rows, points = (torch.from_numpy(array).to(self.device) for array in (index, part))
+            yield _Group(rows, points, part.min(axis=0), part.max(axis=0))
+
+    def _boxes(self, grid: RealSpaceGrid, start: Index, stop: Index, copies: int = 1) -> Iterator[_Group]:
+        extent = [b - a for a, b in zip(start, stop, strict=True)]
         steps = grid.lattice / np.array(grid.shape)[:, None]
         device_steps = torch.from_numpy(steps).to(self.device)
-        for low, high in bricks(start, stop, steps, self._chunk, self._crystal.density, self._recipe.cutoff):
-            axes = [torch.arange(a, b, dtype=torch.float64, device=self.device) for a, b in zip(low, high, strict=True)]
-            points = torch.cartesian_prod(*axes).reshape(-1, 3) @ device_steps
-            bounds = corners(low, high, steps)
-            part = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-            values = self._group(points, bounds.min(axis=0), bounds.max(axis=0))
-            out[part] = values.reshape(*(b - a for a, b in zip(low, high, strict=True)), self.features)
-        return out.reshape(-1, self.features)
+        first = torch.tensor(start, device=self.device)
+        strides = torch.tensor([extent[1] * extent[2], extent[2], 1], device=self.device)
+        for low, high in bricks(start, stop, steps, self._most(copies), self._crystal.density, self._recipe.cutoff):
+            axes = (torch.arange(a, b, device=self.device) for a, b in zip(low, high, strict=True))
+            indices = torch.cartesian_prod(*axes)
+            ends = corners(low, high, steps)
+            rows = ((indices - first) * strides).sum(dim=1)
+            yield _Group(rows, indices.double() @ device_steps, ends.min(axis=0), ends.max(axis=0))
 
-    def _group(self, points: Tensor, low: FloatArray, high: FloatArray) -> Tensor:
+    def _describe(self, group: _Group) -> Tensor:
         crystal, recipe = self._crystal, self._recipe
-        owner, cells, places = crystal.images(low, high)
-        parts = [
-            _portion(recipe, owner, cells, near, None, crystal.positions, crystal.cell, crystal.weights, points[part])
-            for part, near in recipe.portions(places, points)
-        ]
-        return torch.cat(parts)
+        owner, cells, places = crystal.images(group.low, group.high)
+        structure = crystal.positions, crystal.cell, crystal.weights
+        return torch.cat(
+            [
+                describe(recipe, owner, cells, near, None, *structure, group.points[part])
+                for part, near in recipe.portions(places, group.points)
+            ]
+        )
+
+    def _add_vjp(self, group: _Group, cotangents: Tensor, sums: tuple[Tensor, Tensor]) -> Tensor:
+        """Adds the derivatives by positions and cell to ``sums``; returns those by the points of the group."""
+        crystal, recipe = self._crystal, self._recipe
+        owner, cells, places = crystal.images(group.low, group.high)
+        by_points = []
+        for part, near in recipe.portions(places, group.points, copies=2):
+            with torch.enable_grad():
+                leaves = [x.detach().requires_grad_() for x in (crystal.positions, crystal.cell, group.points[part])]
+                values = describe(recipe, owner, cells, near, None, leaves[0], leaves[1], crystal.weights, leaves[2])
+            slopes = torch.autograd.grad(values, leaves, cotangents[group.rows[part]])
+            for total, slope in zip(sums, slopes, strict=False):
+                total.add_(slope)
+            by_points.append(slopes[2])
+        return torch.cat(by_points)
+
+    def _most(self, copies: int) -> int:
+        recipe = self._recipe
+        return self._chunk or recipe.points_at_once(recipe.neighbours(self._crystal.density), copies)
+
+    def _empty(self, points: int) -> Tensor:
+        return torch.empty((points, self.features), dtype=self._recipe.dtype, device=self.device)
+
+    def _zeros(self) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(self._crystal.positions), torch.zeros_like(self._crystal.cell)
+
+    def _cotangents(self, values: npt.ArrayLike | Tensor, points: int) -> Tensor:
+        given = torch.as_tensor(values, dtype=self._recipe.dtype, device=self.device).detach()
+        if tuple(given.shape) != (points, self.features) or not bool(torch.isfinite(given).all()):
+            raise InputError(
+                f"cotangents: got an array {tuple(given.shape)}, expected finite values ({points}, {self.features})"
+            )
+        return given
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """A descriptor, and the type and device of its constants."""
+class _Group:
+    """Rows of the result, (points,), Cartesian points, (points, 3), and lowest and highest of their coordinates."""
 
-    descriptor: Bispectrum | PowerSpectrum
-    dtype: torch.dtype
-    device: torch.device
-
-    @property
-    def order(self) -> int:
-        """Highest degree of the harmonics."""
-        return self.descriptor.twojmax if isinstance(self.descriptor, Bispectrum) else self.descriptor.order
-
-    @property
-    def cutoff(self) -> float:
-        """Distance beyond which atoms do not count, Angstrom."""
-        return self.descriptor.cutoff
-
-    def neighbours(self, density: float) -> float:
-        """Returns how many atoms are within the cutoff at a density per cubic Angstrom."""
-        return density * 4 / 3 * math.pi * self.cutoff**3
-
-    def points_at_once(self, neighbours: float, copies: int = 1) -> int:
-        """Returns how many points' intermediates, kept ``copies`` times, fit the budget of the device."""
-        size = self.order + 1
-        numbers = (1 + neighbours) * 3 * (size * size + size * (size + 1) // 2)
-        if isinstance(self.descriptor, Bispectrum):
-            half = 3 * self.order // 2
-            numbers += 3 * size * (half + 1) ** 2 * (half // 2 + 1)
-        budget = _BUDGET.get(self.device.type, _BUDGET["cuda"])
-        return max(1, int(budget / (copies * self.dtype.itemsize * numbers)))
-
-    def portions(self, places: Tensor, points: Tensor, copies: int = 1) -> Iterator[tuple[slice, Tensor]]:
-        """Yields parts of the points that fit the budget, and which places are near them, (points, neighbours)."""
-        for start, near in nearest(places, points, self.cutoff):
-            most = self.points_at_once(near.shape[1], copies)
-            for first in range(0, len(near), most):
-                rows = near[first : first + most]
-                yield slice(start + first, start + first + len(rows)), rows
-
-    def quaternions(self, displacements: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns w f_c, cos(theta_0) and sin(theta_0) r/|r| of displacements (points, neighbours, 3)."""
-        square = displacements.square().sum(-1)
-        angle = self.descriptor.rfac0 * math.pi
-        rmin0 = self.descriptor.rmin0 if isinstance(self.descriptor, Bispectrum) else 0.0
-        if rmin0 == 0:
-            t = square / self.cutoff**2
-            switch = 0.5 * (1 + _even_cosine(math.pi**2 * t))
-            cosine = _even_cosine(angle**2 * t)
-            lever = angle / self.cutoff * _even_sine(angle**2 * t)
-            counts = t < 1
-        else:
-            away = square >= 1e-20
-            distance = torch.where(away, square, 1.0).sqrt()
-            x = (distance - rmin0) / (self.cutoff - rmin0)
-            inside = x < 0
-            sign = torch.where(inside, -1.0, 1.0).to(x)
-            switch = torch.where(inside, 1.0, 0.5 * (1 + torch.cos(math.pi * x)))
-            cosine = sign * torch.cos(angle * x)
-            lever = sign * torch.sin(angle * x) / distance
-            counts = away & (x < 1)
-        return torch.where(counts, weights * switch, 0.0), cosine, lever[..., None] * displacements
+    rows: Tensor
+    points: Tensor
+    low: FloatArray
+    high: FloatArray
 
 
-def _even_cosine(square: Tensor) -> Tensor:
-    """Returns cos(sqrt(square)), with all its derivatives at 0."""
-    small = square < _SMALL
-    inside = torch.where(small, square, 0.0)
-    series = _series(inside, [(-1) ** k / math.factorial(2 * k) for k in range(9)])
-    return torch.where(small, series, torch.cos(torch.where(small, 1.0, square).sqrt()))
+def _size(start: Index, stop: Index) -> int:
+    return math.prod(max(b - a, 0) for a, b in zip(start, stop, strict=True))
 
 
-def _even_sine(square: Tensor) -> Tensor:
-    """Returns sin(sqrt(square)) / sqrt(square), with all its derivatives at 0."""
-    small = square < _SMALL
-    inside = torch.where(small, square, 0.0)
-    series = _series(inside, [(-1) ** k / math.factorial(2 * k + 1) for k in range(9)])
-    root = torch.where(small, 1.0, square).sqrt()
-    return torch.where(small, series, torch.sin(root) / root)
-
-
-def _series(x: Tensor, coefficients: list[float]) -> Tensor:
-    value = torch.full_like(x, coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        value = coefficient + x * value
-    return value
-
-
-def _portion(
-    recipe: _Recipe,
-    owner: Tensor,
-    cells: Tensor,
-    near: Tensor,
-    shifts: Tensor | None,
-    positions: Tensor,
-    cell: Tensor,
-    weights: Tensor,
-    points: Tensor,
-) -> Tensor:
-    """Returns the descriptors of some points, (points, features).
-
-    Args:
-        recipe: what to compute.
-        owner: atoms of the images near them, (images,).
-        cells: of the images, (images, 3).
-        near: the images of each point, (points, neighbours).
-        shifts: cells to move the points by, (points, 3), if any.
-        positions: of the atoms, (atoms, 3).
-        cell: lattice vectors, (3, 3).
-        weights: of the atoms, (atoms,).
-        points: (points, 3).
-    """
-    images = positions[owner] + cells.to(positions) @ cell
-    if shifts is not None:
-        points = points + shifts @ cell
-    displacements = (images[near] - points[:, None]).to(recipe.dtype)
-    scale, cosine, vector = recipe.quaternions(displacements, weights[owner].to(recipe.dtype)[near])
-    blocks = expand(harmonic_constants(recipe.order, recipe.dtype, recipe.device), scale, cosine, vector)
-    if isinstance(recipe.descriptor, Bispectrum):
-        return bispectrum(cubature_constants(recipe.order, recipe.dtype, recipe.device), blocks)
-    return power_spectrum(blocks)
+def _host_points(points: npt.ArrayLike | Tensor) -> FloatArray:
+    host = np.asarray(points.detach().cpu() if isinstance(points, Tensor) else points, dtype=np.float64)
+    if host.ndim != 2 or host.shape[1] != 3 or not np.isfinite(host).all():
+        raise InputError(f"points: got an array {host.shape}, expected finite Cartesian coordinates (points, 3)")
+    return host
 
 
 def _check_tensors(positions: Tensor, cell: Tensor, weights: Tensor, points: Tensor) -> None:
