@@ -283,7 +283,8 @@ class TorchEvaluator:
         return torch.zeros_like(self._crystal.positions), torch.zeros_like(self._crystal.cell)
 
     def _cotangents(self, values: npt.ArrayLike | Tensor, points: int) -> Tensor:
-        given = torch.as_tensor(values, dtype=self._recipe.dtype, device=self.device).detach()
+        kept = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=self.dtype))
+        given = kept.to(self.device, self._recipe.dtype)
         if tuple(given.shape) != (points, self.features) or not bool(torch.isfinite(given).all()):
             raise InputError(
                 f"cotangents: got an array {tuple(given.shape)}, expected finite values ({points}, {self.features})"
