@@ -20,6 +20,12 @@ from fermisea.descriptors.compiled.simd import (
 _LINE = 64
 """Bytes of a cache line."""
 
+_TOGETHER = 0.5
+"""Largest radius of a brick, in cutoffs, whose atoms are searched for once."""
+
+_SHARED = 0.15
+"""Largest radius of a brick, in cutoffs, whose points do not choose their own among those atoms."""
+
 
 @compiled
 def aligned(size, like):
@@ -67,22 +73,41 @@ def box_points(start, extent, brick, transform, lattice, first, points, rows):
 
 
 @compiled
-def _collect(point, reach, inverse, span, positions, first, bins, origin, inverse_width, found):
+def _first_bin(f, reach, axis, span, origin, inverse_width):
+    """Returns the first bin along an axis that something closer than ``reach`` to a point may lie in."""
+    return max(math.floor((f - reach * span[axis] - origin[axis]) * inverse_width[axis]), 0)
+
+
+@compiled
+def _last_bin(f, reach, axis, span, origin, inverse_width, bins):
+    """Returns the last such bin."""
+    return min(math.floor((f + reach * span[axis] - origin[axis]) * inverse_width[axis]), bins[axis] - 1)
+
+
+@compiled
+def _collect(x, y, z, reach, inverse, span, positions, first, bins, origin, inverse_width, found):
     """Writes the places of all images closer than ``reach`` to a point to ``found``; returns their number."""
-    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
-    for axis in range(3):
-        f = point[0] * inverse[0, axis] + point[1] * inverse[1, axis] + point[2] * inverse[2, axis] - origin[axis]
-        low[axis] = max(math.floor((f - reach * span[axis]) * inverse_width[axis]), 0)
-        high[axis] = min(math.floor((f + reach * span[axis]) * inverse_width[axis]), bins[axis] - 1)
+    f0 = x * inverse[0, 0] + y * inverse[1, 0] + z * inverse[2, 0]
+    f1 = x * inverse[0, 1] + y * inverse[1, 1] + z * inverse[2, 1]
+    f2 = x * inverse[0, 2] + y * inverse[1, 2] + z * inverse[2, 2]
+    low1, high1 = (
+        _first_bin(f1, reach, 1, span, origin, inverse_width),
+        _last_bin(f1, reach, 1, span, origin, inverse_width, bins),
+    )
+    low2, high2 = (
+        _first_bin(f2, reach, 2, span, origin, inverse_width),
+        _last_bin(f2, reach, 2, span, origin, inverse_width, bins),
+    )
     count = 0
-    for i in range(low[0], high[0] + 1):
-        for j in range(low[1], high[1] + 1):
+    for i in range(
+        _first_bin(f0, reach, 0, span, origin, inverse_width),
+        _last_bin(f0, reach, 0, span, origin, inverse_width, bins) + 1,
+    ):
+        for j in range(low1, high1 + 1):
             row = (i * bins[1] + j) * bins[2]
-            for image in range(first[row + low[2]], first[row + high[2] + 1]):
-                x = positions[image, 0] - point[0]
-                y = positions[image, 1] - point[1]
-                z = positions[image, 2] - point[2]
-                if x * x + y * y + z * z < reach * reach:
+            for image in range(first[row + low2], first[row + high2 + 1]):
+                dx, dy, dz = positions[image, 0] - x, positions[image, 1] - y, positions[image, 2] - z
+                if dx * dx + dy * dy + dz * dz < reach * reach:
                     found[count] = image
                     count += 1
     return count
@@ -101,55 +126,74 @@ def surroundings(
         The number of neighbours; ``near``, (count, 4, lanes), and ``who``, (count, lanes), perhaps longer than before.
     """
     size = points.shape[0]
-    middle = np.zeros(3)
+    x, y, z, square = 0.0, 0.0, 0.0, 0.0
     for lane in range(size):
-        middle += points[lane] / size
-    radius = 0.0
+        x, y, z = x + points[lane, 0] / size, y + points[lane, 1] / size, z + points[lane, 2] / size
     for lane in range(size):
-        radius = max(radius, np.sum((points[lane] - middle) ** 2))
-    radius = math.sqrt(radius)
-    if radius < 0.5 * cutoff:
-        count = _collect(middle, cutoff + radius, inverse, span, positions, first, bins, origin, inverse_width, found)
-        if count * size > who.size:
-            near, who = aligned(8 * count * size, near), np.empty(2 * count * size, np.int64)
-        shift = aligned(3 * size, near)
-        for axis in range(3):
-            for lane in range(size):
-                shift[axis * size + lane] = points[lane, axis] - middle[axis]
+        dx, dy, dz = points[lane, 0] - x, points[lane, 1] - y, points[lane, 2] - z
+        square = max(square, dx * dx + dy * dy + dz * dz)
+    radius = math.sqrt(square)
+    together = radius < _TOGETHER * cutoff
+    count = positions.shape[0]
+    if together:
+        count = _collect(
+            x, y, z, cutoff + radius, inverse, span, positions, first, bins, origin, inverse_width, found
+        )  # fmt: skip
+        near, who = _longer(count * size, near, who)
+    if radius < _SHARED * cutoff:
+        shift = 4 * count * size  # the points themselves stand behind the neighbours
+        for lane in range(size):
+            near[shift + lane] = points[lane, 0] - x
+            near[shift + size + lane] = points[lane, 1] - y
+            near[shift + 2 * size + lane] = points[lane, 2] - z
+        px, py, pz = load(near, shift), load(near, shift + size), load(near, shift + 2 * size)
         for k in range(count):
-            image = found[k]
-            for axis in range(3):
-                offset = splat(near, positions[image, axis] - middle[axis]) - load(shift, axis * size)
-                store(near, (4 * k + axis) * size, offset)
-            store(near, (4 * k + 3) * size, splat(near, weights[image]))
+            image, place = found[k], 4 * k * size
+            store(near, place, splat(near, positions[image, 0] - x) - px)
+            store(near, place + size, splat(near, positions[image, 1] - y) - py)
+            store(near, place + 2 * size, splat(near, positions[image, 2] - z) - pz)
+            store(near, place + 3 * size, splat(near, weights[image]))
             for lane in range(size):
                 who[k * size + lane] = image
         return count, near, who
     most = 0
     for lane in range(size):
-        count = _collect(points[lane], cutoff, inverse, span, positions, first, bins, origin, inverse_width, found)
-        if count * size > who.size:
-            wider, longer = aligned(8 * count * size, near), np.empty(2 * count * size, np.int64)
-            wider[: near.size], longer[: who.size] = near, who
-            near, who = wider, longer
-        for k in range(max(most, count)):
-            if k >= most:  # for the lanes before this one
-                for earlier in range(lane):
-                    who[k * size + earlier] = -1
-                    for axis in range(4):
-                        near[(4 * k + axis) * size + earlier] = 0.0
-            place = 4 * k * size + lane
-            if k < count:
-                who[k * size + lane] = found[k]
-                for axis in range(3):
-                    near[place + axis * size] = positions[found[k], axis] - points[lane, axis]
-                near[place + 3 * size] = weights[found[k]]
-            else:
-                who[k * size + lane] = -1
-                for axis in range(4):
-                    near[place + axis * size] = 0.0
-        most = max(most, count)
+        x, y, z = points[lane, 0], points[lane, 1], points[lane, 2]
+        if not together:
+            count = _collect(x, y, z, cutoff, inverse, span, positions, first, bins, origin, inverse_width, found)
+            near, who = _longer(count * size, near, who)
+        own = 0
+        for candidate in range(count):
+            image = found[candidate]
+            dx, dy, dz = positions[image, 0] - x, positions[image, 1] - y, positions[image, 2] - z
+            if dx * dx + dy * dy + dz * dz < cutoff * cutoff:
+                if own == most:  # no lane before this one has so many
+                    for earlier in range(lane):
+                        _fill(near, who, own, earlier, size, 0.0, 0.0, 0.0, 0.0, -1)
+                    most += 1
+                _fill(near, who, own, lane, size, dx, dy, dz, weights[image], image)
+                own += 1
+        for k in range(own, most):
+            _fill(near, who, k, lane, size, 0.0, 0.0, 0.0, 0.0, -1)
     return most, near, who
+
+
+@compiled
+def _longer(size, near, who):
+    """Returns ``near`` and ``who``, in longer arrays if they do not hold ``size`` neighbours of lanes."""
+    if size <= who.size:
+        return near, who
+    wider, longer = aligned(8 * size + 4 * _LINE, near), np.empty(2 * size, np.int64)
+    wider[: near.size], longer[: who.size] = near, who
+    return wider, longer
+
+
+@compiled
+def _fill(near, who, k, lane, size, dx, dy, dz, weight, image):
+    """Writes one neighbour of one lane."""
+    place = 4 * k * size + lane
+    near[place], near[place + size], near[place + 2 * size], near[place + 3 * size] = dx, dy, dz, weight
+    who[k * size + lane] = image
 
 
 @compiled

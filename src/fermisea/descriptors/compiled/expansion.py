@@ -113,7 +113,7 @@ def expand(
     size, order = lanes(out), loss.shape[0] - 1
     solids, radials = (order + 1) ** 2, (order + 1) * (order + 2) // 2
     found = np.empty(positions.shape[0], np.int64)
-    near, who = aligned(256 * size, out), np.empty(64 * size, np.int64)
+    near, who = aligned(0, out), np.empty(0, np.int64)
     solid, radial = aligned(_GROUP * solids * size, out), aligned(_GROUP * radials * size, out)
     for brick in range(out.shape[0]):
         count, near, who = surroundings(
@@ -244,7 +244,7 @@ def expand_vjp(
     size, order = lanes(cotangents), loss.shape[0] - 1
     solids, radials = (order + 1) ** 2, (order + 1) * (order + 2) // 2
     found = np.empty(positions.shape[0], np.int64)
-    near, who = aligned(256 * size, cotangents), np.empty(64 * size, np.int64)
+    near, who = aligned(0, cotangents), np.empty(0, np.int64)
     solid, radial = aligned(solids * size, cotangents), aligned(radials * size, cotangents)
     factors, slopes = aligned(solids * size, cotangents), aligned(3 * size, cotangents)
     one = splat(cotangents, 1.0)
