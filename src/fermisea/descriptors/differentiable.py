@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fermisea.descriptors.base import Descriptor
+from fermisea.descriptors.bispectrum import Bispectrum
+from fermisea.descriptors.neighbors import weights_of
+from fermisea.descriptors.power_spectrum import PowerSpectrum
 from fermisea.descriptors.torch_route import torch_descriptors
 
 
 def differentiable_descriptors(
-    descriptor: Descriptor, symbols: Sequence[str], positions: Tensor, cell: Tensor, points: Tensor
+    descriptor: Bispectrum | PowerSpectrum, symbols: Sequence[str], positions: Tensor, cell: Tensor, points: Tensor
 ) -> Tensor:
     """Returns the descriptors at points, with derivatives by positions, cell and points.
 
@@ -37,9 +40,8 @@ def differentiable_descriptors(
     """
     if positions.device.type == "cpu":
         return _Compiled.apply(descriptor, list(symbols), positions, cell, points)  # type: ignore[no-untyped-call]
-    known = descriptor.to_dict()["weights"]
-    weights = [1.0 if known is None else known[symbol] for symbol in symbols]
-    return torch_descriptors(descriptor, positions, cell, positions.new_tensor(weights), points)
+    weights = positions.new_tensor(weights_of(symbols, descriptor.weights))
+    return torch_descriptors(descriptor, positions, cell, weights, points)
 
 
 class _Compiled(torch.autograd.Function):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -115,7 +115,7 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
     return Neighbors(
         lattice,
         np.ascontiguousarray(fractions @ lattice),
-        _weights_of(atoms, weights)[source],
+        weights_of(atoms.get_chemical_symbols(), weights)[source],
         first,
         bins,
         -reach,
@@ -126,10 +126,14 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
     )
 
 
-def _weights_of(atoms: Atoms, weights: Mapping[str, float] | None) -> FloatArray:
+def weights_of(symbols: Sequence[str], weights: Mapping[str, float] | None) -> FloatArray:
+    """Returns the weight of each atom; ``None`` gives all of them the weight 1.
+
+    Raises:
+        InputError: naming an element without a weight.
+    """
     if weights is None:
-        return np.ones(len(atoms))
-    symbols = atoms.get_chemical_symbols()
+        return np.ones(len(symbols))
     unknown = sorted(set(symbols) - set(weights))
     if unknown:
         raise InputError(

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fermisea.descriptors.base import Descriptor
 from fermisea.descriptors.bispectrum import Bispectrum
+from fermisea.descriptors.neighbors import weights_of
 from fermisea.descriptors.portions import Recipe, describe
 from fermisea.descriptors.power_spectrum import PowerSpectrum
 from fermisea.descriptors.regions import Crystal, FloatArray, bricks, corners, groups
@@ -138,7 +139,11 @@ class TorchEvaluator:
         place = torch.empty(0, device=device).device
         positions, cell, weights = (
             torch.from_numpy(np.array(values, dtype=np.float64)).to(place)
-            for values in (atoms.positions, atoms.cell.array, _weights_of(_known(descriptor), atoms))
+            for values in (
+                atoms.positions,
+                atoms.cell.array,
+                weights_of(atoms.get_chemical_symbols(), _known(descriptor).weights),
+            )
         )
         _check_tensors(positions, cell, weights, positions[:0])
         self._recipe = Recipe(_known(descriptor), getattr(torch, dtype), place)
@@ -335,17 +340,3 @@ def _known(descriptor: Descriptor) -> Bispectrum | PowerSpectrum:
     if not isinstance(descriptor, Bispectrum | PowerSpectrum):
         raise InputError(f"descriptor: got {type(descriptor).__name__}, expected a Bispectrum or a PowerSpectrum")
     return descriptor
-
-
-def _weights_of(descriptor: Bispectrum | PowerSpectrum, atoms: Atoms) -> list[float]:
-    symbols = atoms.get_chemical_symbols()
-    if descriptor.weights is None:
-        return [1.0] * len(symbols)
-    weights = descriptor.weights
-    unknown = sorted(set(symbols) - set(weights))
-    if unknown:
-        raise InputError(
-            f"element {unknown[0]}: has no weight in this descriptor, which knows {', '.join(sorted(weights))}; "
-            "use a descriptor or model made for it"
-        )
-    return [weights[symbol] for symbol in symbols]
