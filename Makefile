@@ -4,6 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
 RUNTIME := .venv/.runtime
 DEVELOPER := .venv/.developer
+PEERS := .venv/.peers
+BENCHMARKS := gemm descriptors prediction wide startup
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .PHONY: help install demo test test-slow bench lint clean
@@ -13,7 +15,7 @@ help:
 	@echo "make demo      DFT, training and prediction for aluminium, into demo-output/; interrupted, it goes on where it was"
 	@echo "make test      the tests, a few minutes"
 	@echo "make test-slow the tests against large references, several minutes more"
-	@echo "make bench     speed against other codes; needs pw.x of Quantum ESPRESSO"
+	@echo "make bench     speed against LAMMPS, MALA and, if pw.x is there, Quantum ESPRESSO; half an hour, ARGS=--quick 3 minutes"
 	@echo "make lint      style, types and layers"
 	@echo "make clean     remove .venv and caches"
 
@@ -28,8 +30,9 @@ test: $(DEVELOPER)
 test-slow: $(DEVELOPER)
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m slow $(ARGS)
 
-bench: $(DEVELOPER)
-	$(ONE_THREAD) $(BIN)/python benchmarks/engine.py $(ARGS)
+bench: $(DEVELOPER) $(PEERS)
+	for part in $(BENCHMARKS); do $(ONE_THREAD) $(BIN)/python benchmarks/$$part.py $(ARGS) || exit 1; done
+	@if command -v pw.x >/dev/null; then $(ONE_THREAD) $(BIN)/python benchmarks/engine.py $(ARGS); else echo "bench: no pw.x, the engine is left out"; fi
 
 lint: $(DEVELOPER)
 	$(BIN)/ruff check .
@@ -51,3 +54,6 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 $(DEVELOPER): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(RUNTIME)
+
+$(PEERS): benchmarks/requirements-peers.txt | $(BIN)/python
+	@$(BIN)/python benchmarks/peers.py && touch $@ || echo "bench: goes on without them"

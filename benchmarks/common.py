@@ -6,6 +6,7 @@ Only the standard library is needed, so that the environment of the peers can im
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -171,8 +172,11 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin  # noqa: S101  # opened above
-        self._process.stdin.close()
+        assert self._process.stdout  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
         self._log.close()
 
     def start(self, name: str, **arguments: Any) -> None:

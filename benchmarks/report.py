@@ -1,0 +1,62 @@
+"""Writes the tables of measured numbers into docs/performance.md, between markers; full runs only, never quick ones.
+
+python benchmarks/report.py    from bench-output/*.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from common import OUTPUT, ROOT, Table, facts_line
+
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def blocks(folder: Path) -> dict[str, str]:
+    """Returns the text of each table in the results of a folder: the table, then machine and versions."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["quick"]:
+            continue
+        runs = "one run" if content["repeat"] == 1 else f"median of {content['repeat']} runs"
+        for table in content["tables"]:
+            found[table["name"]] = f"{Table(**table).markdown()}\n\n{facts_line(content['machine'])}; {runs}."
+    return found
+
+
+def fill(page: str, found: dict[str, str]) -> tuple[str, list[str]]:
+    """Returns a page with the tables between their markers replaced, and the names of those that it has no place for.
+
+    The markers of a table ``x`` are the lines ``<!-- table: x -->`` and ``<!-- end: x -->``.
+    """
+    missing = []
+    for name, text in found.items():
+        markers = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
+        page, count = markers.subn(lambda match, text=text: f"{match[1]}{text}\n{match[2]}", page)
+        if not count:
+            missing.append(name)
+    return page, missing
+
+
+def main() -> int:
+    """Fills the page and names the tables written; 1 if one has no place."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=OUTPUT, help="folder of JSON  [bench-output]")
+    parser.add_argument("--page", type=Path, default=PAGE, help="[docs/performance.md]")
+    values = parser.parse_args()
+    found = blocks(values.results)
+    page, missing = fill(values.page.read_text(encoding="utf-8"), found)
+    values.page.write_text(page, encoding="utf-8")
+    print(f"{values.page}: {', '.join(name for name in found if name not in missing) or 'no tables'}")
+    if missing:
+        print(f"no markers for: {', '.join(missing)}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
