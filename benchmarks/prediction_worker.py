@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Worker, serve
+from common import Clock, Worker, serve
 from gemm import rate
 from systems import Sizes, aluminium, random_model
 
@@ -43,16 +43,17 @@ def predict(
     marks: list[tuple[float, int]] = []
     named = {} if precision == "float32" else {"precision": precision}
     start = time.perf_counter()
-    found = model.predict(
-        atoms,
-        electron_temperatures,
-        (shape[0], shape[1], shape[2]),
-        progress=lambda _, total: marks.append((time.perf_counter(), total)),
-        **named,
-    )
-    end = time.perf_counter()
+    with Clock() as clock:
+        found = model.predict(
+            atoms,
+            electron_temperatures,
+            (shape[0], shape[1], shape[2]),
+            progress=lambda _, total: marks.append((time.perf_counter(), total)),
+            **named,
+        )
     return {
-        "seconds": end - start,
+        "seconds": clock.seconds,
+        "cores": clock.cores,
         "seconds_to_last_point": marks[-1][0] - start,
         "points_evaluated": marks[-1][1],
         "points": int(np.prod(shape)),

@@ -39,6 +39,7 @@ def make_table(results: dict[str, Any]) -> Table:
             [
                 precision,
                 threads,
+                f"{median['cores']:.2f}",
                 digits(median["mm_flop_per_s"] / 1e9),
                 digits(median["seconds"]),
                 digits(points / median["seconds"]),
@@ -51,7 +52,7 @@ def make_table(results: dict[str, Any]) -> Table:
         "wide",
         f"Network {results['network']}, grid {grid} over 256 Al atoms, three tau_e, "
         f"{results['flop_per_point'] / 1e6:.1f} MFLOP for each point up to the last hidden layer",
-        ["hidden layers", "threads", "torch.mm, GFLOP/s", "seconds", "points/s", "pass, %", "whole, %"],
+        ["hidden layers", "threads", "cores busy", "torch.mm, GFLOP/s", "seconds", "points/s", "pass, %", "whole, %"],
         rows,
         "Percentages are of torch.mm at its best number of rows, in the same process just before each prediction. The "
         "pass counts every point that was evaluated, over the time until the last of them, descriptors included; the "
@@ -75,7 +76,9 @@ def main() -> None:
                 for _ in range(values.repeat):
                     best = process.call("ceiling", width=max(sizes.hidden), precision=precision, rows=rows)
                     got = ask(process, sizes, shape, precision)
-                    run = {name: got[name] for name in ("seconds", "seconds_to_last_point", "points_evaluated")}
+                    run = {
+                        name: got[name] for name in ("seconds", "cores", "seconds_to_last_point", "points_evaluated")
+                    }
                     runs.setdefault(f"{precision}, {threads}", []).append(run | {"mm_flop_per_s": best})
                     print(f"{precision}, {threads} threads: {got['seconds']:.1f} s", flush=True)
     results = {"network": sizes.name, "grid": shape, "flop_per_point": operations(sizes), "runs": runs}

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
-from common import Table, Worker, digits  # noqa: E402
+from common import Clock, Table, Worker, digits  # noqa: E402
 from descriptors import largest_difference  # noqa: E402
 from prediction import PEER_STAGES, peer_seconds  # noqa: E402
 from report import blocks, fill  # noqa: E402
@@ -68,6 +69,16 @@ def test_worker_hands_errors_on(script):
         assert worker.call("echo", text="c") == ["c", "1"]
         with pytest.raises(RuntimeError, match=r"(?s)status 3:.*last words"):
             worker.call("gone")
+
+
+def test_clock_tells_waiting_from_working():
+    with Clock() as waiting:
+        time.sleep(0.2)
+    with Clock() as working:
+        sum(k * k for k in range(2_000_000))
+    assert waiting.seconds == pytest.approx(0.2, abs=0.15)
+    assert waiting.cores < 0.1
+    assert working.cores > 0.2
 
 
 def test_table_in_markdown():
@@ -144,5 +155,5 @@ def test_descriptors_run_without_peers(tmp_path):
     assert "fermisea runs alone" in done.stdout
     content = json.loads(out.read_text())
     assert content["quick"]
-    assert content["results"]["lammps_points_per_s"] == []
+    assert content["results"]["lammps"] == []
     assert len(content["tables"][0]["rows"]) == 4
