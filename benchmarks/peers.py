@@ -70,8 +70,8 @@ def make() -> bool:
         command = [PYTHON, "-m", "pip", "install", "-q", "--constraint", wanted, line]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            print(f"peers: {line} could not be installed ({reason[0]}); the comparisons that need it are left out")
+            reasons = [text for text in done.stderr.splitlines() if text.startswith("ERROR")] or ["no reason given"]
+            print(f"peers: {line} could not be installed ({reasons[0]}); the comparisons that need it are left out")
             return False
     return True
 

@@ -153,33 +153,44 @@ def compare_table(results: dict[str, Any]) -> Table:
     )
 
 
-def temperatures(sizes: Sizes, shape: list[int], threads: int, repeat: int) -> dict[str, list[float]]:
+def temperatures(sizes: Sizes, shape: list[int], threads: int, repeat: int) -> dict[str, list[dict[str, float]]]:
     """Returns the seconds of predictions at three to eight tau_e, run by run."""
-    runs: dict[str, list[float]] = {}
+    runs: dict[str, list[dict[str, float]]] = {}
     with worker(threads) as process:
         ask(process, sizes, COMMON_GRID, "float32")
         for _ in range(repeat):
             for count in range(len(TEMPERATURES), len(MORE_TEMPERATURES) + 1):
                 got = ask(process, sizes, shape, "float32", MORE_TEMPERATURES[:count])
-                runs.setdefault(str(count), []).append(got["seconds"])
+                runs.setdefault(str(count), []).append(
+                    {name: got[name] for name in ("seconds", "seconds_to_last_point")}
+                )
                 print(f"{count} temperatures: {got['seconds']:.2f} s", flush=True)
     return runs
 
 
 def temperatures_table(results: dict[str, Any]) -> Table:
     """Returns the table of further electronic temperatures."""
-    seconds = {int(count): statistics.median(runs) for count, runs in results["temperatures"].items()}
-    first = min(seconds)
-    rows = [[str(first), digits(seconds.pop(first)), ""]]
-    base = statistics.median(results["temperatures"][str(first)])
-    rows += [[str(n), digits(got), f"{100 * (got / base - 1) / (n - first):.2f}"] for n, got in seconds.items()]
+    times = {
+        int(count): [statistics.median(run[name] for run in runs) for name in ("seconds_to_last_point", "seconds")]
+        for count, runs in results["temperatures"].items()
+    }
+    first = min(times)
+    rows = []
+    for count, both in times.items():
+        more = [
+            100 * (t / t0 - 1) / (count - first) if count > first else 0.0
+            for t, t0 in zip(both, times[first], strict=True)
+        ]
+        cells = [f"{extra:.1f}" if count > first else "" for extra in more]
+        rows.append([str(count), digits(both[0]), cells[0], digits(both[1]), cells[1]])
     grid = "x".join(map(str, results["grid"]))
     return Table(
         "temperatures",
         f"Number of electronic temperatures, network {results['network']}, grid {grid}, float32, "
         f"{max(results['threads'])} threads, with the total free energies of each",
-        ["tau_e", "seconds", f"% for each one beyond {first}"],
+        ["tau_e", "LDOS, s", "% for each further", "seconds", "% for each further"],
         rows,
+        "The LDOS ends with the last grid point; integration to densities and total energies follow.",
     )
 
 
