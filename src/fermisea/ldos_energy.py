@@ -29,9 +29,9 @@ class ThermalObservables:
         band_energy: E_b, eV.
         entropy: S, eV/K.
         heat_capacity: dE_b/dtau_e at fixed DOS and electron number, eV/K.
-        free_energies: total free energy in every form, eV.
-        transfer_error: |F_KS - F_HF| / 2, eV.
-        density: (nx, ny, nz), 1/Angstrom^3.
+        free_energies: total free energy in every form, eV; empty without a density.
+        transfer_error: |F_KS - F_HF| / 2, eV; None without a density.
+        density: (nx, ny, nz), 1/Angstrom^3, or None.
     """
 
     electron_temperature: float
@@ -41,8 +41,8 @@ class ThermalObservables:
     entropy: float
     heat_capacity: float
     free_energies: dict[str, float]
-    transfer_error: float
-    density: FloatArray
+    transfer_error: float | None
+    density: FloatArray | None
 
     def internal_energy(self, form: str = "second_order") -> float:
         """Returns U = F + tau_e S, eV."""
@@ -51,7 +51,7 @@ class ThermalObservables:
 
 def thermal_observables(
     dos: DensityOfStates,
-    densities: Callable[[Sequence[FloatArray]], Sequence[FloatArray]],
+    densities: Callable[[Sequence[FloatArray]], Sequence[FloatArray]] | None,
     *,
     atoms: Atoms,
     grid: RealSpaceGrid,
@@ -65,7 +65,7 @@ def thermal_observables(
     Args:
         dos: the LDOS integrated over the cell.
         densities: turns integration weights of the electron number, each (energies,), into the densities of the same
-            LDOS on the grid, each (nx, ny, nz), 1/Angstrom^3, all in one call.
+            LDOS on the grid, each (nx, ny, nz), 1/Angstrom^3, all in one call; None for what needs no density.
         atoms: the structure.
         grid: of the densities.
         ions: of each element.
@@ -82,20 +82,23 @@ def thermal_observables(
     temperatures = [*electron_temperatures, reference_electron_temperature]
     levels = [dos.fermi_level(electrons, t) for t in temperatures]
     weights = [dos.weights(mu, t) for mu, t in zip(levels, temperatures, strict=True)]
-    fields = densities([w.electrons for w in weights])
-    positions = torch.as_tensor(atoms.positions, dtype=torch.float64)
-    cell = torch.as_tensor(grid.lattice)
-    form = FreeEnergyFunctional(
-        reference_density=fields[-1],
-        core_density=core_density(ions, symbols, positions, cell, grid.shape),
-        cell=cell,
-        functional=functional(functional_name),
-        ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
-    )
+    fields = None if densities is None else densities([w.electrons for w in weights])
+    form = None
+    if fields is not None:
+        positions = torch.as_tensor(atoms.positions, dtype=torch.float64)
+        cell = torch.as_tensor(grid.lattice)
+        form = FreeEnergyFunctional(
+            reference_density=fields[-1],
+            core_density=core_density(ions, symbols, positions, cell, grid.shape),
+            cell=cell,
+            functional=functional(functional_name),
+            ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
+        )
     results = []
-    for t, mu, w, density in zip(electron_temperatures, levels, weights, fields, strict=False):
+    for k, t in enumerate(electron_temperatures):
+        mu, w = levels[k], weights[k]
         band_energy, entropy = float(w.band_energy @ dos.dos), float(w.entropy @ dos.dos)
-        forms = form.forms(band_energy - t * entropy, density)
+        forms = {} if form is None or fields is None else form.forms(band_energy - t * entropy, fields[k])
         results.append(
             ThermalObservables(
                 electron_temperature=float(t),
@@ -105,8 +108,8 @@ def thermal_observables(
                 entropy=entropy,
                 heat_capacity=dos.heat_capacity(electrons, t),
                 free_energies=forms,
-                transfer_error=transfer_error(forms),
-                density=np.asarray(density, dtype=np.float64),
+                transfer_error=transfer_error(forms) if forms else None,
+                density=None if fields is None else np.asarray(fields[k], dtype=np.float64),
             )
         )
     return results

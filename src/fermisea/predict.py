@@ -1,38 +1,43 @@
-"""Prediction in chunks of grid points, without ever storing the LDOS.
+"""Prediction of observables from atoms, at any electronic temperature.
 
-The network is linear in its last hidden layer h, d(r) = W h(r) + b. So the DOS is W sum_r h(r) + b N_r times the
-volume of a point, exactly, and for integration weights w of one tau_e the density is (W^T w) . h(r) + b . w.
+Fermi levels need the DOS, which needs all points, and densities need the Fermi levels. Small grids keep the last hidden
+layer of the network at every point. For large ones a coarse grid guesses the Fermi levels first, so that one pass over
+the grid is enough; see :mod:`fermisea.ldos_pass`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from ase import Atoms
-from torch import Tensor
 
 from fermisea.descriptors import Descriptor
 from fermisea.energies import Ion, electrons
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.ldos_energy import thermal_observables
+from fermisea.ldos_pass import Guess, KeptPass, LdosPass, Readout, StreamedPass, guessing_grid
 from fermisea.network import Mlp
 from fermisea.observables import DensityOfStates, check_temperature, highest_electron_temperature
 from fermisea.prediction import Prediction
 from fermisea.snapshot import Broadening
+from fermisea.sweep import HiddenLayers, Progress, Sweep
 
 CHUNK = 16384
 """Default number of grid points in one go."""
 
-MEMORY = 2**30
-"""Default largest size of the stored last hidden layer, bytes; beyond it that layer is computed twice."""
+MEMORY = 2**28
+"""Default largest size of a stored last hidden layer, bytes."""
+
+_CHECKED = 4096
+"""Points at which a lower precision is compared with the network's own."""
 
 FloatArray = npt.NDArray[np.float64]
-Progress = Callable[[int, int], None]
+Shape = tuple[int, int, int]
 
 
 class LdosModel(Protocol):
@@ -62,8 +67,11 @@ def predict(
     model: LdosModel,
     atoms: Atoms,
     electron_temperature: float | Sequence[float],
-    grid: RealSpaceGrid | tuple[int, int, int] | None = None,
+    grid: RealSpaceGrid | Shape | None = None,
     *,
+    dos_grid: Shape | None = None,
+    density: bool = True,
+    precision: str = "float32",
     allow_beyond_window: bool = False,
     chunk: int = CHUNK,
     memory: int = MEMORY,
@@ -71,21 +79,24 @@ def predict(
 ) -> Prediction:
     """Returns the observables of ``atoms`` at one or several electronic temperatures.
 
-    One pass over the grid accumulates the DOS; the densities of all temperatures follow from the stored last hidden
-    layer, or from a second pass if it does not fit ``memory``.
-
     Args:
         model: what to predict with.
         atoms: a periodic structure of elements that the model knows, Angstrom.
         electron_temperature: tau_e, K.
         grid: of the density, or its shape; without it, points at most as far apart as in training.
+        dos_grid: shape of another grid, for the DOS and all that follows from it; what that changes in E_b - TS is
+            found in ``dos_grid_error`` of the prediction.
+        density: whether densities are wanted; without them there is no total free energy, and only the grid of the DOS
+            is used.
+        precision: of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; what the latter changes
+            in E_b and E_b - TS, from a sample of points, is found in ``precision_error`` of the prediction.
         allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
         chunk: points in one go.
-        memory: largest size of the stored hidden layer, bytes.
-        progress: is told points done and points in all.
+        memory: largest size of a stored hidden layer, bytes.
+        progress: is told points done and points in all, of all passes.
 
     Raises:
-        InputError: for an unknown element, positions or a cell that cannot be used, or tau_e <= 0.
+        InputError: for an unknown element, positions or a cell that cannot be used, tau_e <= 0 or an unknown precision.
         WindowError: if a tau_e is above the highest one that the energy window serves.
     """
     temperatures = [float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float))]
@@ -95,27 +106,96 @@ def predict(
     for t in temperatures:
         check_temperature(window, model.highest_electron_temperature, t, allow_beyond_window=allow_beyond_window)
     grid = make_grid(model, atoms, grid)
-    layer = HiddenLayer(model, atoms, grid, chunk, memory, progress)
-    dos = _density_of_states(model, layer, grid)
+    other = None if dos_grid is None else make_grid(model, atoms, dos_grid)
+    number = electrons(model.ions, list(atoms.symbols))
+    sweep = Sweep(
+        model.network, model.descriptor, atoms, chunk=chunk, precision=precision, progress=progress
+    )
+    readout = Readout(model.network, window, model.broadening.standard_deviation)
+    errors: dict[str, list[float]] = {}
+    ldos: LdosPass | None = None
+    if density:
+        ldos, dos = _pass(sweep, readout, grid, other, memory, number, [*temperatures, _reference(model)])
+        if other is not None:
+            errors["dos_grid_error"] = _changes(dos, ldos.dos, number, temperatures)[1]
+    else:
+        guess = Guess.on(sweep, readout, grid if other is None else other)
+        dos = guess.dos
+        if other is not None and guess.coarser is not None:
+            errors["dos_grid_error"] = _changes(guess.coarser, dos, number, temperatures)[1]
     if not allow_beyond_window:
-        highest = highest_electron_temperature(dos, electrons(model.ions, list(atoms.symbols)), len(atoms))
+        highest = highest_electron_temperature(dos, number, len(atoms))
         check_temperature(window, highest, max(temperatures))
-
-    def densities(weights: Sequence[FloatArray]) -> list[FloatArray]:
-        return _densities(model, layer, grid, np.stack(weights))
-
+    if precision == "bfloat16":
+        lower = _precision_change(model, atoms, readout, dos, chunk)
+        band, free = _changes(dos, lower, number, temperatures)
+        errors |= {"precision_error_band_energy": band, "precision_error_band_free_energy": free}
     results = thermal_observables(
         dos,
-        densities,
+        None if ldos is None else ldos.densities,
         atoms=atoms,
         grid=grid,
         ions=model.ions,
         functional_name=model.functional,
         electron_temperatures=temperatures,
-        reference_electron_temperature=model.reference_electron_temperature,
+        reference_electron_temperature=_reference(model),
     )
     scalar = np.ndim(electron_temperature) == 0
-    return Prediction.of(atoms, grid, dos, results, model.reference_electron_temperature, scalar=scalar)
+    return Prediction.of(atoms, grid, dos, results, _reference(model), errors, scalar=scalar)
+
+
+def _pass(
+    sweep: Sweep,
+    readout: Readout,
+    grid: RealSpaceGrid,
+    dos_grid: RealSpaceGrid | None,
+    memory: int,
+    number: float,
+    electron_temperatures: list[float],
+) -> tuple[LdosPass, DensityOfStates]:
+    """Returns the LDOS on ``grid``, ready for densities, and the DOS, of ``dos_grid`` if there is one."""
+    width = readout.matrix.shape[1]
+    if grid.size * width * readout.kind.itemsize <= memory:
+        kept = KeptPass(sweep, readout, grid)
+        return kept, kept.dos if dos_grid is None else Guess.on(sweep, readout, dos_grid).dos
+    guess = Guess.on(sweep, readout, guessing_grid(grid) if dos_grid is None else dos_grid)
+    basis = guess.basis(readout, number, electron_temperatures)
+    streamed = StreamedPass(sweep, readout, grid, basis)
+    return streamed, streamed.dos if dos_grid is None else guess.dos
+
+
+def _changes(
+    one: DensityOfStates, two: DensityOfStates, number: float, electron_temperatures: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """Returns E_b and E_b - TS of one DOS minus those of another, at each tau_e (K), eV."""
+    band, free = [], []
+    for temperature in electron_temperatures:
+        energies = []
+        for dos in (one, two):
+            weights = dos.weights(dos.fermi_level(number, temperature), temperature)
+            energy = float(weights.band_energy @ dos.dos)
+            energies.append((energy, energy - temperature * float(weights.entropy @ dos.dos)))
+        band.append(energies[0][0] - energies[1][0])
+        free.append(energies[0][1] - energies[1][1])
+    return band, free
+
+
+def _precision_change(
+    model: LdosModel, atoms: Atoms, readout: Readout, dos: DensityOfStates, chunk: int
+) -> DensityOfStates:
+    """Returns a DOS as the network's own precision would give it, by the difference on a sample of points."""
+    share = (_CHECKED / atoms.cell.volume) ** (1 / 3)
+    n, m, k = (max(1, round(share * length)) for length in atoms.cell.lengths())
+    sample = RealSpaceGrid(atoms.cell.array, (n, m, k))
+    found = []
+    for precision in ("float32", "bfloat16"):
+        sweep = Sweep(model.network, model.descriptor, atoms, chunk=chunk, precision=precision)
+        found.append(Guess.on(sweep, readout, sample).dos.dos)
+    return DensityOfStates(dos.energies, dos.dos + found[0] - found[1], dos.broadening)
+
+
+def _reference(model: LdosModel) -> float:
+    return model.reference_electron_temperature
 
 
 def predict_ldos(
@@ -136,9 +216,19 @@ def ldos_chunks(
     model: LdosModel, atoms: Atoms, grid: RealSpaceGrid, chunk: int = CHUNK
 ) -> Iterator[tuple[slice, FloatArray]]:
     """Yields slices of the flattened grid and their LDOS, (points, energies), 1/(eV Angstrom^3)."""
-    matrix, bias = model.network.readout()
-    for part, hidden in HiddenLayer(model, atoms, grid, chunk, 0, None):
-        yield part, (hidden.double() @ matrix.T + bias).numpy()
+    if chunk < 1:
+        raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
+    network = model.network
+    matrix, bias = network.readout()
+    layers = HiddenLayers(network, "float32")
+    evaluator = model.descriptor.evaluator(atoms, "float64" if network.dtype == torch.float64 else "float32")
+    for start in range(0, grid.size, chunk):
+        part = slice(start, min(start + chunk, grid.size))
+        index = np.unravel_index(np.arange(part.start, part.stop), grid.shape)
+        points = np.stack(index, axis=-1) / np.array(grid.shape) @ grid.lattice
+        with torch.inference_mode():
+            hidden = layers(torch.from_numpy(evaluator.points(points)))
+            yield part, (hidden.double() @ matrix.T + bias).numpy()
 
 
 def make_grid(model: LdosModel, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None) -> RealSpaceGrid:
@@ -168,67 +258,3 @@ def make_grid(model: LdosModel, atoms: Atoms, grid: RealSpaceGrid | tuple[int, i
     if grid is not None:
         return RealSpaceGrid(atoms.cell.array, grid)
     return RealSpaceGrid.from_spacing(atoms.cell.array, model.grid_spacing)
-
-
-class HiddenLayer:
-    """The last hidden layer on a grid, in chunks: kept if it fits the memory, computed anew at each pass otherwise."""
-
-    def __init__(
-        self, model: LdosModel, atoms: Atoms, grid: RealSpaceGrid, chunk: int, memory: int, progress: Progress | None
-    ) -> None:
-        """Computes nothing yet; ``progress`` is told points done and points in all, over both passes."""
-        if chunk < 1:
-            raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
-        self._model, self._atoms, self._grid, self._chunk = model, atoms, grid, chunk
-        network = model.network
-        self._keep = grid.size * network.widths[-1] * network.dtype.itemsize <= memory
-        self._kept: list[Tensor] = []
-        self._progress, self._done = progress, 0
-        self._total = grid.size if self._keep else 2 * grid.size
-
-    def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
-        """Yields slices of the flattened grid and their hidden layer, (points, width)."""
-        starts = range(0, self._grid.size, self._chunk)
-        if len(self._kept) == len(starts):
-            for start, hidden in zip(starts, self._kept, strict=True):
-                yield slice(start, start + len(hidden)), hidden
-            return
-        self._kept.clear()
-        for start in starts:
-            part = slice(start, min(start + self._chunk, self._grid.size))
-            hidden = self._compute(part)
-            if self._keep:
-                self._kept.append(hidden)
-            self._done += len(hidden)
-            if self._progress is not None:
-                self._progress(min(self._done, self._total), self._total)
-            yield part, hidden
-
-    @torch.no_grad()
-    def _compute(self, part: slice) -> Tensor:
-        network = self._model.network
-        index = np.unravel_index(np.arange(part.start, part.stop), self._grid.shape)
-        points = np.stack(index, axis=-1) / np.array(self._grid.shape) @ self._grid.lattice
-        dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
-        values = self._model.descriptor.compute_points(self._atoms, points, dtype=dtype)
-        return network.hidden(torch.as_tensor(np.asarray(values), dtype=network.dtype))
-
-
-def _density_of_states(model: LdosModel, layer: HiddenLayer, grid: RealSpaceGrid) -> DensityOfStates:
-    """D = (W sum_r h(r) + b N_r) times the volume of a point."""
-    matrix, bias = model.network.readout()
-    total = torch.zeros(matrix.shape[1], dtype=torch.float64)
-    for _, hidden in layer:
-        total += hidden.sum(0, dtype=torch.float64)
-    values = (matrix @ total + bias * grid.size) * grid.voxel
-    return DensityOfStates(model.energy_grid.energies, values.numpy(), model.broadening.standard_deviation)
-
-
-def _densities(model: LdosModel, layer: HiddenLayer, grid: RealSpaceGrid, weights: FloatArray) -> list[FloatArray]:
-    """n(r) = (W^T w) . h(r) + b . w for each row w of ``weights``, (densities, energies)."""
-    matrix, bias = model.network.readout()
-    columns = torch.from_numpy(weights).T
-    fields = np.empty((len(weights), grid.size))
-    for part, hidden in layer:
-        fields[:, part] = (hidden.double() @ (matrix.T @ columns) + bias @ columns).T.numpy()
-    return list(fields.reshape(-1, *grid.shape))

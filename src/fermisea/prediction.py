@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 from ase import Atoms
 
+from fermisea.errors import InputError
 from fermisea.free_energy import FORMS, check_form
 from fermisea.grid import RealSpaceGrid
 from fermisea.ldos_energy import ThermalObservables
@@ -44,11 +45,17 @@ class Prediction:
         dos: DensityOfStates,
         results: Sequence[ThermalObservables],
         reference_electron_temperature: float,
+        errors: Mapping[str, Sequence[float]],
         *,
         scalar: bool,
     ) -> Self:
-        """Returns the prediction that holds ``results``; a single one without its dimension if ``scalar``."""
+        """Returns the prediction that holds ``results``; a single one without its dimension if ``scalar``.
+
+        ``errors`` are estimates of what short cuts cost, one number in eV for each result.
+        """
         data = _dataset(results, dos, reference_electron_temperature)
+        for name, values in errors.items():
+            data[name] = ("electron_temperature", list(values), {"units": "eV"})
         return cls(atoms.copy(), grid, data.isel(electron_temperature=0) if scalar else data)
 
     @property
@@ -67,7 +74,8 @@ class Prediction:
         Raises:
             InputError: for an unknown form, listing the known.
         """
-        return _plain(self.data["free_energy"].sel(form=check_form(form)))
+        check_form(form)
+        return _plain(self._variable("free_energy").sel(form=form))
 
     @property
     def transfer_error(self) -> Any:
@@ -117,44 +125,62 @@ class Prediction:
     @property
     def density(self) -> FloatArray:
         """n(r), (nx, ny, nz) or (temperatures, nx, ny, nz), 1/Angstrom^3."""
-        return np.asarray(self.data["density"].values)
+        return np.asarray(self._variable("density").values)
+
+    @property
+    def dos_grid_error(self) -> Any:
+        """What a grid of its own for the DOS changes in E_b - TS of the cell, eV.
+
+        With a density, the value of that grid minus the value of the density's grid; without, the value of every second
+        of its points minus that of all of them.
+        """
+        return self._values("dos_grid_error")
+
+    @property
+    def precision_error(self) -> Any:
+        """What bfloat16 changes in E_b - TS of the cell, from a sample of points, eV."""
+        return self._values("precision_error_band_free_energy")
 
     def _values(self, name: str) -> Any:
-        return _plain(self.data[name])
+        return _plain(self._variable(name))
+
+    def _variable(self, name: str) -> xr.DataArray:
+        if name in self.data:
+            return self.data[name]
+        if name in ("free_energy", "transfer_error", "internal_energy", "density"):
+            raise InputError(f"{name}: this prediction was made without the density; ask for it with density=True")
+        raise InputError(f"{name}: this prediction took no such short cut (dos_grid, precision)")
 
 
 def _dataset(results: Sequence[ThermalObservables], dos: DensityOfStates, reference: float) -> xr.Dataset:
     def column(unit: str, *values: Any) -> tuple[str, list[Any], dict[str, str]]:
         return "electron_temperature", list(values), {"units": unit}
 
-    return xr.Dataset(
+    data = xr.Dataset(
         {
-            "free_energy": (
-                ("form", "electron_temperature"),
-                [[r.free_energies[form] for r in results] for form in FORMS],
-                {"units": "eV"},
-            ),
-            "transfer_error": column("eV", *(r.transfer_error for r in results)),
             "band_energy": column("eV", *(r.band_energy for r in results)),
             "entropy": column("eV/K", *(r.entropy for r in results)),
-            "internal_energy": column("eV", *(r.internal_energy() for r in results)),
             "fermi_level": column("eV", *(r.fermi_level for r in results)),
             "heat_capacity": column("eV/K", *(r.heat_capacity for r in results)),
             "electrons": column("1", *(r.electrons for r in results)),
             "dos": ("energy", dos.dos, {"units": "1/eV"}),
-            "density": (
-                ("electron_temperature", "x", "y", "z"),
-                np.stack([r.density for r in results]),
-                {"units": "1/Angstrom^3"},
-            ),
         },
         coords={
             "electron_temperature": column("K", *(r.electron_temperature for r in results)),
-            "form": list(FORMS),
             "energy": ("energy", dos.energies, {"units": "eV"}),
         },
         attrs={"reference_electron_temperature": reference, "broadening": dos.broadening},
     )
+    densities = [r.density for r in results if r.density is not None]
+    if densities:
+        energies = [[r.free_energies[form] for r in results] for form in FORMS]
+        data = data.assign_coords(form=list(FORMS)).assign(
+            free_energy=(("form", "electron_temperature"), energies, {"units": "eV"}),
+            transfer_error=column("eV", *(r.transfer_error for r in results)),
+            internal_energy=column("eV", *(r.internal_energy() for r in results)),
+            density=(("electron_temperature", "x", "y", "z"), np.stack(densities), {"units": "1/Angstrom^3"}),
+        )
+    return data
 
 
 def _plain(values: xr.DataArray) -> Any:

@@ -1,0 +1,190 @@
+"""Descriptor and hidden layers of a network over the points of a grid, in boxes that fit a processor's cache.
+
+Nothing of a point is kept but what is asked for: the network is linear in its last hidden layer h, so sums of h and its
+products with a few columns are all that observables need.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from fermisea.descriptors import Descriptor
+from fermisea.errors import InputError
+from fermisea.grid import RealSpaceGrid
+from fermisea.network import ACTIVATIONS, Mlp, check_choice
+
+Box = tuple[slice, slice, slice]
+Progress = Callable[[int, int], None]
+
+PRECISIONS = ("float32", "bfloat16")
+"""Of the hidden layers of a network in float32; one in float64 stays so."""
+
+_ROWS = 1024
+"""Points that pass through the network together: large enough for fast products, small enough for the cache."""
+
+_VALUES = 2**24
+"""Most numbers of a hidden layer that are kept for one box."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a box gives.
+
+    Attributes:
+        box: slices of the grid.
+        values: products of h with the columns asked for, (points, columns), or h itself, (points, width), C order.
+        total: sum of h over the box, (width,), float64.
+    """
+
+    box: Box
+    values: Tensor
+    total: Tensor
+
+
+class HiddenLayers:
+    """The hidden layers of a network, for batches of points."""
+
+    def __init__(self, network: Mlp, precision: str) -> None:
+        """Converts the weights.
+
+        Args:
+            network: on any device.
+            precision: one of ``PRECISIONS``; a network in float64 takes no notice of ``"float32"``.
+
+        Raises:
+            InputError: for another precision, or bfloat16 asked of a network in float64.
+        """
+        check_choice("precision", precision, PRECISIONS)
+        if precision == "bfloat16" and network.dtype != torch.float32:
+            raise InputError(f"precision: got bfloat16, but the network is in {network.dtype}; expected one in float32")
+        self._kind = torch.bfloat16 if precision == "bfloat16" else network.dtype
+        self._network = network
+        self._layers = [
+            (layer.weight.detach().to(self._kind), layer.bias.detach().to(self._kind)) for layer in network.layers[:-1]
+        ]
+
+    def __call__(self, descriptors: Tensor) -> Tensor:
+        """Returns h, (points, width), in the type of the network, of descriptors, (points, inputs)."""
+        network = self._network
+        values = ((descriptors - network.input_mean) / network.input_scale).to(self._kind)
+        for weight, bias in self._layers:
+            values = _activate(network.activation, torch.nn.functional.linear(values, weight, bias))
+        return values.to(network.dtype)
+
+
+class Sweep:
+    """Passes over grids with one structure and one network; counts the points for a progress display."""
+
+    def __init__(
+        self,
+        network: Mlp,
+        descriptor: Descriptor,
+        atoms: Atoms,
+        *,
+        chunk: int,
+        precision: str = "float32",
+        progress: Progress | None = None,
+    ) -> None:
+        """Finds the neighbours, nothing more.
+
+        Args:
+            network: from descriptors to the LDOS, on the device that is to do the work.
+            descriptor: of the network.
+            atoms: the structure.
+            chunk: most points of a box.
+            precision: one of ``PRECISIONS``.
+            progress: is told points done and points in all.
+
+        Raises:
+            InputError: for a chunk below 1, an unknown precision, or a structure that cannot be used.
+        """
+        if chunk < 1:
+            raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
+        self._network, self._layers = network, HiddenLayers(network, precision)
+        self._chunk = chunk
+        self._progress, self._done, self._total = progress, 0, 0
+        dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
+        self._device = network.input_mean.device
+        if self._device.type == "cpu":
+            self._evaluator = descriptor.evaluator(atoms, dtype)
+        else:
+            from fermisea.descriptors.torch_route import TorchEvaluator  # noqa: PLC0415  # its import takes a second
+
+            self._evaluator = TorchEvaluator(descriptor, atoms, dtype, self._device)
+
+    def expect(self, points: int) -> None:
+        """Adds points to those that the progress display counts in all."""
+        self._total += points
+
+    @torch.inference_mode()
+    def over(self, grid: RealSpaceGrid, columns: Tensor | None = None) -> Iterator[Part]:
+        """Yields what each box of a grid gives.
+
+        Args:
+            grid: spans the cell of the structure.
+            columns: (width, columns), multiplied with h; without them, h itself is given.
+        """
+        width = self._network.widths[-1]
+        most = min(self._chunk, max(_ROWS, _VALUES // width))
+        if columns is not None:
+            columns = columns.to(self._device, self._network.dtype)
+        for box in boxes(grid.shape, most):
+            i, j, k = box
+            start, stop = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)
+            descriptors = torch.as_tensor(self._evaluator.box(grid, start, stop))
+            points = len(descriptors)
+            values = torch.empty(
+                (points, width if columns is None else columns.shape[1]), dtype=self._network.dtype, device=self._device
+            )
+            total = torch.zeros(width, dtype=torch.float64, device=self._device)
+            for first in range(0, points, _ROWS):
+                rows = slice(first, first + _ROWS)
+                hidden = self._layers(descriptors[rows])
+                total += hidden.sum(0)
+                if columns is None:
+                    values[rows] = hidden
+                else:
+                    torch.mm(hidden, columns, out=values[rows])
+            self._done += points
+            if self._progress is not None:
+                self._progress(min(self._done, self._total), self._total)
+            yield Part(box, values, total)
+
+
+def boxes(shape: tuple[int, int, int], chunk: int) -> Iterator[Box]:
+    """Yields the boxes that a grid is cut into: of at most ``chunk`` points, long along the last axis."""
+    z = _even(min(shape[2], max(chunk // 4, 1)), shape[2])
+    y = _even(min(shape[1], max(chunk // (2 * z), 1)), shape[1])
+    x = _even(min(shape[0], max(chunk // (y * z), 1)), shape[0])
+    for corner in itertools.product(*(range(0, n, step) for n, step in zip(shape, (x, y, z), strict=True))):
+        ends = (min(a + step, n) for a, step, n in zip(corner, (x, y, z), shape, strict=True))
+        i, j, k = (slice(a, b) for a, b in zip(corner, ends, strict=True))
+        yield i, j, k
+
+
+def _even(length: int, whole: int) -> int:
+    return length if length == whole or length < 2 else length - length % 2
+
+
+def _activate(name: str, values: Tensor) -> Tensor:
+    """Returns the activation of ``values``, which may be overwritten."""
+    functional = torch.nn.functional
+    match name:
+        case "silu":
+            return functional.silu(values, inplace=True)
+        case "relu":
+            return functional.relu(values, inplace=True)
+        case "leaky_relu":
+            return functional.leaky_relu(values, inplace=True)
+        case "tanh":
+            return values.tanh_()
+        case _:
+            return ACTIVATIONS[name](values)
