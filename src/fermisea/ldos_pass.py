@@ -88,7 +88,7 @@ class KeptPass:
         vectors = self._readout.vectors(weights)
         fields = np.empty((len(weights), *self._grid.shape))
         for part in self._parts:
-            _write(fields, part, part.values.double().cpu() @ vectors[:-1] + vectors[-1])
+            _write(fields, part, vectors[:-1].T @ part.values.double().cpu().T + vectors[-1][:, None])
         return list(fields)
 
 
@@ -128,8 +128,8 @@ class StreamedPass:
     def _project(self, vectors: Tensor, dtype: npt.DTypeLike) -> tuple[npt.NDArray[np.floating], Tensor]:
         fields = np.empty((vectors.shape[1], *self._grid.shape), dtype=dtype)
         total = torch.zeros(len(vectors) - 1, dtype=torch.float64)
-        for part in self._sweep.over(self._grid, vectors[:-1]):
-            _write(fields, part, part.values.cpu() + vectors[-1].to(part.values.dtype))
+        for part in self._sweep.over(self._grid, vectors[:-1].T):
+            _write(fields, part, part.values.cpu() + vectors[-1].to(part.values.dtype)[:, None])
             total += part.total.cpu()
         return fields, total
 
@@ -189,7 +189,7 @@ def guessing_grid(grid: RealSpaceGrid) -> RealSpaceGrid:
 
 
 def _write(fields: npt.NDArray[np.floating], part: Part, values: Tensor) -> None:
-    """Writes the values of a box, (points, fields) in C order, into ``fields``, (fields, nx, ny, nz)."""
+    """Writes the values of a box, (fields, points) in C order, into ``fields``, (fields, nx, ny, nz)."""
     i, j, k = part.box
     target = fields[:, i, j, k]
-    target[...] = values.T.reshape(target.shape).numpy()
+    target[...] = values.reshape(target.shape).numpy()

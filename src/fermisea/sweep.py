@@ -7,7 +7,11 @@ products with a few columns are all that observables need.
 from __future__ import annotations
 
 import itertools
+import math
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +31,7 @@ Progress = Callable[[int, int], None]
 PRECISIONS = ("float32", "bfloat16")
 """Of the hidden layers of a network in float32; one in float64 stays so."""
 
-_ROWS = 1024
+_ROWS = 512
 """Points that pass through the network together: large enough for fast products, small enough for the cache."""
 
 _VALUES = 2**24
@@ -40,7 +44,7 @@ class Part:
 
     Attributes:
         box: slices of the grid.
-        values: products of h with the columns asked for, (points, columns), or h itself, (points, width), C order.
+        values: products of the rows asked for with h, (rows, points), or h itself, (points, width); points in C order.
         total: sum of h over the box, (width,), float64.
     """
 
@@ -114,49 +118,77 @@ class Sweep:
         dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
         self._device = network.input_mean.device
         if self._device.type == "cpu":
-            self._evaluator = descriptor.evaluator(atoms, dtype)
+            self._threads = torch.get_num_threads()
+            self._evaluator = descriptor.evaluator(atoms, dtype, threads=1)
         else:
             from fermisea.descriptors.torch_route import TorchEvaluator  # noqa: PLC0415  # its import takes a second
 
+            self._threads = 1
             self._evaluator = TorchEvaluator(descriptor, atoms, dtype, self._device)
 
     def expect(self, points: int) -> None:
         """Adds points to those that the progress display counts in all."""
         self._total += points
 
-    @torch.inference_mode()
-    def over(self, grid: RealSpaceGrid, columns: Tensor | None = None) -> Iterator[Part]:
-        """Yields what each box of a grid gives.
+    def over(self, grid: RealSpaceGrid, rows: Tensor | None = None) -> Iterator[Part]:
+        """Yields what each box of a grid gives; several threads work on the boxes that come next.
 
         Args:
             grid: spans the cell of the structure.
-            columns: (width, columns), multiplied with h; without them, h itself is given.
+            rows: (rows, width), multiplied with h; without them, h itself is given.
         """
-        width = self._network.widths[-1]
-        most = min(self._chunk, max(_ROWS, _VALUES // width))
-        if columns is not None:
-            columns = columns.to(self._device, self._network.dtype)
-        for box in boxes(grid.shape, most):
-            i, j, k = box
-            start, stop = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)
-            descriptors = torch.as_tensor(self._evaluator.box(grid, start, stop))
-            points = len(descriptors)
-            values = torch.empty(
-                (points, width if columns is None else columns.shape[1]), dtype=self._network.dtype, device=self._device
-            )
-            total = torch.zeros(width, dtype=torch.float64, device=self._device)
-            for first in range(0, points, _ROWS):
-                rows = slice(first, first + _ROWS)
-                hidden = self._layers(descriptors[rows])
-                total += hidden.sum(0)
-                if columns is None:
-                    values[rows] = hidden
-                else:
-                    torch.mm(hidden, columns, out=values[rows])
-            self._done += points
-            if self._progress is not None:
-                self._progress(min(self._done, self._total), self._total)
-            yield Part(box, values, total)
+        most = min(self._chunk, max(_ROWS, _VALUES // self._network.widths[-1]))
+        if rows is not None:
+            rows = rows.to(self._device, self._network.dtype)
+        ahead: deque[Future[Part]] = deque()
+        with _one_thread_each(self._threads), ThreadPoolExecutor(self._threads) as pool:
+            try:
+                for box in boxes(grid.shape, most):
+                    ahead.append(pool.submit(self._part, grid, box, rows))
+                    if len(ahead) > 2 * self._threads:
+                        yield self._counted(ahead.popleft().result())
+                while ahead:
+                    yield self._counted(ahead.popleft().result())
+            finally:  # after an error or an interruption
+                for future in ahead:
+                    future.cancel()
+
+    @torch.inference_mode()
+    def _part(self, grid: RealSpaceGrid, box: Box, rows: Tensor | None) -> Part:
+        i, j, k = box
+        start, stop = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)
+        descriptors = torch.as_tensor(self._evaluator.box(grid, start, stop))
+        points, width = len(descriptors), self._network.widths[-1]
+        shape = (points, width) if rows is None else (len(rows), points)
+        values = torch.empty(shape, dtype=self._network.dtype, device=self._device)
+        total = torch.zeros(width, dtype=torch.float64, device=self._device)
+        for first in range(0, points, _ROWS):
+            batch = slice(first, first + _ROWS)
+            hidden = self._layers(descriptors[batch])
+            total += hidden.sum(0)
+            if rows is None:
+                values[batch] = hidden
+            else:
+                values[:, batch] = rows @ hidden.T
+        return Part(box, values, total)
+
+    def _counted(self, part: Part) -> Part:
+        self._done += math.prod(s.stop - s.start for s in part.box)
+        if self._progress is not None:
+            self._progress(min(self._done, self._total), self._total)
+        return part
+
+
+@contextmanager
+def _one_thread_each(threads: int) -> Iterator[None]:
+    """Lets each of several threads compute alone: their products are small, and there are enough of them."""
+    before = torch.get_num_threads()
+    try:
+        if threads > 1:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def boxes(shape: tuple[int, int, int], chunk: int) -> Iterator[Box]:

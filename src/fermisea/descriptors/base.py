@@ -33,12 +33,13 @@ class Descriptor(ABC):
         """Length of the vector."""
 
     @abstractmethod
-    def evaluator(self, atoms: Atoms, dtype: str = "float64") -> Evaluator:
+    def evaluator(self, atoms: Atoms, dtype: str = "float64", threads: int | None = None) -> Evaluator:
         """Returns what computes this descriptor for one structure, at as many points and as often as wanted.
 
         Args:
             atoms: positions and cell; ``atoms.pbc`` is not looked at.
             dtype: ``"float64"``, or ``"float32"``.
+            threads: that share the work; without it, as many as there are cores for this process.
 
         Raises:
             InputError: for a cell without volume, positions that are not finite, an element without a weight.

@@ -64,7 +64,7 @@ class Bispectrum(Descriptor):
         """Number of (j1, j2, j) with j2 <= j1 <= j <= twojmax / 2 that fulfil the triangle rule."""
         return len(bispectrum_triples(self.twojmax))
 
-    def evaluator(self, atoms: Atoms, dtype: str = "float64") -> Evaluator:
+    def evaluator(self, atoms: Atoms, dtype: str = "float64", threads: int | None = None) -> Evaluator:
         """Returns what computes the bispectrum of one structure; see ``Descriptor.evaluator``."""
         check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
@@ -75,7 +75,7 @@ class Bispectrum(Descriptor):
             lambda harmonics, rows, out: contract_triples(harmonics, rows, *tables, out),
             lambda harmonics, rows, cotangents, out: contract_triples_vjp(harmonics, rows, *tables, cotangents, out),
         )
-        return Evaluator(neighbors, expansion, self.features, contraction, dtype)
+        return Evaluator(neighbors, expansion, self.features, contraction, dtype, threads)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the definition as plain values."""

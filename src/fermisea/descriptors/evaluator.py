@@ -62,10 +62,16 @@ class Gradients:
 
 
 class Evaluator:
-    """A descriptor of one structure, ready for points; uses all cores that this process may use."""
+    """A descriptor of one structure, ready for points."""
 
     def __init__(
-        self, neighbors: Neighbors, expansion: Expansion, features: int, contraction: Contraction, dtype: str
+        self,
+        neighbors: Neighbors,
+        expansion: Expansion,
+        features: int,
+        contraction: Contraction,
+        dtype: str,
+        threads: int | None = None,
     ) -> None:
         """Takes what the descriptor is made of.
 
@@ -75,7 +81,9 @@ class Evaluator:
             features: length of a descriptor.
             contraction: from harmonics to descriptors.
             dtype: of the results and of the work, ``"float64"`` or ``"float32"``.
+            threads: that share the work; without it, as many as there are cores for this process.
         """
+        self._threads = threads
         self.features, self.dtype = features, np.dtype(dtype)
         self._neighbors, self._contraction = neighbors, contraction
         self._arguments = (*neighbors.arrays(), *expansion.arrays(dtype))
@@ -192,7 +200,7 @@ class Evaluator:
     def _sweep(self, source: _Source, use: Callable[[int, _Bricks], None]) -> None:
         """Hands a few bricks at a time to ``use``, with the number of the thread that calls it."""
         batch = max(1, _BATCH // (self._size * self.dtype.itemsize))
-        threads = max(1, min(_threads(), -(-source.bricks // batch)))
+        threads = max(1, min(self._threads or _threads(), -(-source.bricks // batch)))
         batch = max(1, min(batch, -(-source.bricks // (_SHARES * threads))))
         starts = iter(range(0, source.bricks, batch))
 

@@ -46,7 +46,7 @@ class PowerSpectrum(Descriptor):
         """Number of (j, j', l) with j <= j' <= order and l <= j."""
         return (self.order + 1) * (self.order + 2) * (self.order + 3) // 6
 
-    def evaluator(self, atoms: Atoms, dtype: str = "float64") -> Evaluator:
+    def evaluator(self, atoms: Atoms, dtype: str = "float64", threads: int | None = None) -> Evaluator:
         """Returns what computes the power spectrum of one structure; see ``Descriptor.evaluator``."""
         check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
@@ -56,7 +56,7 @@ class PowerSpectrum(Descriptor):
             lambda harmonics, rows, out: contract_pairs(harmonics, rows, self.order, out),
             lambda harmonics, rows, cotangents, out: contract_pairs_vjp(harmonics, rows, self.order, cotangents, out),
         )
-        return Evaluator(neighbors, expansion, self.features, contraction, dtype)
+        return Evaluator(neighbors, expansion, self.features, contraction, dtype, threads)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the definition as plain values."""
