@@ -8,11 +8,15 @@ import torch
 
 from fermisea.energies import functional, hartree_energy, hartree_potential, xc_energy, xc_energy_and_potential
 from fermisea.errors import InputError
-from fermisea.free_energy import FORMS, FreeEnergyFunctional, check_form, free_energy_forms, transfer_error
+from fermisea.free_energy import FORMS, FreeEnergyFunctional, check_form, transfer_error
 
 CELL = np.array([[4.0, 0.3, 0.0], [0.0, 4.4, -0.2], [0.5, 0.0, 3.7]])
 SHAPE = (10, 12, 9)
 VOXEL = abs(np.linalg.det(CELL)) / np.prod(SHAPE)
+
+
+def all_forms(*, band_free_energy, density, **options):
+    return FreeEnergyFunctional(**options).forms(band_free_energy, density)
 
 
 def field(seed: int, mean: float = 0.15, size: float = 0.03) -> np.ndarray:
@@ -42,7 +46,7 @@ def setting(xc: str = "pbe", *, core: bool = True, **options):
 
 @pytest.mark.parametrize("xc", ["lda", "pbe", "pbesol"])
 def test_all_forms_agree_at_the_reference_density(xc: str) -> None:
-    forms = free_energy_forms(band_free_energy=12.3, density=field(1), **setting(xc))
+    forms = all_forms(band_free_energy=12.3, density=field(1), **setting(xc))
     assert set(forms) == set(FORMS)
     assert list(forms.values()) == pytest.approx([forms["kohn_sham"]] * 4, abs=1e-11)
     assert transfer_error(forms) < 1e-11
@@ -56,12 +60,12 @@ def test_harris_foulkes_is_what_the_definition_says() -> None:
     _, potential = xc_energy_and_potential(n0 + core, cell, xc)
     expected = 12.3 - float(hartree_energy(n0, cell)) + float(xc_energy(n0 + core, cell, xc))
     expected += -float((potential * n0).sum()) * VOXEL - 31.7
-    forms = free_energy_forms(band_free_energy=12.3, density=field(3), **options)
+    forms = all_forms(band_free_energy=12.3, density=field(3), **options)
     assert forms["harris_foulkes"] == pytest.approx(expected, abs=1e-11)
 
 
 def test_mean_and_transfer_error() -> None:
-    forms = free_energy_forms(band_free_energy=0.0, density=field(3), **setting())
+    forms = all_forms(band_free_energy=0.0, density=field(3), **setting())
     assert forms["second_order"] == pytest.approx((forms["harris_foulkes"] + forms["kohn_sham"]) / 2, rel=1e-15)
     assert transfer_error(forms) == pytest.approx(abs(forms["harris_foulkes"] - forms["second_order"]), rel=1e-9)
 
@@ -96,7 +100,7 @@ def test_derivative_of_the_kohn_sham_form(core: bool) -> None:
 
 def test_core_density_enters_exchange_and_correlation_alone() -> None:
     bare, dressed = (
-        free_energy_forms(band_free_energy=0.0, density=field(1), **setting(core=c)) for c in (False, True)
+        all_forms(band_free_energy=0.0, density=field(1), **setting(core=c)) for c in (False, True)
     )
     n, cell, xc = torch.tensor(field(1)), torch.tensor(CELL), functional("pbe")
     terms = []
@@ -153,29 +157,29 @@ def test_second_order_form_against_an_exactly_solved_functional() -> None:
 def test_mirrored_cell_has_the_same_energy() -> None:
     mirrored = CELL * np.array([-1, 1, 1])
     one, other = (
-        free_energy_forms(band_free_energy=1.0, density=field(3), **setting(cell=c)) for c in (CELL, mirrored)
+        all_forms(band_free_energy=1.0, density=field(3), **setting(cell=c)) for c in (CELL, mirrored)
     )
     assert one == pytest.approx(other, rel=1e-12)
 
 
 def test_arrays_and_tensors_alike() -> None:
-    plain = free_energy_forms(band_free_energy=0.0, density=field(3), **setting())
+    plain = all_forms(band_free_energy=0.0, density=field(3), **setting())
     density = field(3)
     density.setflags(write=False)
     tensors = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in setting().items()}
-    assert free_energy_forms(band_free_energy=0.0, density=density, **tensors) == plain
+    assert all_forms(band_free_energy=0.0, density=density, **tensors) == plain
     assert all(isinstance(value, float) for value in plain.values())
 
 
 def test_densities_on_other_points_are_refused() -> None:
     with pytest.raises(InputError, match=r"density: got shape \(4, 4, 4\)"):
-        free_energy_forms(band_free_energy=0.0, density=np.ones((4, 4, 4)), **setting())
+        all_forms(band_free_energy=0.0, density=np.ones((4, 4, 4)), **setting())
     with pytest.raises(InputError, match="core density"):
         FreeEnergyFunctional(**setting(core_density=np.zeros((4, 4, 4))))
     bad = field(3)
     bad[0, 0, 0] = np.nan
     with pytest.raises(InputError, match="finite"):
-        free_energy_forms(band_free_energy=0.0, density=bad, **setting())
+        all_forms(band_free_energy=0.0, density=bad, **setting())
 
 
 def test_form_names() -> None:

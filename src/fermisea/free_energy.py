@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fermisea.energies import Functional, hartree_energy, hartree_potential, volume, xc_energy_and_potential
+from fermisea.energies import Functional, hartree_energy, hartree_potential, volume, xc_energy_and_potential, xc_energy_and_slope
 from fermisea.errors import InputError
 
 FORMS = ("second_order", "harris_foulkes", "kohn_sham", "naive")
@@ -66,17 +66,13 @@ class FreeEnergyFunctional:
                 f"{tuple(self._reference.shape)}"
             )
         self._voxel = float(volume(self._cell)) / self._reference.numel()
-        hartree, exchange, v_xc = self._parts(self._reference)
-        self._v_xc = v_xc
-        self._v_hxc = hartree_potential(self._reference, self._cell) + v_xc
-        self._harris = -hartree + exchange - self._integral(v_xc, self._reference)
-
-    def _parts(self, density: Tensor) -> tuple[float, float, Tensor]:
-        exchange, v_xc = xc_energy_and_potential(density + self._core, self._cell, self._functional)
-        return float(hartree_energy(density, self._cell)), float(exchange), v_xc
+        exchange, v_xc = xc_energy_and_potential(self._reference + self._core, self._cell, functional)
+        hartree = float(hartree_energy(self._reference, self._cell))
+        self._harris = -hartree + float(exchange) - self._integral(v_xc, self._reference)
+        self._v_hxc = v_xc.add_(hartree_potential(self._reference, self._cell))
 
     def _integral(self, potential: Tensor, density: Tensor) -> float:
-        return float(torch.sum(potential * density)) * self._voxel
+        return float(torch.dot(potential.reshape(-1), density.reshape(-1))) * self._voxel
 
     def forms(self, band_free_energy: float, density: Any) -> dict[str, float]:
         """Returns the free energy in every form, eV.
@@ -94,9 +90,11 @@ class FreeEnergyFunctional:
                 f"density: got shape {tuple(density.shape)}, expected finite values on the grid "
                 f"{tuple(self._reference.shape)} of the reference density"
             )
-        hartree, exchange, v_xc = self._parts(density)
+        whole = density + self._core if bool(self._core.any()) else density
+        exchange, slope = map(float, xc_energy_and_slope(whole, self._cell, self._functional, density))
+        hartree = float(hartree_energy(density, self._cell))
         fixed = band_free_energy + self._ion_energy
-        naive = fixed - hartree + exchange - self._integral(v_xc, density)
+        naive = fixed - hartree + exchange - slope
         harris = fixed + self._harris
         kohn_sham = fixed - self._integral(self._v_hxc, density) + hartree + exchange
         return {
@@ -107,40 +105,6 @@ class FreeEnergyFunctional:
         }
 
 
-def free_energy_forms(
-    *,
-    band_free_energy: float,
-    density: Any,
-    reference_density: Any,
-    core_density: Any,
-    cell: Any,
-    functional: Functional,
-    ion_energy: float,
-) -> dict[str, float]:
-    """Returns the free energy in every form for one electronic temperature, eV.
-
-    Args:
-        band_free_energy: E_b - TS, eV.
-        density: n_t, valence, (nx, ny, nz), 1/Angstrom^3.
-        reference_density: n0, valence, (nx, ny, nz), 1/Angstrom^3.
-        core_density: of the nonlinear core correction, (nx, ny, nz), 1/Angstrom^3.
-        cell: lattice vectors as rows, (3, 3), Angstrom.
-        functional: exchange and correlation.
-        ion_energy: E_ii (Ewald), eV.
-
-    Raises:
-        InputError: for densities on different points, or not finite.
-    """
-    around = FreeEnergyFunctional(
-        reference_density=reference_density,
-        core_density=core_density,
-        cell=cell,
-        functional=functional,
-        ion_energy=ion_energy,
-    )
-    return around.forms(band_free_energy, density)
-
-
 def transfer_error(forms: Mapping[str, float]) -> float:
     """Returns |F_KS - F_HF| / 2, eV: an estimate of what the change of temperature costs."""
     return abs(forms["kohn_sham"] - forms["harris_foulkes"]) / 2
@@ -149,4 +113,4 @@ def transfer_error(forms: Mapping[str, float]) -> float:
 def _tensor(values: Any) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().to("cpu", torch.float64)
-    return torch.from_numpy(np.array(values, dtype=np.float64))
+    return torch.from_numpy(np.require(values, np.float64, ["C", "W"]))

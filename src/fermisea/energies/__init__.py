@@ -6,7 +6,7 @@ from fermisea.energies.ewald import ewald_energy
 from fermisea.energies.fields import gradient, reciprocal_cell, reciprocal_vectors, volume
 from fermisea.energies.hartree import hartree_energy, hartree_potential
 from fermisea.energies.ions import CoreCharge, Ion, charges, core_density, electrons, structure_factor
-from fermisea.energies.xc import Functional, functional, xc_energy, xc_energy_and_potential
+from fermisea.energies.xc import Functional, functional, xc_energy, xc_energy_and_potential, xc_energy_and_slope
 
 __all__ = [
     "CoreCharge",
@@ -26,4 +26,5 @@ __all__ = [
     "volume",
     "xc_energy",
     "xc_energy_and_potential",
+    "xc_energy_and_slope",
 ]

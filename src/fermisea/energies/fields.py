@@ -37,14 +37,50 @@ def without_nyquist(shape: tuple[int, int, int], device: torch.device) -> Tensor
     return mask
 
 
+def half_squares(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Returns |G|^2 for the coefficients of a real FFT, (nx, ny, nz // 2 + 1), 1/Angstrom^2.
+
+    Where an even grid cannot tell one sign of an index from the other, it is that without the terms that change sign.
+    """
+    axes = _half_axes(shape, cell.device)
+    metric = reciprocal_cell(cell) @ reciprocal_cell(cell).T
+    a, b, c = (torch.where(2 * m.abs() == n, 0.0, m) for m, n in zip(axes, shape, strict=True))
+    plane = metric[0, 0] * axes[0] ** 2 + metric[1, 1] * axes[1] ** 2 + 2 * metric[0, 1] * a * b
+    return plane + 2 * (metric[0, 2] * a + metric[1, 2] * b) * c + metric[2, 2] * axes[2] ** 2
+
+
+def gradient_coefficients(field: Tensor) -> Tensor:
+    """Returns the coefficients of a real FFT, (nx, ny, nz // 2 + 1), without those that a gradient leaves out."""
+    shape = (field.shape[0], field.shape[1], field.shape[2])
+    return torch.fft.rfftn(field) * without_nyquist(shape, field.device)[:, :, : shape[2] // 2 + 1]
+
+
+def derivative(coefficients: Tensor, cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
+    """Returns one Cartesian component of a gradient, (nx, ny, nz), per Angstrom, from ``gradient_coefficients``."""
+    return torch.fft.irfftn(half_wavevectors(cell, shape, axis) * coefficients, s=shape)
+
+
+def half_wavevectors(cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
+    """Returns i times a Cartesian component of G for the coefficients of a real FFT, (nx, ny, nz // 2 + 1)."""
+    a, b, c = _half_axes(shape, cell.device)
+    vectors = reciprocal_cell(cell)
+    return 1j * (vectors[0, axis] * a + vectors[1, axis] * b + vectors[2, axis] * c)
+
+
 def gradient(field: Tensor, cell: Tensor) -> Tensor:
     """Returns the gradient of a real field (nx, ny, nz) as (nx, ny, nz, 3), per Angstrom."""
     shape = (field.shape[0], field.shape[1], field.shape[2])
-    half = slice(shape[2] // 2 + 1)  # of a real field, the other half of the coefficients follows from this one
-    coefficients = torch.fft.rfftn(field) * without_nyquist(shape, field.device)[:, :, half]
-    vectors = reciprocal_vectors(cell, shape)[:, :, half]
-    components = [torch.fft.irfftn(1j * vectors[..., axis] * coefficients, s=shape) for axis in range(3)]
-    return torch.stack(components, dim=-1)
+    coefficients = gradient_coefficients(field)
+    return torch.stack([derivative(coefficients, cell, shape, axis) for axis in range(3)], dim=-1)
+
+
+def _half_axes(shape: tuple[int, int, int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the Miller indices of a real FFT along each axis, ready to be broadcast."""
+    n, m, k = shape
+    a = torch.fft.fftfreq(n, 1.0 / n, dtype=torch.float64, device=device)[:, None, None]
+    b = torch.fft.fftfreq(m, 1.0 / m, dtype=torch.float64, device=device)[None, :, None]
+    c = torch.arange(k // 2 + 1, dtype=torch.float64, device=device)[None, None, :]
+    return a, b, c
 
 
 def volume(cell: Tensor) -> Tensor:

@@ -8,19 +8,20 @@ Perdew et al., PRL 100, 136406 (2008).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.energies.fields import gradient, volume
+from fermisea.energies.fields import derivative, gradient_coefficients, half_wavevectors, volume
 from fermisea.errors import InputError
 
 _VACUUM = 1e-16
 """Density in 1/bohr^3 below which (and where ringing makes it negative) exchange and correlation vanish."""
 
-_BLOCK = 2**16
+_BLOCK = 2**14
 """Grid points whose derivatives are taken at once."""
 
 _KAPPA = 0.804
@@ -61,19 +62,21 @@ class Functional:
                 raise ValueError(f"functional {self.name}: sigma is missing")
             energy = self._gradient_energy(n, torch.where(present, sigma * units.BOHR**8, 0.0))
         else:
-            energy = n * (_exchange(n) + (_correlation_pz(n) if self.name == "pz" else _correlation_pw(n)))
+            root = _cube_root(n)
+            energy = n * (_exchange(root) + (_correlation_pz(root) if self.name == "pz" else _correlation_pw(root)))
         return torch.where(present, energy, 0.0) * (units.HARTREE / units.BOHR**3)
 
     def _gradient_energy(self, n: Tensor, sigma: Tensor) -> Tensor:
-        fermi_momentum = (3 * math.pi**2 * n) ** (1 / 3)
+        root = _cube_root(n)
+        fermi_momentum = (3 * math.pi**2) ** (1 / 3) * root
         s2 = sigma / (2 * fermi_momentum * n) ** 2
         enhancement = 1 + _KAPPA - _KAPPA / (1 + self.mu * s2 / _KAPPA)
-        correlation = _correlation_pw(n)
+        correlation = _correlation_pw(root)
         t2 = sigma * math.pi / (16 * fermi_momentum * n**2)
         a = self.beta / _GAMMA / torch.expm1(-correlation / _GAMMA)
         numerator = self.beta / _GAMMA * t2 * (1 + a * t2)
         h = _GAMMA * torch.log1p(numerator / (1 + a * t2 + (a * t2) ** 2))
-        return n * (_exchange(n) * enhancement + correlation + h)
+        return n * (_exchange(root) * enhancement + correlation + h)
 
 
 _BETA_PBE = 0.06672455060314922
@@ -100,25 +103,30 @@ def functional(name: str) -> Functional:
         raise InputError(f"xc: got {name!r}, expected one of {', '.join(_FUNCTIONALS)}") from None
 
 
-def _exchange(n: Tensor) -> Tensor:
-    """Returns Dirac's exchange energy per electron, Hartree; n in 1/bohr^3."""
-    return -0.75 * (3 / math.pi) ** (1 / 3) * n ** (1 / 3)
+def _cube_root(n: Tensor) -> Tensor:
+    """Returns the cube root of positive numbers, faster than as a power, and so are its derivatives."""
+    return torch.exp(torch.log(n) / 3)
 
 
-def _wigner_seitz(n: Tensor) -> Tensor:
-    return (3 / (4 * math.pi * n)) ** (1 / 3)
+def _exchange(root: Tensor) -> Tensor:
+    """Returns Dirac's exchange energy per electron, Hartree, from the cube root of n, 1/bohr."""
+    return -0.75 * (3 / math.pi) ** (1 / 3) * root
 
 
-def _correlation_pw(n: Tensor) -> Tensor:
-    rs = _wigner_seitz(n)
+def _wigner_seitz(root: Tensor) -> Tensor:
+    return (3 / (4 * math.pi)) ** (1 / 3) / root
+
+
+def _correlation_pw(root: Tensor) -> Tensor:
+    rs = _wigner_seitz(root)
     root = torch.sqrt(rs)
     a = 0.0310907
     series = 2 * a * root * (7.5957 + root * (3.5876 + root * (1.6382 + root * 0.49294)))
     return -2 * a * (1 + 0.21370 * rs) * torch.log1p(1 / series)
 
 
-def _correlation_pz(n: Tensor) -> Tensor:
-    rs = _wigner_seitz(n)
+def _correlation_pz(root: Tensor) -> Tensor:
+    rs = _wigner_seitz(root)
     dilute = -0.1423 / (1 + 1.0529 * torch.sqrt(rs) + 0.3334 * rs)
     log = torch.log(rs)
     dense = 0.0311 * log - 0.048 + 0.0020 * rs * log - 0.0116 * rs
@@ -141,34 +149,84 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
     """Returns the energy (0-d, eV) and the potential, (nx, ny, nz), eV: the derivative of that energy on that grid.
 
     The gradient correction is thus the one of White and Bird, PRB 50, 4954 (1994). Same energy as :func:`xc_energy`,
-    but derivatives are taken over blocks of points so that large grids need little memory.
+    but nothing is differentiable, and large grids need little memory.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
         functional: which.
     """
-    cell = cell.detach()
-    variable = density.detach().requires_grad_()
+    density, cell = density.detach(), cell.detach()
+    sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
+    potential = torch.empty_like(density)
     total = density.new_zeros(())
-    with torch.enable_grad():
-        local = [variable.detach().flatten()]
-        if functional.needs_gradient:
-            sigma = _squared_gradient(variable, cell)
-            local.append(sigma.detach().flatten())
-        slopes = [torch.empty_like(field) for field in local]
-        for start in range(0, density.numel(), _BLOCK):
-            these = slice(start, start + _BLOCK)
-            block = [field[these].detach().requires_grad_() for field in local]
-            energy = functional.energy_density(*block).sum()
-            total += energy.detach()
-            for slope, part in zip(slopes, torch.autograd.grad(energy, block), strict=True):
-                slope[these] = part
-        potential = slopes[0].reshape(density.shape)
-        if functional.needs_gradient:
-            potential = potential + torch.autograd.grad(sigma, variable, slopes[1].reshape(density.shape))[0]
+    for part, energy, slopes in _slopes(functional, density, sigma):
+        total += energy
+        potential.view(-1)[part] = slopes[0]
+        if sigma is not None:  # no longer needed there
+            sigma.view(-1)[part] = slopes[1]
+    if sigma is not None:
+        shape = (density.shape[0], density.shape[1], density.shape[2])
+        coefficients = gradient_coefficients(density)
+        divergence = torch.zeros_like(coefficients)
+        for axis in range(3):
+            flow = derivative(coefficients, cell, shape, axis).mul_(sigma)
+            divergence += half_wavevectors(cell, shape, axis) * gradient_coefficients(flow)
+        potential -= 2 * torch.fft.irfftn(divergence, s=shape)
     return total * (volume(cell) / density.numel()), potential
 
 
+def xc_energy_and_slope(
+    density: Tensor, cell: Tensor, functional: Functional, direction: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns the energy and its derivative along a change of the density, the integral of v_xc times it; 0-d, eV.
+
+    Same numbers as from :func:`xc_energy_and_potential`, without a potential on the grid.
+
+    Args:
+        density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        functional: which.
+        direction: the change, (nx, ny, nz), 1/Angstrom^3; ``density`` itself saves time.
+    """
+    density, cell, direction = density.detach(), cell.detach(), direction.detach()
+    sigma, product = None, None
+    if functional.needs_gradient:
+        sigma = _squared_gradient(density, cell)
+        product = sigma if direction is density else _gradient_product(density, direction, cell)
+    total, slope = density.new_zeros(()), density.new_zeros(())
+    for part, energy, slopes in _slopes(functional, density, sigma):
+        total += energy
+        slope += torch.dot(slopes[0], direction.view(-1)[part])
+        if product is not None:
+            slope += 2 * torch.dot(slopes[1], product.view(-1)[part])
+    point = volume(cell) / density.numel()
+    return total * point, slope * point
+
+
+def _slopes(
+    functional: Functional, density: Tensor, sigma: Tensor | None
+) -> Iterator[tuple[slice, Tensor, tuple[Tensor, ...]]]:
+    """Yields blocks of points with their energy and its derivatives by density and, if there is one, sigma."""
+    fields = [field.reshape(-1) for field in (density, sigma) if field is not None]
+    for start in range(0, density.numel(), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        with torch.enable_grad():
+            block = [field[part].detach().requires_grad_() for field in fields]
+            energy = functional.energy_density(*block).sum()
+        yield part, energy.detach(), torch.autograd.grad(energy, block)
+
+
 def _squared_gradient(density: Tensor, cell: Tensor) -> Tensor:
-    return torch.sum(gradient(density, cell) ** 2, dim=-1)
+    return _gradient_product(density, density, cell)
+
+
+def _gradient_product(one: Tensor, two: Tensor, cell: Tensor) -> Tensor:
+    shape = (one.shape[0], one.shape[1], one.shape[2])
+    left = gradient_coefficients(one)
+    right = left if two is one else gradient_coefficients(two)
+    total = torch.zeros_like(one)
+    for axis in range(3):
+        first = derivative(left, cell, shape, axis)
+        total = total + first * (first if two is one else derivative(right, cell, shape, axis))
+    return total
