@@ -99,9 +99,7 @@ def test_derivative_of_the_kohn_sham_form(core: bool) -> None:
 
 
 def test_core_density_enters_exchange_and_correlation_alone() -> None:
-    bare, dressed = (
-        all_forms(band_free_energy=0.0, density=field(1), **setting(core=c)) for c in (False, True)
-    )
+    bare, dressed = (all_forms(band_free_energy=0.0, density=field(1), **setting(core=c)) for c in (False, True))
     n, cell, xc = torch.tensor(field(1)), torch.tensor(CELL), functional("pbe")
     terms = []
     for core in (torch.zeros(SHAPE, dtype=torch.float64), torch.tensor(setting()["core_density"])):
@@ -156,9 +154,7 @@ def test_second_order_form_against_an_exactly_solved_functional() -> None:
 
 def test_mirrored_cell_has_the_same_energy() -> None:
     mirrored = CELL * np.array([-1, 1, 1])
-    one, other = (
-        all_forms(band_free_energy=1.0, density=field(3), **setting(cell=c)) for c in (CELL, mirrored)
-    )
+    one, other = (all_forms(band_free_energy=1.0, density=field(3), **setting(cell=c)) for c in (CELL, mirrored))
     assert one == pytest.approx(other, rel=1e-12)
 
 

@@ -1,4 +1,8 @@
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,16 +10,19 @@ import torch
 import xarray as xr
 from ase import Atoms
 
+from fermisea import ldos_pass, predict, sweep
 from fermisea.descriptors import PowerSpectrum
 from fermisea.energies import CoreCharge, Ion
 from fermisea.errors import InputError, WindowError
 from fermisea.free_energy import FORMS
 from fermisea.grid import RealSpaceGrid
 from fermisea.ldos_energy import thermal_observables
+from fermisea.ldos_pass import StreamedPass
 from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.observables import DensityOfStates
 from fermisea.snapshot import Broadening
+from fermisea.sweep import HiddenLayers
 from synthetic import ENERGIES, VALENCE, structure
 
 TEMPERATURES = [300.0, 1000.0, 8000.0]
@@ -194,11 +201,12 @@ def test_energies_belong_to_the_dos(model, atoms):
     assert predicted.dos.shape == predicted.energies.shape
 
 
-@pytest.mark.parametrize(("memory", "passes"), [(2**30, 1), (0, 2)])
-def test_progress_counts_points(model, atoms, memory, passes):
+@pytest.mark.parametrize(("memory", "points"), [(2**30, 216), (0, 2 * 216)])
+def test_progress_counts_points(model, atoms, memory, points):
+    # without memory a coarser grid guesses the Fermi level first
     seen = []
     model.predict(atoms, 1000.0, SHAPE, chunk=100, memory=memory, progress=lambda *state: seen.append(state))
-    assert seen[-1] == (passes * 216, passes * 216)
+    assert seen[-1] == (points, points)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
@@ -208,13 +216,13 @@ def must_not_compute(*_args, **_kwargs):
 
 @pytest.mark.parametrize("temperature", [0.0, -300.0, np.nan, np.inf, [300.0, -1.0], []])
 def test_refuses_temperatures_before_the_pass(model, atoms, monkeypatch, temperature):
-    monkeypatch.setattr(PowerSpectrum, "compute_points", must_not_compute)
+    monkeypatch.setattr(PowerSpectrum, "evaluator", must_not_compute)
     with pytest.raises(InputError, match="electron temperature"):
         model.predict(atoms, temperature, SHAPE)
 
 
 def test_refuses_a_temperature_beyond_the_window_before_the_pass(model, atoms, monkeypatch):
-    monkeypatch.setattr(PowerSpectrum, "compute_points", must_not_compute)
+    monkeypatch.setattr(PowerSpectrum, "evaluator", must_not_compute)
     with pytest.raises(WindowError, match=r"9500 K.*9000 K"):
         model.predict(atoms, [300.0, 9500.0], SHAPE)
 
@@ -271,3 +279,150 @@ def test_refuses_a_grid_of_another_cell_and_a_chunk_of_nothing(model, atoms):
 def test_unknown_form_is_named(model, atoms):
     with pytest.raises(InputError, match="got 'best', expected one of second_order"):
         model.predict(atoms, 1000.0, SHAPE).free_energy_by("best")
+
+
+def alike(one, two, tolerance):
+    for name in ("free_energy", "band_energy", "entropy", "fermi_level", "density", "dos"):
+        a, b = np.asarray(getattr(one, name)), np.asarray(getattr(two, name))
+        assert np.max(np.abs(a - b)) <= tolerance * np.max(np.abs(b)), name
+
+
+WIDE = [50.0, 300.0, 700.0, 1000.0, 4000.0, 8000.0]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 2e-6)])
+@pytest.mark.parametrize("shape", [(24, 24, 24), (17, 19, 23)])
+def test_one_pass_gives_what_kept_layers_give(dtype, tolerance, shape, monkeypatch):
+    model, atoms = random_model(dtype), structure(7)
+    streamed = []
+    monkeypatch.setattr(predict, "StreamedPass", lambda *a: streamed.append(StreamedPass(*a)) or streamed[-1])
+    kept = model.predict(atoms, WIDE, shape)
+    assert not streamed
+    once = model.predict(atoms, WIDE, shape, memory=0)
+    assert streamed[0].passes == 1
+    alike(once, kept, tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_second_pass_where_the_guess_is_bad(dtype, monkeypatch):
+    model, atoms = random_model(dtype), structure(7)
+    kept = model.predict(atoms, WIDE, (12, 12, 12))
+    monkeypatch.setattr(ldos_pass, "levels_around", lambda level, _: level + 0.3 + 1e-4 * np.arange(4))
+    streamed = []
+    monkeypatch.setattr(predict, "StreamedPass", lambda *a: streamed.append(StreamedPass(*a)) or streamed[-1])
+    again = model.predict(atoms, WIDE, (12, 12, 12), memory=0)
+    assert streamed[0].passes == 2
+    alike(again, kept, 1e-11 if dtype == "float64" else 2e-6)
+
+
+def test_further_temperatures_cost_no_network(model, atoms, monkeypatch):
+    points = []
+    layers = HiddenLayers.__call__
+    monkeypatch.setattr(HiddenLayers, "__call__", lambda self, x: points.append(len(x)) or layers(self, x))
+    for temperatures in ([1000.0], WIDE):
+        points.clear()
+        model.predict(atoms, temperatures, (32, 32, 32), memory=0)
+        assert sum(points) == 32**3 + 8**3
+
+
+@pytest.mark.parametrize("memory", [0, 2**30])
+@pytest.mark.parametrize("shape", [(7, 11, 13), (6, 6, 6)])
+def test_any_number_of_threads_and_points_at_a_time(model, atoms, memory, shape, monkeypatch):
+    expected = model.predict(atoms, TEMPERATURES, shape)
+    for threads, chunk, rows in ((1, 5, 512), (2, 100, 7), (3, 10**6, 64)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(sweep, "_ROWS", rows)
+        alike(model.predict(atoms, TEMPERATURES, shape, chunk=chunk, memory=memory), expected, 1e-11)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8, 50, 333, 10**4])
+@pytest.mark.parametrize("shape", [(7, 11, 13), (1, 1, 40), (16, 2, 3)])
+def test_boxes_cover_the_grid_once(shape, chunk):
+    covered = np.zeros(shape, dtype=int)
+    for box in sweep.boxes(shape, chunk):
+        covered[box] += 1
+        assert covered[box].size <= chunk
+    assert (covered == 1).all()
+
+
+def test_an_error_in_a_thread_reaches_the_caller(model, atoms, monkeypatch):
+    def fail(*_args):
+        raise RuntimeError("broken layer")
+
+    monkeypatch.setattr(HiddenLayers, "__call__", fail)
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="broken layer"):
+        model.predict(atoms, 1000.0, SHAPE)
+    assert torch.get_num_threads() == before
+
+
+def test_bfloat16_and_its_check(atoms):
+    model = random_model("float32")
+    full = model.predict(atoms, TEMPERATURES, (16, 16, 16))
+    low = model.predict(atoms, TEMPERATURES, (16, 16, 16), precision="bfloat16")
+    change = low.band_energy - full.band_energy
+    assert np.abs(change).min() > 1e-6
+    estimate = low.data["precision_error_band_energy"].values
+    np.testing.assert_allclose(estimate, change, rtol=0.02)
+    free = change - np.array(TEMPERATURES) * (low.entropy - full.entropy)
+    np.testing.assert_allclose(low.precision_error, free, rtol=0.02)
+    with pytest.raises(InputError, match="took no such short cut"):
+        _ = full.precision_error
+    with pytest.raises(InputError, match="got bfloat16, but the network is in"):
+        random_model().predict(atoms, 1000.0, SHAPE, precision="bfloat16")
+    with pytest.raises(InputError, match="precision: got 'float16', expected one of float32, bfloat16"):
+        model.predict(atoms, 1000.0, SHAPE, precision="float16")
+
+
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_grid_of_its_own_for_the_dos(model, atoms, memory):
+    fine = model.predict(atoms, TEMPERATURES, (12, 12, 12))
+    coarse = model.predict(atoms, TEMPERATURES, (6, 6, 6))
+    both = model.predict(atoms, TEMPERATURES, (12, 12, 12), dos_grid=(6, 6, 6), memory=memory)
+    np.testing.assert_allclose(both.dos, coarse.dos, rtol=1e-12)
+    np.testing.assert_allclose(both.band_energy, coarse.band_energy, rtol=1e-12)
+    expected = [p.band_energy - np.array(TEMPERATURES) * p.entropy for p in (coarse, fine)]
+    np.testing.assert_allclose(both.dos_grid_error, expected[0] - expected[1], rtol=1e-6, atol=1e-9)
+    assert both.density.shape == (3, 12, 12, 12)
+    same_grid = model.predict(atoms, TEMPERATURES, (12, 12, 12), dos_grid=(12, 12, 12), memory=memory)
+    alike(same_grid, fine, 1e-11)
+    assert np.abs(same_grid.dos_grid_error).max() < 1e-9
+
+
+def test_without_the_density(model, atoms):
+    whole = model.predict(atoms, TEMPERATURES, (12, 12, 12))
+    states = model.predict(atoms, TEMPERATURES, (12, 12, 12), density=False)
+    for name in ("dos", "band_energy", "entropy", "fermi_level", "heat_capacity", "electrons"):
+        np.testing.assert_allclose(getattr(states, name), getattr(whole, name), rtol=1e-12)
+    for name in ("density", "free_energy", "internal_energy", "transfer_error"):
+        with pytest.raises(InputError, match=f"{name}: .*density=True"):
+            getattr(states, name)
+    # every second point of 12^3 is 6^3
+    half = model.predict(atoms, TEMPERATURES, (6, 6, 6), density=False)
+    coarse = model.predict(atoms, TEMPERATURES, dos_grid=(12, 12, 12), density=False)
+    free = [p.band_energy - np.array(TEMPERATURES) * p.entropy for p in (half, coarse)]
+    np.testing.assert_allclose(coarse.dos_grid_error, free[0] - free[1], rtol=1e-6, atol=1e-9)
+    alone = model.predict(atoms, 1000.0, density=False)
+    assert isinstance(alone.band_energy, float)
+
+
+MEMORY_USE = """
+import resource
+from test_predict import random_model, structure
+model, atoms = random_model("float32"), structure(7)
+model.predict(atoms, [300.0, 1000.0], (8, 8, 8), memory=0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model.predict(atoms, [300.0, 1000.0], (96, 96, 96), memory=0)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 96**3)
+"""
+
+
+def test_memory_is_a_few_fields():
+    # 24 numbers of a hidden layer and 20 descriptors would be 176 bytes of a point; densities take 8 each
+    environment = dict(
+        os.environ, PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]), OMP_NUM_THREADS="1"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", MEMORY_USE], check=True, env=environment, capture_output=True, text=True
+    ).stdout
+    assert float(output) < 170

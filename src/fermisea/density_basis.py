@@ -18,7 +18,7 @@ from torch import Tensor
 
 FloatArray = npt.NDArray[np.float64]
 
-LEVELS = 10
+LEVELS = 16
 """Fermi levels around a guess."""
 
 _SAFETY = 1e-3
@@ -47,7 +47,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class DensityBasis:
-    """Orthonormal fields.
+    """Fields that are orthonormal within rounding.
 
     Attributes:
         vectors: v of each field, (width + 1, fields), float64.
@@ -59,7 +59,7 @@ class DensityBasis:
 
     @classmethod
     def spanning(cls, vectors: Tensor, norm: Norm, tolerance: float) -> Self:
-        """Returns the fields that make up those of ``vectors``, (width + 1, n), down to ``tolerance`` of the largest."""
+        """Returns the fields that make up those of ``vectors``, (width + 1, n), down to a share of the largest."""
         _, values, turns = torch.linalg.svd(norm.matrix(vectors), full_matrices=False)
         kept = values > tolerance * values[0]
         return cls(vectors @ (turns[kept].T / values[kept]), norm)
@@ -67,7 +67,8 @@ class DensityBasis:
     def take_apart(self, vector: Tensor) -> tuple[Tensor, float]:
         """Returns coefficients, (fields,), and the relative error of the field of ``vector``, (width + 1,)."""
         target = self.norm.matrix(vector[:, None])[:, 0]
-        coefficients = self.norm.matrix(self.vectors).T @ target
+        # the smallest fields are orthogonal only within rounding, so projections are not good enough
+        coefficients = torch.linalg.lstsq(self.norm.matrix(self.vectors), target[:, None]).solution[:, 0]
         rest = self.norm.matrix((vector - self.vectors @ coefficients)[:, None])
         return coefficients, float(torch.linalg.norm(rest) / torch.linalg.norm(target))
 

@@ -20,7 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fermisea.energies import Functional, hartree_energy, hartree_potential, volume, xc_energy_and_potential, xc_energy_and_slope
+from fermisea.energies import (
+    Functional,
+    hartree_energy,
+    hartree_potential,
+    volume,
+    xc_energy_and_potential,
+    xc_energy_and_slope,
+)
 from fermisea.errors import InputError
 
 FORMS = ("second_order", "harris_foulkes", "kohn_sham", "naive")

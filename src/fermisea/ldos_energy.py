@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,8 +31,8 @@ class ThermalObservables:
         entropy: S, eV/K.
         heat_capacity: dE_b/dtau_e at fixed DOS and electron number, eV/K.
         free_energies: total free energy in every form, eV; empty without a density.
-        transfer_error: |F_KS - F_HF| / 2, eV; None without a density.
-        density: (nx, ny, nz), 1/Angstrom^3, or None.
+        transfer_error: |F_KS - F_HF| / 2, eV; NaN without a density.
+        density: (nx, ny, nz), 1/Angstrom^3; empty where none was asked for.
     """
 
     electron_temperature: float
@@ -41,8 +42,8 @@ class ThermalObservables:
     entropy: float
     heat_capacity: float
     free_energies: dict[str, float]
-    transfer_error: float | None
-    density: FloatArray | None
+    transfer_error: float
+    density: FloatArray
 
     def internal_energy(self, form: str = "second_order") -> float:
         """Returns U = F + tau_e S, eV."""
@@ -108,8 +109,8 @@ def thermal_observables(
                 entropy=entropy,
                 heat_capacity=dos.heat_capacity(electrons, t),
                 free_energies=forms,
-                transfer_error=transfer_error(forms) if forms else None,
-                density=None if fields is None else np.asarray(fields[k], dtype=np.float64),
+                transfer_error=transfer_error(forms) if forms else math.nan,
+                density=np.empty((0, 0, 0)) if fields is None else np.asarray(fields[k], dtype=np.float64),
             )
         )
     return results

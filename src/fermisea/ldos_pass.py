@@ -26,6 +26,9 @@ FloatArray = npt.NDArray[np.float64]
 _COARSER = 4
 """How much coarser, along each axis, the grid is that guesses the Fermi levels."""
 
+_FEWEST = 8
+"""Points along an axis of that grid, at least, if there are so many."""
+
 _SAMPLE = 2048
 """Points at which densities are compared."""
 
@@ -77,7 +80,6 @@ class KeptPass:
 
     def __init__(self, sweep: Sweep, readout: Readout, grid: RealSpaceGrid) -> None:
         """Makes the pass."""
-        sweep.expect(grid.size)
         self._readout, self._grid = readout, grid
         self._parts = list(sweep.over(grid))
         total = torch.stack([part.total for part in self._parts]).sum(0)
@@ -102,7 +104,6 @@ class StreamedPass:
 
     def __init__(self, sweep: Sweep, readout: Readout, grid: RealSpaceGrid, basis: DensityBasis) -> None:
         """Makes the pass."""
-        sweep.expect(grid.size)
         self._sweep, self._readout, self._grid, self._basis = sweep, readout, grid, basis
         self.passes = 1
         self._fields, total = self._project(basis.vectors, np.float32 if readout.kind == torch.float32 else np.float64)
@@ -120,8 +121,8 @@ class StreamedPass:
         for coefficients, _ in made:
             density = np.zeros(self._grid.shape)
             for coefficient, field in zip(coefficients.tolist(), self._fields, strict=True):
-                for plane, source in zip(density, field, strict=True):  # plane by plane: no large temporaries
-                    plane += coefficient * source
+                for i, plane in enumerate(field):  # no large temporaries
+                    density[i] += coefficient * plane
             densities.append(density)
         return densities
 
@@ -151,17 +152,17 @@ class Guess:
     @classmethod
     def on(cls, sweep: Sweep, readout: Readout, grid: RealSpaceGrid) -> Guess:
         """Makes a pass over a grid."""
-        sweep.expect(grid.size)
         steps = [2 if n % 2 == 0 else 1 for n in grid.shape]
         every = max(1, grid.size // _SAMPLE)
-        total, fewer, sample = 0, 0, []
+        total, fewer = (torch.zeros(readout.matrix.shape[1], dtype=torch.float64) for _ in range(2))
+        sample = []
         for part in sweep.over(grid):
-            total = total + part.total
+            total += part.total.cpu()
             shape = [s.stop - s.start for s in part.box]
             hidden = part.values.reshape(*shape, -1)
             offsets = [-s.start % step for s, step in zip(part.box, steps, strict=True)]
             (i, j, k), (a, b, c) = offsets, steps
-            fewer = fewer + hidden[i::a, j::b, k::c].double().sum((0, 1, 2))
+            fewer += hidden[i::a, j::b, k::c].double().sum((0, 1, 2)).cpu()
             rows = part.values[::every].double().cpu()
             sample.append(torch.cat([rows, torch.ones((len(rows), 1), dtype=torch.float64)], dim=1))
         points = grid.size // int(np.prod(steps))
@@ -183,8 +184,8 @@ class Guess:
 
 
 def guessing_grid(grid: RealSpaceGrid) -> RealSpaceGrid:
-    """Returns a grid coarser than ``grid``, with even numbers of points."""
-    n, m, k = (2 * -(-size // (2 * _COARSER)) for size in grid.shape)
+    """Returns a grid coarser than ``grid``, with even numbers of points; not coarser than a few points."""
+    n, m, k = (min(size, max(_FEWEST, 2 * -(-size // (2 * _COARSER)))) for size in grid.shape)
     return RealSpaceGrid(grid.cell, (n, m, k))
 
 

@@ -88,8 +88,8 @@ def predict(
             found in ``dos_grid_error`` of the prediction.
         density: whether densities are wanted; without them there is no total free energy, and only the grid of the DOS
             is used.
-        precision: of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; what the latter changes
-            in E_b and E_b - TS, from a sample of points, is found in ``precision_error`` of the prediction.
+        precision: of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; what the latter
+            changes in E_b - TS, from a sample of points, is found in ``precision_error`` of the prediction.
         allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
         chunk: points in one go.
         memory: largest size of a stored hidden layer, bytes.
@@ -108,9 +108,7 @@ def predict(
     grid = make_grid(model, atoms, grid)
     other = None if dos_grid is None else make_grid(model, atoms, dos_grid)
     number = electrons(model.ions, list(atoms.symbols))
-    sweep = Sweep(
-        model.network, model.descriptor, atoms, chunk=chunk, precision=precision, progress=progress
-    )
+    sweep = Sweep(model.network, model.descriptor, atoms, chunk=chunk, precision=precision, progress=progress)
     readout = Readout(model.network, window, model.broadening.standard_deviation)
     errors: dict[str, list[float]] = {}
     ldos: LdosPass | None = None
@@ -119,7 +117,9 @@ def predict(
         if other is not None:
             errors["dos_grid_error"] = _changes(dos, ldos.dos, number, temperatures)[1]
     else:
-        guess = Guess.on(sweep, readout, grid if other is None else other)
+        states = grid if other is None else other
+        sweep.expect(states.size)
+        guess = Guess.on(sweep, readout, states)
         dos = guess.dos
         if other is not None and guess.coarser is not None:
             errors["dos_grid_error"] = _changes(guess.coarser, dos, number, temperatures)[1]
@@ -155,10 +155,14 @@ def _pass(
 ) -> tuple[LdosPass, DensityOfStates]:
     """Returns the LDOS on ``grid``, ready for densities, and the DOS, of ``dos_grid`` if there is one."""
     width = readout.matrix.shape[1]
-    if grid.size * width * readout.kind.itemsize <= memory:
+    keeps = grid.size * width * readout.kind.itemsize <= memory
+    guessing = guessing_grid(grid) if dos_grid is None and not keeps else dos_grid
+    sweep.expect(grid.size + (0 if guessing is None else guessing.size))
+    if keeps:
         kept = KeptPass(sweep, readout, grid)
         return kept, kept.dos if dos_grid is None else Guess.on(sweep, readout, dos_grid).dos
-    guess = Guess.on(sweep, readout, guessing_grid(grid) if dos_grid is None else dos_grid)
+    assert guessing is not None  # noqa: S101  # see above
+    guess = Guess.on(sweep, readout, guessing)
     basis = guess.basis(readout, number, electron_temperatures)
     streamed = StreamedPass(sweep, readout, grid, basis)
     return streamed, streamed.dos if dos_grid is None else guess.dos

@@ -171,14 +171,14 @@ def _dataset(results: Sequence[ThermalObservables], dos: DensityOfStates, refere
         },
         attrs={"reference_electron_temperature": reference, "broadening": dos.broadening},
     )
-    densities = [r.density for r in results if r.density is not None]
-    if densities:
+    if all(r.free_energies for r in results):
         energies = [[r.free_energies[form] for r in results] for form in FORMS]
+        densities = np.stack([r.density for r in results])
         data = data.assign_coords(form=list(FORMS)).assign(
             free_energy=(("form", "electron_temperature"), energies, {"units": "eV"}),
             transfer_error=column("eV", *(r.transfer_error for r in results)),
             internal_energy=column("eV", *(r.internal_energy() for r in results)),
-            density=(("electron_temperature", "x", "y", "z"), np.stack(densities), {"units": "1/Angstrom^3"}),
+            density=(("electron_temperature", "x", "y", "z"), densities, {"units": "1/Angstrom^3"}),
         )
     return data
 

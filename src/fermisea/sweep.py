@@ -13,17 +13,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
-from fermisea.descriptors import Descriptor
+from fermisea.descriptors import Descriptor, Evaluator
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.network import ACTIVATIONS, Mlp, check_choice
+
+if TYPE_CHECKING:
+    from fermisea.descriptors.torch_route import TorchEvaluator
 
 Box = tuple[slice, slice, slice]
 Progress = Callable[[int, int], None]
@@ -72,7 +74,8 @@ class HiddenLayers:
         self._kind = torch.bfloat16 if precision == "bfloat16" else network.dtype
         self._network = network
         self._layers = [
-            (layer.weight.detach().to(self._kind), layer.bias.detach().to(self._kind)) for layer in network.layers[:-1]
+            (layer.get_parameter("weight").detach().to(self._kind), layer.get_parameter("bias").detach().to(self._kind))
+            for layer in network.layers[:-1]
         ]
 
     def __call__(self, descriptors: Tensor) -> Tensor:
@@ -117,6 +120,7 @@ class Sweep:
         self._progress, self._done, self._total = progress, 0, 0
         dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
         self._device = network.input_mean.device
+        self._evaluator: Evaluator | TorchEvaluator
         if self._device.type == "cpu":
             self._threads = torch.get_num_threads()
             self._evaluator = descriptor.evaluator(atoms, dtype, threads=1)

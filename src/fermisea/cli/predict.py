@@ -15,6 +15,28 @@ if TYPE_CHECKING:
     from fermisea.prediction import Prediction
 
 
+_SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_free_energy": "bfloat16"}
+_NAMES = (
+    "band_energy",
+    "entropy",
+    "internal_energy",
+    "fermi_level",
+    "heat_capacity",
+    "electrons",
+    "transfer_error",
+    "dos_grid_error",
+    "precision_error_band_energy",
+    "precision_error_band_free_energy",
+)
+
+
+class Precision(StrEnum):
+    """Number formats of the network's hidden layers."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class Field(StrEnum):
     """Fields that can be written as cube files."""
 
@@ -32,6 +54,16 @@ def predict(
     grid: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Points.  [dim]\\[default: spaced as in training][/]")
     ] = None,
+    dos_grid: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(help="Points for the DOS and what follows from it.  [dim]\\[default: as --grid][/]"),
+    ] = None,
+    no_density: Annotated[
+        bool, typer.Option("--no-density", help="Only what follows from the DOS: no density, no total free energy.")
+    ] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the hidden layers; bfloat16 is faster, and its effect is printed.")
+    ] = Precision.FLOAT32,
     allow_beyond_window: Annotated[
         bool, typer.Option("--allow-beyond-window", help="Warn instead of refusing above the highest tau_e.")
     ] = False,
@@ -41,16 +73,26 @@ def predict(
 
     Example: [bold]fermisea predict al.safetensors Al.cif --electron-temperature 300 1000 10000 --out out/[/]
     """
+    if cube is not None and no_density:
+        raise fermisea.InputError("--cube density: got --no-density with it; leave one of them out")
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
     with output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
+
+        def progress(done: int, total: int) -> None:
+            speed = next(state.speed for state in bar.tasks if state.id == task)
+            bar.update(task, completed=done, total=total, note=f"{speed:,.0f} points/s" if speed else "")
+
         prediction = loaded.predict(
             structure,
             electron_temperature,
             grid,
+            dos_grid=dos_grid,
+            density=not no_density,
+            precision=precision.value,
             allow_beyond_window=allow_beyond_window,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
         rows = prediction_rows(prediction)
         files = _write(prediction, rows, out, cube)
@@ -58,38 +100,51 @@ def predict(
         print_json({"atoms": len(structure), "formula": structure.get_chemical_formula(), "rows": rows, "files": files})
         return
     n = len(structure)
-    columns = ["tau_e (K)", "F (eV/atom)", "± (meV/atom)", "-TS (eV/atom)", "μ (eV)", "C_e (k_B/atom)"]
-    boltzmann = fermisea.units.BOLTZMANN
-    cells = [
-        (
-            f"{row['electron_temperature']:g}",
-            f"{row['free_energy'] / n:.5f}",
-            f"{1000 * row['transfer_error'] / n:.3f}",
-            f"{-row['electron_temperature'] * row['entropy'] / n:.5f}",
-            f"{row['fermi_level']:.4f}",
-            f"{row['heat_capacity'] / n / boltzmann:.4f}",
-        )
-        for row in rows
-    ]
     console = stdout()
-    console.print(table(f"{structure.get_chemical_formula()}, {n} atoms", columns, cells))
-    console.print("± is the estimated error of the transfer from tau_ref to tau_e; that of the model comes on top")
+    console.print(table(f"{structure.get_chemical_formula()}, {n} atoms", *_columns(rows, n)))
+    if not no_density:
+        console.print("± is the estimated error of the transfer from tau_ref to tau_e; that of the model comes on top")
+    for name, what in _SHORT_CUTS.items():
+        if name in rows[0]:
+            worst = max((row[name] for row in rows), key=abs)
+            console.print(f"{what} changes E_b - TS by at most {1000 * worst / n:+.3f} meV/atom")
     console.print("files: " + ", ".join(str(file) for file in files))
+
+
+def _columns(rows: list[dict[str, Any]], n: int) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns titles and cells of the table of results, per atom."""
+    boltzmann = fermisea.units.BOLTZMANN
+    first = ["F (eV/atom)", "± (meV/atom)"] if "free_energy" in rows[0] else ["E_b (eV/atom)"]
+    cells = []
+    for row in rows:
+        energies = [f"{row['band_energy'] / n:.5f}"]
+        if "free_energy" in row:
+            energies = [f"{row['free_energy'] / n:.5f}", f"{1000 * row['transfer_error'] / n:.3f}"]
+        cells.append(
+            (
+                f"{row['electron_temperature']:g}",
+                *energies,
+                f"{-row['electron_temperature'] * row['entropy'] / n:.5f}",
+                f"{row['fermi_level']:.4f}",
+                f"{row['heat_capacity'] / n / boltzmann:.4f}",
+            )
+        )
+    return ["tau_e (K)", *first, "-TS (eV/atom)", "μ (eV)", "C_e (k_B/atom)"], cells
 
 
 def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Returns one row of named numbers for each electronic temperature, for the whole cell; eV, eV/K, K."""
     data = prediction.data
-    names = ("band_energy", "entropy", "internal_energy", "fermi_level", "heat_capacity", "electrons", "transfer_error")
+    names = [name for name in _NAMES if name in data]
     rows = []
     for index, temperature in enumerate(data["electron_temperature"].values):
         at = data.isel(electron_temperature=index)
-        forms = {f"free_energy_{form}": float(at["free_energy"].sel(form=form)) for form in data["form"].values}
-        rows.append(
-            {"electron_temperature": float(temperature), "free_energy": forms["free_energy_second_order"]}
-            | {name: float(at[name]) for name in names}
-            | forms
-        )
+        row = {"electron_temperature": float(temperature)}
+        forms = {}
+        if "free_energy" in data:
+            forms = {f"free_energy_{form}": float(at["free_energy"].sel(form=form)) for form in data["form"].values}
+            row["free_energy"] = forms["free_energy_second_order"]
+        rows.append(row | {name: float(at[name]) for name in names} | forms)
     return rows
 
 
@@ -105,7 +160,7 @@ def _write(prediction: Prediction, rows: list[dict[str, Any]], out: Path, cube: 
         prediction.energies, prediction.dos / n, temperatures, [row["fermi_level"] for row in rows], title=title
     )
     files += fermisea.plots.save_figure(figure, out / "dos")
-    if len(set(temperatures)) > 1:
+    if len(set(temperatures)) > 1 and "free_energy" in rows[0]:
         figure = fermisea.plots.free_energy_figure(
             temperatures,
             [row["free_energy"] / n for row in rows],

@@ -57,14 +57,15 @@ def gradient_coefficients(field: Tensor) -> Tensor:
 
 def derivative(coefficients: Tensor, cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
     """Returns one Cartesian component of a gradient, (nx, ny, nz), per Angstrom, from ``gradient_coefficients``."""
-    return torch.fft.irfftn(half_wavevectors(cell, shape, axis) * coefficients, s=shape)
+    return torch.fft.irfftn(differentiated(coefficients, cell, shape, axis), s=shape)
 
 
-def half_wavevectors(cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
-    """Returns i times a Cartesian component of G for the coefficients of a real FFT, (nx, ny, nz // 2 + 1)."""
+def differentiated(coefficients: Tensor, cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
+    """Returns the coefficients of a real FFT, (nx, ny, nz // 2 + 1), times i and a Cartesian component of G."""
     a, b, c = _half_axes(shape, cell.device)
     vectors = reciprocal_cell(cell)
-    return 1j * (vectors[0, axis] * a + vectors[1, axis] * b + vectors[2, axis] * c)
+    component = vectors[0, axis] * a + vectors[1, axis] * b + vectors[2, axis] * c
+    return torch.complex(-component * coefficients.imag, component * coefficients.real)
 
 
 def gradient(field: Tensor, cell: Tensor) -> Tensor:

@@ -135,9 +135,9 @@ def core_density(
     """
     charges(ions, symbols)
     cores = {symbol: ions[symbol].core for symbol in sorted(set(symbols))}
-    total = torch.zeros(shape, dtype=torch.complex128, device=cell.device)
     if all(core is None for core in cores.values()):
-        return total.real
+        return torch.zeros(shape, dtype=torch.float64, device=cell.device)
+    total = torch.zeros(shape, dtype=torch.complex128, device=cell.device)
     lengths = torch.linalg.vector_norm(reciprocal_vectors(cell, shape), dim=-1)
     kept = without_nyquist(shape, cell.device) > 0
     if momentum is not None:

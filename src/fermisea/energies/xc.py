@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.energies.fields import derivative, gradient_coefficients, half_wavevectors, volume
+from fermisea.energies.fields import derivative, differentiated, gradient_coefficients, volume
 from fermisea.errors import InputError
 
 _VACUUM = 1e-16
@@ -171,7 +171,7 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
         divergence = torch.zeros_like(coefficients)
         for axis in range(3):
             flow = derivative(coefficients, cell, shape, axis).mul_(sigma)
-            divergence += half_wavevectors(cell, shape, axis) * gradient_coefficients(flow)
+            divergence += differentiated(gradient_coefficients(flow), cell, shape, axis)
         potential -= 2 * torch.fft.irfftn(divergence, s=shape)
     return total * (volume(cell) / density.numel()), potential
 
