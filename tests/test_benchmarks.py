@@ -120,10 +120,8 @@ def test_report_replaces_tables_of_full_runs_only(tmp_path):
     assert missing == ["strange"]
     assert "old" not in filled
     assert "kept" in filled
-    assert (
-        "| 1   |\n\nC, 2 cores, avx2; python 3, lammps 1; pace within a factor 1.23; median of 5 runs.\n<!-- end: new -->"
-        in filled
-    )
+    facts = "C, 2 cores, avx2; python 3, lammps 1; pace within a factor 1.23; median of 5 runs."
+    assert f"| 1   |\n\n{facts}\n<!-- end: new -->" in filled
     assert fill(filled, found)[0] == filled
 
 
