@@ -66,10 +66,11 @@ def options(description: str | None, name: str, repeat: int) -> argparse.Argumen
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Returns the options with the defaults of a quick or a full run filled in."""
+    """Returns the options with the defaults of a quick or a full run filled in, and a ``Pace`` as ``pace``."""
     values = parser.parse_args()
     if values.repeat is None:
         values.repeat = 1 if values.quick else values.usual_repeat
+    values.pace = Pace()
     if values.out is None:
         values.out = OUTPUT / ("quick" if values.quick else "") / f"{values.name}.json"
     return values
@@ -84,7 +85,7 @@ def finish(values: argparse.Namespace, tables: Sequence[Table], results: Mapping
         results: plain data: what was measured, run by run.
         peers: versions of the other codes.
     """
-    facts = machine() | {"peers": peers}
+    facts = machine() | {"peers": peers, "pace": values.pace.spread()}
     print(f"\n{facts_line(facts)}")
     for table in tables:
         print(f"\n{table.markdown()}", flush=True)
@@ -93,6 +94,7 @@ def finish(values: argparse.Namespace, tables: Sequence[Table], results: Mapping
         "quick": values.quick,
         "repeat": values.repeat,
         "machine": facts,
+        "pace_s": values.pace.seconds,
         "tables": [asdict(table) for table in tables],
         "results": results,
     }
@@ -118,9 +120,10 @@ def machine() -> dict[str, Any]:
 
 
 def facts_line(facts: Mapping[str, Any]) -> str:
-    """Returns one line of ``machine()``."""
+    """Returns one line of what ``machine()`` gives, with the versions of the peers and the evenness of the pace."""
     versions = ", ".join(f"{name} {version}" for name, version in (facts["versions"] | facts["peers"]).items())
-    return f"{facts['cpu']}, {facts['cores']} cores, {' '.join(facts['vectors'])}; {versions}"
+    pace = f"; pace within a factor {facts['pace']:.2f}" if facts["pace"] else ""
+    return f"{facts['cpu']}, {facts['cores']} cores, {' '.join(facts['vectors'])}; {versions}{pace}"
 
 
 def digits(value: float, count: int = 3) -> str:
@@ -156,6 +159,28 @@ class Clock:
     def __exit__(self, *_: object) -> None:
         self.seconds = time.perf_counter() - self._start
         self.cores = (time.process_time() - self._processor) / self.seconds
+
+
+class Pace:
+    """The time of a fixed loop between runs: tells whether all of them met the same machine.
+
+    Other work on the machine, or on the host of a virtual one, can slow a process by half without taking processor time
+    from it.
+
+    Attributes:
+        seconds: of the loop, each time it was taken.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def take(self) -> None:
+        """Runs the loop, some hundredths of a second."""
+        self.seconds.append(min(timed(sum, (k * k for k in range(100_000)))[0] for _ in range(5)))
+
+    def spread(self) -> float | None:
+        """Returns the longest time over the shortest, or None if there are fewer than two."""
+        return max(self.seconds) / min(self.seconds) if len(self.seconds) > 1 else None
 
 
 class Worker:

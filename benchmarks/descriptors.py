@@ -83,6 +83,7 @@ def main() -> None:
         peer = peers.worker(stack)
         structure = save_structure(folder / "structure.npz", aluminium())
         for index in range(values.repeat):
+            values.pace.take()
             if peer is not None:
                 where = str(folder / "lammps.npy")
                 got = peer.call("lammps_bispectrum", structure=structure, shape=[coarse] * 3, values=where)
@@ -91,6 +92,7 @@ def main() -> None:
             for threads, worker in workers.items():
                 for kind in KINDS:
                     for dtype in DTYPES:
+                        values.pace.take()
                         file = str(folder / "fermisea.npy") if kind == "bispectrum" and index == 0 else None
                         got = worker.call(
                             "rate", kind=kind, dtype=dtype, fine=fine, layers=layers, coarse=coarse, values=file

@@ -43,6 +43,7 @@ def main() -> None:
     potential = {"Al": TESTS / "data" / "pseudopotentials" / "Al.gth-pbe.upf"}
     ours, theirs = [], []
     for _ in range(values.repeat):
+        values.pace.take()
         start = time.process_time()
         state = engine.solve(atoms, 933.0)
         ours.append(time.process_time() - start)

@@ -51,6 +51,7 @@ def main() -> None:
         for _ in range(values.repeat):
             for threads, worker in workers.items():
                 for dtype in DTYPES:
+                    values.pace.take()
                     for rows, width in shapes:
                         got = worker.call("rate", dtype=dtype, rows=rows, width=width)
                         runs.setdefault(f"{dtype}, {threads}, {rows}", []).append(got)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ PEER_STAGES = ("descriptors", "scaling", "network", "dos", "density")
 """Stages of the peer that grow with the grid."""
 
 
-def compare(sizes: Sizes, shape: list[int], threads: list[int], repeat: int, peers: Peers) -> dict[str, Any]:
+def compare(sizes: Sizes, shape: list[int], values: Namespace, peers: Peers) -> dict[str, Any]:
     """Returns the runs of fermisea and of the peer, and how far their results differ on the same points."""
     ours: dict[str, list[dict[str, Any]]] = {}
     theirs: dict[str, list[list[dict[str, Any]]]] = {}
@@ -48,25 +49,27 @@ def compare(sizes: Sizes, shape: list[int], threads: list[int], repeat: int, pee
             "electron_temperatures": TEMPERATURES,
         }
         with worker(1) as process:
-            kinds = process.call("precisions")
-            one = ask(process, sizes, COMMON_GRID, "float32")
-        for n in threads:
+            variants = process.call("variants")
+            one = ask(process, sizes, COMMON_GRID)
+        for n in values.threads:
             group = [peers.worker(stack) for _ in range(n)] if "mala" in peers.versions else []
             if group and not difference:
                 two = group[0].call("predict", shape=COMMON_GRID, **arguments)
                 difference = differences(one, two, model.energy_grid.energies)
-            for _ in range(repeat):
+            for _ in range(values.repeat):
+                values.pace.take()
                 if group:
                     for peer in group:
                         peer.start("predict", shape=[*shape[:2], 1], **arguments)
                     theirs.setdefault(str(n), []).append([peer.result() for peer in group])
                     print(f"peer, {n} processes: {theirs[str(n)][-1][0]['seconds']}", flush=True)
-                for precision in kinds:
+                for variant in variants:
+                    values.pace.take()
                     with worker(n) as process:  # a new one: its peak memory counts
-                        ask(process, sizes, COMMON_GRID, precision)
-                        got = ask(process, sizes, shape, precision)
-                    ours.setdefault(f"{precision}, {n}", []).append(got)
-                    print(f"fermisea, {precision}, {n} threads: {got['seconds']:.1f} s", flush=True)
+                        ask(process, sizes, COMMON_GRID, variant)
+                        got = ask(process, sizes, shape, variant)
+                    ours.setdefault(f"{variant}, {n}", []).append(got)
+                    print(f"fermisea, {variant}, {n} threads: {got['seconds']:.1f} s", flush=True)
     return {"fermisea": ours, "peer": theirs, "difference": difference}
 
 
@@ -113,12 +116,12 @@ def compare_table(results: dict[str, Any]) -> Table:
         memory = results["ldos_bytes"] / 2**30
         rows.append(["LAMMPS, MALA; scaled", "float32", threads, *map(digits, cells), f"> {memory:.0f}", "1"])
     for key, runs in results["fermisea"].items():
-        precision, threads = key.split(", ")
+        variant, threads = key.rsplit(", ", 1)
         names = ("cores", "seconds", "seconds_to_last_point", "peak_memory_bytes")
         busy, total, last, peak = (statistics.median(run[name] for run in runs) for name in names)
         cells = [busy, total, points / total, last, total - last, peak / 2**30]
         ratio = digits(totals[threads] / total) if threads in totals else ""
-        rows.append(["fermisea", precision, threads, *map(digits, cells), ratio])
+        rows.append(["fermisea", variant, threads, *map(digits, cells), ratio])
     passes = max(run["points_evaluated"] for runs in results["fermisea"].values() for run in runs) / points
     note = (
         f"fermisea evaluates {passes:.2f} points for each one of the grid. Its energies are densities, mu, E_b, TS, C_e"
@@ -153,16 +156,17 @@ def compare_table(results: dict[str, Any]) -> Table:
     )
 
 
-def temperatures(sizes: Sizes, shape: list[int], threads: int, repeat: int) -> dict[str, list[dict[str, float]]]:
+def temperatures(sizes: Sizes, shape: list[int], values: Namespace) -> dict[str, list[dict[str, float]]]:
     """Returns the seconds of predictions at three to eight tau_e, run by run."""
     runs: dict[str, list[dict[str, float]]] = {}
-    with worker(threads) as process:
-        ask(process, sizes, COMMON_GRID, "float32")
-        for _ in range(repeat):
+    with worker(max(values.threads)) as process:
+        ask(process, sizes, COMMON_GRID)
+        for _ in range(values.repeat):
             for count in range(len(TEMPERATURES), len(MORE_TEMPERATURES) + 1):
+                values.pace.take()
                 got = ask(process, sizes, shape, "float32", MORE_TEMPERATURES[:count])
                 runs.setdefault(str(count), []).append(
-                    {name: got[name] for name in ("seconds", "seconds_to_last_point")}
+                    {name: got[name] for name in ("seconds", "cores", "seconds_to_last_point")}
                 )
                 print(f"{count} temperatures: {got['seconds']:.2f} s", flush=True)
     return runs
@@ -208,8 +212,8 @@ def main() -> None:
         "grid": shape,
         "threads": values.threads,
         "ldos_bytes": 8.0 * np.prod(shape) * sizes.energies,
-        **compare(sizes, shape, values.threads, values.repeat, peers),
-        "temperatures": temperatures(sizes, shape, max(values.threads), values.repeat),
+        **compare(sizes, shape, values, peers),
+        "temperatures": temperatures(sizes, shape, values),
     }
     finish(values, [compare_table(results), temperatures_table(results)], results, **peers.versions)
 

@@ -20,6 +20,12 @@ from systems import Sizes, aluminium, random_model
 from fermisea.model import Model
 
 TEMPERATURES = [300.0, 1000.0, 10000.0]
+VARIANTS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "bfloat16": {"precision": "bfloat16"},
+    "float32, no density": {"density": False},
+}
+"""Options of ``Model.predict`` by the name of the variant."""
 
 
 @lru_cache(maxsize=2)
@@ -28,7 +34,7 @@ def _model(hidden: tuple[int, ...], energies: int) -> Model:
 
 
 def predict(
-    hidden: list[int], energies: int, shape: list[int], electron_temperatures: list[float], precision: str
+    hidden: list[int], energies: int, shape: list[int], electron_temperatures: list[float], variant: str
 ) -> dict[str, Any]:
     """Returns seconds, memory and results of one prediction.
 
@@ -37,11 +43,10 @@ def predict(
         energies: number of energies.
         shape: of the grid.
         electron_temperatures: tau_e, K.
-        precision: of the hidden layers, ``"float32"`` or ``"bfloat16"``.
+        variant: one of ``VARIANTS``.
     """
     model, atoms = _model(tuple(hidden), energies), aluminium()
     marks: list[tuple[float, int]] = []
-    named = {} if precision == "float32" else {"precision": precision}
     start = time.perf_counter()
     with Clock() as clock:
         found = model.predict(
@@ -49,7 +54,7 @@ def predict(
             electron_temperatures,
             (shape[0], shape[1], shape[2]),
             progress=lambda _, total: marks.append((time.perf_counter(), total)),
-            **named,
+            **VARIANTS[variant],
         )
     return {
         "seconds": clock.seconds,
@@ -68,9 +73,10 @@ def ceiling(width: int, precision: str, rows: list[int]) -> float:
     return max(rate(precision, n, width, 0.2) for n in rows)
 
 
-def precisions() -> list[str]:
-    """Returns what the predictor offers for the hidden layers."""
-    return ["float32", "bfloat16"] if "precision" in inspect.signature(Model.predict).parameters else ["float32"]
+def variants() -> list[str]:
+    """Returns the variants that the predictor offers."""
+    known = inspect.signature(Model.predict).parameters
+    return [name for name, named in VARIANTS.items() if known.keys() >= named.keys()]
 
 
 def worker(threads: int) -> Worker:
@@ -82,7 +88,7 @@ def ask(
     process: Worker,
     sizes: Sizes,
     shape: list[int],
-    precision: str,
+    variant: str = "float32",
     electron_temperatures: list[float] = TEMPERATURES,
 ) -> dict[str, Any]:
     """Returns what ``predict`` gives in a worker."""
@@ -92,10 +98,10 @@ def ask(
         energies=sizes.energies,
         shape=shape,
         electron_temperatures=electron_temperatures,
-        precision=precision,
+        variant=variant,
     )
 
 
 if __name__ == "__main__" and sys.argv[1:] == ["--serve"]:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    serve(predict, ceiling, precisions)
+    serve(predict, ceiling, variants)

@@ -54,6 +54,7 @@ def main() -> None:
         predict = [fermisea, "predict", str(model), str(structure), *temperatures, "--grid", "12", "12", "12", "--out"]
         run([*predict, str(folder / "first")], environment(warm, fonts))  # fills the warm caches
         for index in range(values.repeat):
+            values.pace.take()
             empty = folder / f"empty-{index}"
             calls = (
                 ([sys.executable, "-c", "pass"], warm),

@@ -71,9 +71,10 @@ def main() -> None:
     runs: dict[str, list[dict[str, float]]] = {}
     for threads in values.threads:
         with worker(threads) as process:
-            for precision in process.call("precisions"):
+            for precision in (name for name in process.call("variants") if name in ("float32", "bfloat16")):
                 ask(process, sizes, [4, 4, 4], precision)
                 for _ in range(values.repeat):
+                    values.pace.take()
                     best = process.call("ceiling", width=max(sizes.hidden), precision=precision, rows=rows)
                     got = ask(process, sizes, shape, precision)
                     run = {

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
-from common import Clock, Table, Worker, digits  # noqa: E402
+from common import Clock, Pace, Table, Worker, digits  # noqa: E402
 from descriptors import largest_difference  # noqa: E402
 from prediction import PEER_STAGES, peer_seconds  # noqa: E402
 from report import blocks, fill  # noqa: E402
@@ -81,6 +81,15 @@ def test_clock_tells_waiting_from_working():
     assert working.cores > 0.2
 
 
+def test_pace_is_the_longest_over_the_shortest_time():
+    pace = Pace()
+    pace.take()
+    assert pace.spread() is None
+    assert 1e-4 < pace.seconds[0] < 1
+    pace.seconds += [pace.seconds[0] * 3, pace.seconds[0] * 2]
+    assert pace.spread() == pytest.approx(3)
+
+
 def test_table_in_markdown():
     table = Table("x", "Title", ["a", "long"], [["12345", "1"]], "Note")
     assert table.markdown() == "Title\n\n| a     | long |\n|-------|------|\n| 12345 | 1    |\n\nNote"
@@ -98,9 +107,10 @@ def test_report_replaces_tables_of_full_runs_only(tmp_path):
     content = {
         "quick": False,
         "repeat": 5,
-        "machine": {"cpu": "C", "cores": 2, "vectors": ["avx2"], "versions": {"python": "3"}, "peers": {"lammps": "1"}},
+        "machine": {"cpu": "C", "cores": 2, "vectors": ["avx2"], "versions": {"python": "3"}},
         "tables": [{"name": "new", "title": "T", "columns": ["a"], "rows": [["1"]], "note": ""}],
     }
+    content["machine"] |= {"peers": {"lammps": "1"}, "pace": 1.234}
     (tmp_path / "new.json").write_text(json.dumps(content))
     content |= {"quick": True, "tables": [content["tables"][0] | {"name": "other"}]}
     (tmp_path / "other.json").write_text(json.dumps(content))
@@ -110,7 +120,8 @@ def test_report_replaces_tables_of_full_runs_only(tmp_path):
     assert missing == ["strange"]
     assert "old" not in filled
     assert "kept" in filled
-    assert "| 1   |\n\nC, 2 cores, avx2; python 3, lammps 1; median of 5 runs.\n<!-- end: new -->" in filled
+    facts = "C, 2 cores, avx2; python 3, lammps 1; pace within a factor 1.23; median of 5 runs."
+    assert f"| 1   |\n\n{facts}\n<!-- end: new -->" in filled
     assert fill(filled, found)[0] == filled
 
 
