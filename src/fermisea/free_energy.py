@@ -73,10 +73,13 @@ class FreeEnergyFunctional:
                 f"{tuple(self._reference.shape)}"
             )
         self._voxel = float(volume(self._cell)) / self._reference.numel()
-        exchange, v_xc = xc_energy_and_potential(self._reference + self._core, self._cell, functional)
+        exchange, v_xc = xc_energy_and_potential(self._whole(self._reference), self._cell, functional)
         hartree = float(hartree_energy(self._reference, self._cell))
         self._harris = -hartree + float(exchange) - self._integral(v_xc, self._reference)
         self._v_hxc = v_xc.add_(hartree_potential(self._reference, self._cell))
+
+    def _whole(self, density: Tensor) -> Tensor:
+        return density + self._core if bool(self._core.any()) else density
 
     def _integral(self, potential: Tensor, density: Tensor) -> float:
         return float(torch.dot(potential.reshape(-1), density.reshape(-1))) * self._voxel
@@ -97,8 +100,9 @@ class FreeEnergyFunctional:
                 f"density: got shape {tuple(density.shape)}, expected finite values on the grid "
                 f"{tuple(self._reference.shape)} of the reference density"
             )
-        whole = density + self._core if bool(self._core.any()) else density
-        exchange, slope = map(float, xc_energy_and_slope(whole, self._cell, self._functional, density))
+        exchange, slope = map(
+            float, xc_energy_and_slope(self._whole(density), self._cell, self._functional, density)
+        )
         hartree = float(hartree_energy(density, self._cell))
         fixed = band_free_energy + self._ion_energy
         naive = fixed - hartree + exchange - slope

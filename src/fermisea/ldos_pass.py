@@ -110,17 +110,19 @@ class StreamedPass:
         self.dos = readout.density_of_states(total, grid.size, grid.volume)
 
     def densities(self, weights: Sequence[FloatArray]) -> list[FloatArray]:
-        """Returns the density of each of these integration weights, (nx, ny, nz), 1/Angstrom^3."""
+        """Returns the density of each of these integration weights, (nx, ny, nz), 1/Angstrom^3; to be called once."""
+        fields, self._fields = self._fields, np.empty((0, *self._grid.shape))
         vectors = self._readout.vectors(weights)
         made = [self._basis.take_apart(vector) for vector in vectors.T]
         if max(error for _, error in made) > _WORST[self._readout.kind]:
             self.passes += 1
             self._sweep.expect(self._grid.size)
+            del fields
             return list(self._project(vectors, np.float64)[0])
         densities = []
         for coefficients, _ in made:
             density = np.zeros(self._grid.shape)
-            for coefficient, field in zip(coefficients.tolist(), self._fields, strict=True):
+            for coefficient, field in zip(coefficients.tolist(), fields, strict=True):
                 for i, plane in enumerate(field):  # no large temporaries
                     density[i] += coefficient * plane
             densities.append(density)

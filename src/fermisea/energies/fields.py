@@ -51,8 +51,11 @@ def half_squares(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 def gradient_coefficients(field: Tensor) -> Tensor:
     """Returns the coefficients of a real FFT, (nx, ny, nz // 2 + 1), without those that a gradient leaves out."""
-    shape = (field.shape[0], field.shape[1], field.shape[2])
-    return torch.fft.rfftn(field) * without_nyquist(shape, field.device)[:, :, : shape[2] // 2 + 1]
+    coefficients = torch.fft.rfftn(field)
+    for axis, n in enumerate(field.shape):
+        if n % 2 == 0:
+            coefficients.select(axis, n // 2).zero_()
+    return coefficients
 
 
 def derivative(coefficients: Tensor, cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:

@@ -228,5 +228,5 @@ def _gradient_product(one: Tensor, two: Tensor, cell: Tensor) -> Tensor:
     total = torch.zeros_like(one)
     for axis in range(3):
         first = derivative(left, cell, shape, axis)
-        total = total + first * (first if two is one else derivative(right, cell, shape, axis))
+        total.addcmul_(first, first if two is one else derivative(right, cell, shape, axis))
     return total
