@@ -100,9 +100,7 @@ class FreeEnergyFunctional:
                 f"density: got shape {tuple(density.shape)}, expected finite values on the grid "
                 f"{tuple(self._reference.shape)} of the reference density"
             )
-        exchange, slope = map(
-            float, xc_energy_and_slope(self._whole(density), self._cell, self._functional, density)
-        )
+        exchange, slope = map(float, xc_energy_and_slope(self._whole(density), self._cell, self._functional, density))
         hartree = float(hartree_energy(density, self._cell))
         fixed = band_free_energy + self._ion_energy
         naive = fixed - hartree + exchange - slope

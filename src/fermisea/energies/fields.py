@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
+import scipy.fft
 import torch
 from torch import Tensor
+
+_SLAB = 2**17
+"""Coefficients that are worked on at once."""
 
 
 def reciprocal_cell(cell: Tensor) -> Tensor:
@@ -37,16 +42,23 @@ def without_nyquist(shape: tuple[int, int, int], device: torch.device) -> Tensor
     return mask
 
 
-def half_squares(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Returns |G|^2 for the coefficients of a real FFT, (nx, ny, nz // 2 + 1), 1/Angstrom^2.
+def half_squares(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> Tensor:
+    """Returns |G|^2 for some planes of the coefficients of a real FFT, (planes, ny, nz // 2 + 1), 1/Angstrom^2.
 
     Where an even grid cannot tell one sign of an index from the other, it is that without the terms that change sign.
     """
     axes = _half_axes(shape, cell.device)
     metric = reciprocal_cell(cell) @ reciprocal_cell(cell).T
     a, b, c = (torch.where(2 * m.abs() == n, 0.0, m) for m, n in zip(axes, shape, strict=True))
-    plane = metric[0, 0] * axes[0] ** 2 + metric[1, 1] * axes[1] ** 2 + 2 * metric[0, 1] * a * b
-    return plane + 2 * (metric[0, 2] * a + metric[1, 2] * b) * c + metric[2, 2] * axes[2] ** 2
+    plane = metric[0, 0] * axes[0][planes] ** 2 + metric[1, 1] * axes[1] ** 2 + 2 * metric[0, 1] * a[planes] * b
+    return plane + 2 * (metric[0, 2] * a[planes] + metric[1, 2] * b) * c + metric[2, 2] * axes[2] ** 2
+
+
+def slabs(shape: tuple[int, int, int]) -> Iterator[slice]:
+    """Yields planes of the coefficients of a real FFT, some at a time, so that what is made of them stays small."""
+    step = max(1, _SLAB // (shape[1] * (shape[2] // 2 + 1)))
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
 
 
 def gradient_coefficients(field: Tensor) -> Tensor:
@@ -60,15 +72,30 @@ def gradient_coefficients(field: Tensor) -> Tensor:
 
 def derivative(coefficients: Tensor, cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
     """Returns one Cartesian component of a gradient, (nx, ny, nz), per Angstrom, from ``gradient_coefficients``."""
-    return torch.fft.irfftn(differentiated(coefficients, cell, shape, axis), s=shape)
+    return real_field(differentiated(coefficients, cell, shape, axis), shape)
+
+
+def real_field(coefficients: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Returns the inverse of a real FFT, (nx, ny, nz); may overwrite ``coefficients`` if they are not differentiable.
+
+    SciPy's transform works in place, torch's makes two copies.
+    """
+    if coefficients.requires_grad or coefficients.device.type != "cpu":
+        return torch.fft.irfftn(coefficients, s=shape)
+    threads = torch.get_num_threads()
+    return torch.from_numpy(scipy.fft.irfftn(coefficients.numpy(), s=shape, workers=threads, overwrite_x=True))
 
 
 def differentiated(coefficients: Tensor, cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
     """Returns the coefficients of a real FFT, (nx, ny, nz // 2 + 1), times i and a Cartesian component of G."""
     a, b, c = _half_axes(shape, cell.device)
     vectors = reciprocal_cell(cell)
-    component = vectors[0, axis] * a + vectors[1, axis] * b + vectors[2, axis] * c
-    return torch.complex(-component * coefficients.imag, component * coefficients.real)
+    result = torch.empty_like(coefficients)
+    for planes in slabs(shape):
+        component = vectors[0, axis] * a[planes] + vectors[1, axis] * b + vectors[2, axis] * c
+        part = coefficients[planes]
+        result[planes] = torch.complex(-component * part.imag, component * part.real)
+    return result
 
 
 def gradient(field: Tensor, cell: Tensor) -> Tensor:

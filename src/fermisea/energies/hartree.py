@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.energies.fields import half_squares, volume
+from fermisea.energies.fields import half_squares, real_field, slabs, volume
 
 
-def _coulomb(cell: Tensor, density: Tensor) -> Tensor:
-    """Returns 4 pi e^2 / G^2 for the coefficients of a real FFT, 0 for G = 0."""
-    squared = half_squares(cell, (density.shape[0], density.shape[1], density.shape[2]))
-    first = torch.zeros_like(squared, dtype=torch.bool)
-    first[0, 0, 0] = True
-    return 4 * math.pi * units.COULOMB / squared.masked_fill(first, torch.inf)
+def _coulomb(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> Tensor:
+    """Returns 4 pi e^2 / G^2 for some planes of the coefficients of a real FFT, 0 for G = 0."""
+    squared = half_squares(cell, shape, planes)
+    if planes.start == 0:
+        first = torch.zeros_like(squared, dtype=torch.bool)
+        first[0, 0, 0] = True
+        squared = squared.masked_fill(first, torch.inf)
+    return 4 * math.pi * units.COULOMB / squared
 
 
 def hartree_energy(density: Tensor, cell: Tensor) -> Tensor:
@@ -26,11 +28,15 @@ def hartree_energy(density: Tensor, cell: Tensor) -> Tensor:
         density: (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
     """
+    shape = (density.shape[0], density.shape[1], density.shape[2])
     coefficients = torch.fft.rfftn(density, norm="forward")
-    planes = torch.sum(_coulomb(cell, density) * (coefficients.real**2 + coefficients.imag**2), dim=(0, 1))
-    # each coefficient stands for itself and the one of -G, but for those of the first and, if even, the last plane
-    size = density.shape[2]
-    return volume(cell) * (planes.sum() - planes[0] / 2 - (planes[-1] / 2 if size > 1 and size % 2 == 0 else 0))
+    columns = coefficients.real.new_zeros(coefficients.shape[2])
+    for planes in slabs(shape):
+        part = coefficients[planes]
+        columns = columns + torch.sum(_coulomb(cell, shape, planes) * (part.real**2 + part.imag**2), dim=(0, 1))
+    # each coefficient stands for itself and the one of -G, but for those of the first and, if even, the last column
+    last = columns[-1] / 2 if shape[2] > 1 and shape[2] % 2 == 0 else 0
+    return volume(cell) * (columns.sum() - columns[0] / 2 - last)
 
 
 def hartree_potential(density: Tensor, cell: Tensor) -> Tensor:
@@ -40,5 +46,9 @@ def hartree_potential(density: Tensor, cell: Tensor) -> Tensor:
         density: (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
     """
-    coefficients = torch.fft.rfftn(density, norm="forward")
-    return torch.fft.irfftn(_coulomb(cell, density) * coefficients, s=density.shape, norm="forward")
+    shape = (density.shape[0], density.shape[1], density.shape[2])
+    coefficients = torch.fft.rfftn(density)
+    response = torch.empty_like(coefficients)
+    for planes in slabs(shape):
+        response[planes] = _coulomb(cell, shape, planes) * coefficients[planes]
+    return real_field(response, shape)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.energies.fields import derivative, differentiated, gradient_coefficients, volume
+from fermisea.energies.fields import derivative, differentiated, gradient_coefficients, real_field, volume
 from fermisea.errors import InputError
 
 _VACUUM = 1e-16
@@ -170,9 +170,10 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
         coefficients = gradient_coefficients(density)
         divergence = torch.zeros_like(coefficients)
         for axis in range(3):
-            flow = derivative(coefficients, cell, shape, axis).mul_(sigma)
-            divergence += differentiated(gradient_coefficients(flow), cell, shape, axis)
-        potential -= 2 * torch.fft.irfftn(divergence, s=shape)
+            flow = gradient_coefficients(derivative(coefficients, cell, shape, axis).mul_(sigma))
+            divergence += differentiated(flow, cell, shape, axis)
+            del flow  # before the next one is made
+        potential.sub_(real_field(divergence, shape), alpha=2)
     return total * (volume(cell) / density.numel()), potential
 
 
@@ -189,11 +190,12 @@ def xc_energy_and_slope(
         functional: which.
         direction: the change, (nx, ny, nz), 1/Angstrom^3; ``density`` itself saves time.
     """
+    same = direction is density
     density, cell, direction = density.detach(), cell.detach(), direction.detach()
     sigma, product = None, None
     if functional.needs_gradient:
         sigma = _squared_gradient(density, cell)
-        product = sigma if direction is density else _gradient_product(density, direction, cell)
+        product = sigma if same else _gradient_product(density, direction, cell)
     total, slope = density.new_zeros(()), density.new_zeros(())
     for part, energy, slopes in _slopes(functional, density, sigma):
         total += energy
@@ -229,4 +231,5 @@ def _gradient_product(one: Tensor, two: Tensor, cell: Tensor) -> Tensor:
     for axis in range(3):
         first = derivative(left, cell, shape, axis)
         total.addcmul_(first, first if two is one else derivative(right, cell, shape, axis))
+        del first  # before the next one is made
     return total
