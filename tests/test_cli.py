@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import os
 import signal
 import subprocess
@@ -164,6 +165,39 @@ def test_predict_prints_a_table(work, tmp_path, capsys):
     assert "F (eV/atom)" in out
     assert "Al4, 4 atoms" in out
     assert not (tmp_path / "out" / "free_energy.png").exists()  # a single temperature makes no curve
+
+
+def test_predict_without_the_density(work, tmp_path, capsys):
+    words = [str(work / "al.safetensors"), str(work / "al.extxyz"), "--electron-temperature", "300", "2000"]
+    command = ("predict", *words, "--grid", 8, 8, 8, "--no-density", "--out", tmp_path / "out")
+    result = run_json(capsys, *command)
+    expected = load_model(work / "al.safetensors").predict(structure(7), [300.0, 2000.0], (8, 8, 8))
+    np.testing.assert_allclose([row["band_energy"] for row in result["rows"]], expected.band_energy, rtol=1e-6)
+    assert not any("free_energy" in name and "band" not in name for row in result["rows"] for name in row)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"observables.csv", "dos.csv", "dos.png", "dos.svg"}
+    assert main(["predict", *words, "--no-density", "--out", str(tmp_path / "table")]) == 0
+    out = capsys.readouterr().out
+    assert "E_b (eV/atom)" in out
+    assert "F (eV/atom)" not in out
+    assert "±" not in out
+
+
+def test_predict_says_what_short_cuts_cost(work, tmp_path, capsys):
+    words = [str(work / "al.safetensors"), str(work / "al.extxyz"), "--electron-temperature", "300", "2000"]
+    options = ["--grid", "12", "12", "12", "--dos-grid", "6", "6", "6", "--precision", "bfloat16"]
+    assert main(["predict", *words, *options, "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"the grid of the DOS changes E_b - TS by at most [+-]\d+\.\d{3} meV/atom", out)
+    assert re.search(r"bfloat16 changes E_b - TS by at most [+-]\d+\.\d{3} meV/atom", out)
+    with (tmp_path / "out" / "observables.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    prediction = load_model(work / "al.safetensors").predict(
+        structure(7), [300.0, 2000.0], (12, 12, 12), dos_grid=(6, 6, 6), precision="bfloat16"
+    )
+    got = [float(row["dos_grid_error"]) for row in rows]
+    np.testing.assert_allclose(got, prediction.dos_grid_error, rtol=0.02)
+    got = [float(row["precision_error_band_free_energy"]) for row in rows]
+    np.testing.assert_allclose(got, prediction.precision_error, rtol=0.02)  # rounding of the positions in the file
 
 
 def test_evaluate_compares_with_snapshots(work, tmp_path, capsys):

@@ -188,6 +188,9 @@ CASES = {
     "a k-mesh of zero": (f"{DFT} --kpts 0 2 2", "kpts: got (0, 2, 2)"),
     "a broadening below the spacing": (f"{DFT} --energy-spacing 0.4 --broadening 0.1", "got broadening 0.1 eV"),
     # usage
+    "a density where there is none": (f"{PREDICT} 1000 --no-density --cube density --out out", "--no-density"),
+    "a precision that does not exist": (f"{PREDICT} 1000 --precision float16 --out out", "float16", "bfloat16"),
+    "a grid of the DOS without points": (f"{PREDICT} 1000 --dos-grid 4 0 4 --out out", "grid shape"),
     "a missing option": ("predict al.safetensors al.extxyz --out out", "--electron-temperature"),
     "an unknown option": (f"{DFT} --functional pbe", "--functional"),
     "an unknown command": ("forces al.safetensors", "forces"),
