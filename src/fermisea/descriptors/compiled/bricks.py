@@ -156,25 +156,27 @@ def surroundings(
             for lane in range(size):
                 who[k * size + lane] = image
         return count, near, who
-    most = 0
+    most, owned = 0, np.empty(size, np.int64)
     for lane in range(size):
         x, y, z = points[lane, 0], points[lane, 1], points[lane, 2]
         if not together:
             count = _collect(x, y, z, cutoff, inverse, span, positions, first, bins, origin, inverse_width, found)
             near, who = _longer(count * size, near, who)
         own = 0
-        for candidate in range(count):
-            image = found[candidate]
+        for candidate in range(count):  # each is written, and the next one over it if it is too far away
+            image, place = found[candidate], 4 * own * size + lane
             dx, dy, dz = positions[image, 0] - x, positions[image, 1] - y, positions[image, 2] - z
-            if dx * dx + dy * dy + dz * dz < cutoff * cutoff:
-                if own == most:  # no lane before this one has so many
-                    for earlier in range(lane):
-                        _fill(near, who, own, earlier, size, 0.0, 0.0, 0.0, 0.0, -1)
-                    most += 1
-                _fill(near, who, own, lane, size, dx, dy, dz, weights[image], image)
-                own += 1
-        for k in range(own, most):
-            _fill(near, who, k, lane, size, 0.0, 0.0, 0.0, 0.0, -1)
+            near[place], near[place + size], near[place + 2 * size] = dx, dy, dz
+            near[place + 3 * size] = weights[image]
+            who[own * size + lane] = image
+            own += dx * dx + dy * dy + dz * dz < cutoff * cutoff
+        owned[lane] = own
+        most = max(most, own)
+    for lane in range(size):
+        for k in range(owned[lane], most):
+            place = 4 * k * size + lane
+            near[place], near[place + size], near[place + 2 * size], near[place + 3 * size] = 0.0, 0.0, 0.0, 0.0
+            who[k * size + lane] = -1
     return most, near, who
 
 
@@ -186,14 +188,6 @@ def _longer(size, near, who):
     wider, longer = aligned(8 * size + 4 * _LINE, near), np.empty(2 * size, np.int64)
     wider[: near.size], longer[: who.size] = near, who
     return wider, longer
-
-
-@compiled
-def _fill(near, who, k, lane, size, dx, dy, dz, weight, image):
-    """Writes one neighbour of one lane."""
-    place = 4 * k * size + lane
-    near[place], near[place + size], near[place + 2 * size], near[place + 3 * size] = dx, dy, dz, weight
-    who[k * size + lane] = image
 
 
 @compiled
