@@ -12,15 +12,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import torch
-from common import Table, Worker, digits, finish, options, parse, serve, timed
+from common import Clock, Table, Worker, digits, finish, options, parse, serve, timed
 
 DTYPES = ("float32", "bfloat16", "float64")
 ROWS = (512, 2048, 16384)
 WIDTH = 4000
 
 
-def rate(dtype: str, rows: int, width: int, seconds: float = 0.3) -> float:
-    """Returns the floating-point operations per second of one product, repeated for about ``seconds``.
+def rate(dtype: str, rows: int, width: int, seconds: float = 0.3) -> dict[str, float]:
+    """Returns the floating-point operations per second of one product, and the cores busy, over about ``seconds``.
 
     Args:
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float64"``.
@@ -34,9 +34,10 @@ def rate(dtype: str, rows: int, width: int, seconds: float = 0.3) -> float:
     out = torch.empty(rows, width, dtype=kind)
     torch.mm(left[:64], right)  # sets the library up
     times: list[float] = []
-    while not times or sum(times) < seconds:
-        times.append(timed(torch.mm, left, right, out=out)[0])
-    return 2.0 * rows * width**2 / statistics.median(times)
+    with Clock() as clock:
+        while not times or sum(times) < seconds:
+            times.append(timed(torch.mm, left, right, out=out)[0])
+    return {"flop_per_s": 2.0 * rows * width**2 / statistics.median(times), "cores": clock.cores}
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     values = parse(parser)
     shapes = [(512, 500)] if values.quick else [(rows, WIDTH) for rows in ROWS]
-    runs: dict[str, list[float]] = {}
+    runs: dict[str, list[dict[str, float]]] = {}
     with ExitStack() as stack:
         workers = {n: stack.enter_context(Worker(Path(__file__), n)) for n in values.threads}
         for _ in range(values.repeat):
@@ -58,16 +59,18 @@ def main() -> None:
     cells = []
     for dtype in DTYPES:
         for threads in values.threads:
-            rates = [statistics.median(runs[f"{dtype}, {threads}, {rows}"]) for rows, _ in shapes]
-            cells.append([dtype, str(threads), *(digits(got / 1e9) for got in rates)])
+            several = [runs[f"{dtype}, {threads}, {rows}"] for rows, _ in shapes]
+            rates = [statistics.median(run["flop_per_s"] for run in one) for one in several]
+            busy = statistics.median(run["cores"] for one in several for run in one)
+            cells.append([dtype, str(threads), f"{busy:.2f}", *(digits(got / 1e9) for got in rates)])
     width = shapes[0][1]
     table = Table(
         "gemm",
         f"torch.mm, (rows, {width}) times ({width}, {width}), GFLOP/s",
-        ["dtype", "threads", *(f"{rows} rows" for rows, _ in shapes)],
+        ["dtype", "threads", "cores busy", *(f"{rows} rows" for rows, _ in shapes)],
         cells,
     )
-    finish(values, [table], {"width": width, "flop_per_s": runs})
+    finish(values, [table], {"width": width, "runs": runs})
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def predict(
 
 def ceiling(width: int, precision: str, rows: list[int]) -> float:
     """Returns the operations per second of torch.mm, (rows, width) times (width, width), at the best number of rows."""
-    return max(rate(precision, n, width, 0.2) for n in rows)
+    return max(rate(precision, n, width, 0.2)["flop_per_s"] for n in rows)
 
 
 def variants() -> list[str]:
