@@ -269,8 +269,10 @@ def _figure(panels: int, ratios: Sequence[float], height: float) -> Iterator[tup
         axes = figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=ratios[:panels])[:, 0]
         yield figure, list(axes)
         figure.align_ylabels()
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # the layout stands; saving need not find it anew
+        layout = figure.get_layout_engine()
+        if layout is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")  # saving need not find it anew
 
 
 def _error_panel(
