@@ -412,17 +412,22 @@ from test_predict import random_model, structure
 model, atoms = random_model("float32"), structure(7)
 model.predict(atoms, [300.0, 1000.0], (8, 8, 8), memory=0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model.predict(atoms, [300.0, 1000.0], (96, 96, 96), memory=0)
+model.predict(atoms, [300.0, 1000.0], (96, 96, 96), **{OPTIONS})
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 96**3)
 """
 
 
-def test_memory_is_a_few_fields():
+@pytest.mark.parametrize(("options", "bytes_of_a_point"), [({"memory": 0}, 170), ({"density": False}, 40)])
+def test_memory_is_a_few_fields(options, bytes_of_a_point):
     # 24 numbers of a hidden layer and 20 descriptors would be 176 bytes of a point; densities take 8 each
     environment = dict(
         os.environ, PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]), OMP_NUM_THREADS="1"
     )
     output = subprocess.run(
-        [sys.executable, "-c", MEMORY_USE], check=True, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", MEMORY_USE.replace("{OPTIONS}", repr(options))],
+        check=True,
+        env=environment,
+        capture_output=True,
+        text=True,
     ).stdout
-    assert float(output) < 170
+    assert float(output) < bytes_of_a_point

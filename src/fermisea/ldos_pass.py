@@ -19,7 +19,7 @@ from fermisea.density_basis import DensityBasis, Norm, levels_around
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.network import Mlp
 from fermisea.observables import DensityOfStates
-from fermisea.sweep import Part, Sweep
+from fermisea.sweep import Part, Sweep, Thinning
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -154,18 +154,14 @@ class Guess:
     @classmethod
     def on(cls, sweep: Sweep, readout: Readout, grid: RealSpaceGrid) -> Guess:
         """Makes a pass over a grid."""
-        steps = [2 if n % 2 == 0 else 1 for n in grid.shape]
-        every = max(1, grid.size // _SAMPLE)
+        a, b, c = (2 if n % 2 == 0 else 1 for n in grid.shape)
+        steps = (a, b, c)
         total, fewer = (torch.zeros(readout.matrix.shape[1], dtype=torch.float64) for _ in range(2))
         sample = []
-        for part in sweep.over(grid):
+        for part in sweep.over(grid, thinning=Thinning(steps, max(1, grid.size // _SAMPLE))):
             total += part.total.cpu()
-            shape = [s.stop - s.start for s in part.box]
-            hidden = part.values.reshape(*shape, -1)
-            offsets = [-s.start % step for s, step in zip(part.box, steps, strict=True)]
-            (i, j, k), (a, b, c) = offsets, steps
-            fewer += hidden[i::a, j::b, k::c].double().sum((0, 1, 2)).cpu()
-            rows = part.values[::every].double().cpu()
+            fewer += part.thinned.cpu()
+            rows = part.values.double().cpu()
             sample.append(torch.cat([rows, torch.ones((len(rows), 1), dtype=torch.float64)], dim=1))
         points = grid.size // int(np.prod(steps))
         return cls(

@@ -46,13 +46,29 @@ class Part:
 
     Attributes:
         box: slices of the grid.
-        values: products of the rows asked for with h, (rows, points), or h itself, (points, width); points in C order.
+        values: products of the rows asked for with h, (rows, points), or h itself, (points, width), of some points or
+            of all; points in C order.
         total: sum of h over the box, (width,), float64.
+        thinned: the same over the points of a coarser grid.
     """
 
     box: Box
     values: Tensor
     total: Tensor
+    thinned: Tensor
+
+
+@dataclass(frozen=True)
+class Thinning:
+    """Which points of a grid stand for it.
+
+    Attributes:
+        steps: every how many points along each axis belong to a coarser grid.
+        every: how many points of a box there are for one whose h is given.
+    """
+
+    steps: tuple[int, int, int]
+    every: int
 
 
 class HiddenLayers:
@@ -134,12 +150,15 @@ class Sweep:
         """Adds points to those that the progress display counts in all."""
         self._total += points
 
-    def over(self, grid: RealSpaceGrid, rows: Tensor | None = None) -> Iterator[Part]:
+    def over(
+        self, grid: RealSpaceGrid, rows: Tensor | None = None, thinning: Thinning = Thinning((1, 1, 1), 1)
+    ) -> Iterator[Part]:
         """Yields what each box of a grid gives; several threads work on the boxes that come next.
 
         Args:
             grid: spans the cell of the structure.
             rows: (rows, width), multiplied with h; without them, h itself is given.
+            thinning: for which points h itself is given, and which coarser grid is summed over too.
         """
         most = min(self._chunk, max(_ROWS, _VALUES // self._network.widths[-1]))
         if rows is not None:
@@ -148,7 +167,7 @@ class Sweep:
         with _one_thread_each(self._threads), ThreadPoolExecutor(self._threads) as pool:
             try:
                 for box in boxes(grid.shape, most):
-                    ahead.append(pool.submit(self._part, grid, box, rows))
+                    ahead.append(pool.submit(self._part, grid, box, rows, thinning))
                     if len(ahead) > 2 * self._threads:
                         yield self._counted(ahead.popleft().result())
                 while ahead:
@@ -158,23 +177,28 @@ class Sweep:
                     future.cancel()
 
     @torch.inference_mode()
-    def _part(self, grid: RealSpaceGrid, box: Box, rows: Tensor | None) -> Part:
+    def _part(self, grid: RealSpaceGrid, box: Box, rows: Tensor | None, thinning: Thinning) -> Part:
         i, j, k = box
         start, stop = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)
         descriptors = torch.as_tensor(self._evaluator.box(grid, start, stop))
         points, width = len(descriptors), self._network.widths[-1]
-        shape = (points, width) if rows is None else (len(rows), points)
+        kept = torch.arange(0, points, thinning.every, device=self._device)
+        shape = (len(kept), width) if rows is None else (len(rows), points)
         values = torch.empty(shape, dtype=self._network.dtype, device=self._device)
-        total = torch.zeros(width, dtype=torch.float64, device=self._device)
+        total, thinned = torch.zeros((2, width), dtype=torch.float64, device=self._device)
+        coarser = _coarser(box, thinning.steps).to(self._device)
         for first in range(0, points, _ROWS):
             batch = slice(first, first + _ROWS)
             hidden = self._layers(descriptors[batch])
             total += hidden.sum(0)
+            if thinning.steps != (1, 1, 1):
+                thinned += hidden[coarser[batch]].sum(0)
             if rows is None:
-                values[batch] = hidden
+                low, high = (-(-place // thinning.every) for place in (first, first + len(hidden)))
+                values[low:high] = hidden[kept[low:high] - first]
             else:
                 values[:, batch] = rows @ hidden.T
-        return Part(box, values, total)
+        return Part(box, values, total, thinned)
 
     def _counted(self, part: Part) -> Part:
         self._done += math.prod(s.stop - s.start for s in part.box)
@@ -204,6 +228,12 @@ def boxes(shape: tuple[int, int, int], chunk: int) -> Iterator[Box]:
         ends = (min(a + step, n) for a, step, n in zip(corner, (x, y, z), shape, strict=True))
         i, j, k = (slice(a, b) for a, b in zip(corner, ends, strict=True))
         yield i, j, k
+
+
+def _coarser(box: Box, steps: tuple[int, int, int]) -> Tensor:
+    """Returns which points of a box, in C order, belong to a grid with every ``steps``-th point, (points,)."""
+    a, b, c = (torch.arange(s.start, s.stop) % step == 0 for s, step in zip(box, steps, strict=True))
+    return (a[:, None, None] & b[:, None] & c).reshape(-1)
 
 
 def _even(length: int, whole: int) -> int:
