@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from fermisea.dataset import Dataset
 from fermisea.errors import InputError, WindowError
 from fermisea.evaluation import evaluate, summary
+from fermisea.model import load_model
+from fermisea.observables import DensityOfStates
 from fermisea.snapshot import Broadening, Snapshot
 from synthetic import ENERGIES, made_up_snapshot
 from test_predict import random_model
@@ -17,7 +20,7 @@ TEMPERATURES = [300.0, 1000.0, 5000.0]
 
 def copy_of(snapshot: Snapshot, **changes) -> Snapshot:
     names = ("atoms", "grid", "energy_grid", "ldos", "density", "electron_temperature", "ion_temperature", "broadening",
-             "reference", "ions", "functional", "provenance")  # fmt: skip
+             "reference", "ions", "functional", "provenance", "total_energy_obstacle")  # fmt: skip
     return Snapshot(**({name: getattr(snapshot, name) for name in names} | changes))
 
 
@@ -84,6 +87,41 @@ def test_closure_error_stands_beside(model, snapshot, rows):
     assert other["closure_error"] == pytest.approx(0.1, abs=1e-9)
     assert other["closure_density_error_percent"] == pytest.approx(100 / 101, rel=1e-6)
     assert other["reference_error"] == pytest.approx(rows[1]["free_energy_error"] + 0.1, abs=1e-9)
+
+
+def test_where_no_total_energy_is_to_be_had(model, snapshot, rows, tmp_path):
+    obstacle = "Al.upf is an ultrasoft pseudopotential"
+    soft = copy_of(snapshot, total_energy_obstacle=obstacle)
+    soft.save(tmp_path / "soft.nc")
+    dataclasses.replace(model, total_energy_obstacle=obstacle).save(tmp_path / "soft.safetensors")
+    soft, blind = Snapshot.load(tmp_path / "soft.nc"), load_model(tmp_path / "soft.safetensors")
+    assert soft.total_energy_obstacle == blind.total_energy_obstacle == obstacle
+    with pytest.raises(InputError, match=f"total free energy: {obstacle}"):
+        soft.free_energy(1000.0)
+    prediction = blind.predict(soft.atoms, TEMPERATURES, soft.grid)
+    for name in ("free_energy", "internal_energy", "transfer_error"):
+        with pytest.raises(InputError, match=obstacle):
+            getattr(prediction, name)
+    same = model.predict(soft.atoms, TEMPERATURES, soft.grid)
+    np.testing.assert_allclose(prediction.density, same.density, rtol=1e-12)
+    for row, full in zip(evaluate(blind, [soft], TEMPERATURES), rows, strict=True):
+        for name in row:
+            assert row[name] == (full[name] if name == "formula" else pytest.approx(full[name], rel=1e-9, abs=1e-12))
+        assert not any("free_energy" in name for name in row)
+        assert {"band_energy_error", "entropy_term_error", "density_error_percent"} <= set(row)
+    with pytest.raises(InputError, match="obstacle to total energies"):
+        Dataset((snapshot, soft))
+
+
+@pytest.mark.parametrize("integration", ["mala", "sharpened"])
+def test_integration_can_be_chosen(model, snapshot, integration):
+    dos = DensityOfStates(snapshot.energies, snapshot.dos, 0.5, integration)
+    mu = dos.fermi_level(snapshot.electrons, 3000.0)
+    assert snapshot.observables(3000.0, integration=integration)[0].band_energy == dos.band_energy(mu, 3000.0)
+    prediction = model.predict(snapshot.atoms, 3000.0, snapshot.grid, integration=integration)
+    dos = DensityOfStates(prediction.energies, prediction.dos, 0.5, integration)
+    mu = dos.fermi_level(snapshot.electrons, 3000.0)
+    assert prediction.entropy == pytest.approx(dos.entropy(mu, 3000.0), rel=1e-9)
 
 
 def test_rows_are_json(rows):

@@ -202,10 +202,11 @@ def test_hats_join_the_values_by_straight_lines() -> None:
     measure = np.tile(w, corners.size - 1)
     line = np.interp(e, corners, np.concatenate([[0.0], values, [0.0]]))
     weights = hat_integration(grid).weights(mu, t)
-    f, s = occupation(e, mu, t), entropy_density(e, mu, t)
+    t_mala = t * units.MALA_BOLTZMANN / units.BOLTZMANN
+    f, s = occupation(e, mu, t_mala), entropy_density(e, mu, t_mala)
     assert weights.electrons @ values == pytest.approx(measure @ (f * line), rel=1e-12)
     assert weights.band_energy @ values == pytest.approx(measure @ (f * e * line), rel=1e-12)
-    assert weights.entropy @ values == pytest.approx(units.BOLTZMANN * measure @ (s * line), rel=1e-12)
+    assert weights.entropy @ values == pytest.approx(units.MALA_BOLTZMANN * measure @ (s * line), rel=1e-12)
 
 
 def test_a_hat_at_low_temperature_is_cut_at_the_fermi_level() -> None:

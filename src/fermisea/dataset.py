@@ -143,6 +143,7 @@ def _common(snapshot: Snapshot) -> dict[str, Any]:
         "broadening": snapshot.broadening,
         "functional": snapshot.functional,
         "reference electron temperature (K)": snapshot.electron_temperature,
+        "obstacle to total energies": snapshot.total_energy_obstacle,
     }
     for symbol, ion in snapshot.ions.items():
         core = "none"

@@ -42,6 +42,7 @@ def evaluate(
         reference_error: of F(tau_ref) against the DFT code's free energy.
         closure_error: F(tau_ref) of the snapshot's LDOS minus the DFT code's free energy.
         closure_density_error_percent: the same for the density.
+    Where model or snapshots have no total free energy the columns with F are absent.
 
     Args:
         model: to be judged.
@@ -97,7 +98,6 @@ def _rows(
     predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, chunk=chunk)
     true = snapshot.observables(temperatures)
     atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
-    true_energies = np.array([t.free_energies["second_order"] for t in true])
     shared = {
         "snapshot": index,
         "formula": snapshot.atoms.get_chemical_formula(),
@@ -107,13 +107,26 @@ def _rows(
     once = {
         "ldos_error_percent": _ldos_error(model, snapshot, chunk),
         "dos_error_percent": _percent(predicted.dos, snapshot.dos),
-        "reference_error": float(predicted.free_energy[-1] - energy) / atoms,
-        "closure_error": float(true_energies[-1] - energy) / atoms,
         "closure_density_error_percent": _percent(true[-1].density, snapshot.density),
     }
+    totals: list[dict[str, float]] = [{} for _ in asked]
+    if model.total_energy_obstacle is None and snapshot.total_energy_obstacle is None:
+        true_energies = np.array([t.free_energies["second_order"] for t in true])
+        error = (predicted.free_energy - true_energies) / atoms
+        once["reference_error"] = float(predicted.free_energy[-1] - energy) / atoms
+        once["closure_error"] = float(true_energies[-1] - energy) / atoms
+        totals = [
+            {
+                "free_energy_error": float(error[k]),
+                "free_energy_change_error": float(error[k] - error[-1]),
+                "free_energy": float(true_energies[k]) / atoms,
+                "free_energy_change": float(true_energies[k] - true_energies[-1]) / atoms,
+                "transfer_error": float(predicted.transfer_error[k]) / atoms,
+            }
+            for k in range(len(asked))
+        ]
     rows = []
     for k, t in enumerate(asked):
-        error = (predicted.free_energy - true_energies) / atoms
         rows.append(
             shared
             | {
@@ -122,12 +135,8 @@ def _rows(
                 "fermi_level_error": float(predicted.fermi_level[k] - true[k].fermi_level),
                 "band_energy_error": float(predicted.band_energy[k] - true[k].band_energy) / atoms,
                 "entropy_term_error": -t * float(predicted.entropy[k] - true[k].entropy) / atoms,
-                "free_energy_error": float(error[k]),
-                "free_energy_change_error": float(error[k] - error[-1]),
-                "free_energy": float(true_energies[k]) / atoms,
-                "free_energy_change": float(true_energies[k] - true_energies[-1]) / atoms,
-                "transfer_error": float(predicted.transfer_error[k]) / atoms,
             }
+            | totals[k]
             | once
         )
     return rows

@@ -66,6 +66,7 @@ class Integration:
         above: number of zeros that continue them above it.
         variance: of the kernel that the values are convolved with and that is taken back, eV^2.
         order: highest power of the variance that is taken back.
+        boltzmann: k_B, eV/K.
     """
 
     grid: EnergyGrid
@@ -74,6 +75,7 @@ class Integration:
     above: int = 0
     variance: float = 0.0
     order: int = 0
+    boltzmann: float = units.BOLTZMANN
 
     @cached_property
     def _energies(self) -> FloatArray:
@@ -91,13 +93,13 @@ class Integration:
 
     def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
         """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
-        nodes = _Nodes(self._knots, fermi_level, electron_temperature, 2 * self.order)
+        nodes = self._nodes(fermi_level, electron_temperature, 2 * self.order)
         number, energy, entropy = self._project(nodes, nodes.number, nodes.energy, nodes.entropy)
-        return IntegrationWeights(number, energy, units.BOLTZMANN * entropy)
+        return IntegrationWeights(number, energy, self.boltzmann * entropy)
 
     def slopes(self, fermi_level: float, electron_temperature: float) -> WeightSlopes:
         """Returns the derivatives of the weights at one Fermi level (eV) and electronic temperature (K)."""
-        nodes = _Nodes(self._knots, fermi_level, electron_temperature, 2 * self.order + 2)
+        nodes = self._nodes(fermi_level, electron_temperature, 2 * self.order + 2)
         return WeightSlopes(*self._project(nodes, nodes.level_slope, nodes.thermal_slope, nodes.energy_slope))
 
     def counter(self, values: FloatArray, *, sharpened: bool = True) -> Callable[[float, float], float]:
@@ -111,10 +113,14 @@ class Integration:
         spline = make_interp_spline(self._energies, np.pad(values, (self.below, self.above)), k=self.degree)
 
         def count(fermi_level: float, electron_temperature: float) -> float:
-            nodes = _Nodes(self._knots, fermi_level, electron_temperature, 2 * order)
+            nodes = self._nodes(fermi_level, electron_temperature, 2 * order)
             return float((nodes.measure * self._sharpen(nodes.number, order)) @ spline(nodes.energies))
 
         return count
+
+    def _nodes(self, fermi_level: float, electron_temperature: float, highest: int) -> _Nodes:
+        units.thermal_energy(electron_temperature)  # refuses what is no temperature
+        return _Nodes(self._knots, fermi_level, electron_temperature, self.boltzmann * electron_temperature, highest)
 
     def _project(self, nodes: _Nodes, *functions: _Derivative) -> list[FloatArray]:
         basis = BSpline.design_matrix(nodes.energies, self._knots, self.degree).T
@@ -157,8 +163,11 @@ def sharpened_integration(grid: EnergyGrid, broadening: float = 0.0, order: int 
 
 
 def hat_integration(grid: EnergyGrid) -> Integration:
-    """Returns the integration of straight lines between the values, falling to zero one spacing beyond both ends."""
-    return Integration(grid, degree=1, below=1, above=1)
+    """Returns the integration of straight lines between the values, falling to zero one spacing beyond both ends.
+
+    It is that of the MALA code, with its Boltzmann constant, so that numbers agree in all their digits.
+    """
+    return Integration(grid, degree=1, below=1, above=1, boltzmann=units.MALA_BOLTZMANN)
 
 
 class _Nodes:
@@ -167,9 +176,11 @@ class _Nodes:
     Each method returns the ``m``-th derivative in eps.
     """
 
-    def __init__(self, knots: FloatArray, fermi_level: float, electron_temperature: float, highest: int) -> None:
+    def __init__(
+        self, knots: FloatArray, fermi_level: float, electron_temperature: float, kt: float, highest: int
+    ) -> None:
         self._temperature = electron_temperature
-        self._kt = kt = units.thermal_energy(electron_temperature)
+        self._kt = kt
         self.energies, self.measure = _quadrature(np.unique(knots), fermi_level, kt)
         self._x = (self.energies - fermi_level) / kt
         self._f = occupation_derivatives(self._x, highest)

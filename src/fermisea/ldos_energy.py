@@ -30,8 +30,8 @@ class ThermalObservables:
         band_energy: E_b, eV.
         entropy: S, eV/K.
         heat_capacity: dE_b/dtau_e at fixed DOS and electron number, eV/K.
-        free_energies: total free energy in every form, eV; empty without a density.
-        transfer_error: |F_KS - F_HF| / 2, eV; NaN without a density.
+        free_energies: total free energy in every form, eV; empty without a density or where there is none to be had.
+        transfer_error: |F_KS - F_HF| / 2, eV; NaN without free energies.
         density: (nx, ny, nz), 1/Angstrom^3; empty where none was asked for.
     """
 
@@ -59,7 +59,7 @@ def thermal_observables(
     ions: Mapping[str, Ion],
     functional_name: str,
     electron_temperatures: Sequence[float],
-    reference_electron_temperature: float,
+    reference_electron_temperature: float | None,
 ) -> list[ThermalObservables]:
     """Returns the observables at each electronic temperature.
 
@@ -72,7 +72,8 @@ def thermal_observables(
         ions: of each element.
         functional_name: exchange and correlation.
         electron_temperatures: tau_e, K, each within the window (``observables.check_temperature`` checks).
-        reference_electron_temperature: tau_ref, K, whose density defines the Hamiltonian of the LDOS.
+        reference_electron_temperature: tau_ref, K, whose density defines the Hamiltonian of the LDOS; None for no total
+            free energy.
 
     Raises:
         InputError: for an unknown element, a temperature not above zero, or a window too small for the electrons.
@@ -80,12 +81,14 @@ def thermal_observables(
     symbols: list[str] = list(atoms.symbols)
     valence = charges(ions, symbols)
     electrons = float(sum(valence))
-    temperatures = [*electron_temperatures, reference_electron_temperature]
+    temperatures = list(electron_temperatures)
+    if reference_electron_temperature is not None:
+        temperatures.append(reference_electron_temperature)
     levels = [dos.fermi_level(electrons, t) for t in temperatures]
     weights = [dos.weights(mu, t) for mu, t in zip(levels, temperatures, strict=True)]
     fields = None if densities is None else densities([w.electrons for w in weights])
     form = None
-    if fields is not None:
+    if fields is not None and reference_electron_temperature is not None:
         positions = torch.as_tensor(atoms.positions, dtype=torch.float64)
         cell = torch.as_tensor(grid.lattice)
         form = FreeEnergyFunctional(

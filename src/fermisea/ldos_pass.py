@@ -18,7 +18,7 @@ from torch import Tensor
 from fermisea.density_basis import DensityBasis, Norm, levels_around
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.network import Mlp
-from fermisea.observables import DensityOfStates
+from fermisea.observables import DensityOfStates, IntegrationName
 from fermisea.sweep import Part, Sweep, Thinning
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,23 +42,27 @@ _WORST = {torch.float32: 1e-7, torch.float64: 1e-12}
 class Readout:
     """The last layer of a network: from sums of h to a DOS, from integration weights to vectors that act on h."""
 
-    def __init__(self, network: Mlp, energies: EnergyGrid, broadening: float) -> None:
+    def __init__(
+        self, network: Mlp, energies: EnergyGrid, broadening: float, integration: IntegrationName = "sharpened"
+    ) -> None:
         """Takes the weights, in float64.
 
         Args:
             network: from descriptors to the LDOS.
             energies: of the LDOS.
             broadening: standard deviation that the LDOS carries, eV.
+            integration: of :class:`fermisea.DensityOfStates`.
         """
         matrix, bias = network.readout()
         self.matrix, self.bias = matrix.cpu(), bias.cpu()
         self.kind = network.dtype
         self._energies, self._broadening = energies.energies, broadening
+        self._integration: IntegrationName = integration
 
     def density_of_states(self, total: Tensor, points: int, volume: float) -> DensityOfStates:
         """Returns the DOS of a cell of ``volume`` (Angstrom^3) from the sum of h, (width,), over its points."""
         values = (self.matrix @ total.cpu() + self.bias * points) * (volume / points)
-        return DensityOfStates(self._energies, values.numpy(), self._broadening)
+        return DensityOfStates(self._energies, values.numpy(), self._broadening, self._integration)
 
     def vectors(self, weights: Sequence[FloatArray]) -> Tensor:
         """Returns v = (W^T w, b . w), (width + 1, n), for n integration weights; the density is v . (h(r), 1)."""

@@ -25,6 +25,7 @@ from fermisea.errors import FileFormatError, InputError
 from fermisea.files import atomic_path
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.network import DTYPES, Mlp
+from fermisea.observables import IntegrationName
 from fermisea.predict import CHUNK, MEMORY, predict, predict_ldos
 from fermisea.prediction import Prediction
 from fermisea.snapshot import Broadening
@@ -50,6 +51,7 @@ class Model:
         highest_electron_temperature: the highest tau_e that the energy window serves, K.
         grid_spacing: spacing of the training grids, Angstrom; the default of a prediction.
         provenance: how the model was made; plain JSON data.
+        total_energy_obstacle: why its LDOS gives no total free energy; None if it does.
     """
 
     network: Mlp
@@ -62,6 +64,7 @@ class Model:
     highest_electron_temperature: float
     grid_spacing: float
     provenance: dict[str, Any] = field(default_factory=dict)
+    total_energy_obstacle: str | None = None
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -77,6 +80,7 @@ class Model:
         dos_grid: tuple[int, int, int] | None = None,
         density: bool = True,
         precision: str = "float32",
+        integration: IntegrationName = "sharpened",
         allow_beyond_window: bool = False,
         chunk: int = CHUNK,
         memory: int = MEMORY,
@@ -91,6 +95,7 @@ class Model:
             dos_grid=dos_grid,
             density=density,
             precision=precision,
+            integration=integration,
             allow_beyond_window=allow_beyond_window,
             chunk=chunk,
             memory=memory,
@@ -137,6 +142,7 @@ class Model:
             "highest_electron_temperature": self.highest_electron_temperature,
             "grid_spacing": self.grid_spacing,
             "provenance": self.provenance,
+            "total_energy_obstacle": self.total_energy_obstacle,
         }
         header["checksum"] = _checksum(header, tensors)
         with atomic_path(path) as temporary:
@@ -231,6 +237,7 @@ def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model
         highest_electron_temperature=float(header["highest_electron_temperature"]),
         grid_spacing=float(header["grid_spacing"]),
         provenance=dict(header["provenance"]),
+        total_energy_obstacle=header.get("total_energy_obstacle"),
     )
 
 

@@ -23,6 +23,8 @@ from fermisea.integration import Integration, IntegrationWeights, hat_integratio
 
 FloatArray = npt.NDArray[np.float64]
 
+IntegrationName = Literal["sharpened", "mala"]
+
 TRUNCATION = 1e-3
 """Free energy, eV per atom, that a window may cut off (physics of the highest electronic temperature)."""
 
@@ -36,13 +38,13 @@ class DensityOfStates:
         dos: both spins, (n,), 1/eV.
         broadening: standard deviation of the kernel contained in ``dos``, eV; 0 for a sharp one.
         integration: "sharpened" (exact for a spline, with the broadening taken back) or "mala" (the values joined by
-            straight lines that fall to zero one spacing beyond both ends, as the MALA code integrates).
+            straight lines that fall to zero one spacing beyond both ends, as the MALA code integrates, and its k_B).
     """
 
     energies: FloatArray
     dos: FloatArray
     broadening: float = 0.0
-    integration: Literal["sharpened", "mala"] = "sharpened"
+    integration: IntegrationName = "sharpened"
 
     def __post_init__(self) -> None:
         energies, dos = np.array(self.energies, dtype=float), np.array(self.dos, dtype=float)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,8 @@ def dos_figure(
 def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
     """Returns the errors of a model against ion temperature, coloured by electronic temperature.
 
-    Three panels: change of F with tau_e, F itself, and density. Structures the training has not seen have filled marks.
+    Panels: change of F with tau_e, F itself (-TS where there is no F), and density. Structures the training has not
+    seen have filled marks.
 
     Args:
         rows: of :func:`fermisea.evaluation.evaluate` or its summary; those with a true ``unseen`` are filled.
@@ -205,28 +206,28 @@ def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figu
     """
     if not rows:
         raise InputError("errors: got no rows, expected those of an evaluation")
-    panels: list[tuple[str, Callable[[Mapping[str, Any]], float]]] = [
-        (
-            "error of\n" + r"$F(\tau_e)-F(\tau_{\mathrm{ref}})$" + "\n(meV/atom)",
-            lambda r: 1000 * float(r["free_energy_change_error"]),
-        ),
-        ("error of\n" + r"$F(\tau_e)$" + "\n(meV/atom)", lambda r: 1000 * float(r["free_energy_error"])),
-        ("density error\n(%)", lambda r: float(r["density_error_percent"])),
+    panels = [
+        ("free_energy_change_error", 1000, "error of\n" + r"$F(\tau_e)-F(\tau_{\mathrm{ref}})$" + "\n(meV/atom)"),
+        ("free_energy_error", 1000, "error of\n" + r"$F(\tau_e)$" + "\n(meV/atom)"),
+        ("entropy_term_error", 1000, "error of\n" + r"$-\tau_e S$" + "\n(meV/atom)"),
+        ("density_error_percent", 1, "density error\n(%)"),
     ]
+    total = "free_energy_error" in rows[0]
+    panels = [panel for panel in panels if panel[0] in rows[0] and not (total and panel[0] == "entropy_term_error")]
     electron = sorted({float(row["electron_temperature"]) for row in rows})
     ion = sorted({_ion_temperature(row) for row in rows}, key=lambda t: (math.isnan(t), t))
     colours = temperature_colours(electron)
     marks = [bool(row.get("unseen")) for row in rows]
-    with _figure(3, (1.0, 1.0, 1.0), 4.8) as (figure, axes):
-        for axis, (label, value) in zip(axes, panels, strict=True):
+    with _figure(len(panels), (1.0,) * len(panels), 1.6 * len(panels)) as (figure, axes):
+        for axis, (name, unit, label) in zip(axes, panels, strict=True):
             for row, unseen in zip(rows, marks, strict=True):
                 temperature = float(row["electron_temperature"])
                 place = _place(ion, _ion_temperature(row), electron.index(temperature), len(electron))
                 colour = colours[temperature]
-                axis.plot(place, value(row), **_open("o", colour, filled=unseen))
+                axis.plot(place, unit * float(row[name]), **_open("o", colour, filled=unseen))
             axis.set_ylabel(label)
             axis.margins(y=0.12)
-            if min(value(row) for row in rows) < 0:
+            if min(float(row[name]) for row in rows) < 0:
                 axis.axhline(0, color=GREY, linewidth=0.7, zorder=0)
             else:
                 axis.set_ylim(0, None)

@@ -8,6 +8,7 @@ the grid is enough; see :mod:`fermisea.ldos_pass`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.ldos_energy import thermal_observables
 from fermisea.ldos_pass import Guess, KeptPass, LdosPass, Readout, StreamedPass, guessing_grid
 from fermisea.network import Mlp
-from fermisea.observables import DensityOfStates, check_temperature, highest_electron_temperature
+from fermisea.observables import DensityOfStates, IntegrationName, check_temperature, highest_electron_temperature
 from fermisea.prediction import Prediction
 from fermisea.snapshot import Broadening
 from fermisea.sweep import HiddenLayers, Progress, Sweep
@@ -61,6 +62,8 @@ class LdosModel(Protocol):
     def highest_electron_temperature(self) -> float: ...  # noqa: D102
     @property
     def grid_spacing(self) -> float: ...  # noqa: D102
+    @property
+    def total_energy_obstacle(self) -> str | None: ...  # noqa: D102
 
 
 def predict(
@@ -72,6 +75,7 @@ def predict(
     dos_grid: Shape | None = None,
     density: bool = True,
     precision: str = "float32",
+    integration: IntegrationName = "sharpened",
     allow_beyond_window: bool = False,
     chunk: int = CHUNK,
     memory: int = MEMORY,
@@ -90,6 +94,7 @@ def predict(
             is used.
         precision: of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; what the latter
             changes in E_b - TS, from a sample of points, is found in ``precision_error`` of the prediction.
+        integration: of :class:`fermisea.DensityOfStates`.
         allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
         chunk: points in one go.
         memory: largest size of a stored hidden layer, bytes.
@@ -109,7 +114,7 @@ def predict(
     other = None if dos_grid is None else make_grid(model, atoms, dos_grid)
     number = electrons(model.ions, list(atoms.symbols))
     sweep = Sweep(model.network, model.descriptor, atoms, chunk=chunk, precision=precision, progress=progress)
-    readout = Readout(model.network, window, model.broadening.standard_deviation)
+    readout = Readout(model.network, window, model.broadening.standard_deviation, integration)
     errors: dict[str, list[float]] = {}
     ldos: LdosPass | None = None
     if density:
@@ -138,10 +143,19 @@ def predict(
         ions=model.ions,
         functional_name=model.functional,
         electron_temperatures=temperatures,
-        reference_electron_temperature=_reference(model),
+        reference_electron_temperature=None if model.total_energy_obstacle else _reference(model),
     )
     scalar = np.ndim(electron_temperature) == 0
-    return Prediction.of(atoms, grid, dos, results, _reference(model), errors, scalar=scalar)
+    return Prediction.of(
+        atoms,
+        grid,
+        dos,
+        results,
+        _reference(model),
+        errors,
+        scalar=scalar,
+        total_energy_obstacle=model.total_energy_obstacle,
+    )
 
 
 def _pass(
@@ -195,7 +209,7 @@ def _precision_change(
     for precision in ("float32", "bfloat16"):
         sweep = Sweep(model.network, model.descriptor, atoms, chunk=chunk, precision=precision)
         found.append(Guess.on(sweep, readout, sample).dos.dos)
-    return DensityOfStates(dos.energies, dos.dos + found[0] - found[1], dos.broadening)
+    return replace(dos, dos=dos.dos + found[0] - found[1])
 
 
 def _reference(model: LdosModel) -> float:

@@ -48,14 +48,18 @@ class Prediction:
         errors: Mapping[str, Sequence[float]],
         *,
         scalar: bool,
+        total_energy_obstacle: str | None = None,
     ) -> Self:
         """Returns the prediction that holds ``results``; a single one without its dimension if ``scalar``.
 
-        ``errors`` are estimates of what short cuts cost, one number in eV for each result.
+        ``errors`` are estimates of what short cuts cost, one number in eV for each result; ``total_energy_obstacle``
+        says why results with a density have no total free energy.
         """
         data = _dataset(results, dos, reference_electron_temperature)
         for name, values in errors.items():
             data[name] = ("electron_temperature", list(values), {"units": "eV"})
+        if total_energy_obstacle:
+            data.attrs["total_energy_obstacle"] = total_energy_obstacle
         return cls(atoms.copy(), grid, data.isel(electron_temperature=0) if scalar else data)
 
     @property
@@ -147,7 +151,10 @@ class Prediction:
     def _variable(self, name: str) -> xr.DataArray:
         if name in self.data:
             return self.data[name]
-        if name in ("free_energy", "transfer_error", "internal_energy", "density"):
+        total = name in ("free_energy", "transfer_error", "internal_energy")
+        if total and "total_energy_obstacle" in self.data.attrs:
+            raise InputError(f"{name.replace('_', ' ')}: {self.data.attrs['total_energy_obstacle']}")
+        if total or name == "density":
             raise InputError(f"{name}: this prediction was made without the density; ask for it with density=True")
         raise InputError(f"{name}: this prediction took no such short cut (dos_grid, precision)")
 
@@ -171,14 +178,15 @@ def _dataset(results: Sequence[ThermalObservables], dos: DensityOfStates, refere
         },
         attrs={"reference_electron_temperature": reference, "broadening": dos.broadening},
     )
+    if all(r.density.size for r in results):
+        densities = np.stack([r.density for r in results])
+        data["density"] = (("electron_temperature", "x", "y", "z"), densities, {"units": "1/Angstrom^3"})
     if all(r.free_energies for r in results):
         energies = [[r.free_energies[form] for r in results] for form in FORMS]
-        densities = np.stack([r.density for r in results])
         data = data.assign_coords(form=list(FORMS)).assign(
             free_energy=(("form", "electron_temperature"), energies, {"units": "eV"}),
             transfer_error=column("eV", *(r.transfer_error for r in results)),
             internal_energy=column("eV", *(r.internal_energy() for r in results)),
-            density=(("electron_temperature", "x", "y", "z"), densities, {"units": "1/Angstrom^3"}),
         )
     return data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, overload
 
 import numpy as np
@@ -17,7 +17,7 @@ from fermisea.errors import FileFormatError, InputError
 from fermisea.free_energy import check_form
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.ldos_energy import ThermalObservables, thermal_observables
-from fermisea.observables import DensityOfStates, check_temperature, highest_electron_temperature
+from fermisea.observables import DensityOfStates, IntegrationName, check_temperature, highest_electron_temperature
 from fermisea.snapshot_file import StoredLdos, read_snapshot, write_snapshot
 
 FloatArray = npt.NDArray[np.float64]
@@ -82,6 +82,8 @@ class Snapshot:
         ions: valence and core charge of each element.
         functional: name of the exchange-correlation functional.
         provenance: engine, version, cutoffs, k-points, pseudopotentials; plain JSON data.
+        total_energy_obstacle: why the LDOS gives no total free energy, such as an ultrasoft pseudopotential; None if it
+            does.
     """
 
     atoms: Atoms
@@ -96,6 +98,7 @@ class Snapshot:
     ions: Mapping[str, Ion]
     functional: str
     provenance: Mapping[str, Any]
+    total_energy_obstacle: str | None
 
     def __init__(
         self,
@@ -113,6 +116,7 @@ class Snapshot:
         functional: str,
         provenance: Mapping[str, Any],
         dos: FloatArray | None = None,
+        total_energy_obstacle: str | None = None,
     ) -> None:
         """Takes the parts, named as in the class; the DOS is computed from the LDOS when left out.
 
@@ -144,6 +148,7 @@ class Snapshot:
             ions=ions,
             functional=functional,
             provenance=provenance,
+            total_energy_obstacle=total_energy_obstacle,
             _ldos=source,
         )
 
@@ -181,9 +186,18 @@ class Snapshot:
         return highest_electron_temperature(self.density_of_states, self.electrons, len(self.atoms))
 
     def observables(
-        self, electron_temperature: float | Sequence[float], *, allow_beyond_window: bool = False
+        self,
+        electron_temperature: float | Sequence[float],
+        *,
+        integration: IntegrationName = "sharpened",
+        allow_beyond_window: bool = False,
     ) -> list[ThermalObservables]:
         """Returns everything that follows from the LDOS at each electronic temperature (K).
+
+        Args:
+            electron_temperature: tau_e, K.
+            integration: of :class:`fermisea.DensityOfStates`.
+            allow_beyond_window: warn instead of refusing.
 
         Raises:
             WindowError: above the highest temperature of the energy window; a warning with ``allow_beyond_window``.
@@ -205,14 +219,14 @@ class Snapshot:
             return [column.reshape(self.grid.shape) for column in fields.T]
 
         return thermal_observables(
-            self.density_of_states,
+            replace(self.density_of_states, integration=integration),
             densities,
             atoms=self.atoms,
             grid=self.grid,
             ions=self.ions,
             functional_name=self.functional,
             electron_temperatures=temperatures,
-            reference_electron_temperature=self.electron_temperature,
+            reference_electron_temperature=None if self.total_energy_obstacle else self.electron_temperature,
         )
 
     @overload
@@ -236,8 +250,13 @@ class Snapshot:
             electron_temperature: tau_e, K.
             form: one of ``free_energy.FORMS``.
             allow_beyond_window: warn instead of refusing.
+
+        Raises:
+            InputError: where ``total_energy_obstacle`` says why there is none.
         """
         check_form(form)
+        if self.total_energy_obstacle:
+            raise InputError(f"total free energy: {self.total_energy_obstacle}")
         results = self.observables(electron_temperature, allow_beyond_window=allow_beyond_window)
         values = np.array([r.free_energies[form] for r in results])
         return float(values[0]) if np.ndim(electron_temperature) == 0 else values

@@ -210,6 +210,8 @@ def _to_dataset(snapshot: Snapshot) -> xr.Dataset:
         "ions": json.dumps({symbol: ion.to_dict() for symbol, ion in snapshot.ions.items()}),
         "provenance": json.dumps(dict(snapshot.provenance)),
     }
+    if snapshot.total_energy_obstacle is not None:
+        attributes["total_energy_obstacle"] = snapshot.total_energy_obstacle
     if snapshot.ion_temperature is not None:
         attributes["ion_temperature_K"] = snapshot.ion_temperature
     energy = ("energy", snapshot.energies, {"units": "eV"})
@@ -228,7 +230,7 @@ def _from_dataset(data: xr.Dataset, path: Path, stamp: tuple[int, int]) -> dict[
     reference = json.loads(head["reference"])
     for name in ("forces", "stress"):
         reference[name] = data[name].values if name in data else None
-    ion_temperature = head.get("ion_temperature_K")
+    ion_temperature, obstacle = head.get("ion_temperature_K"), head.get("total_energy_obstacle")
     return {
         "atoms": Atoms(data["atomic_numbers"].values, data["positions"].values, cell=cell, pbc=True),
         "grid": RealSpaceGrid(tuple(tuple(row) for row in cell), (nx, ny, nz)),
@@ -246,4 +248,5 @@ def _from_dataset(data: xr.Dataset, path: Path, stamp: tuple[int, int]) -> dict[
         "ions": {symbol: Ion.from_dict(ion) for symbol, ion in json.loads(head["ions"]).items()},
         "functional": str(head["functional"]),
         "provenance": json.loads(head["provenance"]),
+        "total_energy_obstacle": None if obstacle is None else str(obstacle),
     }

@@ -353,4 +353,5 @@ def _model(
         highest_electron_temperature=highest,
         grid_spacing=max(max(s.grid.spacing) for s in snapshots),
         provenance=provenance,
+        total_energy_obstacle=snapshots[0].total_energy_obstacle,
     )

@@ -21,6 +21,9 @@ RYDBERG = HARTREE / 2
 BOLTZMANN = 8.617333262e-5
 """Boltzmann constant in eV/K."""
 
+MALA_BOLTZMANN = 8.617330337217213e-05
+"""Boltzmann constant in eV/K of the MALA code (CODATA 2014)."""
+
 COULOMB = HARTREE * BOHR
 """e^2 / (4 pi eps_0) in eV Angstrom."""
 

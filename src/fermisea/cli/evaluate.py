@@ -10,6 +10,17 @@ import typer
 import fermisea
 from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table, write_csv
 
+_ERRORS = (
+    ("free_energy_error", "F", 1000, 3),
+    ("reference_error", "F(tau_ref), DFT", 1000, 3),
+    ("free_energy_change_error", "F - F(tau_ref)", 1000, 3),
+    ("entropy_term_error", "-TS", 1000, 3),
+    ("fermi_level_error", "mu (meV)", 1000, 2),
+    ("density_error_percent", "density (%)", 1, 3),
+    ("ldos_error_percent", "LDOS (%)", 1, 2),
+)
+"""Columns of the table: name, title, factor, digits."""
+
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A model file that 'fermisea train' wrote.")],
@@ -40,30 +51,13 @@ def evaluate(
     if json:
         print_json({"summary": summary, "rows": rows})
         return
-    columns = [
-        "tau_i (K)",
-        "tau_e (K)",
-        "snapshots",
-        "F",
-        "F(tau_ref), DFT",
-        "F - F(tau_ref)",
-        "-TS",
-        "mu (meV)",
-        "density (%)",
-        "LDOS (%)",
-    ]
+    columns = ["tau_i (K)", "tau_e (K)", "snapshots", *(title for name, title, *_ in _ERRORS if name in summary[0])]
     cells = [
         (
             "-" if row["ion_temperature"] is None else f"{row['ion_temperature']:g}",
             f"{row['electron_temperature']:g}",
             str(row["snapshots"]),
-            f"{1000 * row['free_energy_error']:.3f}",
-            f"{1000 * row['reference_error']:.3f}",
-            f"{1000 * row['free_energy_change_error']:.3f}",
-            f"{1000 * row['entropy_term_error']:.3f}",
-            f"{1000 * row['fermi_level_error']:.2f}",
-            f"{row['density_error_percent']:.3f}",
-            f"{row['ldos_error_percent']:.2f}",
+            *(f"{unit * row[name]:.{digits}f}" for name, _, unit, digits in _ERRORS if name in row),
         )
         for row in summary
     ]

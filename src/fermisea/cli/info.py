@@ -54,6 +54,7 @@ def _snapshot(file: Path) -> dict[str, Any]:
         "entropy_term_eV": reference.entropy_term,
         "energy_parts_eV": dict(reference.parts),
         "largest_force_eV_per_A": None if reference.forces is None else float(abs(reference.forces).max()),
+        "obstacle_to_total_energies": snapshot.total_energy_obstacle,
         "provenance": dict(snapshot.provenance),
     }
 
@@ -73,5 +74,6 @@ def _model(file: Path) -> dict[str, Any]:
         "energies_eV": {"start": grid.start, "stop": grid.stop, "spacing": grid.spacing, "size": grid.size},
         "broadening_eV": model.broadening.standard_deviation,
         "grid_spacing_A": model.grid_spacing,
+        "obstacle_to_total_energies": model.total_energy_obstacle,
         "provenance": model.provenance,
     }

@@ -102,8 +102,10 @@ def predict(
     n = len(structure)
     console = stdout()
     console.print(table(f"{structure.get_chemical_formula()}, {n} atoms", *_columns(rows, n)))
-    if not no_density:
+    if "transfer_error" in rows[0]:
         console.print("± is the estimated error of the transfer from tau_ref to tau_e; that of the model comes on top")
+    if loaded.total_energy_obstacle and not no_density:
+        console.print(f"no total free energy: {loaded.total_energy_obstacle}")
     for name, what in _SHORT_CUTS.items():
         if name in rows[0]:
             worst = max((row[name] for row in rows), key=abs)
