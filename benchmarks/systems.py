@@ -11,12 +11,12 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
+from fermisea.broadening import Broadening
 from fermisea.descriptors import Bispectrum, PowerSpectrum
 from fermisea.energies import Ion
 from fermisea.grid import EnergyGrid
 from fermisea.model import Model
 from fermisea.network import Mlp
-from fermisea.snapshot import Broadening
 
 CUTOFF = 4.67637
 """Cutoff of the descriptors, Angstrom: that of the published aluminium models."""

@@ -6,9 +6,10 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+from fermisea.broadening import Broadening
 from fermisea.energies import Ion
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.snapshot import Broadening, Reference, Snapshot
+from fermisea.snapshot import Reference, Snapshot
 
 ENERGIES = EnergyGrid(-6.0, 0.5, 36)
 REFERENCE_TEMPERATURE = 1000.0

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import fermisea
+from fermisea.broadening import Broadening
 from fermisea.dataset import Dataset, snapshot_files
 from fermisea.energies import Ion
 from fermisea.energies.ions import CoreCharge
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
-from fermisea.snapshot import Broadening, Snapshot
+from fermisea.snapshot import Snapshot
 from synthetic import made_up_snapshot
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from fermisea.broadening import Broadening
 from fermisea.dataset import Dataset
 from fermisea.errors import InputError, WindowError
 from fermisea.evaluation import evaluate, summary
 from fermisea.model import load_model
 from fermisea.observables import DensityOfStates
-from fermisea.snapshot import Broadening, Snapshot
+from fermisea.snapshot import Snapshot
 from synthetic import ENERGIES, made_up_snapshot
 from test_predict import random_model
 

@@ -11,6 +11,7 @@ import xarray as xr
 from ase import Atoms
 
 from fermisea import ldos_pass, predict, sweep
+from fermisea.broadening import Broadening
 from fermisea.descriptors import PowerSpectrum
 from fermisea.energies import CoreCharge, Ion
 from fermisea.errors import InputError, WindowError
@@ -21,7 +22,6 @@ from fermisea.ldos_pass import StreamedPass
 from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.observables import DensityOfStates
-from fermisea.snapshot import Broadening
 from fermisea.sweep import HiddenLayers
 from synthetic import ENERGIES, VALENCE, structure
 
@@ -395,7 +395,7 @@ def test_without_the_density(model, atoms):
     for name in ("dos", "band_energy", "entropy", "fermi_level", "heat_capacity", "electrons"):
         np.testing.assert_allclose(getattr(states, name), getattr(whole, name), rtol=1e-12)
     for name in ("density", "free_energy", "internal_energy", "transfer_error"):
-        with pytest.raises(InputError, match=f"{name}: .*density=True"):
+        with pytest.raises(InputError, match=f"{name.replace('_', ' ')}: .*density=True"):
             getattr(states, name)
     # every second point of 12^3 is 6^3
     half = model.predict(atoms, TEMPERATURES, (6, 6, 6), density=False)

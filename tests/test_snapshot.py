@@ -16,13 +16,14 @@ from scipy.special import expit, xlog1py, xlogy
 
 from fermisea import snapshot as snapshot_module
 from fermisea import units
+from fermisea.broadening import Broadening
 from fermisea.energies import Ion, functional
 from fermisea.energies.ions import CoreCharge
 from fermisea.errors import InputError, WindowError
 from fermisea.free_energy import FORMS
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.ldos_energy import thermal_observables
-from fermisea.snapshot import Broadening, Reference, Snapshot
+from fermisea.snapshot import Reference, Snapshot
 from synthetic import REFERENCE_TEMPERATURE, made_up_snapshot
 
 SIDE, VALENCE = 4.0, 3.0

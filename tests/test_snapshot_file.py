@@ -15,11 +15,12 @@ import xarray as xr
 from ase import Atoms
 
 from fermisea import snapshot_file
+from fermisea.broadening import Broadening
 from fermisea.energies import Ion
 from fermisea.energies.ions import CoreCharge
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.snapshot import Broadening, Reference, Snapshot
+from fermisea.snapshot import Reference, Snapshot
 from synthetic import made_up_ldos, made_up_snapshot
 
 

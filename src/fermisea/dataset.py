@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, overload
 
+from fermisea.broadening import Broadening
 from fermisea.energies import Ion
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
-from fermisea.snapshot import Broadening, Snapshot
+from fermisea.snapshot import Snapshot
 
 SUFFIX = ".nc"
 

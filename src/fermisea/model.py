@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fermisea import descriptors
+from fermisea.broadening import Broadening
 from fermisea.descriptors import Descriptor
 from fermisea.energies import Ion
 from fermisea.errors import FileFormatError, InputError
@@ -28,7 +29,6 @@ from fermisea.network import DTYPES, Mlp
 from fermisea.observables import IntegrationName
 from fermisea.predict import CHUNK, MEMORY, predict, predict_ldos
 from fermisea.prediction import Prediction
-from fermisea.snapshot import Broadening
 
 FORMAT = "fermisea-model"
 VERSION = 1

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -76,13 +77,12 @@ def save_figure(figure: Figure, stem: str | os.PathLike[str]) -> list[Path]:
     Raises:
         InputError: if the folder cannot be written to.
     """
-    paths = []
-    for suffix in ("png", "svg"):
-        path = Path(f"{os.fspath(stem)}.{suffix}")
-        metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-        with atomic_path(path) as temporary, mpl.rc_context(_STYLE):
-            figure.savefig(temporary, format=suffix, metadata=metadata)
-        paths.append(path)
+    paths = [Path(f"{os.fspath(stem)}.{suffix}") for suffix in ("png", "svg")]
+    with mpl.rc_context(_STYLE):  # the canvases by themselves: savefig would draw everything twice
+        with atomic_path(paths[0]) as temporary, _resolution(figure, _STYLE["savefig.dpi"]):
+            FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+        with atomic_path(paths[1]) as temporary, _resolution(figure, _STYLE["figure.dpi"]):
+            FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})
     return paths
 
 
@@ -259,6 +259,16 @@ def temperature_colours(temperatures: Sequence[float]) -> dict[float, str]:
     ordered = sorted(temperatures)
     shades = mpl.colormaps["plasma"](np.linspace(0.02, 0.80, max(len(ordered), 2)))
     return {t: to_hex(shade) for t, shade in zip(ordered, shades, strict=False)}
+
+
+@contextmanager
+def _resolution(figure: Figure, dots_per_inch: float) -> Iterator[None]:
+    before = figure.dpi
+    figure.dpi = dots_per_inch
+    try:
+        yield
+    finally:
+        figure.dpi = before
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from ase import Atoms
 
+from fermisea.broadening import Broadening
 from fermisea.descriptors import Descriptor
 from fermisea.energies import Ion, electrons
 from fermisea.errors import InputError
@@ -25,7 +26,6 @@ from fermisea.ldos_pass import Guess, KeptPass, LdosPass, Readout, StreamedPass,
 from fermisea.network import Mlp
 from fermisea.observables import DensityOfStates, IntegrationName, check_temperature, highest_electron_temperature
 from fermisea.prediction import Prediction
-from fermisea.snapshot import Broadening
 from fermisea.sweep import HiddenLayers, Progress, Sweep
 
 CHUNK = 16384
@@ -145,15 +145,14 @@ def predict(
         electron_temperatures=temperatures,
         reference_electron_temperature=None if model.total_energy_obstacle else _reference(model),
     )
-    scalar = np.ndim(electron_temperature) == 0
-    return Prediction.of(
-        atoms,
-        grid,
-        dos,
-        results,
-        _reference(model),
-        errors,
-        scalar=scalar,
+    return Prediction(
+        atoms=atoms.copy(),
+        grid=grid,
+        density_of_states=dos,
+        results=tuple(results),
+        reference_electron_temperature=_reference(model),
+        scalar=np.ndim(electron_temperature) == 0,
+        errors={name: tuple(values) for name, values in errors.items()},
         total_energy_obstacle=model.total_energy_obstacle,
     )
 

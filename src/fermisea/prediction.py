@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 from ase import Atoms
 
 from fermisea.errors import InputError
@@ -16,6 +16,9 @@ from fermisea.free_energy import FORMS, check_form
 from fermisea.grid import RealSpaceGrid
 from fermisea.ldos_energy import ThermalObservables
 from fermisea.observables import DensityOfStates
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,43 +32,36 @@ class Prediction:
     Attributes:
         atoms: the structure.
         grid: of the density.
-        data: everything as an xarray data set with units in the attributes; dimensions electron_temperature (absent
-            for a single one), form, energy, x, y, z.
+        density_of_states: of the structure; it does not depend on tau_e.
+        results: observables at each tau_e.
+        reference_electron_temperature: tau_ref of the model, K.
+        scalar: whether a single temperature was asked for, not a sequence.
+        errors: estimates of what short cuts cost, by name, for each of the results, eV.
+        total_energy_obstacle: why there is no total free energy, if so.
     """
 
     atoms: Atoms
     grid: RealSpaceGrid
-    data: xr.Dataset
+    density_of_states: DensityOfStates
+    results: tuple[ThermalObservables, ...]
+    reference_electron_temperature: float
+    scalar: bool
+    errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    total_energy_obstacle: str | None = None
 
-    @classmethod
-    def of(
-        cls,
-        atoms: Atoms,
-        grid: RealSpaceGrid,
-        dos: DensityOfStates,
-        results: Sequence[ThermalObservables],
-        reference_electron_temperature: float,
-        errors: Mapping[str, Sequence[float]],
-        *,
-        scalar: bool,
-        total_energy_obstacle: str | None = None,
-    ) -> Self:
-        """Returns the prediction that holds ``results``; a single one without its dimension if ``scalar``.
+    @cached_property
+    def data(self) -> xr.Dataset:
+        """Everything as an xarray data set with units in the attributes.
 
-        ``errors`` are estimates of what short cuts cost, one number in eV for each result; ``total_energy_obstacle``
-        says why results with a density have no total free energy.
+        Dimensions are electron_temperature (absent for a single one), form, energy, x, y, z.
         """
-        data = _dataset(results, dos, reference_electron_temperature)
-        for name, values in errors.items():
-            data[name] = ("electron_temperature", list(values), {"units": "eV"})
-        if total_energy_obstacle:
-            data.attrs["total_energy_obstacle"] = total_energy_obstacle
-        return cls(atoms.copy(), grid, data.isel(electron_temperature=0) if scalar else data)
+        data = _dataset(self)
+        return data.isel(electron_temperature=0) if self.scalar else data
 
     @property
     def electron_temperature(self) -> Any:
         """tau_e, K."""
-        return self._values("electron_temperature")
+        return self._each(lambda r: r.electron_temperature)
 
     @property
     def free_energy(self) -> Any:
@@ -76,60 +72,74 @@ class Prediction:
         """Returns the total free energy in one of the forms of :mod:`fermisea.free_energy`, eV.
 
         Raises:
-            InputError: for an unknown form, listing the known.
+            InputError: for an unknown form, listing the known; without a density or a way to total energies.
         """
         check_form(form)
-        return _plain(self._variable("free_energy").sel(form=form))
+        self._check_total("free energy")
+        return self._each(lambda r: r.free_energies[form])
 
     @property
     def transfer_error(self) -> Any:
         """|F_KS - F_HF| / 2, eV: an estimate of what the distance of tau_e from tau_ref costs."""
-        return self._values("transfer_error")
+        self._check_total("transfer error")
+        return self._each(lambda r: r.transfer_error)
 
     @property
     def band_energy(self) -> Any:
         """E_b, the integral of f eps D, eV."""
-        return self._values("band_energy")
+        return self._each(lambda r: r.band_energy)
 
     @property
     def entropy(self) -> Any:
         """S, positive, eV/K."""
-        return self._values("entropy")
+        return self._each(lambda r: r.entropy)
 
     @property
     def internal_energy(self) -> Any:
         """U = F + tau_e S, eV."""
-        return self._values("internal_energy")
+        self._check_total("internal energy")
+        return self._each(lambda r: r.internal_energy())
 
     @property
     def fermi_level(self) -> Any:
         """mu, eV."""
-        return self._values("fermi_level")
+        return self._each(lambda r: r.fermi_level)
 
     @property
     def heat_capacity(self) -> Any:
         """C_e at fixed ions, volume and DOS, eV/K."""
-        return self._values("heat_capacity")
+        return self._each(lambda r: r.heat_capacity)
 
     @property
     def electrons(self) -> Any:
         """Number of valence electrons that the DOS holds at mu."""
-        return self._values("electrons")
+        return self._each(lambda r: r.electrons)
 
     @property
     def dos(self) -> FloatArray:
         """D(eps), both spins, (energies,), 1/eV; it does not depend on tau_e."""
-        return np.asarray(self.data["dos"].values)
+        return self.density_of_states.dos
 
     @property
     def energies(self) -> FloatArray:
         """Energies of the DOS, (energies,), eV."""
-        return np.asarray(self.data["energy"].values)
+        return self.density_of_states.energies
 
     @property
     def density(self) -> FloatArray:
         """n(r), (nx, ny, nz) or (temperatures, nx, ny, nz), 1/Angstrom^3."""
-        return np.asarray(self._variable("density").values)
+        self._check_density("density")
+        return self.results[0].density if self.scalar else np.stack([r.density for r in self.results])
+
+    @property
+    def has_density(self) -> bool:
+        """Whether densities were asked for."""
+        return bool(self.results[0].density.size)
+
+    @property
+    def has_free_energy(self) -> bool:
+        """Whether there are total free energies."""
+        return bool(self.results[0].free_energies)
 
     @property
     def dos_grid_error(self) -> Any:
@@ -138,59 +148,69 @@ class Prediction:
         With a density, the value of that grid minus the value of the density's grid; without, the value of every second
         of its points minus that of all of them.
         """
-        return self._values("dos_grid_error")
+        return self._error("dos_grid_error")
 
     @property
     def precision_error(self) -> Any:
         """What bfloat16 changes in E_b - TS of the cell, from a sample of points, eV."""
-        return self._values("precision_error_band_free_energy")
+        return self._error("precision_error_band_free_energy")
 
-    def _values(self, name: str) -> Any:
-        return _plain(self._variable(name))
+    def _each(self, value: Callable[[ThermalObservables], float]) -> Any:
+        values = np.array([value(r) for r in self.results])
+        return float(values[0]) if self.scalar else values
 
-    def _variable(self, name: str) -> xr.DataArray:
-        if name in self.data:
-            return self.data[name]
-        total = name in ("free_energy", "transfer_error", "internal_energy")
-        if total and "total_energy_obstacle" in self.data.attrs:
-            raise InputError(f"{name.replace('_', ' ')}: {self.data.attrs['total_energy_obstacle']}")
-        if total or name == "density":
+    def _error(self, name: str) -> Any:
+        if name not in self.errors:
+            raise InputError(f"{name}: this prediction took no such short cut (dos_grid, precision)")
+        values = np.array(self.errors[name])
+        return float(values[0]) if self.scalar else values
+
+    def _check_density(self, name: str) -> None:
+        if not self.has_density:
             raise InputError(f"{name}: this prediction was made without the density; ask for it with density=True")
-        raise InputError(f"{name}: this prediction took no such short cut (dos_grid, precision)")
+
+    def _check_total(self, name: str) -> None:
+        if self.total_energy_obstacle:
+            raise InputError(f"{name}: {self.total_energy_obstacle}")
+        self._check_density(name)
 
 
-def _dataset(results: Sequence[ThermalObservables], dos: DensityOfStates, reference: float) -> xr.Dataset:
-    def column(unit: str, *values: Any) -> tuple[str, list[Any], dict[str, str]]:
+def _dataset(prediction: Prediction) -> xr.Dataset:
+    import xarray as xr  # noqa: PLC0415  # takes a quarter of a second that only those who ask for it should wait
+
+    def column(unit: str, values: Iterable[float]) -> tuple[str, list[float], dict[str, str]]:
         return "electron_temperature", list(values), {"units": unit}
 
+    results, dos = prediction.results, prediction.density_of_states
     data = xr.Dataset(
         {
-            "band_energy": column("eV", *(r.band_energy for r in results)),
-            "entropy": column("eV/K", *(r.entropy for r in results)),
-            "fermi_level": column("eV", *(r.fermi_level for r in results)),
-            "heat_capacity": column("eV/K", *(r.heat_capacity for r in results)),
-            "electrons": column("1", *(r.electrons for r in results)),
+            "band_energy": column("eV", (r.band_energy for r in results)),
+            "entropy": column("eV/K", (r.entropy for r in results)),
+            "fermi_level": column("eV", (r.fermi_level for r in results)),
+            "heat_capacity": column("eV/K", (r.heat_capacity for r in results)),
+            "electrons": column("1", (r.electrons for r in results)),
             "dos": ("energy", dos.dos, {"units": "1/eV"}),
-        },
+        }
+        | {name: column("eV", values) for name, values in prediction.errors.items()},
         coords={
-            "electron_temperature": column("K", *(r.electron_temperature for r in results)),
+            "electron_temperature": column("K", (r.electron_temperature for r in results)),
             "energy": ("energy", dos.energies, {"units": "eV"}),
         },
-        attrs={"reference_electron_temperature": reference, "broadening": dos.broadening},
+        attrs={
+            "reference_electron_temperature": prediction.reference_electron_temperature,
+            "broadening": dos.broadening,
+        },
     )
-    if all(r.density.size for r in results):
+    if prediction.total_energy_obstacle:
+        data.attrs["total_energy_obstacle"] = prediction.total_energy_obstacle
+    if prediction.has_density:
         densities = np.stack([r.density for r in results])
         data["density"] = (("electron_temperature", "x", "y", "z"), densities, {"units": "1/Angstrom^3"})
-    if all(r.free_energies for r in results):
+    if prediction.has_free_energy:
         energies = [[r.free_energies[form] for r in results] for form in FORMS]
         data = data.assign_coords(form=list(FORMS)).assign(
             free_energy=(("form", "electron_temperature"), energies, {"units": "eV"}),
-            transfer_error=column("eV", *(r.transfer_error for r in results)),
-            internal_energy=column("eV", *(r.internal_energy() for r in results)),
+            transfer_error=column("eV", (r.transfer_error for r in results)),
+            internal_energy=column("eV", (r.internal_energy() for r in results)),
         )
     return data
-
-
-def _plain(values: xr.DataArray) -> Any:
-    array = np.asarray(values.values)
-    return float(array) if array.ndim == 0 else array

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from fermisea import units
+from fermisea.broadening import Broadening
 from fermisea.energies import Ion, electrons
 from fermisea.errors import FileFormatError, InputError
 from fermisea.free_energy import check_form
@@ -27,19 +28,6 @@ _BLOCK = 2**23
 
 _NEGATIVE = 0.01
 """Part of the highest density of states that may stand below zero, as rounding and Fourier filters leave it."""
-
-
-@dataclass(frozen=True)
-class Broadening:
-    """The kernel that an LDOS is convolved with.
-
-    Attributes:
-        kernel: name; any symmetric kernel integrates alike.
-        standard_deviation: eV; 0 for a sharp LDOS.
-    """
-
-    kernel: str
-    standard_deviation: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,9 +61,18 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status; a user's error prints one line and no traceback."""
-    if arguments is None:  # a process of its own: what it imports stays, and need not be searched for garbage so often
-        gc.set_threshold(100_000, 20, 20)
-        arguments = sys.argv[1:]
+    if arguments is not None:
+        return _run(arguments)
+    # A process of its own: what it imports stays, so garbage need not be sought often, nor at all when it ends, which
+    # would take a second.
+    gc.set_threshold(100_000, 20, 20)
+    try:
+        return _run(sys.argv[1:])
+    finally:
+        gc.freeze()
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

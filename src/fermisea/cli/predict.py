@@ -16,18 +16,7 @@ if TYPE_CHECKING:
 
 
 _SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_free_energy": "bfloat16"}
-_NAMES = (
-    "band_energy",
-    "entropy",
-    "internal_energy",
-    "fermi_level",
-    "heat_capacity",
-    "electrons",
-    "transfer_error",
-    "dos_grid_error",
-    "precision_error_band_energy",
-    "precision_error_band_free_energy",
-)
+_NAMES = ("band_energy", "entropy", "fermi_level", "heat_capacity", "electrons")
 
 
 class Precision(StrEnum):
@@ -136,17 +125,16 @@ def _columns(rows: list[dict[str, Any]], n: int) -> tuple[list[str], list[tuple[
 
 def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Returns one row of named numbers for each electronic temperature, for the whole cell; eV, eV/K, K."""
-    data = prediction.data
-    names = [name for name in _NAMES if name in data]
     rows = []
-    for index, temperature in enumerate(data["electron_temperature"].values):
-        at = data.isel(electron_temperature=index)
-        row = {"electron_temperature": float(temperature)}
-        forms = {}
-        if "free_energy" in data:
-            forms = {f"free_energy_{form}": float(at["free_energy"].sel(form=form)) for form in data["form"].values}
+    for index, result in enumerate(prediction.results):
+        row = {"electron_temperature": result.electron_temperature}
+        forms = {f"free_energy_{form}": energy for form, energy in result.free_energies.items()}
+        if forms:
             row["free_energy"] = forms["free_energy_second_order"]
-        rows.append(row | {name: float(at[name]) for name in names} | forms)
+        row |= {name: getattr(result, name) for name in _NAMES}
+        if forms:
+            row |= {"internal_energy": result.internal_energy(), "transfer_error": result.transfer_error}
+        rows.append(row | {name: values[index] for name, values in prediction.errors.items()} | forms)
     return rows
 
 
@@ -166,7 +154,7 @@ def _write(prediction: Prediction, rows: list[dict[str, Any]], out: Path, cube: 
         figure = fermisea.plots.free_energy_figure(
             temperatures,
             [row["free_energy"] / n for row in rows],
-            reference_electron_temperature=prediction.data.attrs["reference_electron_temperature"],
+            reference_electron_temperature=prediction.reference_electron_temperature,
             title=title,
         )
         files += fermisea.plots.save_figure(figure, out / "free_energy")

@@ -15,6 +15,7 @@ from ase import Atoms
 
 from fermisea import pseudopotentials as psp
 from fermisea import units
+from fermisea.broadening import Broadening
 from fermisea.energies import core_density, ewald_energy, functional
 from fermisea.engines.planewave.basis import plane_waves
 from fermisea.engines.planewave.eigensolver import Bands
@@ -28,7 +29,7 @@ from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.planewave.workers import Workers
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.snapshot import Broadening, Reference, Snapshot
+from fermisea.snapshot import Reference, Snapshot
 
 WINDOW_TOLERANCE = 0.03
 """Residual norm, eV, of bands that fill the energy window; its square over a band gap is what an eigenvalue is off."""
