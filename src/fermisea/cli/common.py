@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fermisea.errors import InputError
 from fermisea.files import check_writable_folder, write_text
 
 _UNITS = {"_eV_per_A": "eV/Å", "_eV": "eV", "_A3": "Å³", "_A": "Å", "temperature": "K"}
@@ -79,6 +81,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def bytes_of(text: str) -> int:
+    """Returns a number of bytes from words such as 500MB, 4 GB or 2GiB.
+
+    Raises:
+        InputError: if it is none.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise InputError(f"memory: got {text!r}, expected a size such as 500MB or 4GB")
+    base = 1024 if match[3] else 1000
+    return round(float(match[1]) * base ** " kMGT".index(match[2] or " "))
 
 
 @contextmanager
