@@ -1,0 +1,4 @@
+"""Data and models of the MALA code (Materials Learning Algorithms), read without MALA and without running a pickle."""
+
+from fermisea.interop.mala.snapshots import load_snapshot
+
