@@ -84,7 +84,9 @@ class Mlp(nn.Module):
         if len(hidden) < 1 or min(sizes) < 1:
             raise InputError(f"network sizes: got {sizes}, expected positive numbers and at least one hidden layer")
         if len(activations) != len(hidden):
-            raise InputError(f"activation: got {len(activations)} for {len(hidden)} hidden layers, expected one for each")
+            raise InputError(
+                f"activation: got {len(activations)} for {len(hidden)} hidden layers, expected one for each"
+            )
         self.inputs, self.widths, self.outputs, self.activations = inputs, tuple(hidden), outputs, activations
         kind = DTYPES[dtype]
         self.layers = nn.ModuleList(_Linear(before, after, dtype=kind) for before, after in itertools.pairwise(sizes))

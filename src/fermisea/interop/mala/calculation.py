@@ -92,7 +92,9 @@ def parse_calculation(content: bytes, name: str) -> Calculation:
         raise FileFormatError(f"{name}: the entry {error} is missing, expected an .info.json of MALA") from error
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         detail = " ".join(str(error).split())[:120]
-        raise FileFormatError(f"{name}: an entry has a wrong form ({detail}), expected an .info.json of MALA") from error
+        raise FileFormatError(
+            f"{name}: an entry has a wrong form ({detail}), expected an .info.json of MALA"
+        ) from error
     _check(calculation, voxel, name)
     return calculation
 

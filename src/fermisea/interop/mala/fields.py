@@ -60,7 +60,9 @@ def _numpy(path: Path) -> npt.NDArray[np.floating]:
         detail = " ".join(str(error).split())[:100]
         raise FileFormatError(f"{path}: not a whole .npy file of plain numbers ({detail}); copy it again") from error
     if not isinstance(field, np.ndarray) or field.dtype.kind != "f":
-        raise FileFormatError(f"{path}: holds {getattr(field, 'dtype', 'several arrays')}, expected one array of floats")
+        raise FileFormatError(
+            f"{path}: holds {getattr(field, 'dtype', 'several arrays')}, expected one array of floats"
+        )
     return field
 
 
