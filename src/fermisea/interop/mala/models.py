@@ -71,8 +71,8 @@ def load_model(
         raise InputError(f"{path}: its network sees the coordinates x, y, z; such a model is not offered here")
     if (inputs, outputs) != (descriptor.features, parameters.energies.stored):
         raise FileFormatError(
-            f"{path}: layer_sizes begin with {inputs} and end with {outputs}, expected {descriptor.features} components "
-            f"of the bispectrum and {parameters.energies.stored} energies"
+            f"{path}: layer_sizes go from {inputs} to {outputs}, expected {descriptor.features} components of the "
+            f"bispectrum and {parameters.energies.stored} energies"
         )
     content, member = _member(files, path, ".network.pth")
     layers = linear_layers(read_torch(content, member), parameters, member)
@@ -137,8 +137,8 @@ def _calculation(files: Mapping[str, bytes], path: Path, info: PathLike | None) 
             raise InputError(f"{info}: cannot be read ({error.strerror}); give an .info.json of MALA") from error
     if not any(entry.endswith(".info.json") for entry in files):
         raise InputError(
-            f"{path}: holds no .info.json, which names elements, electrons, temperature and grid of the data; give that "
-            "of a DFT run with info="
+            f"{path}: holds no .info.json, which names elements, electrons, temperature and grid of the data; give "
+            "that of a DFT run with info="
         )
     return parse_calculation(*_member(files, path, ".info.json"))
 

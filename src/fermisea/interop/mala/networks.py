@@ -5,6 +5,7 @@ An activation after the output layer, and what is done to negative values, becom
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def linear_layers(state: Any, parameters: Parameters, name: str) -> list[Layer]:
     layers = [Layer(e.get("weight", np.empty(0)), e.get("bias", np.empty(0)), k) for k, e in sorted(places.items())]
     sizes = parameters.layer_sizes
     shapes = [(layer.weight.shape, layer.bias.shape) for layer in layers]
-    expected = [((after, before), (after,)) for before, after in zip(sizes[:-1], sizes[1:], strict=True)]
+    expected = [((after, before), (after,)) for before, after in itertools.pairwise(sizes)]
     if shapes != expected or not layers:
         raise FileFormatError(f"{name}: layers of shapes {[s for s, _ in shapes]}, expected sizes {list(sizes)}")
     if not all(np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all() for layer in layers):
@@ -74,7 +75,7 @@ def choose_activations(
     Raises:
         InputError: if the wanted reading, or both, contradict the network.
     """
-    seen = [right.place - left.place == 2 for left, right in zip(layers[:-1], layers[1:], strict=True)]
+    seen = [right.place - left.place == 2 for left, right in itertools.pairwise(layers)]
     tried: tuple[Literal["legacy", "current"], ...]
     if reading == "auto":
         tried = ("legacy", "current") if parameters.includes_output is None else ("current", "legacy")

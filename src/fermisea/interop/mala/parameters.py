@@ -133,25 +133,19 @@ def parse_parameters(content: bytes, name: str) -> Parameters:
     data = parse_json(content, name)
     try:
         descriptors, network, targets = data["descriptors"], data["network"], data["targets"]
-        for what, got, expected in (
-            ("descriptor_type", descriptors["descriptor_type"], "Bispectrum"),
-            ("target_type", targets["target_type"], "LDOS"),
-            ("nn_type", network["nn_type"], "feed-forward"),
-        ):
-            if got != expected:
-                raise InputError(f"{name}: {what} is {got!r}, expected {expected!r}; other models are not offered here")
+        _check_kind("descriptor_type", descriptors["descriptor_type"], "Bispectrum", name)
+        _check_kind("target_type", targets["target_type"], "LDOS", name)
+        _check_kind("nn_type", network["nn_type"], "feed-forward", name)
         restriction = targets.get("restrict_targets")
         includes = network.get("layer_activations_include_output_layer")
-        activations = network["layer_activations"]
-        if not isinstance(activations, str | list):
-            raise InputError(f"{name}: layer_activations is {activations!r}, expected names")
+        given = network["layer_activations"]
         return Parameters(
             name=name,
             descriptors=dict(descriptors),
             layer_sizes=tuple(int(size) for size in network["layer_sizes"]),
             energies=_energies(targets),
-            restriction=RESTRICTIONS.get(restriction if restriction in RESTRICTIONS else None),
-            layer_activations=activations,
+            restriction=RESTRICTIONS.get(restriction),
+            layer_activations=given if isinstance(given, str) else list(given),
             includes_output=includes if isinstance(includes, bool) else None,
         )
     except InputError:
@@ -163,6 +157,11 @@ def parse_parameters(content: bytes, name: str) -> Parameters:
         raise FileFormatError(
             f"{name}: an entry has a wrong form ({detail}), expected a .params.json of MALA"
         ) from error
+
+
+def _check_kind(what: str, got: object, expected: str, name: str) -> None:
+    if got != expected:
+        raise InputError(f"{name}: {what} is {got!r}, expected {expected!r}; other models are not offered here")
 
 
 def _energies(targets: Mapping[str, Any]) -> JoinedGrid:

@@ -25,7 +25,7 @@ Field = npt.NDArray[np.floating]
 
 _UNIT = "1/(eV*A^3)"
 _PLAUSIBLE = (0.7, 1.4)
-"""Electrons below the DFT run's Fermi level over those expected: coarse grids give 0.85, wrong units 0.5 or 2 or more."""
+"""Electrons below the DFT run's Fermi level over those expected; coarse grids give 0.85, wrong units 0.5 or 2."""
 
 
 def load_snapshot(

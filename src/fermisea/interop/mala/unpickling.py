@@ -35,9 +35,15 @@ STORAGES = {
 }
 """Number types of torch's storages."""
 
-_OPCODES = frozenset(
-    ["PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "SHORT_BINSTRING", "BINSTRING", "SHORT_BINBYTES", "BINBYTES", "BINUNICODE", "SHORT_BINUNICODE", "EMPTY_LIST", "APPEND", "APPENDS", "LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID", "BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT", "MEMOIZE"]
-)
+# fmt: off
+_OPCODES = frozenset({
+    "PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1",
+    "BININT2", "LONG1", "LONG4", "BINFLOAT", "SHORT_BINSTRING", "BINSTRING", "SHORT_BINBYTES", "BINBYTES",
+    "BINUNICODE", "SHORT_BINUNICODE", "EMPTY_LIST", "APPEND", "APPENDS", "LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1",
+    "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ",
+    "BUILD", "BINPERSID", "BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT", "MEMOIZE",
+})
+# fmt: on
 _LONGEST_MEMO = 10**6
 
 
@@ -89,20 +95,22 @@ def read_pickle(
 
 
 def _check_opcodes(stream: io.BytesIO, name: str) -> None:
+    refused = ""
     try:
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name not in _OPCODES:
-                raise FileFormatError(
-                    f"{name}: its pickle has the opcode {opcode.name}, expected numbers alone; nothing of it was run, "
-                    "do not trust this file"
-                )
-            if opcode.name == "LONG_BINPUT" and argument > _LONGEST_MEMO:
-                raise FileFormatError(f"{name}: its pickle asks for too much memory; do not trust this file")
-    except FileFormatError:
-        raise
+                refused = f"has the opcode {opcode.name}"
+            elif opcode.name == "LONG_BINPUT" and int(argument or 0) > _LONGEST_MEMO:
+                refused = "asks for memory that it does not fill"
+            if refused:
+                break
     except Exception as error:  # pickletools raises ValueError, and others on damaged text
         detail = " ".join(str(error).split())[:100]
         raise FileFormatError(f"{name}: not a whole pickle ({detail}); copy the file again") from error
+    if refused:
+        raise FileFormatError(
+            f"{name}: its pickle {refused}, expected numbers alone; nothing of it was run, do not trust this file"
+        )
 
 
 class _Reader(pickle.Unpickler):
