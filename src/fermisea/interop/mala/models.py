@@ -84,7 +84,7 @@ def load_model(
         parameters,
         dtype,
     )
-    broadening = assumed_broadening(parameters.energies.widest, broadening, str(path), stacklevel=3)
+    broadening = assumed_broadening(parameters.energies.grid.spacing, broadening, str(path), stacklevel=3)
     ions = ion_data(calculation, pseudopotentials, functional, str(path))
     model = Model(
         network=network,

@@ -67,7 +67,7 @@ def load_snapshot(
     except OSError as error:
         raise InputError(f"{info}: cannot be read ({error.strerror}); give the .info.json of the DFT run") from error
     joined = join(energy_grid)
-    broadening = assumed_broadening(joined.widest, broadening, str(files[0]), stacklevel=3)
+    broadening = assumed_broadening(joined.grid.spacing, broadening, str(files[0]), stacklevel=3)
     ions = ion_data(calculation, pseudopotentials, functional, str(info))
     values = _values(files, calculation, joined, units)
     grid = calculation.grid

@@ -56,11 +56,6 @@ class JoinedGrid:
         """Number of energies that MALA stores."""
         return sum(part.size for part in self.parts) - len(self.parts) + 1
 
-    @property
-    def widest(self) -> float:
-        """Largest spacing of a part, eV."""
-        return max(part.spacing for part in self.parts)
-
 
 def join(grids: EnergyGrid | Part | Sequence[EnergyGrid | Part]) -> JoinedGrid:
     """Returns one grid for the parts, ascending in energy.
