@@ -170,7 +170,7 @@ def _check_electrons(dos: DensityOfStates, calculation: Calculation, path: Path,
         return
     used = LDOS_UNITS[units or _UNIT]
     fitting = [name for name, factor in LDOS_UNITS.items() if lowest <= share * factor / used <= highest]
-    advice = f"units={fitting[0]!r} would fit" if fitting else "check units and energy grid"
+    advice = "check units and energy grid" + (f"; units={fitting[0]!r} would fit" if fitting else "")
     raise InputError(
         f"{path}: the LDOS holds {share * calculation.electrons:.4g} electrons {where}, expected "
         f"{calculation.electrons:g}; {advice}"
