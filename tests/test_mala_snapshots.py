@@ -8,8 +8,9 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
-from fermisea import DensityOfStates, Snapshot, units
+from fermisea import Dataset, DensityOfStates, Snapshot, TrainingConfig, train, units
 from fermisea.errors import FileFormatError, InputError
 from fermisea.fermi_dirac import occupation_derivatives
 from fermisea.grid import EnergyGrid
@@ -59,7 +60,7 @@ def test_broadening_is_assumed_aloud_and_is_that_of_the_kernel():
     with pytest.warns(UserWarning, match=r"assumed is the derivative of the Fermi function with degauss_ldos = 5 eV"):
         snapshot = be_snapshot(broadening=None)
     x = np.linspace(-60, 60, 200001)
-    variance = -np.trapezoid(x**2 * occupation_derivatives(x, 1)[1], x) * 5.0**2
+    variance = -trapezoid(x**2 * occupation_derivatives(x, 1)[1], x) * 5.0**2
     assert snapshot.broadening.standard_deviation == pytest.approx(np.sqrt(variance), rel=1e-6)
 
 
@@ -87,8 +88,7 @@ def test_users_files_stay_as_they_are():
     before = digest(BE2)
     snapshot = be_snapshot(density=BE2 / "Be_snapshot0.dens.npy")
     be_snapshot(ldos="Be_snapshot0.out.h5")
-    with pytest.raises(ValueError, match="read-only"):
-        snapshot.ldos[0, 0, 0, 0] = 1.0
+    snapshot.ldos[0, 0, 0, 0] = 1.0  # in memory alone
     assert digest(BE2) == before
 
 
@@ -184,6 +184,25 @@ def test_units_are_converted_and_wrong_ones_found(tmp_path, unit):
     assert "expected one of 1/(eV*A^3)" in refusal(be_snapshot, ldos=path, units="1/eV")
 
 
+def test_without_a_fermi_level_the_window_must_hold_the_electrons(tmp_path):
+    info = json.loads(INFO.read_bytes()) | {"fermi_energy_dft": None}
+    (tmp_path / "x.info.json").write_text(json.dumps(info))
+    read = mala.load_snapshot(LDOS, tmp_path / "x.info.json", ENERGIES, broadening=KERNEL)
+    assert np.isnan(read.reference.fermi_level)
+    np.save(tmp_path / "x.npy", np.load(LDOS) / 3)
+    text = refusal(mala.load_snapshot, tmp_path / "x.npy", tmp_path / "x.info.json", ENERGIES, broadening=KERNEL)
+    assert "electrons in all, expected 4" in text
+
+
+def test_networks_are_trained_on_them():
+    config = TrainingConfig(hidden=(8,), epochs=3, validation_fraction=0.0)
+    model = train(Dataset((be_snapshot(0), be_snapshot(1))), config)
+    assert model.broadening == KERNEL
+    assert "do not hold the pseudopotential" in model.total_energy_obstacle
+    atoms = be_snapshot().atoms
+    assert model.predict(atoms, 1000.0, (6, 6, 9)).electrons == pytest.approx(4.0)
+
+
 def test_wrong_energy_grid_is_found():
     text = refusal(mala.load_snapshot, LDOS, INFO, EnergyGrid(-5.0, 0.25, 11), broadening=KERNEL)
     assert "check units and energy grid" in text
@@ -210,7 +229,7 @@ def test_split_grid_of_two_spacings_keeps_the_integrals_of_straight_lines(tmp_pa
     fine = np.arange(-5.0, 21.01, 0.5)
     stored = np.concatenate([grids[0].energies[:-1], grids[1].energies])
     spread = np.exp(-(((stored - 6.0) / 7.0) ** 2)) * (1 + 0.2 * np.sin(3 * stored))
-    dos = 5.2 * spread / np.trapezoid(np.where(stored < 9.5, spread, 0), stored)
+    dos = 5.2 * spread / trapezoid(np.where(stored < 9.5, spread, 0), stored)
     values = np.broadcast_to(dos / be_snapshot().grid.volume, (18, 18, 27, stored.size)).astype(np.float32)
     np.save(tmp_path / "x.npy", values)
     read = mala.load_snapshot(tmp_path / "x.npy", INFO, grids, broadening=KERNEL)
@@ -222,7 +241,7 @@ def test_split_grid_of_two_spacings_keeps_the_integrals_of_straight_lines(tmp_pa
     lines = np.interp(x, [-5.5, *stored, 21.5], [0.0, *dos, 0.0])
     filled = lines / (1 + np.exp((x - mu) / (units.MALA_BOLTZMANN * temperature)))
     states = DensityOfStates(read.energies, read.dos, integration="mala")
-    assert states.electrons(mu, temperature) == pytest.approx(np.trapezoid(filled, x), rel=1e-5)
+    assert states.electrons(mu, temperature) == pytest.approx(trapezoid(filled, x), rel=1e-5)
 
 
 def test_energies_of_an_openpmd_file_come_in_its_own_unit(tmp_path):
@@ -318,3 +337,15 @@ def test_compounds_need_pseudopotentials_to_know_the_valence(tmp_path):
     files = write_mala_files(made, tmp_path, atoms=structure | {"numbers": numbers})
     text = refusal(mala.load_snapshot, *files, made.energy_grid, broadening=made.broadening)
     assert "no pseudopotential for Al, Mg" in text
+
+
+def test_density_of_an_openpmd_file_comes_in_its_own_unit(tmp_path):
+    expected = np.load(BE2 / "Be_snapshot0.dens.npy")[..., 0]
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.attrs["meshesPath"] = np.bytes_("meshes/")
+        mesh = file.create_group("data/0/meshes/Density")
+        mesh.attrs["unitDimension"] = [-3.0, 0, 0, 0, 0, 0, 0]
+        mesh.attrs["axisLabels"] = np.array([b"x", b"y", b"z"])
+        mesh["0"] = expected * units.BOHR**3
+        mesh["0"].attrs["unitSI"] = (1e10 / units.BOHR) ** 3
+    np.testing.assert_allclose(be_snapshot(density=tmp_path / "d.h5").density, expected, rtol=1e-12)

@@ -31,8 +31,8 @@ _SI = {"LDOS": 1e30 / units.ELECTRONVOLT, "Density": 1e30}
 def read_field(path: str | os.PathLike[str], mesh: str) -> npt.NDArray[np.floating]:
     """Returns the field in a ``.npy`` or openPMD file, (nx, ny, nz, components).
 
-    A numpy array of floats is mapped, not read; an openPMD mesh is read and turned into 1/(eV Angstrom^3) (LDOS) or
-    1/Angstrom^3 (density) by the unit that it states.
+    A numpy array is mapped, not read, and changes to it stay in memory; an openPMD mesh is read and turned into
+    1/(eV Angstrom^3) (LDOS) or 1/Angstrom^3 (density) by the unit that it states.
 
     Args:
         path: the file, opened for reading alone.
@@ -55,7 +55,7 @@ def read_field(path: str | os.PathLike[str], mesh: str) -> npt.NDArray[np.floati
 
 def _numpy(path: Path) -> npt.NDArray[np.floating]:
     try:
-        field = np.load(path, mmap_mode="r", allow_pickle=False)
+        field = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
         detail = " ".join(str(error).split())[:100]
         raise FileFormatError(f"{path}: not a whole .npy file of plain numbers ({detail}); copy it again") from error

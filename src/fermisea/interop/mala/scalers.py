@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fermisea.errors import FileFormatError
 from fermisea.interop.mala.calculation import parse_json
 from fermisea.interop.mala.torch_file import read_torch
-from fermisea.interop.mala.unpickling import PlainData, as_array, read_pickle
+from fermisea.interop.mala.unpickling import PickledArray, PlainData, as_array, read_pickle
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,7 +70,10 @@ def _unpickled(content: bytes, name: str) -> Mapping[str, Any]:
     data = read_pickle(stream, name, nested=lambda inner: read_torch(inner, name))
     if not isinstance(data, PlainData):
         raise FileFormatError(f"{name}: holds a {type(data).__name__}, expected a DataScaler of MALA")
-    return data
+    # numbers alone: lists of a pickle can hold themselves many times over
+    return {
+        key: value for key, value in data.items() if isinstance(value, bool | int | float | np.ndarray | PickledArray)
+    }
 
 
 def _flag(entries: Mapping[str, Any], names: tuple[str, ...], name: str) -> bool:

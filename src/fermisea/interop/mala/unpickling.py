@@ -192,8 +192,8 @@ class _Reader(pickle.Unpickler):
     def _dtype(self, code: str, *_: Any) -> _PickledType:
         return _PickledType(code)
 
-    def _array(self, *_: Any) -> _PickledArray:
-        return _PickledArray()
+    def _array(self, *_: Any) -> PickledArray:
+        return PickledArray()
 
     def _scalar(self, dtype: _PickledType, content: bytes) -> Any:
         return np.frombuffer(content, dtype.resolved, count=1)[0].item()
@@ -215,7 +215,7 @@ class _PickledType:
         return np.dtype(self._code).newbyteorder(">" if self._order == ">" else "<")
 
 
-class _PickledArray:
+class PickledArray:
     """A numpy array, whose numbers come with the state."""
 
     values: Array
@@ -232,6 +232,6 @@ def as_array(value: Any, name: str) -> npt.NDArray[np.float64]:
         FileFormatError: if they are something else.
     """
     try:
-        return np.array(value.values if isinstance(value, _PickledArray) else value, dtype=np.float64)
+        return np.array(value.values if isinstance(value, PickledArray) else value, dtype=np.float64)
     except (TypeError, ValueError, AttributeError, struct.error) as error:
         raise FileFormatError(f"{name}: holds {str(value)[:40]!r}, expected numbers; copy the file again") from error
