@@ -358,3 +358,14 @@ def test_missing_and_foreign_archives_are_refused(tmp_path):
     write_archive(tmp_path / "y.zip", {"txt": b"hello"})
     with pytest.raises(FileFormatError, match="expected an archive of MALA's save_run"):
         mala.load_model(tmp_path / "y.zip")
+
+
+def test_network_of_another_kind_is_refused(tmp_path):
+    stream = io.BytesIO()
+    torch.save({"lstm.weight_ih_l0": torch.zeros(4, 91)}, stream)
+    path = write_archive(tmp_path / "m.zip", members() | {"network.pth": stream.getvalue()})
+    assert "holds 'lstm.weight_ih_l0', expected the layers of a feed-forward" in refusal(mala.load_model, path)
+    stream = io.BytesIO()
+    torch.save({"layers.0.weight": torch.full((5, 91), torch.nan), "layers.0.bias": torch.zeros(5)}, stream)
+    path = write_archive(tmp_path / "m.zip", members() | {"network.pth": stream.getvalue()})
+    assert "layers of shapes [(5, 91)], expected sizes [91, 100, 11]" in refusal(mala.load_model, path)

@@ -51,9 +51,8 @@ def linear_layers(state: Any, parameters: Parameters, name: str) -> list[Layer]:
     for key, value in state.items() if isinstance(state, Mapping) else ():
         match = _KEY.fullmatch(key) if isinstance(key, str) else None
         if match is None or not isinstance(value, np.ndarray):
-            raise FileFormatError(
-                f"{name}: holds {key[:60] if isinstance(key, str) else type(key).__name__!r}, expected the layers of a feed-forward network"
-            )
+            what = key[:60] if isinstance(key, str) else type(key).__name__
+            raise FileFormatError(f"{name}: holds {what!r}, expected the layers of a feed-forward network")
         places.setdefault(int(match[1]), {})[match[2]] = value.astype(np.float64)
     layers = [Layer(e.get("weight", np.empty(0)), e.get("bias", np.empty(0)), k) for k, e in sorted(places.items())]
     sizes = parameters.layer_sizes
