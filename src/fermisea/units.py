@@ -27,6 +27,9 @@ MALA_BOLTZMANN = 8.617330337217213e-05
 COULOMB = HARTREE * BOHR
 """e^2 / (4 pi eps_0) in eV Angstrom."""
 
+ELECTRONVOLT = 1.602176634e-19
+"""Electronvolt in joule."""
+
 KINETIC = HARTREE * BOHR**2 / 2
 """hbar^2 / (2 m_e) in eV Angstrom^2."""
 
