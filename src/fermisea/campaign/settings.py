@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from fermisea.engines import LdosOptions, PlaneWave
+from fermisea.engines import Engine, Espresso, LdosOptions, PlaneWave
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
 from fermisea.toml import read_toml
@@ -15,10 +15,10 @@ from fermisea.toml import read_toml
 
 @dataclass(frozen=True)
 class Campaign:
-    """Settings of a series of runs with the embedded engine, as they stand in a TOML file.
+    """Settings of a series of runs, as they stand in a TOML file.
 
     Attributes:
-        engine: "planewave", the embedded one.
+        engine: "planewave", the embedded one, or "espresso" for pw.x of Quantum ESPRESSO.
         xc: "lda", "pz", "pbe" or "pbesol".
         cutoff: highest kinetic energy of a plane wave, eV.
         kpts: k-mesh; keep one density of k-points for cells of different sizes.
@@ -29,6 +29,8 @@ class Campaign:
         highest_electron_temperature: tau_e that the energy window must serve, K.
         energy_window: first and last energy of the LDOS, eV; chosen from the first structure if left out.
         grid: points of the LDOS; the engine's own if left out.
+        command: that starts pw.x, with its launcher: "mpirun -n 4 pw.x", "srun pw.x".
+        input_data: further keywords of pw.x, with or without their namelists.
     """
 
     engine: str = "planewave"
@@ -42,10 +44,12 @@ class Campaign:
     highest_electron_temperature: float = 10_000.0
     energy_window: tuple[float, float] | None = None
     grid: tuple[int, int, int] | None = None
+    command: str = "pw.x"
+    input_data: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.engine != "planewave":
-            raise InputError(f"engine: got {self.engine!r}, expected 'planewave'")
+        if self.engine not in ("planewave", "espresso"):
+            raise InputError(f"engine: got {self.engine!r}, expected 'planewave' or 'espresso'")
         for name in ("cutoff", "energy_spacing", "highest_electron_temperature", "broadening"):
             _check_number(name, getattr(self, name))
         for name, length in (("kpts", 3), ("shift", 3), ("grid", 3), ("energy_window", 2)):
@@ -64,13 +68,13 @@ class Campaign:
         Raises:
             InputError: if the file is missing or not TOML, has an unknown key or a value that cannot be used.
         """
-        values = read_toml(path, [field.name for field in fields(cls)])
+        values = read_toml(path, [item.name for item in fields(cls)])
         try:
             return cls(**(values | changes))
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
-    def make_engine(self) -> PlaneWave:
+    def make_engine(self) -> Engine:
         """Returns the engine with these settings.
 
         Raises:
@@ -81,19 +85,31 @@ class Campaign:
         if self.energy_window is not None:
             start, stop = self.energy_window
             window = EnergyGrid(start, spacing, round((stop - start) / spacing) + 1)
+        ldos = LdosOptions(
+            spacing=spacing,
+            broadening=spacing if self.broadening is None else self.broadening,
+            highest_electron_temperature=self.highest_electron_temperature,
+            energy_grid=window,
+            grid=self.grid,
+        )
+        if self.engine == "espresso":
+            return Espresso(
+                pseudopotentials=self.pseudopotentials,  # type: ignore[arg-type]  # it refuses a name
+                cutoff=self.cutoff,
+                kpts=self.kpts,
+                shift=self.shift,
+                xc=self.xc,
+                command=self.command,
+                input_data=self.input_data,
+                ldos=ldos,
+            )
         return PlaneWave(
             xc=self.xc,
             cutoff=self.cutoff,
             kpts=self.kpts,
             shift=self.shift,
             pseudopotentials="gth" if self.pseudopotentials == "gth" else self.pseudopotentials,  # type: ignore[arg-type]
-            ldos=LdosOptions(
-                spacing=spacing,
-                broadening=spacing if self.broadening is None else self.broadening,
-                highest_electron_temperature=self.highest_electron_temperature,
-                energy_grid=window,
-                grid=self.grid,
-            ),
+            ldos=ldos,
         )
 
 

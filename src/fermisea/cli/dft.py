@@ -27,6 +27,7 @@ class EngineName(StrEnum):
     """The engines that a campaign can use."""
 
     PLANEWAVE = "planewave"
+    ESPRESSO = "espresso"
 
 
 def dft(
@@ -65,6 +66,9 @@ def dft(
     grid: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Points of the LDOS.  [dim]\\[default: the engine's][/]")
     ] = None,
+    command: Annotated[
+        str | None, typer.Option(help="That starts pw.x, as in 'mpirun -n 4 pw.x'.  [dim]\\[default: pw.x][/]")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Structures computed at once.")] = 1,
     scheduler: Annotated[
         SchedulerName, typer.Option(help="local: processes of this machine; dask: workers of a Dask cluster.")
@@ -95,6 +99,7 @@ def dft(
         "highest_electron_temperature": highest_electron_temperature,
         "energy_window": energy_window,
         "grid": grid,
+        "command": command,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     campaign = fermisea.Campaign.from_toml(config, **changes) if config else fermisea.Campaign(**changes)

@@ -74,6 +74,12 @@ def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> Ener
     return EnergyGrid(round(start, 12), step, math.ceil((top - start) / step) + 1)
 
 
+def free_electron_bands(electrons: float, volume: float, energy_above: float) -> float:
+    """Returns the number of free-electron bands up to ``energy_above`` (eV) over the Fermi energy."""
+    fermi_energy = units.KINETIC * (3 * math.pi**2 * electrons / volume) ** (2 / 3)
+    return electrons / 2 * (1 + energy_above / fermi_energy) ** 1.5
+
+
 @dataclass(frozen=True)
 class KPointBands:
     """Bands of one k-point.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fermisea.engines.ldos import LdosOptions
 from fermisea.engines.planewave.engine import PlaneWave, ThermalState
-from fermisea.engines.planewave.scf import ScfOptions, ScfStep
+from fermisea.engines.planewave.scf import ScfOptions
 
-__all__ = ["LdosOptions", "PlaneWave", "ScfOptions", "ScfStep", "ThermalState"]
+__all__ = ["PlaneWave", "ScfOptions", "ThermalState"]

@@ -24,16 +24,18 @@ from fermisea.engines.ldos import (
     KPointBands,
     LdosOptions,
     energy_grid,
+    free_electron_bands,
     local_density_of_states,
     resample,
 )
 from fermisea.engines.planewave.eigensolver import Bands
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.kpoints import monkhorst_pack
-from fermisea.engines.planewave.problem import Problem, free_electron_bands
-from fermisea.engines.planewave.scf import GroundState, ScfOptions, ScfStep, self_consistent
+from fermisea.engines.planewave.problem import Problem
+from fermisea.engines.planewave.scf import GroundState, ScfOptions, self_consistent
 from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
+from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.workers import Workers
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid

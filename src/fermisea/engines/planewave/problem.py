@@ -69,9 +69,3 @@ def starting_density(problem: Problem) -> Tensor:
         form = torch.stack([count * torch.exp(-squared * width**2 / 2) for count, width in shells]).sum(dim=0)
         total = total + form * structure_factor(ions.of_element(symbol), ions.cell, problem.grid.shape)
     return torch.fft.ifftn(total / ions.volume, norm="forward").real
-
-
-def free_electron_bands(electrons: float, volume: float, energy_above: float) -> float:
-    """Returns the number of free-electron bands up to ``energy_above`` (eV) over the Fermi energy."""
-    fermi_energy = units.KINETIC * (3 * math.pi**2 * electrons / volume) ** (2 / 3)
-    return electrons / 2 * (1 + energy_above / fermi_energy) ** 1.5

@@ -18,6 +18,7 @@ from fermisea.engines.planewave.ions import local_potential
 from fermisea.engines.planewave.mixing import AndersonMixer
 from fermisea.engines.planewave.problem import Problem, starting_density
 from fermisea.engines.planewave.solver import KPointSolver, weighted_density
+from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.fermi_dirac import entropy_density, fermi_level_of_states, occupation
@@ -50,23 +51,6 @@ class ScfOptions:
     def __post_init__(self) -> None:
         if not (self.tolerance > 0 and self.max_iterations > 0 and 0 < self.mixing <= 1 and self.history >= 0):
             raise InputError(f"SCF options: got {self}, expected tolerance > 0, max_iterations > 0, 0 < mixing <= 1")
-
-
-@dataclass(frozen=True)
-class ScfStep:
-    """One iteration, as progress reports and failed runs show it.
-
-    Attributes:
-        iteration: counted from 1.
-        free_energy: Harris-Foulkes estimate, eV.
-        residual: Coulomb energy of the density residual, eV per atom.
-        fermi_level: eV.
-    """
-
-    iteration: int
-    free_energy: float
-    residual: float
-    fermi_level: float
 
 
 @dataclass(frozen=True)

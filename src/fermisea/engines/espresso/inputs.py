@@ -1,0 +1,122 @@
+"""Input files of pw.x."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from ase import Atoms
+from ase.io.espresso import write_espresso_in
+from ase.io.espresso_namelist.namelist import Namelist
+
+from fermisea import units
+from fermisea.errors import InputError
+
+PREFIX = "fermisea"
+
+_OURS = {
+    "calculation": "fermisea runs scf and then nscf",
+    "restart_mode": "every run starts from scratch",
+    "outdir": "runs have a folder of their own",
+    "prefix": "runs have a folder of their own",
+    "pseudo_dir": "files are named one by one",
+    "disk_io": "wavefunctions are needed",
+    "wf_collect": "wavefunctions are needed",
+    "nosym": "an LDOS needs every k-point",
+    "occupations": "electrons have a temperature",
+    "smearing": "electrons have a temperature",
+    "degauss": "it is k_B tau_e",
+    "nbnd": "bands must fill the energy window",
+    "ecutwfc": "it is the cutoff of the engine, eV",
+    "conv_thr": "it is the tolerance of the engine, eV per atom",
+    "input_dft": "it is xc of the engine",
+    "nspin": "fermisea knows no spin",
+    "noncolin": "fermisea knows no spin",
+    "lspinorb": "fermisea knows no spin",
+}
+
+
+def nested(input_data: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Returns keywords by namelist, from keywords with or without their namelists, as ASE takes them.
+
+    Raises:
+        InputError: for a keyword that pw.x does not know or that the engine sets itself.
+    """
+    try:
+        given = Namelist(dict(input_data or {}))
+        given.to_nested("pw", warn=False)
+    except Exception as error:  # ASE's own kinds
+        raise InputError(f"input_data: got {input_data!r}, which ASE cannot sort into namelists ({error})") from error
+    result = {str(section).lower(): dict(values) for section, values in given.items() if values}
+    known = {key.lower() for values in result.values() for key in values}
+    asked = {
+        key.lower()
+        for name, value in (input_data or {}).items()
+        for key in (value if isinstance(value, Mapping) else (name,))
+    }
+    for key in sorted(asked):
+        if key.split("(")[0] in _OURS:
+            raise InputError(f"input_data: {key} is set by fermisea ({_OURS[key]}); leave it out")
+        if key not in known:
+            raise InputError(f"input_data: got {key}, which is no keyword of pw.x; correct or remove it")
+    return result
+
+
+def pw_input(
+    atoms: Atoms,
+    *,
+    calculation: str,
+    bands: int,
+    cutoff: float,
+    electron_temperature: float,
+    tolerance: float,
+    kpts: tuple[int, int, int],
+    shift: tuple[int, int, int],
+    pseudopotentials: Mapping[str, str],
+    input_dft: str | None,
+    extra: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Returns an input file.
+
+    Args:
+        atoms: the structure.
+        calculation: "scf" or "nscf".
+        bands: at each k-point.
+        cutoff: highest kinetic energy of a plane wave, eV.
+        electron_temperature: tau_e, K.
+        tolerance: of the SCF cycle, eV per atom.
+        kpts: k-mesh.
+        shift: 0 or 1 along each axis.
+        pseudopotentials: names of the files in the folder of the run.
+        input_dft: functional instead of the files' own.
+        extra: further keywords by namelist.
+    """
+    data: dict[str, dict[str, Any]] = {
+        "control": {
+            "calculation": calculation,
+            "prefix": PREFIX,
+            "outdir": ".",
+            "pseudo_dir": ".",
+            "tprnfor": calculation == "scf",
+            "tstress": calculation == "scf",
+            "disk_io": "low",
+        },
+        "system": {
+            "ecutwfc": cutoff / units.RYDBERG,
+            "occupations": "smearing",
+            "smearing": "fermi-dirac",
+            "degauss": units.thermal_energy(electron_temperature) / units.RYDBERG,
+            "nosym": True,
+            "nbnd": bands,
+        },
+        "electrons": {"conv_thr": tolerance * len(atoms) / units.RYDBERG, "electron_maxstep": 200},
+    }
+    if input_dft is not None:
+        data["system"]["input_dft"] = input_dft
+    for section, values in extra.items():
+        data.setdefault(section, {}).update(values)
+    stream = io.StringIO()
+    plain = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)  # no magnetic moments
+    write_espresso_in(stream, plain, input_data=data, pseudopotentials=dict(pseudopotentials), kpts=kpts, koffset=shift)
+    return stream.getvalue()

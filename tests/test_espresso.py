@@ -1,0 +1,320 @@
+"""Quantum ESPRESSO as an engine, against the embedded one on the same structures and pseudopotentials."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+
+from espresso import PW
+from fermisea import units
+from fermisea.campaign import Campaign, run_campaign
+from fermisea.energies import charges, core_density, ewald_energy, functional
+from fermisea.engines import Espresso, LdosOptions, PlaneWave
+from fermisea.engines.espresso import import_run
+from fermisea.engines.espresso.inputs import nested, pw_input
+from fermisea.engines.espresso.output import read_output
+from fermisea.errors import ConvergenceError, EngineError, FileFormatError, InputError
+from fermisea.free_energy import FreeEnergyFunctional
+from fermisea.snapshot import Snapshot
+
+POTENTIALS = Path(__file__).parent / "data" / "pseudopotentials"
+FILES = {"Al": POTENTIALS / "PD_Al_std.upf", "Be": POTENTIALS / "PD_Be_std.upf"}
+OPTIONS = LdosOptions(highest_electron_temperature=3000.0)
+TEMPERATURE = 1000.0
+
+needs_pw = pytest.mark.skipif(PW is None, reason="pw.x is not installed")
+pytestmark = pytest.mark.espresso
+
+
+def rattled(atoms: Atoms, seed: int = 5) -> Atoms:
+    atoms.positions += np.random.default_rng(seed).normal(0, 0.08, atoms.positions.shape)
+    return atoms
+
+
+def aluminium() -> Atoms:
+    atoms = rattled(bulk("Al", "fcc", a=4.05))
+    atoms.info["ion_temperature"] = 298.0
+    return atoms
+
+
+def beryllium() -> Atoms:
+    return rattled(bulk("Be", "hcp", a=2.286, c=3.584))
+
+
+def left_handed_alloy() -> Atoms:
+    """A triclinic cell of two elements whose lattice vectors are left-handed."""
+    cell = [[0.1, 2.8, 0.3], [2.9, 0.2, 0.0], [0.0, -0.1, 2.7]]
+    return rattled(Atoms("AlBe", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=cell, pbc=True))
+
+
+CASES = {
+    "al": (aluminium, {"cutoff": 30 * units.RYDBERG, "kpts": (8, 8, 8)}, (16, 16, 16)),
+    "be": (beryllium, {"cutoff": 50 * units.RYDBERG, "kpts": (6, 6, 4), "shift": (0, 0, 1)}, (16, 16, 20)),
+    "al-be": (left_handed_alloy, {"cutoff": 40 * units.RYDBERG, "kpts": (4, 4, 4)}, (18, 18, 18)),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def pair(request) -> tuple[Snapshot, Snapshot]:
+    """The same structure through both engines, LDOS on one grid."""
+    if PW is None:
+        pytest.skip("pw.x is not installed")
+    make, settings, grid = CASES[request.param]
+    atoms = make()
+    settings = settings | {
+        "pseudopotentials": {symbol: FILES[symbol] for symbol in set(atoms.symbols)},
+        "ldos": replace(OPTIONS, grid=grid),
+        "threads": 1,
+    }
+    espresso = Espresso(**settings).run(atoms, TEMPERATURE)
+    options = replace(settings["ldos"], energy_grid=espresso.energy_grid)
+    return espresso, PlaneWave(**(settings | {"ldos": options})).run(atoms, TEMPERATURE)
+
+
+def test_both_engines_agree(pair):
+    theirs, ours = pair
+    one, two, atoms = theirs.reference, ours.reference, len(ours.atoms)
+    assert one.free_energy == pytest.approx(two.free_energy, abs=0.05e-3 * atoms)
+    assert one.entropy_term == pytest.approx(two.entropy_term, abs=0.02e-3 * atoms)
+    assert one.fermi_level == pytest.approx(two.fermi_level, abs=1e-3)
+    assert one.forces == pytest.approx(two.forces, abs=2e-3)
+    assert one.stress == pytest.approx(two.stress, abs=1e-4)
+    assert np.abs(theirs.ldos - ours.ldos).max() < 1e-3 * ours.ldos.max()
+    assert np.abs(theirs.density - ours.density).max() < 1e-3 * ours.density.max()
+    assert theirs.electrons == pytest.approx(theirs.grid.integrate(theirs.density), rel=1e-10)
+    assert theirs.ion_temperature == ours.ion_temperature
+
+
+def test_density_gives_back_the_free_energy(pair):
+    """E_b - TS and the double counting of the density of pw.x, all on its own grid."""
+    snapshot, _ = pair
+    fine = tuple(snapshot.provenance["grid"])
+    potentials = {symbol: FILES[symbol] for symbol in set(snapshot.atoms.symbols)}
+    made = snapshot.provenance
+    engine = Espresso(potentials, made["cutoff_eV"], made["kpts"], made["shift"], ldos=replace(OPTIONS, grid=None))
+    whole = engine.run(snapshot.atoms, TEMPERATURE) if fine != snapshot.grid.shape else snapshot
+    symbols = list(whole.atoms.symbols)
+    positions, cell = torch.as_tensor(whole.atoms.positions), torch.as_tensor(whole.grid.lattice)
+    form = FreeEnergyFunctional(
+        reference_density=whole.density,
+        core_density=core_density(whole.ions, symbols, positions, cell, whole.grid.shape),
+        cell=cell,
+        functional=functional(whole.functional),
+        ion_energy=float(
+            ewald_energy(positions, torch.tensor(charges(whole.ions, symbols), dtype=torch.float64), cell)
+        ),
+    )
+    parts = whole.reference.parts
+    found = form.forms(parts["band"] + parts["entropy_term"], whole.density)["naive"]
+    assert found == pytest.approx(whole.reference.free_energy, abs=0.02e-3 * len(symbols))
+    closure = whole.free_energy(TEMPERATURE) - whole.reference.free_energy
+    assert abs(closure) < 0.5e-3 * len(symbols)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+SMALL = {"cutoff": 20 * units.RYDBERG, "kpts": (2, 2, 2)}
+
+
+def finished_run(folder: Path, **changes) -> Path:
+    """A run as a user would make it, with its own input."""
+    import subprocess  # noqa: PLC0415
+
+    text = pw_input(
+        aluminium(),
+        calculation="scf",
+        bands=changes.pop("bands", 12),
+        cutoff=SMALL["cutoff"],
+        electron_temperature=TEMPERATURE,
+        tolerance=1e-9,
+        kpts=SMALL["kpts"],
+        shift=(0, 0, 0),
+        pseudopotentials={"Al": "Al.upf"},
+        input_dft=None,
+        extra={"system": changes},
+    )
+    folder.mkdir()
+    shutil.copy(FILES["Al"], folder / "Al.upf")
+    (folder / "pw.in").write_text(text)
+    subprocess.run(["pw.x", "-in", "pw.in"], cwd=folder, capture_output=True, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    if PW is None:
+        pytest.skip("pw.x is not installed")
+    return finished_run(tmp_path_factory.mktemp("qe") / "run")
+
+
+def test_finished_runs_are_imported_and_left_as_they_are(run):
+    before = digests(run)
+    options = LdosOptions(highest_electron_temperature=1000.0)
+    snapshot = import_run(run, ldos=options, ion_temperature=298.0)
+    assert digests(run) == before
+    engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=replace(options, energy_grid=snapshot.energy_grid))
+    other = engine.run(aluminium(), TEMPERATURE)
+    assert snapshot.reference.free_energy == pytest.approx(other.reference.free_energy, abs=1e-6)
+    assert snapshot.electron_temperature == pytest.approx(TEMPERATURE, rel=1e-6)
+    assert snapshot.ion_temperature == 298.0
+    np.testing.assert_allclose(snapshot.ldos, other.ldos, atol=1e-3 * other.ldos.max())
+    np.testing.assert_allclose(snapshot.atoms.positions, aluminium().positions, atol=1e-8)
+    assert snapshot.provenance["kpts"] == [2, 2, 2]
+    for other_name in (run / "fermisea.save", run / "fermisea.save" / "data-file-schema.xml"):
+        assert import_run(other_name, ldos=options).reference.free_energy == snapshot.reference.free_energy
+
+
+def test_what_a_run_lacks_is_said_all_at_once(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy") / "fermisea.save"
+    for name in ("wfc2.dat", "wfc3.dat", "charge-density.dat", "Al.upf"):
+        (copy / name).unlink()
+    with pytest.raises(InputError) as caught:
+        import_run(tmp_path / "copy")
+    text = str(caught.value)
+    assert "3 thing(s) are missing" in text
+    for part in ("wavefunctions: none of k-point 2, 3; copy wfc*.dat too", "no charge-density.dat", "Al.upf; give it"):
+        assert part in text
+    with pytest.raises(InputError, match=r"bands: the highest is \d+\.\d\d eV too low .* raise nbnd"):
+        import_run(run, ldos=LdosOptions(highest_electron_temperature=30_000.0))
+
+
+@needs_pw
+def test_runs_that_cannot_give_an_ldos(tmp_path):
+    symmetric = finished_run(tmp_path / "symmetric", nosym=False)
+    with pytest.raises(InputError, match=r"symmetry: \d+ operations .* nosym = .true."):
+        import_run(symmetric)
+    cold = finished_run(tmp_path / "cold", smearing="mv")
+    with pytest.raises(InputError, match=r"smearing: mv, so no tau_e"):
+        import_run(cold)
+
+
+def test_damaged_and_foreign_folders(run, tmp_path):
+    with pytest.raises(FileFormatError, match="expected the outdir of one finished run of pw.x"):
+        import_run(tmp_path)
+    copy = shutil.copytree(run, tmp_path / "copy") / "fermisea.save"
+    wave = copy / "wfc2.dat"
+    wave.write_bytes(wave.read_bytes()[:5000])
+    options = LdosOptions(highest_electron_temperature=1000.0)
+    with pytest.raises(FileFormatError, match=r"wfc2\.dat: no wavefunctions can be read"):
+        import_run(copy, ldos=options)
+    schema = copy / "data-file-schema.xml"
+    schema.write_text(schema.read_text()[:9000])
+    with pytest.raises(FileFormatError, match="not the whole file of a finished run"):
+        import_run(copy, ldos=options)
+
+
+@needs_pw
+def test_keywords_reach_pw(tmp_path):
+    engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, input_data={"mixing_beta": 0.3, "tot_charge": 0.0})
+    steps = []
+    first = replace(engine, report=steps.append, folder=tmp_path / "runs").run(aluminium(), TEMPERATURE)
+    assert first.provenance["input_data"] == {"system": {"tot_charge": 0.0}, "electrons": {"mixing_beta": 0.3}}
+    assert steps[-1].iteration == len(steps) == first.provenance["scf_iterations"]
+    assert steps[-1].residual < 1e-9
+    assert steps[-1].free_energy == pytest.approx(first.reference.free_energy, abs=1e-5)
+    assert list((tmp_path / "runs").iterdir()) == []
+    sol = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, xc="pbesol").run(aluminium(), TEMPERATURE)
+    other = PlaneWave(xc="pbesol", pseudopotentials={"Al": FILES["Al"]}, **SMALL).solve(aluminium(), TEMPERATURE)
+    assert sol.reference.free_energy == pytest.approx(other.reference.free_energy, abs=1e-3)
+    assert sol.functional == "pbesol"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_data": {"nosym": False}}, "input_data: nosym is set by fermisea"),
+        ({"input_data": {"system": {"degauss": 0.1}}}, "input_data: degauss is set by fermisea"),
+        ({"input_data": {"mixing_betta": 0.1}}, "mixing_betta, which is no keyword of pw.x"),
+        ({"cutoff": -1.0}, "cutoff: got -1.0"),
+        ({"kpts": (0, 1, 1)}, "kpts: got"),
+        ({"shift": (2, 0, 0)}, "shift: got"),
+        ({"pseudopotentials": "gth"}, "expected a UPF file for each element"),
+        ({"xc": "b3lyp"}, "xc: got 'b3lyp'"),
+    ],
+)
+def test_settings_that_cannot_be_used(options, message):
+    with pytest.raises(InputError, match=message):
+        Espresso(**({"pseudopotentials": {"Al": FILES["Al"]}} | options))
+
+
+def test_keywords_are_sorted_into_namelists():
+    assert nested({"mixing_beta": 0.3, "CONTROL": {"etot_conv_thr": 1e-5}}) == {
+        "control": {"etot_conv_thr": 1e-5},
+        "electrons": {"mixing_beta": 0.3},
+    }
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_failing_pw_ends_in_one_line(tmp_path):
+    engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, folder=tmp_path / "runs")
+    for command, message in (
+        ("absent-pw.x", "absent-pw.x: no such program"),
+        (script(tmp_path / "dies", "echo starting; exit 3"), "ended with status 3; its last line is 'starting'"),
+        (script(tmp_path / "killed", "kill -9 $$"), "was ended by signal 9; its last line is 'it printed nothing'"),
+    ):
+        with pytest.raises(EngineError, match=message) as caught:
+            replace(engine, command=command).run(aluminium(), TEMPERATURE)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="expected Au too"):
+        engine.run(bulk("Au"), TEMPERATURE)
+
+
+@needs_pw
+def test_errors_of_pw_in_its_own_words(tmp_path):
+    engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, folder=tmp_path / "runs")
+    close = Atoms("Al2", positions=[[0, 0, 0], [0, 0, 1e-5]], cell=[3, 3, 3], pbc=True)
+    with pytest.raises(EngineError, match=r"pw\.x: Error in routine .*; its files are in .*runs/fermisea-pw-"):
+        engine.run(close, TEMPERATURE)
+    with pytest.raises(ConvergenceError, match="did not converge in 2 iterations"):
+        replace(engine, input_data={"electron_maxstep": 2}).run(aluminium(), TEMPERATURE)
+
+
+def test_output_that_is_none(tmp_path):
+    with pytest.raises(FileFormatError, match="no such file"):
+        read_output(tmp_path / "absent.xml")
+
+
+@needs_pw
+def test_a_campaign_with_pw_survives_its_failure_and_goes_on(tmp_path):
+    """Every run fails while the switch is missing; the same command then computes them."""
+    switch = tmp_path / "switch"
+    command = script(tmp_path / "pw", f'[ -e {switch} ] || {{ echo no licence today; exit 1; }}\nexec pw.x "$@"')
+    settings = Campaign(
+        engine="espresso",
+        pseudopotentials={"Al": str(FILES["Al"])},
+        cutoff=SMALL["cutoff"],
+        kpts=SMALL["kpts"],
+        highest_electron_temperature=1000.0,
+        command=command,
+    )
+    cells = {f"al-{number}": rattled(bulk("Al", "fcc", a=4.05 + 0.02 * number)) for number in range(2)}
+    outcomes = run_campaign(settings.make_engine(), cells, TEMPERATURE, tmp_path / "data")
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
+    assert "ended with status 1; its last line is 'no licence today'" in outcomes[0].error
+    switch.touch()
+    outcomes = run_campaign(settings.make_engine(), cells, TEMPERATURE, tmp_path / "data", workers=2)
+    assert [outcome.status for outcome in outcomes] == ["computed", "computed"]
+    again = run_campaign(settings.make_engine(), cells, TEMPERATURE, tmp_path / "data")
+    assert [outcome.status for outcome in again] == ["kept", "kept"]
+    with pytest.raises(EngineError, match="no such program"):
+        run_campaign(replace(settings, command="absent-pw.x").make_engine(), cells, TEMPERATURE, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
