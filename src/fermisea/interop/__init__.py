@@ -1,0 +1,1 @@
+"""Files of other codes, in and out."""
