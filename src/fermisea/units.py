@@ -24,6 +24,12 @@ BOLTZMANN = 8.617333262e-5
 MALA_BOLTZMANN = 8.617330337217213e-05
 """Boltzmann constant in eV/K of the MALA code (CODATA 2014)."""
 
+JOULE_PER_EV = 1.602176634e-19
+"""eV in joule."""
+
+METRE_PER_ANGSTROM = 1e-10
+"""Angstrom in metre."""
+
 COULOMB = HARTREE * BOHR
 """e^2 / (4 pi eps_0) in eV Angstrom."""
 
