@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fermisea.errors import InputError
 from fermisea.files import check_writable_folder, write_text
 
 _UNITS = {"_eV_per_A": "eV/Å", "_eV": "eV", "_A3": "Å³", "_A": "Å", "temperature": "K"}
@@ -79,6 +80,25 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def pseudopotential_files(words: list[str] | None) -> str | dict[str, str] | None:
+    """Returns what ``gth`` or ``Al=Al.upf Be=Be.upf`` mean; None for nothing.
+
+    Raises:
+        InputError: for other words.
+    """
+    if not words:
+        return None
+    if len(words) == 1 and "=" not in words[0]:
+        return words[0]
+    pairs = [word.partition("=") for word in words]
+    for symbol, equals, file in pairs:
+        if not (symbol and equals and file):
+            raise InputError(
+                f"pseudopotentials: got {symbol + equals + file!r}, expected gth, or SYMBOL=FILE for each element"
+            )
+    return {symbol: file for symbol, _, file in pairs}
 
 
 @contextmanager

@@ -65,7 +65,9 @@ def write_mala(
     files = [folder / f"{name}{ending}" for name in named for ending in (".in.npy", ".out.npy", ".info.json")]
     there = [file for file in (*files, folder / SETTINGS) if file.exists()]
     if there and not overwrite:
-        raise InputError(f"{there[0]}: is there already; choose another folder, or ask for overwriting")
+        raise InputError(
+            f"{there[0]}: is there already; choose another folder, or overwrite it (overwrite=True, --overwrite)"
+        )
     check_writable_folder(folder)
     for done, (name, snapshot) in enumerate(named.items()):
         if progress is not None:
@@ -137,7 +139,10 @@ def info(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def settings(energy_grid: EnergyGrid, descriptor: Descriptor, *, contain_xyz: bool = True) -> dict[str, dict[str, Any]]:
-    """Returns MALA's parameters by group: ``setattr(getattr(parameters, group), name, value)`` for each."""
+    """Returns MALA's parameters by group: ``setattr(getattr(parameters, group), name, value)`` for each.
+
+    Of a descriptor that MALA does not compute itself, only whether positions stand before it.
+    """
     values: dict[str, dict[str, Any]] = {
         "targets": {
             "target_type": "LDOS",
@@ -147,13 +152,18 @@ def settings(energy_grid: EnergyGrid, descriptor: Descriptor, *, contain_xyz: bo
         },
         "descriptors": {"descriptors_contain_xyz": contain_xyz},
     }
-    if isinstance(descriptor, Bispectrum):
+    if isinstance(descriptor, Bispectrum) and _is_malas(descriptor):
         values["descriptors"] |= {
             "descriptor_type": "Bispectrum",
             "bispectrum_twojmax": descriptor.twojmax,
             "bispectrum_cutoff": descriptor.cutoff,
         }
     return values
+
+
+def _is_malas(descriptor: Bispectrum) -> bool:
+    weights = set((descriptor.weights or {}).values())
+    return weights <= {1.0} and (descriptor.rfac0, descriptor.rmin0) == (DESCRIPTOR.rfac0, DESCRIPTOR.rmin0)
 
 
 def _named(snapshots: Mapping[str, Snapshot] | Iterable[Snapshot]) -> dict[str, Snapshot]:
