@@ -211,3 +211,21 @@ def test_two_snapshots_of_one_name_are_refused(work, capsys):
     status, _, error = run(capsys, "convert mala data more/al-0.nc --out m")
     assert status == 2
     assert "another snapshot is called al-0 too" in error
+
+
+def test_ldos_and_model_of_mala(work, capsys):
+    """The numbers are those of test_mala.py; here the command hands on what it was given."""
+    pytest.importorskip("fermisea.interop.mala")
+    files = f"{DATA}/mala-be2/Be_snapshot0.out.npy {DATA}/mala-be2/Be_snapshot0.info.json"
+    options = "--energies -5 2.5 11 --broadening 0.1 --ion-temperature 298"
+    status, _, error = run(capsys, f"convert mala {files} {options} --out be.nc")
+    assert status == 0, error
+    snapshot = Snapshot.load(work / "be.nc")
+    np.testing.assert_array_equal(snapshot.ldos, np.load(DATA / "mala-be2" / "Be_snapshot0.out.npy"))
+    assert snapshot.broadening.standard_deviation == 0.1
+    assert snapshot.ion_temperature == 298.0
+    archive = DATA / "mala-be2" / "Be_model.zip"
+    if archive.exists():
+        status, _, error = run(capsys, f"convert mala {archive} --broadening 0.1 --out be.safetensors")
+        assert status == 0, error
+        assert fermisea.load_model(work / "be.safetensors").broadening.standard_deviation == 0.1

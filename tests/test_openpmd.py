@@ -130,6 +130,10 @@ def test_skewed_lattice_is_kept(tmp_path):
         assert mesh.attrs["geometry"] == b"other:lattice"
         np.testing.assert_array_equal(mesh.attrs["latticeVectors"].reshape(3, 3), cell)
         np.testing.assert_array_equal(read_record(mesh, DENSITY), field)
+    [fields] = openpmd.read_fields(tmp_path / "f.h5")
+    assert fields.grid == grid
+    assert fields.atoms is None
+    np.testing.assert_array_equal(fields.density, field)
 
 
 def test_prediction_has_an_iteration_for_each_temperature(tmp_path, model):
@@ -163,6 +167,27 @@ def spoil(change):
     return on
 
 
+def replace_metadata(text):
+    def change(file):
+        del file["fermisea/snapshot"]
+        file["fermisea/snapshot"] = np.bytes_(text)
+
+    return spoil(change)
+
+
+def flip(name):
+    """Changes one bit in the first chunk of a data set."""
+
+    def on(path):
+        with h5py.File(path) as file:
+            offset = file[name].id.get_chunk_info(0).byte_offset
+        data = bytearray(path.read_bytes())
+        data[offset + 5] ^= 0b100
+        path.write_bytes(data)
+
+    return on
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -173,7 +198,14 @@ def spoil(change):
         (spoil(lambda file: file.attrs.__delitem__("openPMD")), "no openPMD file"),
         (spoil(lambda file: file.__delitem__("data/0/meshes/LDOS/3")), "expected numbers from 0"),
         (spoil(lambda file: file.__delitem__("data/0/meshes/density")), "density, LDOS or atoms are missing"),
-        (spoil(lambda file: file.__delitem__("data/0/particles")), "not readable as openPMD"),
+        (spoil(lambda file: file.__delitem__("data/0/particles")), "density, LDOS or atoms are missing"),
+        (spoil(lambda file: file.__delitem__("data/0/meshes/DOS")), "not readable as openPMD"),
+        (spoil(lambda file: file.__delitem__("data/0/particles/atoms/position/y")), "not readable as openPMD"),
+        (replace_metadata(b"{"), "not readable as openPMD"),
+        (replace_metadata(b"[1]"), "do not belong together"),
+        (replace_metadata(b"{}"), "format None"),
+        (flip("data/0/meshes/density"), "not readable as openPMD"),
+        (flip("data/0/particles/atoms/position/x"), "not readable as openPMD"),
         (
             spoil(lambda file: file["data/0/meshes/density"].attrs.__setitem__("unitDimension", np.zeros(7))),
             r"density has the dimension \(0, 0, 0, 0, 0, 0, 0\), expected \(-3, 0",

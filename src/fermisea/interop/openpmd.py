@@ -108,24 +108,31 @@ def read_snapshot(path: PathLike) -> Snapshot:
             )
         attributes = json.loads(file[_METADATA][()])
         fields = _fields(file, "0")
-        particles = file["data/0/particles/atoms"]
-        forces = read_record(particles["force"], FORCE, "xyz") if "force" in particles else None
+        dos = read_record(file["data/0/meshes/DOS"], DOS)
+        force = file.get("data/0/particles/atoms/force")
+        forces = None if force is None else read_record(force, FORCE, "xyz")
     if fields.atoms is None or fields.grid is None or fields.density is None or fields.ldos is None:
         raise FileFormatError(f"{path}: density, LDOS or atoms are missing; write the snapshot again")
-    stress = attributes.pop("stress", None)
     variables: dict[str, Any] = {
         "ldos": (("x", "y", "z", "energy"), fields.ldos),
         "density": (("x", "y", "z"), fields.density),
-        "dos": (("energy",), _dos(path)),
+        "dos": (("energy",), dos),
         "positions": (("atom", "cartesian"), fields.atoms.positions),
         "atomic_numbers": (("atom",), fields.atoms.numbers),
         "cell": (("lattice_vector", "cartesian"), fields.grid.lattice),
     }
     if forces is not None:
         variables["forces"] = (("atom", "cartesian"), forces)
-    if stress is not None:
-        variables["stress"] = (("lattice_vector", "cartesian"), np.array(stress))
-    return Snapshot.from_xarray(xr.Dataset(variables, attrs=attributes), str(path))
+    try:
+        stress = attributes.pop("stress", None)
+        if stress is not None:
+            variables["stress"] = (("lattice_vector", "cartesian"), np.array(stress, dtype=float))
+        data = xr.Dataset(variables, attrs=attributes)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"{path}: its parts do not belong together ({error}); write the snapshot again"
+        ) from error
+    return Snapshot.from_xarray(data, str(path))
 
 
 def write_prediction(path: PathLike, prediction: Prediction, ldos: npt.NDArray[np.floating] | None = None) -> Path:
@@ -191,11 +198,6 @@ def _add_dos(iteration: h5py.Group, energies: EnergyGrid, dos: FloatArray) -> No
     add_spectrum(iteration, "DOS", energies.start, energies.spacing, dos, DOS)
 
 
-def _dos(path: PathLike) -> FloatArray:
-    with open_series(path) as file:
-        return np.asarray(read_record(file["data/0/meshes/DOS"], DOS))
-
-
 def _observables(at: xr.Dataset) -> dict[str, Any]:
     """Returns the attributes of an iteration; eV, K."""
     values: dict[str, Any] = {"electronTemperature": float(at["electron_temperature"])}
@@ -225,11 +227,12 @@ def _fields(file: h5py.File, key: str) -> Fields:
         cell = np.asarray(mesh.attrs["latticeVectors"], dtype=float).reshape(3, 3)
         shape = density.shape if density is not None else ldos.shape[:3] if ldos is not None else ()
         grid = RealSpaceGrid(tuple(map(tuple, cell)), tuple(shape))
-        species = iteration["particles/atoms"]
+    species = iteration.get("particles/atoms")
+    if grid is not None and species is not None:
         numbers = read_record(species["atomicNumber"], NUMBER)
         positions = read_record(species["position"], LENGTH, "xyz") + read_record(
             species["positionOffset"], LENGTH, "xyz"
         )
-        atoms = Atoms(numbers, positions, cell=cell, pbc=True)
+        atoms = Atoms(numbers, positions, cell=grid.lattice, pbc=True)
     attributes = {name: iteration.attrs[name] for name in iteration.attrs}
     return Fields(atoms, grid, density, ldos, energy_grid, attributes)

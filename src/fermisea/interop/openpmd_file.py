@@ -209,6 +209,5 @@ def _add_record(
 
 def _dataset(parent: h5py.Group, name: str, values: Any) -> h5py.Dataset:
     array = np.ascontiguousarray(values)
-    if array.ndim < 3:
-        return parent.create_dataset(name, data=array)
-    return parent.create_dataset(name, data=array, compression="gzip", compression_opts=1, shuffle=True)
+    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.ndim == 3 else {}
+    return parent.create_dataset(name, data=array, fletcher32=True, **options)  # with a checksum of each chunk
