@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from fermisea.campaign import Campaign, run_campaign
+from fermisea.campaign import Campaign, Record, Records, run_campaign
 from fermisea.dataset import Dataset
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
@@ -30,12 +30,11 @@ def finished(structures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("campaign") / "new" / "data"
     told = []
     outcomes = run_campaign(
-        SMALL.engine(),
+        SMALL.make_engine(),
         structures,
         TEMPERATURE,
         folder,
-        begin=lambda name: told.append(("begin", name)),
-        step=lambda step: told.append(("step", step.iteration)),
+        watch=told.append,
         end=lambda outcome: told.append(("end", outcome.name)),
     )
     return folder, outcomes, told
@@ -48,6 +47,10 @@ def copy_of(folder, target):
     return target
 
 
+def files(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != ".campaign")
+
+
 def statuses(outcomes):
     return {outcome.name: outcome.status for outcome in outcomes}
 
@@ -55,35 +58,44 @@ def statuses(outcomes):
 def test_every_structure_gets_a_snapshot_on_one_energy_grid(finished):
     folder, outcomes, told = finished
     assert statuses(outcomes) == {"wide": "computed", "normal": "computed"}
-    assert [path.name for path in sorted(folder.iterdir())] == ["normal.nc", "wide.nc"]
+    assert files(folder) == ["normal.nc", "wide.nc"]
     dataset = Dataset.load(folder)  # refuses snapshots whose energies or tau_ref differ
     assert dataset.electron_temperature == TEMPERATURE
     assert dataset.ion_temperatures == [298.0]
     assert outcomes[0].snapshot.reference.free_energy == dataset[1].reference.free_energy
-    assert [item for item in told if item[0] != "step"] == [
-        ("begin", "wide"),
-        ("end", "wide"),
-        ("begin", "normal"),
-        ("end", "normal"),
+    news = [(item.name, item.status, item.iteration) if isinstance(item, Record) else item for item in told]
+    wide, normal = outcomes
+    steps = [("wide", "running", n) for n in range(wide.record.iteration + 1)]
+    assert news[: len(steps) + 2] == [*steps, ("wide", "done", len(steps) - 1), ("end", "wide")]
+    assert news[-1] == ("end", "normal")
+    assert wide.record.iteration == wide.snapshot.provenance["scf_iterations"] >= 2
+    assert wide.record.closure_error == pytest.approx(
+        wide.snapshot.free_energy(TEMPERATURE) - wide.snapshot.reference.free_energy, abs=1e-9
+    )
+    assert Records(folder).read("normal") == normal.record
+    assert [line.split()[-2:] for line in (folder / ".campaign" / "log").read_text().splitlines()] == [
+        ["begin", "wide"],
+        ["done", "wide"],
+        ["begin", "normal"],
+        ["done", "normal"],
     ]
-    assert ("step", 2) in told
 
 
 def test_second_run_keeps_what_is_there(finished, structures):
     folder, _, _ = finished
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.nc")}
     begun = []
-    outcomes = run_campaign(SMALL.engine(), structures, TEMPERATURE, folder, begin=begun.append)
+    outcomes = run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder, watch=begun.append)
     assert statuses(outcomes) == {"wide": "kept", "normal": "kept"}
     assert begun == []
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.nc")} == before
 
 
 def test_missing_and_damaged_files_are_computed_anew_on_the_grid_of_the_others(finished, structures, tmp_path):
     folder = copy_of(finished[0], tmp_path / "data")
     damaged = folder / "wide.nc"
     damaged.write_bytes(damaged.read_bytes()[:-1000])
-    outcomes = run_campaign(SMALL.engine(), structures, TEMPERATURE, folder)
+    outcomes = run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
     assert statuses(outcomes) == {"wide": "computed", "normal": "kept"}
     np.testing.assert_allclose(Snapshot.load(damaged).dos, Snapshot.load(finished[0] / "wide.nc").dos, atol=1e-4)
     assert Snapshot.load(damaged).energy_grid == Snapshot.load(folder / "normal.nc").energy_grid
@@ -104,28 +116,28 @@ def test_snapshots_of_other_settings_are_neither_kept_nor_overwritten(
     finished, structures, changes, temperature, message
 ):
     folder, _, _ = finished
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    outcomes = run_campaign(replace(SMALL, **changes).engine(), structures, temperature, folder)
+    before = {path.name: path.read_bytes() for path in folder.glob("*.nc")}
+    outcomes = run_campaign(replace(SMALL, **changes).make_engine(), structures, temperature, folder)
     assert statuses(outcomes) == {"wide": "failed", "normal": "failed"}
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.glob("*.nc")} == before
     with pytest.raises(InputError, match=message):
         raise InputError(outcomes[0].error)
 
 
 def test_snapshot_of_another_structure_is_not_kept(finished, structures):
     moved = {"wide": structures["normal"]}
-    (outcome,) = run_campaign(SMALL.engine(), moved, TEMPERATURE, finished[0])
+    (outcome,) = run_campaign(SMALL.make_engine(), moved, TEMPERATURE, finished[0])
     assert outcome.status == "failed"
     assert "holds another structure than wide" in outcome.error
 
 
 def test_a_failing_structure_does_not_stop_the_others(structures, tmp_path):
     # So small a cell has fewer plane waves than bands.
-    engine = replace(SMALL, energy_window=(-6.0, 20.0)).engine()
+    engine = replace(SMALL, energy_window=(-6.0, 20.0)).make_engine()
     cells = {"tight": bulk("Al", "fcc", a=1.9), "tiny": bulk("Al", "fcc", a=1.3), "normal": structures["normal"]}
     outcomes = run_campaign(engine, cells, TEMPERATURE, tmp_path)
     assert statuses(outcomes) == {"tight": "failed", "tiny": "failed", "normal": "computed"}
-    assert [path.name for path in tmp_path.iterdir()] == ["normal.nc"]
+    assert files(tmp_path) == ["normal.nc"]
     assert "plane waves" in outcomes[0].error
     assert "no plane wave" in outcomes[1].error
     assert outcomes[2].snapshot.energy_grid == EnergyGrid(-6.0, 0.5, 53)
@@ -142,7 +154,7 @@ def test_a_failing_structure_does_not_stop_the_others(structures, tmp_path):
 def test_nothing_is_written_when_nothing_can_be_computed(structures, tmp_path, changes, temperature, message):
     folder = tmp_path / "data"
     with pytest.raises(InputError, match=message):
-        run_campaign(replace(SMALL, **changes).engine(), structures, temperature, folder)
+        run_campaign(replace(SMALL, **changes).make_engine(), structures, temperature, folder)
     assert not folder.exists()
 
 
@@ -160,7 +172,7 @@ def test_settings_from_toml(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kpoints = [2, 2, 2]", "unknown key kpoints; the known ones are xc, cutoff, kpts"),
+        ("kpoints = [2, 2, 2]", "unknown key kpoints; the known ones are engine, xc, cutoff, kpts"),
         ("kpts = [2, 2]", r"kpts: got \[2, 2\], expected 3 integers"),
         ("kpts = [2, 2, 2.5]", "expected 3 integers"),
         ("energy_window = ['a', 1]", "energy_window: got .*, expected 2 numbers"),
@@ -177,10 +189,10 @@ def test_settings_that_cannot_be_used(tmp_path, text, message):
 
 def test_engine_refuses_what_the_settings_let_pass():
     with pytest.raises(InputError, match="xc: got 'b3lyp'"):
-        Campaign(xc="b3lyp").engine()
+        Campaign(xc="b3lyp").make_engine()
     with pytest.raises(InputError, match="cutoff"):
-        Campaign(cutoff=-1.0).engine()
+        Campaign(cutoff=-1.0).make_engine()
     with pytest.raises(InputError, match="broadening"):
-        Campaign(energy_spacing=0.5, broadening=0.2).engine()
+        Campaign(energy_spacing=0.5, broadening=0.2).make_engine()
     with pytest.raises(InputError, match="energy grid"):
-        Campaign(energy_window=(3.0, 2.0)).engine()
+        Campaign(energy_window=(3.0, 2.0)).make_engine()

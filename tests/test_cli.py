@@ -126,7 +126,7 @@ def test_dft_goes_on_after_a_failure_and_ends_with_1(tmp_path, capsys):
     captured = capsys.readouterr()
     assert "failed" in captured.err
     assert "a-tight" in captured.err
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["b-normal.nc"]
+    assert [path.name for path in (tmp_path / "data").glob("*.nc")] == ["b-normal.nc"]
     assert "b-normal" in captured.out
 
 

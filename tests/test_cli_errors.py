@@ -176,7 +176,11 @@ CASES = {
         "unknown key epoks",
         "the known ones are descriptor, order",
     ),
-    "an unknown key, dft": (f"{DFT} --config unknown.toml", "unknown key epoks", "the known ones are xc, cutoff"),
+    "an unknown key, dft": (
+        f"{DFT} --config unknown.toml",
+        "unknown key epoks",
+        "the known ones are engine, xc, cutoff",
+    ),
     "a TOML file that is none": (f"train data {LEARN}".replace("train.toml", "broken.toml"), "broken.toml: not a TOML"),
     "a TOML value out of range": (
         f"train data {LEARN}".replace("train.toml", "negative.toml"),

@@ -41,7 +41,7 @@ def test_summary_has_the_numbers_of_dft_and_of_the_model(finished):
     assert [row["electron_temperature"] for row in rows] == [1000.0, 3000.0]
     unseen = Snapshot.load(out / "data" / "test.nc")
     assert rows[0]["free_energy_dft"] == unseen.reference.free_energy
-    fresh = SMALL.dft.engine().solve(unseen.atoms, 3000.0)
+    fresh = SMALL.dft.make_engine().solve(unseen.atoms, 3000.0)
     assert rows[1]["free_energy_dft"] == pytest.approx(fresh.reference.free_energy, abs=1e-6)
     change = [row["free_energy_predicted"] - row["free_energy_dft"] for row in rows]
     assert rows[1]["change_error_second_order_meV_per_atom"] == pytest.approx(250 * (change[1] - change[0]), abs=1e-9)

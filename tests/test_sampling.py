@@ -42,6 +42,7 @@ def test_springs_reach_temperature_and_equipartition(crystal):
     assert result.mean_square_displacement == pytest.approx(expected, rel=0.08)
 
 
+@pytest.mark.filterwarnings("ignore:.*the potential energy remembers")
 def test_short_thermalisation_is_enough_in_a_crystal(crystal):
     # Velocities of 2 tau_i share their energy with the potential within a few vibrations, with hardly any friction.
     cell = crystal.repeat((2, 2, 2))
@@ -49,6 +50,7 @@ def test_short_thermalisation_is_enough_in_a_crystal(crystal):
     assert result.mean_temperature == pytest.approx(300.0, rel=0.25)
 
 
+@pytest.mark.filterwarnings("ignore:.*the potential energy remembers")
 def test_same_seed_gives_the_same_structures(crystal):
     def run(seed, **options):
         return sample(crystal, 298.0, 2, thermalise=0.05, spacing=0.02, seed=seed, **options)
@@ -60,6 +62,7 @@ def test_same_seed_gives_the_same_structures(crystal):
     assert np.abs(first.frames[0].positions - first.frames[1].positions).max() > 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:.*the potential energy remembers")
 def test_frames_are_plain_structures_with_their_ion_temperature(crystal):
     before = crystal.positions.copy()
     steps = []
@@ -74,6 +77,33 @@ def test_frames_are_plain_structures_with_their_ion_temperature(crystal):
         np.testing.assert_allclose(frame.positions.mean(0), crystal.positions.mean(0), atol=1e-9)
     np.testing.assert_array_equal(crystal.positions, before)
     assert steps[-1] == (25, 25)
+
+
+def test_structures_are_spaced_beyond_the_memory_of_the_potential_energy(crystal):
+    cell, told = crystal.repeat((2, 2, 1)), []
+    result = sample(
+        cell, 300.0, 6, thermalise=1.0, friction=20.0, progress=lambda done, total: told.append((done, total))
+    )
+    assert 2 * 0.002 <= result.correlation_time < result.spacing
+    assert len(result.frames) == len(result.temperatures) == 6
+    assert told[-1] == (500 + 6 * round(result.spacing / 0.002),) * 2
+    with pytest.warns(
+        UserWarning, match=r"structures are 0\.00 ps apart, but the potential energy remembers for 0\.\d"
+    ):
+        sample(cell, 300.0, 50, thermalise=0.2, spacing=0.002, friction=20.0)
+    with pytest.raises(InputError, match=r"thermalise: got 0\.1 ps, expected at least 0\.2 ps, or a spacing"):
+        sample(cell, 300.0, 2, thermalise=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [100.0, 298.0, 933.0])
+def test_kept_structures_have_the_temperature_that_was_asked_for(crystal, temperature):
+    """Of 16 structures of 256 atoms the mean scatters by 0.013 of itself."""
+    cell = crystal.repeat((4, 4, 4))
+    result = sample(cell, temperature, 16, thermalise=1.0, spacing=0.1, friction=20.0, timestep=4.0, seed=1)
+    assert np.mean(result.temperatures) == pytest.approx(temperature, rel=0.03)
+    again = sample(cell, temperature, 1, thermalise=1.0, spacing=0.1, friction=20.0, timestep=4.0, seed=1)
+    np.testing.assert_array_equal(again.frames[0].positions, result.frames[0].positions)
 
 
 @pytest.mark.parametrize(

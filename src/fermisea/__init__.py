@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         plots,
         pseudopotentials,
         structures,
+        trajectories,
         units,
     )
     from fermisea.campaign import Campaign, run_campaign
@@ -70,6 +71,7 @@ __all__ = [
     "sample",
     "structures",
     "train",
+    "trajectories",
     "units",
 ]
 
@@ -83,6 +85,7 @@ _MODULES = (
     "plots",
     "pseudopotentials",
     "structures",
+    "trajectories",
     "units",
 )
 _HOMES = {

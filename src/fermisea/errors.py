@@ -15,6 +15,14 @@ class FileFormatError(InputError):
     """A file that is truncated, altered, or not of the expected kind."""
 
 
+class StorageError(InputError):
+    """A folder that cannot be written to, or a disk that is full."""
+
+
+class EngineError(FermiseaError, RuntimeError):
+    """A DFT code that cannot be started, crashed, or was killed. The command line exits with status 1."""
+
+
 class WindowError(InputError):
     """An electronic temperature above the highest one that an energy window can serve."""
 

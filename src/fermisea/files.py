@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fermisea.errors import InputError
+from fermisea.errors import StorageError
 
 
 @contextmanager
@@ -16,14 +16,14 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside ``target`` that replaces it when the block ends without an error.
 
     Raises:
-        InputError: if the folder cannot be written to or the disk is full; ``target`` then stays as it was.
+        StorageError: if the folder cannot be written to or the disk is full; ``target`` then stays as it was.
     """
     target = Path(target)
     check_writable_folder(target.parent)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror}); choose another name") from error
+        raise StorageError(f"{target}: cannot be written ({error.strerror}); choose another name") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -35,7 +35,9 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     except OSError as error:
-        raise InputError(f"{target}: could not be written ({error}); the earlier file, if any, is untouched") from error
+        raise StorageError(
+            f"{target}: could not be written ({error}); the earlier file, if any, is untouched"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,7 +46,7 @@ def check_writable_folder(folder: str | os.PathLike[str]) -> Path:
     """Creates ``folder`` if need be and returns it.
 
     Raises:
-        InputError: if it is not a folder, or files cannot be made in it.
+        StorageError: if it is not a folder, or files cannot be made in it.
     """
     folder = Path(folder)
     try:
@@ -52,7 +54,7 @@ def check_writable_folder(folder: str | os.PathLike[str]) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"{folder}: cannot write files there ({error.strerror}); choose another folder") from error
+        raise StorageError(f"{folder}: cannot write files there ({error.strerror}); choose another folder") from error
     return folder
 
 

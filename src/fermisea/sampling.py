@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import runpy
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +21,12 @@ from ase.md.langevin import Langevin
 
 from fermisea.errors import InputError
 from fermisea.structures import check_structure
+from fermisea.trajectories import correlation_time, kinetic_temperature, labelled
 
 FloatArray = npt.NDArray[np.float64]
+
+_SHORTEST = 0.2
+"""Thermalisation, ps, that a correlation time can be taken from."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,20 @@ class Trajectory:
     Attributes:
         ion_temperature: tau_i that was asked for, K.
         frames: the structures; each carries ``ion_temperature`` in its ``info``.
+        temperatures: kinetic temperature of each of them, K.
         mean_temperature: kinetic temperature, averaged over all steps after thermalisation, K.
         mean_square_displacement: of the atoms from the structure given, averaged over them and these steps, Angstrom^2.
+        correlation_time: over which the potential energy remembers, ps.
+        spacing: time between structures, ps.
     """
 
     ion_temperature: float
     frames: list[Atoms]
+    temperatures: list[float]
     mean_temperature: float
     mean_square_displacement: float
+    correlation_time: float
+    spacing: float
 
 
 def sample(
@@ -48,7 +60,7 @@ def sample(
     calculator: Any = "emt",
     timestep: float = 2.0,
     thermalise: float = 2.0,
-    spacing: float = 1.0,
+    spacing: float | None = None,
     friction: float = 5.0,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -65,7 +77,8 @@ def sample(
         calculator: of ASE, or its name for :func:`find_calculator`.
         timestep: fs.
         thermalise: time before the first structure, ps.
-        spacing: time between structures, ps.
+        spacing: time between structures, ps; without, twice the time over which the potential energy remembers at the
+            end of thermalisation.
         friction: of the Langevin dynamics, 1/ps.
         seed: of velocities and random forces.
         progress: is told steps done and steps in all.
@@ -73,8 +86,10 @@ def sample(
     Raises:
         InputError: for values that cannot be used, a calculator that does not know an element, or a run that blows up.
     """
-    for name, value in (("ion temperature", ion_temperature), ("timestep", timestep), ("spacing", spacing)):
+    for name, value in (("ion temperature", ion_temperature), ("timestep", timestep), ("spacing", spacing or 1.0)):
         _check(name, value, lowest=math.ulp(0.0))
+    if spacing is None and thermalise < _SHORTEST:
+        raise InputError(f"thermalise: got {thermalise} ps, expected at least {_SHORTEST} ps, or a spacing")
     for name, value in (("thermalise", thermalise), ("friction", friction), ("snapshots", snapshots - 1)):
         _check(name, value, lowest=0.0)
     check_structure(atoms, "structure")
@@ -94,21 +109,38 @@ def sample(
     )
 
     before = round(1000 * thermalise / timestep)
-    between = max(1, round(1000 * spacing / timestep))
-    steps = before + snapshots * between
+    between = 0 if spacing is None else max(1, round(1000 * spacing / timestep))
+    masses = moving.get_masses()
     frames: list[Atoms] = []
+    chosen: list[float] = []
+    energies: list[float] = []
     temperatures: list[float] = []
     displacements: list[float] = []
-    for done in range(1, steps + 1):
+    for done in itertools.count(1):
         _advance(dynamics, moving, calculator)
+        energies.append(float(moving.get_potential_energy()))
+        if done == before and between == 0:
+            between = math.ceil(2 * correlation_time(energies[before // 2 :]))
         if done > before:
-            temperatures.append(float(moving.get_temperature()))
+            temperatures.append(kinetic_temperature(moving.get_momenta(), masses))
             displacements.append(float(np.mean(np.sum((moving.positions - atoms.positions) ** 2, axis=1))))
             if (done - before) % between == 0:
-                frames.append(_frame(moving, ion_temperature))
+                frames.append(labelled(moving, ion_temperature))
+                chosen.append(temperatures[-1])
         if progress is not None:
-            progress(done, steps)
-    return Trajectory(ion_temperature, frames, float(np.mean(temperatures)), float(np.mean(displacements)))
+            progress(done, before + snapshots * between)
+        if len(frames) == snapshots:
+            break
+    memory = timestep / 1000 * correlation_time(energies[min(before, len(energies) // 2) :])
+    apart = between * timestep / 1000
+    if apart < memory and snapshots > 1:
+        warnings.warn(
+            f"tau_i = {ion_temperature:g} K: structures are {apart:.2f} ps apart, but the potential energy remembers "
+            f"for {memory:.2f} ps; choose a longer spacing",
+            stacklevel=2,
+        )
+    mean, displacement = float(np.mean(temperatures)), float(np.mean(displacements))
+    return Trajectory(ion_temperature, frames, chosen, mean, displacement, memory, apart)
 
 
 def find_calculator(name: str) -> Any:
@@ -150,11 +182,6 @@ def _advance(dynamics: Langevin, moving: Atoms, calculator: Any) -> None:
             f"molecular dynamics of {moving.get_chemical_formula()}: positions are no longer finite; "
             "lower the timestep or the ion temperature"
         )
-
-
-def _frame(moving: Atoms, ion_temperature: float) -> Atoms:
-    info = {"ion_temperature": float(ion_temperature)}
-    return Atoms(moving.symbols, positions=moving.positions, cell=moving.cell, pbc=True, info=info)
 
 
 def _check(name: str, value: float, lowest: float) -> None:

@@ -58,6 +58,18 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
     return next(iter(structures.values()))
 
 
+def read_frames(path: str | os.PathLike[str]) -> list[Atoms]:
+    """Returns every frame of a trajectory, checked, with energies and momenta where the file has them.
+
+    Raises:
+        InputError: if it cannot be read or a frame cannot be used.
+    """
+    frames = _read(Path(path), None)
+    for number, atoms in enumerate(frames):
+        check_structure(atoms, f"{path}, frame {number}")
+    return frames
+
+
 def write_structure(path: str | os.PathLike[str], atoms: Atoms) -> None:
     """Writes elements, positions, cell and ``atoms.info`` as extended XYZ, whole or not at all."""
     with atomic_path(path) as temporary:

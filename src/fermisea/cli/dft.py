@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 import fermisea
-from fermisea.cli.common import Json, print_json, progress_bar, pseudopotential_files, stderr, stdout, table
+from fermisea.cli.campaign_view import CampaignView
+from fermisea.cli.common import Json, print_json, pseudopotential_files, stderr, stdout, table
 
 if TYPE_CHECKING:
     from fermisea.campaign import Outcome
-    from fermisea.engines import ScfStep
+
+
+class SchedulerName(StrEnum):
+    """Where structures are computed."""
+
+    LOCAL = "local"
+    DASK = "dask"
 
 
 class EngineName(StrEnum):
@@ -29,7 +35,7 @@ def dft(
         float, typer.Option(help="tau_ref: tau_e of the calculations, K.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(help="Folder for the snapshot files.", show_default=False)],
-    engine: Annotated[EngineName, typer.Option(help="The DFT code.")] = EngineName.PLANEWAVE,
+    engine: Annotated[EngineName | None, typer.Option(help="The DFT code.  [dim]\\[default: planewave][/]")] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with any of the settings below; options win over it.")
     ] = None,
@@ -59,17 +65,26 @@ def dft(
     grid: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Points of the LDOS.  [dim]\\[default: the engine's][/]")
     ] = None,
+    workers: Annotated[int, typer.Option(help="Structures computed at once.")] = 1,
+    scheduler: Annotated[
+        SchedulerName, typer.Option(help="local: processes of this machine; dask: workers of a Dask cluster.")
+    ] = SchedulerName.LOCAL,
+    scheduler_address: Annotated[
+        str | None,
+        typer.Option(help="Of a Dask scheduler, or its scheduler file.  [dim]\\[default: starts a cluster here][/]"),
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Compute again what failed in an earlier run.")] = False,
     json: Json = False,
 ) -> None:
     """Compute a snapshot file for each structure by finite-temperature DFT.
 
-    Interrupted or repeated, it keeps the valid files that are there. A structure that fails is reported, the others go
-    on, and the exit status is then 1.
+    The folder is the state: interrupted, killed or repeated, the same command keeps the valid files that are there and
+    goes on. A structure that fails is reported, the others go on, and the exit status is then 1.
 
     Example: [bold]fermisea dft structures/ --electron-temperature 1000 --kpts 8 8 8 --out data/[/]
     """
-    del engine  # the only one so far
     given: dict[str, Any] = {
+        "engine": None if engine is None else engine.value,
         "xc": xc,
         "cutoff": cutoff,
         "kpts": kpts,
@@ -83,42 +98,34 @@ def dft(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     campaign = fermisea.Campaign.from_toml(config, **changes) if config else fermisea.Campaign(**changes)
-    planewave = campaign.engine()
+    chosen = campaign.make_engine()
     found = fermisea.read_structures(structures)
-
-    console = stderr()
-    with progress_bar(console) as bar:
-        task = bar.add_task("DFT", total=len(found), note="")
-
-        def begin(name: str) -> None:
-            bar.update(task, description=name, note="starts")
-
-        def step(scf: ScfStep) -> None:
-            note = f"iteration {scf.iteration}, F = {scf.free_energy:.4f} eV, residual {scf.residual:.0e} eV/atom"
-            bar.update(task, note="forces and LDOS" if scf.residual < planewave.scf.tolerance else note)
-
-        def end(outcome: Outcome) -> None:
-            bar.update(task, advance=1, note="")
-            report(console, outcome)
-
-        outcomes = fermisea.run_campaign(planewave, found, electron_temperature, out, begin=begin, step=step, end=end)
+    with CampaignView(stderr(), len(found), workers) as view:
+        outcomes = fermisea.run_campaign(
+            chosen,
+            found,
+            electron_temperature,
+            out,
+            workers=workers,
+            scheduler=scheduler.value,
+            address=scheduler_address,
+            retry=retry,
+            watch=view.watch,
+            end=view.end,
+        )
     rows = [outcome_row(outcome) for outcome in outcomes]
+    strange = fermisea.campaign.outliers(outcomes)
     if json:
-        print_json({"rows": rows})
+        print_json({"rows": rows, "outliers": strange})
     else:
         stdout().print(_table(rows, electron_temperature))
-    if any(outcome.status == "failed" for outcome in outcomes):
+        for name, reasons in strange.items():
+            stdout().print(f"look at {name}: {'; '.join(reasons)}")
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if any(outcome.record.kind == "structure" for outcome in failed) and not json:
+        stdout().print("failed structures are left alone by the next run; --retry computes them again")
+    if failed:
         raise typer.Exit(1)
-
-
-def report(console: Console, outcome: Outcome) -> None:
-    """Prints a line on what became of a structure."""
-    if outcome.snapshot is None:
-        console.print(f"[red]failed[/]   {outcome.name}: {outcome.error}", soft_wrap=True)
-    else:
-        energy = outcome.snapshot.reference.free_energy / len(outcome.snapshot.atoms)
-        took = f", {outcome.seconds:.0f} s" if outcome.status == "computed" else ""
-        console.print(f"{outcome.status:8s} {outcome.name}: F = {energy:.5f} eV/atom{took}", soft_wrap=True)
 
 
 def outcome_row(outcome: Outcome) -> dict[str, Any]:
@@ -131,6 +138,8 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
         "atoms": len(outcome.snapshot.atoms),
         "ion_temperature": outcome.snapshot.ion_temperature,
         "free_energy": reference.free_energy,
+        "iterations": outcome.record.iteration or None,
+        "closure_error": outcome.record.closure_error,
         "entropy_term": reference.entropy_term,
         "fermi_level": reference.fermi_level,
         "seconds": outcome.seconds,
@@ -138,13 +147,22 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]], electron_temperature: float) -> Any:
-    columns = ["structure", "status", "F (eV/atom)", "-TS (eV/atom)", "Fermi level (eV)", "time (s)"]
+    columns = [
+        "structure",
+        "status",
+        "F (eV/atom)",
+        "-TS (eV/atom)",
+        "Fermi level (eV)",
+        "SCF",
+        "closure (meV/atom)",
+        "time (s)",
+    ]
     cells = []
     for row in rows:
         if row["status"] == "failed":
-            cells.append((row["name"], "failed", "", "", "", ""))
+            cells.append((row["name"], "failed", *[""] * (len(columns) - 2)))
             continue
-        atoms = row["atoms"]
+        atoms, closure = row["atoms"], row["closure_error"]
         cells.append(
             (
                 row["name"],
@@ -152,7 +170,9 @@ def _table(rows: list[dict[str, Any]], electron_temperature: float) -> Any:
                 f"{row['free_energy'] / atoms:.5f}",
                 f"{row['entropy_term'] / atoms:.5f}",
                 f"{row['fermi_level']:.4f}",
-                f"{row['seconds']:.0f}",
+                str(row["iterations"] or "-"),
+                "-" if closure is None else f"{1000 * closure / atoms:+.3f}",
+                f"{row['seconds']:.0f}" if row["seconds"] else "-",
             )
         )
     return table(f"DFT at tau_e = {electron_temperature:g} K", columns, cells)

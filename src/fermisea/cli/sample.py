@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress, TaskID
@@ -12,9 +13,15 @@ from rich.progress import Progress, TaskID
 import fermisea
 from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table
 
+if TYPE_CHECKING:
+    from ase import Atoms
+
 
 def sample(
-    structure: Annotated[Path, typer.Argument(help="A structure near its potential minimum; any format of ASE.")],
+    structure: Annotated[
+        Path,
+        typer.Argument(help="A structure near its potential minimum, or with --thin a trajectory; any of ASE."),
+    ],
     ion_temperature: Annotated[list[float], typer.Option(help="One or more tau_i, K.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the structure files.", show_default=False)],
     snapshots: Annotated[int, typer.Option(help="Structures for each temperature.")] = 4,
@@ -28,15 +35,30 @@ def sample(
     ),
     timestep: Annotated[float, typer.Option(help="fs")] = 2.0,
     thermalise: Annotated[float, typer.Option(help="Time before the first structure, ps.")] = 2.0,
-    spacing: Annotated[float, typer.Option(help="Time between structures, ps.")] = 1.0,
+    spacing: Annotated[
+        float | None,
+        typer.Option(help="Time between structures, ps.  [dim]\\[default: twice the correlation time][/]"),
+    ] = None,
     friction: Annotated[float, typer.Option(help="Of the Langevin dynamics, 1/ps.")] = 5.0,
     seed: Annotated[int, typer.Option(help="Of velocities and random forces.")] = 0,
+    thin: Annotated[
+        bool, typer.Option("--thin", help="Take evenly spaced frames of an existing trajectory instead.")
+    ] = False,
+    skip: Annotated[int, typer.Option(help="With --thin: frames at the beginning to leave out.")] = 0,
     json: Json = False,
 ) -> None:
-    """Sample structures of the canonical ensemble by molecular dynamics.
+    """Sample structures of the canonical ensemble by molecular dynamics, or thin an existing trajectory.
+
+    Structures are spaced beyond the time over which the potential energy remembers. The kinetic temperature of n
+    structures of N atoms scatters by sqrt(2/3nN) of itself.
 
     Example: [bold]fermisea sample Al.cif --ion-temperature 100 298 933 --snapshots 4 --out structures/[/]
+
+    Example: [bold]fermisea sample md.traj --thin --skip 200 --ion-temperature 298 --snapshots 10 --out structures/[/]
     """
+    if thin:
+        _thin(structure, ion_temperature, out, snapshots, skip, json=json)
+        return
     atoms = fermisea.structures.read_structure(structure)
     if min(repeat) < 1:
         raise fermisea.InputError(f"repeat: got {repeat}, expected three positive integers")
@@ -62,13 +84,14 @@ def sample(
                 )
             )
         for result in trajectories:
-            paths = [out / f"{stem}-{result.ion_temperature:g}K-{number:02d}.extxyz" for number in range(snapshots)]
-            for path, frame in zip(paths, result.frames, strict=True):
-                fermisea.structures.write_structure(path, frame)
+            paths = _write(result.frames, out, stem, result.ion_temperature)
             rows.append(
                 {
                     "ion_temperature": result.ion_temperature,
                     "mean_temperature": result.mean_temperature,
+                    "kept_temperature": math.fsum(result.temperatures) / snapshots,
+                    "correlation_time_ps": result.correlation_time,
+                    "spacing_ps": result.spacing,
                     "mean_square_displacement": result.mean_square_displacement,
                     "files": paths,
                 }
@@ -80,13 +103,53 @@ def sample(
         (
             f"{row['ion_temperature']:g}",
             f"{row['mean_temperature']:.0f}",
+            f"{row['kept_temperature']:.0f}",
             f"{row['mean_square_displacement']:.4f}",
+            f"{row['correlation_time_ps']:.3f}",
+            f"{row['spacing_ps']:.3f}",
             f"{row['files'][0]}{' ...' if snapshots > 1 else ''}",
         )
         for row in rows
     ]
     title = f"{snapshots} structures of {len(atoms)} atoms for each ion temperature"
-    stdout().print(table(title, ["tau_i (K)", "reached (K)", "mean square displacement (Å²)", "files"], cells))
+    columns = ["tau_i (K)", "reached (K)", "of these (K)", "displacement² (Å²)", "memory (ps)", "spacing (ps)", "files"]
+    stdout().print(table(title, columns, cells))
+
+
+def _thin(file: Path, ion_temperature: list[float], out: Path, snapshots: int, skip: int, *, json: bool) -> None:
+    """Writes frames of a trajectory and says how far apart they are."""
+    if len(ion_temperature) != 1:
+        raise fermisea.InputError(f"--thin: got {len(ion_temperature)} ion temperatures, expected one")
+    frames = fermisea.structures.read_frames(file)
+    result = fermisea.trajectories.thin(frames, snapshots, ion_temperature[0], skip)
+    with output_folder(out):
+        paths = _write(result.frames, out, file.name.partition(".")[0], ion_temperature[0])
+    row = {
+        "ion_temperature": ion_temperature[0],
+        "mean_temperature": result.mean_temperature,
+        "mean_square_displacement": result.mean_square_displacement,
+        "correlation_frames": result.correlation_frames,
+        "frames": result.indices,
+        "files": paths,
+    }
+    if json:
+        print_json({"atoms": len(frames[0]), "rows": [row]})
+        return
+    reached = "unknown" if result.mean_temperature is None else f"{result.mean_temperature:.0f} K"
+    apart = f", {result.indices[1] - result.indices[0]} apart" if snapshots > 1 else ""
+    stdout().print(f"{snapshots} of {len(frames)} frames of {len(frames[0])} atoms{apart}")
+    stdout().print(
+        f"memory {result.correlation_frames:.1f} frames, kinetic temperature {reached}, mean square displacement "
+        f"{result.mean_square_displacement:.4f} Å²"
+    )
+    stdout().print("files: " + ", ".join(map(str, paths)))
+
+
+def _write(frames: list[Atoms], out: Path, stem: str, ion_temperature: float) -> list[Path]:
+    paths = [out / f"{stem}-{ion_temperature:g}K-{number:02d}.extxyz" for number in range(len(frames))]
+    for path, frame in zip(paths, frames, strict=True):
+        fermisea.structures.write_structure(path, frame)
+    return paths
 
 
 def _update(bar: Progress, task: TaskID, done: int, total: int) -> None:

@@ -17,7 +17,7 @@ from ase.build import bulk
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from fermisea.campaign import Outcome, run_campaign
+from fermisea.campaign import Outcome, Record, run_campaign
 from fermisea.dataset import Dataset
 from fermisea.demo.settings import DemoSettings
 from fermisea.engines import ScfStep
@@ -94,12 +94,11 @@ def training_data(settings: DemoSettings, structures: dict[str, Atoms], folder: 
             console.print(f"  {outcome.name:10s} F = {energy:.5f} eV/atom ({took})")
 
         outcomes = run_campaign(
-            settings.dft.engine(),
+            settings.dft.make_engine(),
             structures,
             settings.reference_electron_temperature,
             folder,
-            begin=lambda name: bar.update(task, description=name),
-            step=lambda scf: bar.update(task, note=_scf_note(scf)),
+            watch=lambda record: bar.update(task, description=record.name, note=_scf_note(record)),
             end=end,
         )
     return [outcome.path for outcome in outcomes]
@@ -153,7 +152,7 @@ def dft_points(
             with _progress(console) as (bar, task):
                 bar.update(task, description=f"tau_e = {temperature:g} K")
                 engine = replace(
-                    settings.dft.engine(),
+                    settings.dft.make_engine(),
                     report=lambda scf, bar=bar, task=task: bar.update(task, note=_scf_note(scf)),  # type: ignore[misc]
                 )
                 state = engine.solve(unseen.atoms, temperature)
@@ -189,5 +188,7 @@ def _progress(console: Console) -> Iterator[tuple[Progress, TaskID]]:
         yield bar, bar.add_task("", total=None, note="")
 
 
-def _scf_note(scf: ScfStep) -> str:
+def _scf_note(scf: ScfStep | Record) -> str:
+    if scf.free_energy is None or scf.residual is None:
+        return "starts"
     return f"iteration {scf.iteration}, F = {scf.free_energy:.4f} eV, residual {scf.residual:.0e} eV/atom"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -155,7 +155,8 @@ class PlaneWave:
             reference=_reference(problem, state, total),
             ions=problem.ions.cores,
             functional=problem.functional.name,
-            provenance=self._provenance(problem),
+            provenance=self._settings(problem.ions.potentials)
+            | {"grid": list(problem.grid.shape), "scf_iterations": len(state.history)},
         )
 
     def _problem(self, atoms: Atoms, electron_temperature: float) -> Problem:
@@ -234,20 +235,27 @@ class PlaneWave:
         solver.cast(problem.dtype)
         return solver.solve(state.potential, bands, limits, max_steps=0)
 
-    def _provenance(self, problem: Problem) -> dict[str, Any]:
+    def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
+        """Returns the settings as they stand in the provenance of a snapshot of these elements.
+
+        Raises:
+            InputError: if a pseudopotential is missing or of the wrong kind.
+        """
+        name = functional(self.xc).name
+        potentials = psp.load(self.pseudopotentials, symbols, name, allow_other_functional=True)
+        return self._settings(potentials)
+
+    def _settings(self, potentials: Mapping[str, psp.Pseudopotential]) -> dict[str, Any]:
         return {
             "engine": "fermisea.PlaneWave",
             "version": _VERSION,
-            "xc": problem.functional.name,
+            "xc": functional(self.xc).name,
             "cutoff_eV": self.cutoff,
-            "grid": list(problem.grid.shape),
             "kpts": list(self.kpts),
             "shift": list(self.shift),
             "scf_tolerance_eV_per_atom": self.scf.tolerance,
             "dtype": self.dtype,
-            "pseudopotentials": {
-                symbol: {"name": p.name, "sha256": p.digest} for symbol, p in problem.ions.potentials.items()
-            },
+            "pseudopotentials": {symbol: {"name": p.name, "sha256": p.digest} for symbol, p in potentials.items()},
         }
 
 

@@ -1,0 +1,111 @@
+"""Structures of a campaign computed by the workers of a Dask cluster.
+
+The folder of the campaign must be reachable from all of them under the same name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fermisea.campaign.job import Job, Watch, compute
+from fermisea.campaign.records import Record, Records
+from fermisea.errors import InputError, StorageError
+
+_ANSWER = 10
+"""Seconds that a scheduler has to answer."""
+
+_POLL = 1.0
+"""Seconds between looks at the records of running structures."""
+
+
+def on_cluster(jobs: Iterable[Job], workers: int, address: str | None, watch: Watch | None) -> Iterator[Record]:
+    """Yields the record of each job as it ends.
+
+    Args:
+        jobs: what to compute.
+        workers: number of processes of the cluster that is started on this machine when there is no address.
+        address: of a Dask scheduler, or the scheduler file that it wrote.
+        watch: is told what the running structures' records say.
+
+    Raises:
+        InputError: if Dask is not installed or no scheduler answers.
+        StorageError: if the disk is full or cannot be written to.
+    """
+    try:
+        from distributed import Client, LocalCluster, as_completed  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise InputError("scheduler dask: Dask is not installed; pip install 'fermisea[cluster]'") from error
+    if address is None:
+        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+        client = Client(cluster)
+    else:
+        cluster, client = None, _connect(Client, address)
+    ended = threading.Event()
+    try:
+        # a job that ended its worker would end the next one too: never again in this campaign
+        futures = {client.submit(_compute, job, key=f"fermisea-{job.name}", pure=False, retries=0): job for job in jobs}
+        if watch is not None:
+            threading.Thread(target=_follow, args=(list(futures.values()), watch, ended), daemon=True).start()
+        for future in as_completed(list(futures)):
+            yield _result(future, futures[future])
+    finally:
+        ended.set()
+        client.close()
+        if cluster is not None:
+            cluster.close()
+
+
+def _compute(job: Job) -> Record | StorageError:
+    import dask  # noqa: PLC0415  # an extra
+
+    try:
+        with dask.config.set(scheduler="synchronous"):  # or xarray asks the cluster for a lock to write a file
+            return compute(job)
+    except StorageError as error:
+        return StorageError(str(error))
+
+
+def _result(future: Any, job: Job) -> Record:
+    error = future.exception()
+    if error is None:
+        record = future.result()
+        if isinstance(record, StorageError):
+            raise record
+        return record
+    records = Records(job.folder)
+    known = records.read(job.name) or Record.beginning(job.name, len(job.atoms))
+    reason = " ".join(str(error).split())
+    record = replace(known, status="failed", error=f"the worker that computed it ended ({reason})", kind="engine")
+    records.write(record)
+    records.log("failed", job.name)
+    return record
+
+
+def _follow(jobs: list[Job], watch: Watch, ended: threading.Event) -> None:
+    seen: dict[str, Record] = {}
+    while not ended.wait(_POLL):
+        for job in jobs:
+            record = Records(job.folder).read(job.name)
+            if record is not None and record.status == "running" and record != seen.get(job.name):
+                seen[job.name] = record
+                watch(record)
+
+
+def _connect(client: Any, address: str) -> Any:
+    options: dict[str, Any] = {"address": address}
+    if address.endswith(".json"):
+        if not Path(address).is_file():
+            raise InputError(
+                f"{address}: no such scheduler file; start a scheduler with dask scheduler --scheduler-file"
+            )
+        options = {"scheduler_file": address}
+    try:
+        return client(**options, timeout=_ANSWER)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"Dask scheduler {address}: no answer in {_ANSWER} s; start one with dask scheduler"
+        ) from error

@@ -1,0 +1,122 @@
+"""One structure of a campaign, computed in whatever process or on whatever machine it is sent to."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ase import Atoms
+
+from fermisea.campaign.records import Kind, Record, Records
+from fermisea.engines import Engine, ScfStep
+from fermisea.errors import EngineError, FermiseaError, StorageError, WindowError
+from fermisea.snapshot import Snapshot
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+Watch = Callable[[Record], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A structure to be computed.
+
+    Attributes:
+        name: of the structure.
+        atoms: it.
+        engine: the DFT code with its settings.
+        electron_temperature: tau_ref, K.
+        folder: for the snapshot.
+    """
+
+    name: str
+    atoms: Atoms
+    engine: Engine
+    electron_temperature: float
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The snapshot file."""
+        return snapshot_path(self.folder, self.name)
+
+
+def snapshot_path(folder: Path, name: str) -> Path:
+    """Returns the snapshot file of a structure."""
+    return folder / f"{name}.nc"
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Returns size and time of a file."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def compute(job: Job, watch: Watch | None = None) -> Record:
+    """Computes and saves a snapshot, and returns the record of it, done or failed.
+
+    Args:
+        job: what to compute.
+        watch: is told every SCF iteration.
+
+    Raises:
+        StorageError: if the disk is full or cannot be written to; then other structures would fare alike.
+    """
+    records = Records(job.folder)
+    record = Record.beginning(job.name, len(job.atoms))
+
+    def changed(**changes: object) -> None:
+        nonlocal record
+        record = replace(record, **changes)  # type: ignore[arg-type]
+        records.write(record)
+        if watch is not None:
+            watch(record)
+
+    def step(scf: ScfStep) -> None:
+        changed(iteration=scf.iteration, free_energy=scf.free_energy, residual=scf.residual)
+
+    started = time.perf_counter()
+    try:
+        changed()
+        records.log("begin", job.name)
+        snapshot = replace(job.engine, report=step).run(job.atoms, job.electron_temperature)  # type: ignore[type-var]
+        snapshot.save(job.path)
+        values = {"free_energy": snapshot.reference.free_energy, "closure_error": closure_error(snapshot)}
+        changed(status="done", seconds=time.perf_counter() - started, stamp=stamp(job.path), **values)
+        records.log("done", job.name)
+    except StorageError:
+        records.remove(job.name)
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            records.remove(job.name)
+            raise StorageError(f"{job.folder}: cannot be written to ({error.strerror}); finished files stay") from error
+        text, kind = _reason(error)
+        changed(status="failed", seconds=time.perf_counter() - started, error=text, kind=kind)
+        records.log("failed", job.name)
+    return record
+
+
+def _reason(error: Exception) -> tuple[str, Kind]:
+    """Returns why a computation failed, and whether a repetition would fail alike."""
+    if isinstance(error, EngineError):
+        return str(error), "engine"
+    if isinstance(error, FermiseaError):
+        return str(error), "structure"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}", "engine"
+
+
+def closure_error(snapshot: Snapshot) -> float | None:
+    """Returns F(tau_ref) of the LDOS minus that of the DFT code, eV; None where the LDOS gives none."""
+    if snapshot.total_energy_obstacle is not None:
+        return None
+    try:
+        return float(snapshot.free_energy(snapshot.electron_temperature)) - snapshot.reference.free_energy
+    except WindowError:
+        return None

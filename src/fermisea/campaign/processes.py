@@ -1,0 +1,159 @@
+"""Structures of a campaign computed in several processes of this machine.
+
+Each process computes one structure after the other and is a session of its own: Ctrl-C reaches this process alone, and
+ending a process ends the DFT code that it started too. One that dies takes its structure with it and no other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from fermisea.campaign.job import Job, Watch, compute
+from fermisea.campaign.records import Record, Records
+from fermisea.errors import StorageError
+
+_METHOD = multiprocessing.get_context("spawn")
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    job: Job | None = None
+
+
+def in_processes(jobs: Iterable[Job], workers: int, watch: Watch | None) -> Iterator[Record]:
+    """Yields the record of each job as it ends.
+
+    Args:
+        jobs: what to compute; may be a generator that looks at earlier results.
+        workers: number of processes.
+        watch: is told every SCF iteration.
+
+    Raises:
+        StorageError: if the disk is full or cannot be written to; then all processes are ended.
+    """
+    waiting = deque(jobs)
+    crew: list[_Worker] = []
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    try:
+        while waiting or any(worker.job for worker in crew):
+            crew = [worker for worker in crew if worker.process.is_alive() or worker.job]
+            while waiting and len(crew) < workers:
+                crew.append(_start(threads))
+            for worker in crew:
+                if worker.job is None and waiting:
+                    worker.job = waiting.popleft()
+                    worker.pipe.send(worker.job)
+            ready = set(wait([item for worker in crew for item in (worker.pipe, worker.process.sentinel)]))
+            for worker in crew:
+                if worker.pipe in ready or worker.process.sentinel in ready:
+                    yield from _heard(worker, watch)
+    finally:
+        for worker in crew:
+            _end(worker)
+
+
+def _heard(worker: _Worker, watch: Watch | None) -> Iterator[Record]:
+    """Yields the record of the job of a worker if it ended."""
+    job = worker.job
+    while job is not None:
+        alive = worker.process.is_alive()  # before the pipe is asked: the last words of the dead are heard
+        try:
+            said = worker.pipe.poll()
+            if alive and not said:
+                return
+            answer = worker.pipe.recv() if said else None
+        except (EOFError, OSError):
+            answer = None
+        if answer is None:
+            worker.process.join()
+            worker.job = None
+            yield _died(job, worker.process.exitcode)
+            return
+        if isinstance(answer, StorageError):
+            raise answer
+        if answer.status == "running":
+            if watch is not None:
+                watch(answer)
+            continue
+        worker.job = job = None
+        yield answer
+
+
+def _died(job: Job, status: int | None) -> Record:
+    cause = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
+    remedy = "give it more memory or fewer workers" if status == -signal.SIGKILL else "start the campaign again"
+    records = Records(job.folder)
+    known = records.read(job.name) or Record.beginning(job.name, len(job.atoms))
+    record = replace(known, status="failed", error=f"the process that computed it {cause}; {remedy}", kind="engine")
+    records.write(record)
+    records.log("failed", job.name)
+    return record
+
+
+def _start(threads: int) -> _Worker:
+    here, there = _METHOD.Pipe()
+    process = _METHOD.Process(target=_serve, args=(there, threads), name="fermisea-dft", daemon=False)
+    process.start()
+    there.close()
+    return _Worker(process, here)
+
+
+def _end(worker: _Worker) -> None:
+    if worker.job is None:
+        with suppress(OSError):
+            worker.pipe.send(None)
+        worker.process.join(timeout=5)
+    if worker.process.is_alive() and worker.process.pid:
+        with suppress(ProcessLookupError):
+            _kill_session(worker.process.pid)
+        worker.process.join()
+    worker.pipe.close()
+
+
+def _kill_session(process: int) -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(process, signal.SIGKILL)
+    else:
+        os.kill(process, signal.SIGTERM)
+
+
+def _serve(pipe: Connection, threads: int) -> None:
+    """Computes what comes through the pipe until None comes or the parent is gone."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch  # noqa: PLC0415  # after the number of threads is set
+
+    torch.set_num_threads(threads)
+    while (job := _next(pipe)) is not None:
+        try:
+            compute(job, watch=pipe.send)  # its last news is the result
+        except StorageError as error:
+            pipe.send(StorageError(str(error)))
+
+
+def _next(pipe: Connection) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        return None
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        _kill_session(os.getpid())

@@ -1,0 +1,110 @@
+"""Settings of a campaign, as they stand in a TOML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from fermisea.engines import LdosOptions, PlaneWave
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid
+from fermisea.toml import read_toml
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Settings of a series of runs with the embedded engine, as they stand in a TOML file.
+
+    Attributes:
+        engine: "planewave", the embedded one.
+        xc: "lda", "pz", "pbe" or "pbesol".
+        cutoff: highest kinetic energy of a plane wave, eV.
+        kpts: k-mesh; keep one density of k-points for cells of different sizes.
+        shift: 0 or 1 along each axis; 1 moves the mesh by half a step.
+        pseudopotentials: "gth", or a UPF file for each element.
+        energy_spacing: of the LDOS, eV.
+        broadening: standard deviation of the LDOS, eV; the spacing if left out.
+        highest_electron_temperature: tau_e that the energy window must serve, K.
+        energy_window: first and last energy of the LDOS, eV; chosen from the first structure if left out.
+        grid: points of the LDOS; the engine's own if left out.
+    """
+
+    engine: str = "planewave"
+    xc: str = "pbe"
+    cutoff: float = 270.0
+    kpts: tuple[int, int, int] = (1, 1, 1)
+    shift: tuple[int, int, int] = (0, 0, 0)
+    pseudopotentials: str | Mapping[str, str] = "gth"
+    energy_spacing: float = 0.2
+    broadening: float | None = None
+    highest_electron_temperature: float = 10_000.0
+    energy_window: tuple[float, float] | None = None
+    grid: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine != "planewave":
+            raise InputError(f"engine: got {self.engine!r}, expected 'planewave'")
+        for name in ("cutoff", "energy_spacing", "highest_electron_temperature", "broadening"):
+            _check_number(name, getattr(self, name))
+        for name, length in (("kpts", 3), ("shift", 3), ("grid", 3), ("energy_window", 2)):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, _numbers(name, values, length))
+        if not isinstance(self.pseudopotentials, str | Mapping):
+            raise InputError(
+                f"pseudopotentials: got {self.pseudopotentials!r}, expected 'gth' or a table such as {{Al = 'Al.upf'}}"
+            )
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str], **changes: Any) -> Self:
+        """Returns the settings in a TOML file, with ``changes`` over them.
+
+        Raises:
+            InputError: if the file is missing or not TOML, has an unknown key or a value that cannot be used.
+        """
+        values = read_toml(path, [field.name for field in fields(cls)])
+        try:
+            return cls(**(values | changes))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def make_engine(self) -> PlaneWave:
+        """Returns the engine with these settings.
+
+        Raises:
+            InputError: for settings that cannot be used.
+        """
+        spacing = self.energy_spacing
+        window = None
+        if self.energy_window is not None:
+            start, stop = self.energy_window
+            window = EnergyGrid(start, spacing, round((stop - start) / spacing) + 1)
+        return PlaneWave(
+            xc=self.xc,
+            cutoff=self.cutoff,
+            kpts=self.kpts,
+            shift=self.shift,
+            pseudopotentials="gth" if self.pseudopotentials == "gth" else self.pseudopotentials,  # type: ignore[arg-type]
+            ldos=LdosOptions(
+                spacing=spacing,
+                broadening=spacing if self.broadening is None else self.broadening,
+                highest_electron_temperature=self.highest_electron_temperature,
+                energy_grid=window,
+                grid=self.grid,
+            ),
+        )
+
+
+def _check_number(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise InputError(f"{name}: got {value!r}, expected a number")
+
+
+def _numbers(name: str, values: Any, length: int) -> tuple[Any, ...]:
+    kind: type | Any = float | int if name == "energy_window" else int
+    good = isinstance(values, list | tuple) and len(values) == length
+    if not good or any(isinstance(x, bool) or not isinstance(x, kind) for x in values):
+        raise InputError(f"{name}: got {values!r}, expected {length} {'numbers' if length == 2 else 'integers'}")
+    return tuple(values)
