@@ -115,6 +115,9 @@ def test_files_are_taken_in_the_order_of_their_numbers(tmp_path):
         (tmp_path / name).touch()
     assert [file.name for file in cube_files(tmp_path)] == names
     assert [file.name for file in cube_files(f"{tmp_path}/*Al_ldos.cube")] == names
+    odd = tmp_path / "[1] a*b.cube"
+    odd.touch()
+    assert cube_files(odd) == [odd]
     assert [file.name for file in cube_files([tmp_path / name for name in names[::-1]])] == names
 
 

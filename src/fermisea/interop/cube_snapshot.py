@@ -80,7 +80,8 @@ def snapshot_from_cubes(
     number = electrons(ions, list(atoms.symbols))
     level = dos.fermi_level(number, electron_temperature)
     if density is None:
-        field = ldos @ dos.weights(level, electron_temperature).electrons
+        weights = dos.weights(level, electron_temperature).electrons
+        field = np.stack([plane @ weights for plane in ldos])  # by planes: each is copied in double precision
     else:
         cube = read_cube(density)
         check_same(Path(density), cube, first)

@@ -44,7 +44,10 @@ def cube_files(source: PathLike | Sequence[PathLike]) -> list[Path]:
     """
     if isinstance(source, str | os.PathLike):
         folder = Path(source)
-        found = sorted(folder.glob("*.cube")) if folder.is_dir() else [Path(name) for name in glob.glob(str(source))]  # noqa: PTH207
+        if folder.is_dir():
+            found = sorted(folder.glob("*.cube"))
+        else:
+            found = [folder] if folder.is_file() else [Path(name) for name in glob.glob(str(source))]  # noqa: PTH207
         if not found:
             raise InputError(f"{source}: no cube files there; expected a folder of *.cube files or a pattern with *")
     else:
