@@ -10,7 +10,8 @@ from fermisea.descriptors import Bispectrum, PowerSpectrum
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.model import Model
 from fermisea.network import Mlp
-from fermisea.training import DivergenceError, TrainingPoints, fit_readout, learning_rate, split, train
+from fermisea.points import KeptPoints
+from fermisea.training import DivergenceError, fit_readout, learning_rate, split, train
 from fermisea.training_config import TrainingConfig
 from synthetic import REFERENCE_TEMPERATURE, made_up_snapshot
 
@@ -112,7 +113,7 @@ def test_readout_is_the_least_squares_solution():
     network = Mlp(4, (12, 10), 9, dtype="float64", seed=2)
     scale = torch.rand(9, generator=generator, dtype=torch.float64) + 0.5
     network.set_normalisation(torch.zeros(4), torch.ones(4), torch.ones(9), scale)
-    points = TrainingPoints(descriptors, ldos, (100, 200), torch.ones(9))
+    points = KeptPoints(descriptors, ldos, (100, 200), torch.ones(9))
     hidden = network.hidden(descriptors).detach()
     design = torch.cat([hidden, torch.ones(300, 1, dtype=torch.float64)], 1) / math.sqrt(300)
     target = (ldos - 1) / scale / math.sqrt(300)

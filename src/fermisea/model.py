@@ -130,7 +130,7 @@ class Model:
                 "inputs": self.network.inputs,
                 "hidden": self.network.widths,
                 "outputs": self.network.outputs,
-                "activation": self.network.activation,
+                "activation": _activation(self.network),
                 "dtype": _name(self.network.dtype),
             },
             "descriptor": self.descriptor.to_dict(),
@@ -210,7 +210,7 @@ def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model
         int(shape["inputs"]),
         tuple(int(width) for width in shape["hidden"]),
         int(shape["outputs"]),
-        str(shape["activation"]),
+        shape["activation"],
         dtype=str(shape["dtype"]),
     )
     prefix = "network."
@@ -239,6 +239,12 @@ def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model
         provenance=dict(header["provenance"]),
         total_energy_obstacle=header.get("total_energy_obstacle"),
     )
+
+
+def _activation(network: Mlp) -> str | tuple[str, ...]:
+    """Returns the name of the activation; one for each hidden layer where they differ."""
+    names = network.activations
+    return names[0] if len(set(names)) == 1 else names
 
 
 def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "leaky_relu": nn.functional.leaky_relu,
 }
-"""Activation functions by name."""
+"""Activation functions to train with, by name."""
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    **ACTIVATIONS,
+    "sigmoid": torch.sigmoid,
+    "abs": torch.abs,
+    "identity": lambda values: values,
+}
+"""Functions that may follow a hidden layer, by name."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 """Floating point types by name."""
@@ -34,7 +42,7 @@ class Mlp(nn.Module):
         inputs: number of descriptors of a point.
         widths: sizes of the hidden layers.
         outputs: number of energies.
-        activation: name of the activation function.
+        activations: name of the function that follows each hidden layer.
         input_mean, input_scale: buffers, (inputs,), in units of the descriptors.
         output_mean, output_scale: buffers, (outputs,), 1/(eV Angstrom^3).
     """
@@ -49,7 +57,7 @@ class Mlp(nn.Module):
         inputs: int,
         hidden: tuple[int, ...],
         outputs: int,
-        activation: str = "silu",
+        activation: str | Sequence[str] = "silu",
         *,
         dtype: str = "float32",
         seed: int = 0,
@@ -60,7 +68,7 @@ class Mlp(nn.Module):
             inputs: number of descriptors of a point.
             hidden: sizes of the hidden layers, at least one.
             outputs: number of energies.
-            activation: one of ``ACTIVATIONS``.
+            activation: one of ``FUNCTIONS`` for all hidden layers, or one for each.
             dtype: ``"float32"`` or ``"float64"``.
             seed: of the initial weights; torch's global generator is neither used nor moved.
 
@@ -68,12 +76,18 @@ class Mlp(nn.Module):
             InputError: for an unknown activation or dtype, or sizes below one.
         """
         super().__init__()
-        check_choice("activation", activation, tuple(ACTIVATIONS))
+        activations = (activation,) * len(hidden) if isinstance(activation, str) else tuple(activation)
+        for name in activations:
+            check_choice("activation", name, tuple(FUNCTIONS))
         check_choice("dtype", dtype, tuple(DTYPES))
         sizes = (inputs, *hidden, outputs)
         if len(hidden) < 1 or min(sizes) < 1:
             raise InputError(f"network sizes: got {sizes}, expected positive numbers and at least one hidden layer")
-        self.inputs, self.widths, self.outputs, self.activation = inputs, tuple(hidden), outputs, activation
+        if len(activations) != len(hidden):
+            raise InputError(
+                f"activation: got {len(activations)} for {len(hidden)} hidden layers, expected one for each"
+            )
+        self.inputs, self.widths, self.outputs, self.activations = inputs, tuple(hidden), outputs, activations
         kind = DTYPES[dtype]
         self.layers = nn.ModuleList(_Linear(before, after, dtype=kind) for before, after in itertools.pairwise(sizes))
         self.register_buffer("input_mean", torch.zeros(inputs, dtype=kind))
@@ -99,10 +113,9 @@ class Mlp(nn.Module):
 
     def hidden(self, descriptors: Tensor) -> Tensor:
         """Returns the last hidden layer, (points, widths[-1]), of descriptors, (points, inputs)."""
-        act = ACTIVATIONS[self.activation]
         values = (descriptors - self.input_mean) / self.input_scale
-        for layer in self.layers[:-1]:
-            values = act(layer(values))
+        for layer, name in zip(self.layers[:-1], self.activations, strict=True):
+            values = FUNCTIONS[name](layer(values))
         return values
 
     def normalised(self, descriptors: Tensor) -> Tensor:

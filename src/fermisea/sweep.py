@@ -22,7 +22,7 @@ from torch import Tensor
 from fermisea.descriptors import Descriptor, Evaluator
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
-from fermisea.network import ACTIVATIONS, Mlp, check_choice
+from fermisea.network import FUNCTIONS, Mlp, check_choice
 
 if TYPE_CHECKING:
     from fermisea.descriptors.torch_route import TorchEvaluator
@@ -90,16 +90,20 @@ class HiddenLayers:
         self._kind = torch.bfloat16 if precision == "bfloat16" else network.dtype
         self._network = network
         self._layers = [
-            (layer.get_parameter("weight").detach().to(self._kind), layer.get_parameter("bias").detach().to(self._kind))
-            for layer in network.layers[:-1]
+            (
+                layer.get_parameter("weight").detach().to(self._kind),
+                layer.get_parameter("bias").detach().to(self._kind),
+                name,
+            )
+            for layer, name in zip(network.layers[:-1], network.activations, strict=True)
         ]
 
     def __call__(self, descriptors: Tensor) -> Tensor:
         """Returns h, (points, width), in the type of the network, of descriptors, (points, inputs)."""
         network = self._network
         values = ((descriptors - network.input_mean) / network.input_scale).to(self._kind)
-        for weight, bias in self._layers:
-            values = _activate(network.activation, torch.nn.functional.linear(values, weight, bias))
+        for weight, bias, name in self._layers:
+            values = _activate(name, torch.nn.functional.linear(values, weight, bias))
         return values.to(network.dtype)
 
 
@@ -253,4 +257,4 @@ def _activate(name: str, values: Tensor) -> Tensor:
         case "tanh":
             return values.tanh_()
         case _:
-            return ACTIVATIONS[name](values)
+            return FUNCTIONS[name](values)

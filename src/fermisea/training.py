@@ -6,8 +6,9 @@ import importlib.metadata
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,13 @@ from fermisea.dataset import Dataset
 from fermisea.descriptors import Descriptor
 from fermisea.errors import ConvergenceError
 from fermisea.model import Model
-from fermisea.network import DTYPES, Mlp
+from fermisea.network import Mlp
+from fermisea.points import MEMORY, Points, gather
 from fermisea.snapshot import Snapshot
 from fermisea.training_config import TrainingConfig
 
-__all__ = ["DivergenceError", "TrainingConfig", "TrainingPoints", "TrainingState", "train"]
+__all__ = ["DivergenceError", "TrainingConfig", "TrainingState", "train"]
 
-_BLOCK = 8192
 _SMALLEST_SCALE = 0.05
 
 
@@ -64,27 +65,12 @@ class TrainingState:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingPoints:
-    """Grid points of many snapshots in one table.
-
-    Attributes:
-        descriptors: (points, features).
-        ldos: (points, nE), 1/(eV Angstrom^3).
-        sizes: number of points of each snapshot, in the order of the rows.
-        density_weights: integration weights of the electrons at tau_ref, averaged over the snapshots, (nE,), eV.
-    """
-
-    descriptors: Tensor
-    ldos: Tensor
-    sizes: tuple[int, ...]
-    density_weights: Tensor
-
-
 def train(
     data: Dataset | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     config: TrainingConfig | None = None,
     *,
+    memory: int = MEMORY,
+    scratch: str | os.PathLike[str] | None = None,
     progress: Callable[[TrainingState], None] | None = None,
 ) -> Model:
     """Returns a model of the LDOS in ``data``.
@@ -97,10 +83,13 @@ def train(
     Args:
         data: snapshots that agree in energy grid, broadening, tau_ref, functional and ions; or their files or folders.
         config: how to train; the defaults suit a few snapshots of one material.
+        memory: bytes of descriptors and LDOS that are held at once; what is beyond goes through a scratch file.
+        scratch: folder for that file; without, that of the system for temporary files.
         progress: is called after each snapshot's descriptors and after each epoch.
 
     Raises:
         InputError: if the data cannot be used.
+        StorageError: if the scratch file does not fit on the disk.
         DivergenceError: if the loss stops being a number.
     """
     config = config or TrainingConfig()
@@ -109,7 +98,7 @@ def train(
     training, validation = split(snapshots, config)
     descriptor = config.make_descriptor(sorted(dataset.ions))
     tell = progress or (lambda _: None)
-    points, held_out = _tables(training, validation, descriptor, config, tell)
+    points, held_out = _gather(training, validation, descriptor, config, tell, memory, scratch)
 
     network = Mlp(
         descriptor.features,
@@ -123,7 +112,7 @@ def train(
     loss_of = _loss(network, points, config.density_weight)
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     generator = torch.Generator().manual_seed(config.seed)
-    size = len(points.descriptors)
+    size = sum(points.sizes)
     updates = config.epochs * math.ceil(size / config.batch_size)
     update, started = 0, time.perf_counter()
     history: list[dict[str, float]] = []
@@ -135,12 +124,12 @@ def train(
 
     for epoch in range(1, config.epochs + 1):
         total = 0.0
-        for batch in torch.randperm(size, generator=generator).split(config.batch_size):
+        for descriptors, ldos in points.batches(config.batch_size, generator):
             rate = learning_rate(config, update / updates)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.zero_grad()
-            loss = loss_of(points.descriptors[batch], points.ldos[batch])
+            loss = loss_of(descriptors, ldos)
             if not math.isfinite(value := loss.item()):
                 raise DivergenceError(
                     f"training: the loss is {value} in epoch {epoch} of {config.epochs}, expected a finite number; "
@@ -150,7 +139,7 @@ def train(
                 )
             loss.backward()
             optimiser.step()
-            total += value * len(batch)
+            total += value * len(ldos)
             update += 1
         record = {"epoch": float(epoch), "training_loss": total / size}
         if held_out is not None:
@@ -209,7 +198,7 @@ def split(snapshots: Sequence[Snapshot], config: TrainingConfig) -> tuple[list[S
     return training, validation
 
 
-def fit_readout(network: Mlp, points: TrainingPoints, dos_weight: float, ridge: float) -> None:
+def fit_readout(network: Mlp, points: Points, dos_weight: float, ridge: float) -> None:
     """Sets the last layer, d = W h + b, to the minimum of a least-squares problem at fixed hidden layers.
 
     Minimised, with z the normalised LDOS, means over all points, s the snapshots and bars their means (the DOS), is
@@ -220,21 +209,17 @@ def fit_readout(network: Mlp, points: TrainingPoints, dos_weight: float, ridge: 
     width = network.widths[-1] + 1
     normal = torch.zeros(width, width, dtype=torch.float64)
     right = torch.zeros(width, network.outputs, dtype=torch.float64)
-    row = 0
-    for size in points.sizes:
-        mean_input = torch.zeros(width, dtype=torch.float64)
-        mean_error = torch.zeros(network.outputs, dtype=torch.float64)
-        for start in range(row, row + size, _BLOCK):
-            part = slice(start, min(start + _BLOCK, row + size))
-            hidden, error = _hidden_and_error(network, points.descriptors[part], points.ldos[part])
-            normal += hidden.T @ hidden / len(points.ldos)
-            right += hidden.T @ error / len(points.ldos)
-            mean_input += hidden.sum(0) / size
-            mean_error += error.sum(0) / size
-        weight = dos_weight / len(points.sizes)
-        normal += weight * torch.outer(mean_input, mean_input)
-        right += weight * torch.outer(mean_input, mean_error)
-        row += size
+    mean_input = torch.zeros(len(points.sizes), width, dtype=torch.float64)
+    mean_error = torch.zeros(len(points.sizes), network.outputs, dtype=torch.float64)
+    for index, descriptors, ldos in points.blocks():
+        hidden, error = _hidden_and_error(network, descriptors, ldos)
+        normal += hidden.T @ hidden / sum(points.sizes)
+        right += hidden.T @ error / sum(points.sizes)
+        mean_input[index] += hidden.sum(0) / points.sizes[index]
+        mean_error[index] += error.sum(0) / points.sizes[index]
+    weight = dos_weight / len(points.sizes)
+    normal += weight * mean_input.T @ mean_input
+    right += weight * mean_input.T @ mean_error
     normal += ridge * normal.trace() / width * torch.eye(width, dtype=torch.float64)
     change = torch.linalg.solve(normal, right).T
     matrix, bias = network.readout()
@@ -250,55 +235,77 @@ def _hidden_and_error(network: Mlp, descriptors: Tensor, ldos: Tensor) -> tuple[
     return torch.cat([hidden.double(), torch.ones(len(hidden), 1, dtype=torch.float64)], dim=1), error
 
 
-def _tables(
+def _gather(
     training: Sequence[Snapshot],
     validation: Sequence[Snapshot],
     descriptor: Descriptor,
     config: TrainingConfig,
     tell: Callable[[TrainingState], None],
-) -> tuple[TrainingPoints, TrainingPoints | None]:
-    started, steps, done = time.perf_counter(), len(training) + len(validation), 0
+    memory: int,
+    scratch: str | os.PathLike[str] | None,
+) -> tuple[Points, Points | None]:
+    started, steps = time.perf_counter(), len(training) + len(validation)
+    held = sum(s.grid.size for s in validation) / sum(s.grid.size for s in (*training, *validation))
 
-    def rows(snapshots: Sequence[Snapshot]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        nonlocal done
-        for snapshot in snapshots:
-            values = descriptor.compute(snapshot.atoms, snapshot.grid, dtype=config.dtype)
-            ldos = torch.as_tensor(np.asarray(snapshot.ldos), dtype=DTYPES[config.dtype])
-            dos, temperature = snapshot.density_of_states, snapshot.electron_temperature
-            weights = dos.weights(dos.fermi_level(snapshot.electrons, temperature), temperature).electrons
-            done += 1
-            tell(TrainingState("descriptors", done, steps, seconds=time.perf_counter() - started))
-            yield torch.as_tensor(values).flatten(0, -2), ldos.flatten(0, -2), torch.as_tensor(weights)
+    def part(snapshots: Sequence[Snapshot], before: int, share: float) -> Points:
+        return gather(
+            snapshots,
+            descriptor,
+            dtype=config.dtype,
+            memory=int(share * memory),
+            scratch=None if scratch is None else Path(scratch),
+            seed=config.seed,
+            done=lambda index: tell(
+                TrainingState("descriptors", before + index + 1, steps, seconds=time.perf_counter() - started)
+            ),
+        )
 
-    def table(snapshots: Sequence[Snapshot]) -> TrainingPoints:
-        parts = list(rows(snapshots))
-        descriptors, ldos, weights = (list(column) for column in zip(*parts, strict=True))
-        mean_weights = torch.stack(weights).mean(0).to(DTYPES[config.dtype])
-        return TrainingPoints(torch.cat(descriptors), torch.cat(ldos), tuple(len(d) for d in descriptors), mean_weights)
-
-    points = table(training)
-    return points, table(validation) if validation else None
+    points = part(training, 0, 1 - held)
+    return points, part(validation, len(training), held) if validation else None
 
 
-def _normalise(network: Mlp, points: TrainingPoints) -> None:
+def _normalise(network: Mlp, points: Points) -> None:
     """Inputs to mean 0 and variance 1 each; outputs likewise, but no scale below 5 % of the largest one."""
-    x, y = points.descriptors.double(), points.ldos
-    spread = x.std(0, correction=0)
-    spread = torch.where(spread > 1e-9 * x.abs().amax(0).clamp(min=1e-300), spread, 1.0)
-    means = torch.stack([part.double().mean(0) for part in y.split(points.sizes)])
-    sizes = torch.tensor(points.sizes, dtype=torch.float64)
-    mean = sizes @ means / sizes.sum()
-    variance = torch.stack([(part.double() - mean).square().sum(0) for part in y.split(points.sizes)]).sum(0)
-    scale = (variance / sizes.sum()).sqrt()
-    scale = scale.clamp(min=max(_SMALLEST_SCALE * float(scale.max()), 1e-12))
-    network.set_normalisation(x.mean(0), spread, mean, scale)
+    x, y = _Moments(points.features), _Moments(points.energies)
+    for _, descriptors, ldos in points.blocks():
+        x.add(descriptors)
+        y.add(ldos)
+    spread = torch.where(x.deviation > 1e-9 * x.largest.clamp(min=1e-300), x.deviation, 1.0)
+    scale = y.deviation.clamp(min=max(_SMALLEST_SCALE * float(y.deviation.max()), 1e-12))
+    network.set_normalisation(x.mean, spread, y.mean, scale)
 
 
-def _loss(network: Mlp, points: TrainingPoints, density_weight: float) -> Callable[[Tensor, Tensor], Tensor]:
+class _Moments:
+    """Means and deviations of columns, block by block (Chan, Golub and LeVeque, The American Statistician 37, 242)."""
+
+    def __init__(self, columns: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(columns, dtype=torch.float64)
+        self.largest = torch.zeros(columns, dtype=torch.float64)
+        self._squares = torch.zeros(columns, dtype=torch.float64)
+
+    def add(self, values: Tensor) -> None:
+        """Takes rows, (n, columns)."""
+        values = values.double()
+        mean, count = values.mean(0), len(values)
+        change, total = mean - self.mean, self.count + count
+        self._squares += (values - mean).square().sum(0) + change.square() * (self.count * count / total)
+        self.mean = self.mean + change * (count / total)
+        self.largest = torch.maximum(self.largest, values.abs().amax(0))
+        self.count = total
+
+    @property
+    def deviation(self) -> Tensor:
+        """Root of the mean squared distance from the mean, (columns,)."""
+        return (self._squares / self.count).sqrt()
+
+
+def _loss(network: Mlp, points: Points, density_weight: float) -> Callable[[Tensor, Tensor], Tensor]:
     """The mean square error of normalised LDOS plus ``density_weight`` times that of the normalised density."""
-    weights = points.density_weights
-    spread = torch.cat([part @ weights for part in points.ldos.split(points.sizes)]).std().clamp(min=1e-12)
-    functional = network.output_scale * weights / spread
+    weights, densities = points.density_weights, _Moments(1)
+    for _, _, ldos in points.blocks():
+        densities.add((ldos @ weights)[:, None])
+    functional = network.output_scale * weights / densities.deviation.clamp(min=1e-12).to(weights.dtype)
 
     def loss(descriptors: Tensor, ldos: Tensor) -> Tensor:
         error = network.normalised(descriptors) - (ldos - network.output_mean) / network.output_scale
@@ -308,9 +315,8 @@ def _loss(network: Mlp, points: TrainingPoints, density_weight: float) -> Callab
 
 
 @torch.no_grad()
-def _mean_loss(loss_of: Callable[[Tensor, Tensor], Tensor], points: TrainingPoints) -> float:
-    parts = zip(points.descriptors.split(_BLOCK), points.ldos.split(_BLOCK), strict=True)
-    return math.fsum(loss_of(x, y).item() * len(x) for x, y in parts) / len(points.ldos)
+def _mean_loss(loss_of: Callable[[Tensor, Tensor], Tensor], points: Points) -> float:
+    return math.fsum(loss_of(x, y).item() * len(x) for _, x, y in points.blocks()) / sum(points.sizes)
 
 
 def _copy(network: Mlp) -> dict[str, Tensor]:

@@ -24,14 +24,14 @@ BOLTZMANN = 8.617333262e-5
 MALA_BOLTZMANN = 8.617330337217213e-05
 """Boltzmann constant in eV/K of the MALA code (CODATA 2014)."""
 
-JOULE_PER_EV = 1.602176634e-19
-"""eV in joule."""
-
 METRE_PER_ANGSTROM = 1e-10
 """Angstrom in metre."""
 
 COULOMB = HARTREE * BOHR
 """e^2 / (4 pi eps_0) in eV Angstrom."""
+
+ELECTRONVOLT = 1.602176634e-19
+"""Electronvolt in joule."""
 
 KINETIC = HARTREE * BOHR**2 / 2
 """hbar^2 / (2 m_e) in eV Angstrom^2."""

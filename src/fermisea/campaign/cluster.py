@@ -6,7 +6,7 @@ The folder of the campaign must be reachable from all of them under the same nam
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ _POLL = 1.0
 """Seconds between looks at the records of running structures."""
 
 
-def on_cluster(jobs: Iterable[Job], workers: int, address: str | None, watch: Watch | None) -> Iterator[Record]:
+def on_cluster(jobs: Iterable[Job], workers: int, address: str | None, watch: Watch | None) -> Generator[Record]:
     """Yields the record of each job as it ends.
 
     Args:

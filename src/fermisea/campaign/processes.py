@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -32,7 +32,7 @@ class _Worker:
     job: Job | None = None
 
 
-def in_processes(jobs: Iterable[Job], workers: int, watch: Watch | None) -> Iterator[Record]:
+def in_processes(jobs: Iterable[Job], workers: int, watch: Watch | None) -> Generator[Record]:
     """Yields the record of each job as it ends.
 
     Args:
@@ -104,7 +104,7 @@ def _died(job: Job, status: int | None) -> Record:
 
 def _start(threads: int) -> _Worker:
     here, there = _METHOD.Pipe()
-    process = _METHOD.Process(target=_serve, args=(there, threads), name="fermisea-dft", daemon=False)
+    process = _METHOD.Process(target=_serve, args=(there, threads), name="fermisea-dft", daemon=True)
     process.start()
     there.close()
     return _Worker(process, here)
@@ -123,10 +123,12 @@ def _end(worker: _Worker) -> None:
 
 
 def _kill_session(process: int) -> None:
+    """Ends a process and what it started; one that is still starting has no session of its own yet."""
     if hasattr(os, "killpg"):
-        os.killpg(process, signal.SIGKILL)
-    else:
-        os.kill(process, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+            return
+    os.kill(process, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
 
 
 def _serve(pipe: Connection, threads: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -119,18 +120,22 @@ def run_campaign(
             chosen = _with_grid(engine, grid)
             return [Job(name, structures[name], chosen, electron_temperature, folder) for name in names]
 
-        def execute(work: list[Job]) -> Iterator[Record]:
+        def execute(work: list[Job]) -> Generator[Record]:
             if scheduler == "dask":
                 return on_cluster(work, workers, address, watch)
             if workers == 1:
                 return (compute(job, watch) for job in work)
             return in_processes(work, workers, watch)
 
+        def follow(work: list[Job]) -> None:
+            with closing(execute(work)) as finished:  # an interruption anywhere ends what runs
+                for record in finished:
+                    ended(_outcome(records, record))
+
         while left and grid is None:  # the first snapshot decides
-            for record in execute(jobs([left.pop(0)])):
-                ended(_outcome(records, record))
-        for record in execute(jobs(left)) if left else ():
-            ended(_outcome(records, record))
+            follow(jobs([left.pop(0)]))
+        if left:
+            follow(jobs(left))
     return [outcomes[name] for name in structures]
 
 

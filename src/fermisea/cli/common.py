@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -99,6 +100,19 @@ def pseudopotential_files(words: list[str] | None) -> str | dict[str, str] | Non
                 f"pseudopotentials: got {symbol + equals + file!r}, expected gth, or SYMBOL=FILE for each element"
             )
     return {symbol: file for symbol, _, file in pairs}
+
+
+def bytes_of(text: str) -> int:
+    """Returns a number of bytes from words such as 500MB, 4 GB or 2GiB.
+
+    Raises:
+        InputError: if it is none.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise InputError(f"memory: got {text!r}, expected a size such as 500MB or 4GB")
+    base = 1024 if match[3] else 1000
+    return round(float(match[1]) * base ** " kMGT".index(match[2] or " "))
 
 
 @contextmanager

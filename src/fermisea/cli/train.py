@@ -10,7 +10,7 @@ import typer
 from rich.progress import TaskID
 
 import fermisea
-from fermisea.cli.common import Json, facts, output_folder, print_json, progress_bar, stderr, stdout
+from fermisea.cli.common import Json, bytes_of, facts, output_folder, print_json, progress_bar, stderr, stdout
 
 if TYPE_CHECKING:
     from fermisea.training import TrainingState
@@ -24,6 +24,12 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the configured number.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configured one.")] = None,
+    memory: Annotated[
+        str, typer.Option(help="Training data held at once, as in 500MB or 4GB; the rest goes through a scratch file.")
+    ] = "4GB",
+    scratch: Annotated[
+        Path | None, typer.Option(help="Folder for that file.  [dim]\\[default: the system's for temporary files][/]")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a model of the LDOS on snapshots.
@@ -37,6 +43,7 @@ def train(
         raise fermisea.InputError(
             f"{out}: is a folder, expected the name of a model file such as {out / 'al.safetensors'}"
         )
+    allowed = bytes_of(memory)
     dataset = fermisea.Dataset.load(data)
     console = stderr()
     with output_folder(out.parent), progress_bar(console) as bar:
@@ -49,7 +56,7 @@ def train(
             if not console.is_terminal and state.step * 10 // state.steps > (state.step - 1) * 10 // state.steps:
                 console.print(f"{state.stage} {state.step}/{state.steps} {_note(state)}".rstrip())
 
-        model = fermisea.train(dataset, settings, progress=show)
+        model = fermisea.train(dataset, settings, memory=allowed, scratch=scratch, progress=show)
         model.save(out)
     values = {
         "snapshots": len(dataset),

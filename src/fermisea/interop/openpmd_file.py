@@ -22,16 +22,16 @@ from ase import Atoms
 from fermisea.errors import FileFormatError, InputError
 from fermisea.files import atomic_path
 from fermisea.grid import RealSpaceGrid
-from fermisea.units import JOULE_PER_EV, METRE_PER_ANGSTROM
+from fermisea.units import ELECTRONVOLT, METRE_PER_ANGSTROM
 
 Dimension = tuple[int, int, int, int, int, int, int]
 """Powers of length, mass, time, current, temperature, amount and luminous intensity."""
 
 LENGTH: tuple[Dimension, float] = ((1, 0, 0, 0, 0, 0, 0), METRE_PER_ANGSTROM)
-FORCE: tuple[Dimension, float] = ((1, 1, -2, 0, 0, 0, 0), JOULE_PER_EV / METRE_PER_ANGSTROM)
+FORCE: tuple[Dimension, float] = ((1, 1, -2, 0, 0, 0, 0), ELECTRONVOLT / METRE_PER_ANGSTROM)
 DENSITY: tuple[Dimension, float] = ((-3, 0, 0, 0, 0, 0, 0), METRE_PER_ANGSTROM**-3)
-LDOS: tuple[Dimension, float] = ((-5, -1, 2, 0, 0, 0, 0), METRE_PER_ANGSTROM**-3 / JOULE_PER_EV)
-DOS: tuple[Dimension, float] = ((-2, -1, 2, 0, 0, 0, 0), 1 / JOULE_PER_EV)
+LDOS: tuple[Dimension, float] = ((-5, -1, 2, 0, 0, 0, 0), METRE_PER_ANGSTROM**-3 / ELECTRONVOLT)
+DOS: tuple[Dimension, float] = ((-2, -1, 2, 0, 0, 0, 0), 1 / ELECTRONVOLT)
 NUMBER: tuple[Dimension, float] = ((0, 0, 0, 0, 0, 0, 0), 1.0)
 """Dimension and SI value of the package's units."""
 
@@ -141,7 +141,7 @@ def add_spectrum(
         "axisLabels": ["energy"],
         "gridSpacing": np.array([spacing]),
         "gridGlobalOffset": np.array([start]),
-        "gridUnitSI": JOULE_PER_EV,
+        "gridUnitSI": ELECTRONVOLT,
         "comment": "The axis is an energy; gridUnitSI turns it into joule.",
     }
     _add_record(iteration.require_group("meshes"), name, values, unit, attributes, np.zeros(1))

@@ -10,9 +10,9 @@ from pathlib import Path
 from fermisea.errors import InputError
 from fermisea.pseudopotentials.base import FAMILIES, ProjectorChannel, Pseudopotential
 from fermisea.pseudopotentials.gth import load_gth
-from fermisea.pseudopotentials.upf import MOMENTUM, load_upf
+from fermisea.pseudopotentials.upf import MOMENTUM, load_upf, upf_header
 
-__all__ = ["ProjectorChannel", "Pseudopotential", "load", "load_gth", "load_upf"]
+__all__ = ["ProjectorChannel", "Pseudopotential", "load", "load_gth", "load_upf", "upf_header"]
 
 _GTH_NAME = re.compile(r"[A-Z][a-z]?-q\d+")
 

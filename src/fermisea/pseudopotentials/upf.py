@@ -100,12 +100,7 @@ def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudo
         FileFormatError: if it is not a whole UPF file of version 2.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give an existing UPF file") from error
-    sections = _sections(path, content.decode("utf-8", errors="replace"))
-    header = {name.lower(): value for name, value in _need(path, sections, "PP_HEADER").attributes.items()}
+    content, sections, header = _read(path)
     _refuse_unsupported(path, header, sections)
     symbol = header.get("element", "").capitalize()
     valence = _number(path, "z_valence", header.get("z_valence", ""))
@@ -136,10 +131,29 @@ def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudo
     )
 
 
+def upf_header(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Returns the attributes of a UPF file's header by lower-case name, whatever kind of pseudopotential it holds.
+
+    Raises:
+        InputError: if the file is missing.
+        FileFormatError: if it is not a whole UPF file of version 2.
+    """
+    return _read(Path(path))[2]
+
+
 def functional_of(text: str) -> str | None:
     """Returns the package's name of the functional that a UPF header names, None if it is none of the package's."""
     words = [word for word in re.split(r"[\s+-]+", text.strip().upper()) if word not in {"", "NOGX", "NOGC"}]
     return _FUNCTIONALS.get(" ".join(words))
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, UpfSection], dict[str, str]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give an existing UPF file") from error
+    sections = _sections(path, content.decode("utf-8", errors="replace"))
+    return content, sections, {k.lower(): v for k, v in _need(path, sections, "PP_HEADER").attributes.items()}
 
 
 def _channels(

@@ -1,0 +1,6 @@
+"""Data and models of the MALA code (Materials Learning Algorithms), read without MALA and without running a pickle."""
+
+from fermisea.interop.mala.models import load_model
+from fermisea.interop.mala.snapshots import load_snapshot
+
+__all__ = ["load_model", "load_snapshot"]

@@ -1,0 +1,87 @@
+"""Archives from elsewhere, read in memory and within limits; nothing is ever written to disk."""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+
+from fermisea.errors import FileFormatError
+
+MEMBERS = 1000
+"""Most files in an archive."""
+
+SIZE = 2**31
+"""Most bytes that an archive may hold, unpacked."""
+
+RATIO = 100
+"""Largest ratio of unpacked bytes to those of the archive, beyond the first megabytes; weights hardly shrink."""
+
+_FREE = 2**24
+_BLOCK = 2**20
+
+
+def read_archive(content: bytes, name: str) -> Mapping[str, bytes]:
+    """Returns the files of a zip archive by name.
+
+    Args:
+        content: bytes of the archive.
+        name: of the archive, for messages.
+
+    Raises:
+        FileFormatError: if it is damaged, too large unpacked, encrypted, or holds links, names that occur twice, or
+            paths that lead out of it.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            _check(members, len(content), name)
+            return {member.filename: _unpacked(archive, member, name) for member in members}
+    except FileFormatError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        detail = " ".join(str(error).split())[:100]
+        raise FileFormatError(f"{name}: not a whole zip archive ({detail}); copy the file again") from error
+
+
+def _check(members: list[zipfile.ZipInfo], packed: int, name: str) -> None:
+    if len(members) > MEMBERS:
+        raise FileFormatError(f"{name}: {len(members)} files inside, expected at most {MEMBERS}; not a file of MALA")
+    names = [member.filename for member in members]
+    for entry in names:
+        if _leaves(entry):
+            raise FileFormatError(f"{name}: the path {entry!r} leads out of the archive; do not trust this file")
+    if len(set(names)) != len(names):
+        raise FileFormatError(f"{name}: two files of one name inside; do not trust this file")
+    for member in members:
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise FileFormatError(f"{name}: {member.filename!r} is a link, expected a file; do not trust this archive")
+        if member.flag_bits & 1:
+            raise FileFormatError(f"{name}: {member.filename!r} is encrypted, expected a plain archive")
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > min(SIZE, _FREE + RATIO * packed):
+        raise FileFormatError(
+            f"{name}: would unpack from {packed} to {unpacked} bytes, expected at most {RATIO} times as many and "
+            f"{SIZE // 2**30} GiB; do not trust this file"
+        )
+
+
+def _leaves(path: str) -> bool:
+    """Whether a path is absolute or climbs, on any system."""
+    windows = PureWindowsPath(path)
+    return bool(windows.drive or windows.root or PurePosixPath(path).is_absolute() or ".." in windows.parts)
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> bytes:
+    """Returns a file's bytes; stops where it has more than it declares."""
+    parts, size = [], 0
+    with archive.open(member) as stream:
+        while block := stream.read(_BLOCK):
+            size += len(block)
+            if size > member.file_size:
+                raise FileFormatError(f"{name}: {member.filename!r} is longer than it declares; do not trust this file")
+            parts.append(block)
+    return b"".join(parts)

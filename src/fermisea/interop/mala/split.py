@@ -1,0 +1,91 @@
+"""Energy grids in several parts, as MALA splits them, made into one.
+
+A part ends at the energy that the next one begins with; that energy is kept once, from the next part.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an energy grid.
+
+    Attributes:
+        start: first energy, eV.
+        spacing: eV.
+        size: number of energies, the one that the next part begins with included.
+    """
+
+    start: float
+    spacing: float
+    size: int
+
+    @property
+    def stop(self) -> float:
+        """Last energy, eV."""
+        return self.start + self.spacing * (self.size - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedGrid:
+    """Equally spaced energies made of parts.
+
+    Attributes:
+        grid: with the smallest spacing of all parts.
+        parts: in order.
+        interpolation: (grid.size, stored), turns values at the stored energies into values on the grid: straight lines
+            between them, which is how MALA integrates; None where the stored energies are those of the grid.
+    """
+
+    grid: EnergyGrid
+    parts: tuple[Part, ...]
+    interpolation: npt.NDArray[np.float64] | None
+
+    @property
+    def stored(self) -> int:
+        """Number of energies that MALA stores."""
+        return sum(part.size for part in self.parts) - len(self.parts) + 1
+
+
+def join(grids: EnergyGrid | Part | Sequence[EnergyGrid | Part]) -> JoinedGrid:
+    """Returns one grid for the parts, ascending in energy.
+
+    Raises:
+        InputError: for parts that do not meet, or spacings that are no multiples of the smallest one.
+    """
+    if isinstance(grids, EnergyGrid | Part):
+        grids = [grids]
+    parts = tuple(Part(grid.start, grid.spacing, grid.size) for grid in grids)
+    if not parts or any(not (part.spacing > 0 and part.size > 1) for part in parts):
+        raise InputError(f"energy grid: got the parts {list(parts)}, expected at least one, with spacings above 0")
+    finest = min(part.spacing for part in parts)
+    for left, right in itertools.pairwise(parts):
+        if abs(left.stop - right.start) > 1e-4 * finest:
+            raise InputError(
+                f"energy grid: a part ends at {left.stop:g} eV and the next begins at {right.start:g} eV, expected the "
+                "same energy in both; MALA drops it from the first"
+            )
+    ratios = [part.spacing / finest for part in parts]
+    if any(abs(ratio - round(ratio)) > 1e-6 * ratio for ratio in ratios):
+        raise InputError(
+            f"energy grid: got spacings {[part.spacing for part in parts]} eV, expected multiples of the smallest one"
+        )
+    size = sum(round(ratio) * (part.size - 1) for ratio, part in zip(ratios, parts, strict=True)) + 1
+    grid = EnergyGrid(parts[0].start, finest, size)
+    if all(round(ratio) == 1 for ratio in ratios):
+        return JoinedGrid(grid, parts, None)
+    energies = np.concatenate(
+        [part.start + part.spacing * np.arange(part.size - 1) for part in parts] + [np.array([parts[-1].stop])]
+    )
+    columns = [np.interp(grid.energies, energies, unit) for unit in np.eye(energies.size)]
+    return JoinedGrid(grid, parts, np.stack(columns, axis=1))
