@@ -1,8 +1,8 @@
 """MALA trains on exported snapshots, and makes of an exported LDOS what fermisea makes of it.
 
 DFT of small aluminium cells with the embedded engine, exported with ``interop.mala_export.write_mala``; then MALA 1.4
-in its own environment computes the descriptors again with LAMMPS, integrates the LDOS, and trains a network. The script
-ends with status 1 if anything differs.
+in its own environment computes the descriptors again with LAMMPS, integrates the LDOS, and trains a network, which
+fermisea reads from MALA's archive and evaluates. The script ends with status 1 if anything differs.
 
     python benchmarks/mala_training.py
     python benchmarks/mala_training.py --quick      three structures of one atom, under a minute
@@ -21,9 +21,11 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from common import Worker, finish, options, parse
+from mala_worker import PREDICTED
 from peers import ENVIRONMENT, PYTHON, Peers
 
 from fermisea.engines import LdosOptions, PlaneWave
+from fermisea.interop.mala import load_model
 from fermisea.interop.mala_export import SETTINGS, write_mala
 from fermisea.observables import DensityOfStates
 from fermisea.snapshot import Snapshot
@@ -33,6 +35,8 @@ TEMPERATURES = [300.0, 1000.0, 5000.0]
 REFERENCE_TEMPERATURE = 1000.0
 TOLERANCE = 1e-6
 """Of energies, eV, and electrons."""
+MODEL_TOLERANCE = 2e-5
+"""Of a predicted LDOS, part of its maximum; MALA works in single precision."""
 DESCRIPTOR_TOLERANCE = 5e-6
 """Of descriptors in single precision, part of the largest value of each, and of positions, Angstrom."""
 
@@ -84,6 +88,18 @@ def integrals(snapshot: Snapshot, found: dict[str, Any]) -> dict[str, float]:
     return worst
 
 
+def model_difference(folder: Path, names: list[str], snapshot: Snapshot) -> float:
+    """Returns how far the LDOS of the model that MALA saved is from MALA's own prediction, as a part of its maximum."""
+    model = load_model(
+        folder / "run.zip",
+        info=folder / f"{names[-1]}.info.json",
+        broadening=snapshot.broadening,
+        layer_activations="current",
+    )
+    predicted = np.load(folder / PREDICTED)
+    return float(abs(model.ldos(snapshot.atoms, snapshot.grid) - predicted).max() / predicted.max())
+
+
 @contextmanager
 def peer() -> Iterator[Worker]:
     """Yields a process with MALA."""
@@ -115,10 +131,13 @@ def main() -> int:
         results["training"] = trained
         print(f"MALA trains {'-'.join(map(str, trained['sizes']))}, validation loss after each epoch:")
         print("  " + " ".join(f"{loss:.3e}" for loss in trained["losses"]))
+        results["model"] = model_difference(Path(folder), names, snapshots[-1])
+        print(f"the trained model, read from MALA's archive: LDOS differs by {results['model']:.1e} of its maximum")
     finish(values, [], results, **peers.versions)
     wrong = [name for name, value in results["integrals"].items() if value > TOLERANCE]
     again = results.get("descriptors", {"positions": 0.0, "descriptors": 0.0})
     wrong += [name for name in ("positions", "descriptors") if again[name] > DESCRIPTOR_TOLERANCE]
+    wrong += ["model"] * (results["model"] > MODEL_TOLERANCE)
     wrong += ["training"] * (trained["losses"][-1] >= 0.8 * trained["losses"][0])
     print("differs: " + ", ".join(wrong) if wrong else "both codes agree")
     return bool(wrong)

@@ -13,10 +13,14 @@ from common import serve
 from peer_worker import lammps_script
 
 SETTINGS = "mala_settings.json"
+PREDICTED = "predicted.npy"
+"""The LDOS that the trained network predicts for the first snapshot of the validation."""
 
 
 def train(folder: str, training: list[str], validation: list[str], widths: list[int], epochs: int) -> dict[str, Any]:
     """Returns the validation loss after each epoch of MALA's own training on exported files, and the layers' sizes.
+
+    The run is saved as ``run.zip``, the LDOS that it predicts as ``PREDICTED``.
 
     Args:
         folder: of the files.
@@ -26,6 +30,7 @@ def train(folder: str, training: list[str], validation: list[str], widths: list[
         epochs: number of them.
     """
     import mala  # noqa: PLC0415  # slow
+    import torch  # noqa: PLC0415
 
     parameters = _parameters(mala, folder)
     parameters.data.input_rescaling_type = "feature-wise-standard"
@@ -52,6 +57,15 @@ def train(folder: str, training: list[str], validation: list[str], widths: list[
         trainer._last_epoch = epoch  # noqa: SLF001  # goes on from there, as after a checkpoint
         trainer.train_network()
         losses.append(float(trainer.final_validation_loss))
+    trainer.save_run("run", path=folder, save_runner=False, zip_run=True)
+    network = trainer.network.eval()
+    inputs = np.load(Path(folder) / f"{validation[0]}.in.npy")[..., _positions(parameters) :]
+    with torch.no_grad():
+        scaled = torch.from_numpy(inputs.reshape(-1, inputs.shape[-1]).copy())
+        handler.input_data_scaler.transform(scaled)
+        outputs = handler.output_data_scaler.inverse_transform(network(scaled), as_numpy=True)
+    outputs = handler.target_calculator.restrict_data(outputs)
+    np.save(Path(folder) / PREDICTED, outputs.reshape(*inputs.shape[:-1], -1))
     return {"sizes": parameters.network.layer_sizes, "losses": losses}
 
 
@@ -99,12 +113,17 @@ def descriptors(folder: str, snapshot: str) -> dict[str, Any]:
         own, _ = calculator.calculate_from_json(str(Path(folder) / f"{snapshot}.info.json"), scratch)
         os.chdir(folder)
     scale = abs(own).max(axis=(0, 1, 2))
-    first = 3 if parameters.descriptors.descriptors_contain_xyz else 0
+    first = _positions(parameters)
     return {
         "shape": list(own.shape),
         "positions": float(abs(own - exported)[..., :first].max(initial=0.0)),
         "descriptors": float((abs(own - exported)[..., first:] / scale[first:]).max()),
     }
+
+
+def _positions(parameters: Any) -> int:
+    """Returns the number of columns with positions."""
+    return 3 if parameters.descriptors.descriptors_contain_xyz else 0
 
 
 def _parameters(mala: Any, folder: str) -> Any:

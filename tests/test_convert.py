@@ -32,8 +32,10 @@ COMMANDS = ("cube", "espresso", "mala", "openpmd")
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Snapshots, a model, a structure and cube files, named as in the page."""
+    """Snapshots, a model, a structure, cube files and files of MALA, named as in the page."""
     folder = tmp_path_factory.mktemp("convert")
+    for name in ("Be_snapshot0.out.npy", "Be_snapshot0.info.json", "Be_model.zip"):
+        shutil.copy(DATA / "mala-be2" / name, folder / name)
     (folder / "data").mkdir()
     for seed in range(2):
         made_up_snapshot(seed).save(folder / "data" / f"al-{seed}.nc")
@@ -146,6 +148,7 @@ def test_pseudopotentials_bring_valence_and_core_charge(work, capsys):
     assert snapshot.ion_temperature == 300.0
 
 
+INFO = "Be_snapshot0.info.json"
 BASE = "convert cube cubes --electron-temperature 300 --valence Be=2"
 
 
@@ -177,6 +180,10 @@ BASE = "convert cube cubes --electron-temperature 300 --valence Be=2"
         ("convert mala a.zip --out x.nc", "ends with .safetensors"),
         ("convert mala data data/al-0.nc cubes --out x", "cubes: no snapshots"),
         ("convert mala data --twojmax 99 --out x", "twojmax: got 99"),
+        ("convert mala Be_model.zip --pseudopotentials gth --out x.safetensors", "expected SYMBOL=FILE"),
+        ("convert mala Be_model.zip --layer-activations old --out x.safetensors", "is not one of"),
+        (f"convert mala Be_snapshot0.out.npy {INFO} --energies -5 2.5 12 --broadening 9 --out x.nc", "11"),
+        (f"convert mala gone.npy {INFO} --energies -5 2.5 11 --broadening 9 --out x.nc", "gone.npy: no such file"),
         ("convert espresso run --out x.h5", "expected a name that ends with .nc"),
         ("convert cubes", "No such command 'cubes'"),
         ("convert openpmd data/al-0.nc", "See fermisea convert openpmd --help"),
@@ -215,17 +222,41 @@ def test_two_snapshots_of_one_name_are_refused(work, capsys):
 
 def test_ldos_and_model_of_mala(work, capsys):
     """The numbers are those of test_mala.py; here the command hands on what it was given."""
-    pytest.importorskip("fermisea.interop.mala")
-    files = f"{DATA}/mala-be2/Be_snapshot0.out.npy {DATA}/mala-be2/Be_snapshot0.info.json"
-    options = "--energies -5 2.5 11 --broadening 0.1 --ion-temperature 298"
-    status, _, error = run(capsys, f"convert mala {files} {options} --out be.nc")
+    options = "--energies -5 2.5 11 --broadening 0.1 --ion-temperature 298 --functional pbe"
+    status, _, error = run(capsys, f"convert mala {INFO} Be_snapshot0.out.npy {options} --out be.nc")
     assert status == 0, error
     snapshot = Snapshot.load(work / "be.nc")
-    np.testing.assert_array_equal(snapshot.ldos, np.load(DATA / "mala-be2" / "Be_snapshot0.out.npy"))
+    np.testing.assert_array_equal(snapshot.ldos, np.load("Be_snapshot0.out.npy"))
     assert snapshot.broadening.standard_deviation == 0.1
     assert snapshot.ion_temperature == 298.0
-    archive = DATA / "mala-be2" / "Be_model.zip"
-    if archive.exists():
-        status, _, error = run(capsys, f"convert mala {archive} --broadening 0.1 --out be.safetensors")
+    assert snapshot.functional == "pbe"
+    status, out, error = run(capsys, "convert mala Be_model.zip --broadening 0.1 --out be.safetensors --json")
+    assert status == 0, error
+    assert json.loads(out)["broadening_eV"] == 0.1
+    model = fermisea.load_model(work / "be.safetensors")
+    assert model.broadening.standard_deviation == 0.1
+    # both readings of the activations are there to be chosen, and differ
+    for reading in ("legacy", "current"):
+        command = f"convert mala Be_model.zip {INFO} --broadening 0.1 --layer-activations {reading}"
+        status, _, error = run(capsys, f"{command} --out {reading}.safetensors")
         assert status == 0, error
-        assert fermisea.load_model(work / "be.safetensors").broadening.standard_deviation == 0.1
+    legacy, current = (fermisea.load_model(f"{name}.safetensors") for name in ("legacy", "current"))
+    shape = (2, 2, 2)
+    np.testing.assert_array_equal(legacy.ldos(snapshot.atoms, shape), model.ldos(snapshot.atoms, shape))
+    assert not np.allclose(current.ldos(snapshot.atoms, shape), model.ldos(snapshot.atoms, shape))
+
+
+def test_exported_data_set_is_read_again(work, capsys):
+    assert run(capsys, "convert mala data/al-0.nc --twojmax 2 --out m")[0] == 0
+    command = "convert mala m/al-0.out.npy m/al-0.info.json --energies -6 0.5 36 --broadening 0.5 --out again.nc"
+    status, _, error = run(capsys, command)
+    assert status == 0, error
+    one, again = Snapshot.load(work / "data/al-0.nc"), Snapshot.load(work / "again.nc")
+    np.testing.assert_array_equal(again.ldos, one.ldos)
+    np.testing.assert_array_equal(again.atoms.positions, one.atoms.positions)
+    np.testing.assert_allclose(again.grid.lattice, one.grid.lattice, rtol=1e-14)
+    assert again.electrons == one.electrons
+    assert again.electron_temperature == one.electron_temperature
+    assert again.reference.free_energy == one.reference.free_energy
+    assert again.reference.fermi_level == one.reference.fermi_level
+    assert again.reference.entropy_term == one.reference.entropy_term

@@ -6,6 +6,7 @@ Modules of the formats are imported when a command runs, so that ``--help`` take
 from __future__ import annotations
 
 import importlib
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,15 @@ convert = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+class LayerActivations(StrEnum):
+    """Readings of the activations of a MALA model."""
+
+    AUTO = "auto"
+    LEGACY = "legacy"
+    CURRENT = "current"
+
+
 Broadening = Annotated[
     float | None,
     typer.Option(help="Standard deviation of the kernel in the LDOS, eV; the files do not say it."),
@@ -38,7 +48,7 @@ def mala(
     source: Annotated[
         list[Path],
         typer.Argument(
-            help="LDOS.npy (or .h5) and INFO.json; or a model's *.zip; or snapshots (*.nc), or their folder."
+            help="LDOS.npy (or .h5) and INFO.json; a model's *.zip (and INFO.json); snapshots (*.nc) or their folder."
         ),
     ],
     out: Annotated[
@@ -54,9 +64,15 @@ def mala(
         list[str] | None, typer.Option(help="SYMBOL=FILE (UPF) for each element; total energies need them.")
     ] = None,
     ion_temperature: Annotated[float | None, typer.Option(help="tau_i of an LDOS, K.")] = None,
-    layer_activations: Annotated[
-        str | None, typer.Option(help="How the model's activations are meant; see the documentation of MALA's models.")
+    functional: Annotated[
+        str | None, typer.Option(help="Of the DFT run.  [dim]\\[default: as the pseudopotentials say][/]")
     ] = None,
+    units: Annotated[
+        str | None, typer.Option(help="Of the LDOS, in MALA's words.  [dim]\\[default: 1/(eV*A^3)][/]")
+    ] = None,
+    layer_activations: Annotated[
+        LayerActivations, typer.Option(help="How the model's activations are meant: after the last layer too, or not.")
+    ] = LayerActivations.AUTO,
     twojmax: Annotated[int, typer.Option(help="Of the bispectrum that is exported.")] = 10,
     cutoff: Annotated[float, typer.Option(help="Of the bispectrum that is exported, Å.")] = 4.67637,
     no_xyz: Annotated[
@@ -73,30 +89,41 @@ def mala(
 
     Example: [bold]fermisea convert mala data/ --out mala-data/[/]
     """
-    endings = {path.suffix for path in source}
+    endings = sorted(path.suffix for path in source)
     files = pseudopotential_files(pseudopotentials)
-    if endings == {".zip"} and len(source) == 1:
+    if isinstance(files, str):
+        raise fermisea.InputError(f"--pseudopotentials: got {files!r}, expected SYMBOL=FILE for each element")
+    common = {"broadening": _kernel(broadening), "pseudopotentials": files, "functional": functional}
+    if endings in ([".zip"], [".json", ".zip"]):
         check_output(out, ".safetensors", overwrite=overwrite)
-        options: dict[str, Any] = {} if layer_activations is None else {"layer_activations": layer_activations}
-        model = _mala().load_model(source[0], broadening=_kernel(broadening), pseudopotentials=files, **options)
+        archive, *info = sorted(source, key=lambda path: path.suffix != ".zip")
+        model = _mala().load_model(
+            archive, info=info[0] if info else None, layer_activations=layer_activations.value, **common
+        )
         model.save(out)
-        values = {"kind": "model", "elements": list(model.elements), "file": out}
+        values = {
+            "kind": "model",
+            "elements": list(model.elements),
+            "broadening_eV": model.broadening.standard_deviation,
+            "obstacle_to_total_energies": model.total_energy_obstacle,
+            "file": out,
+        }
         print_json(values) if json else stdout().print(facts(str(out), values))
-    elif len(source) == 2 and endings in ({".npy", ".json"}, {".h5", ".json"}):
+    elif endings in ([".json", ".npy"], [".h5", ".json"]):
         check_output(out, ".nc", overwrite=overwrite)
         if energies is None:
             raise fermisea.InputError(
                 "--energies: got nothing, expected START SPACING SIZE, such as --energies -5 0.1 250"
             )
-        info, ldos = sorted(source, key=lambda path: path.suffix != ".json")
+        info_file, ldos = sorted(source, key=lambda path: path.suffix != ".json")
         snapshot = _mala().load_snapshot(
             ldos,
-            info,
+            info_file,
             fermisea.EnergyGrid(*energies),
-            broadening=_kernel(broadening),
             density=density,
-            pseudopotentials=files,
             ion_temperature=ion_temperature,
+            units=units,
+            **common,
         )
         snapshot.save(out)
         show_snapshot(snapshot, out, json=json)
@@ -160,7 +187,9 @@ for function in (cube, espresso, mala, openpmd):
 
 
 def _mala() -> Any:
-    return importlib.import_module("fermisea.interop.mala")
+    from fermisea.interop import mala as reader  # noqa: PLC0415  # see above
+
+    return reader
 
 
 def _kernel(broadening: float | None) -> Any:
