@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ase import Atoms
 
-from fermisea.engines.planewave.ldos import LdosOptions
+from fermisea.engines.ldos import LdosOptions
 from fermisea.snapshot import Snapshot
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,16 +18,23 @@ from fermisea import pseudopotentials as psp
 from fermisea import units
 from fermisea.broadening import Broadening
 from fermisea.energies import core_density, ewald_energy, functional
-from fermisea.engines.planewave.basis import plane_waves
+from fermisea.engines.basis import plane_waves
+from fermisea.engines.ldos import (
+    REACH,
+    KPointBands,
+    LdosOptions,
+    energy_grid,
+    local_density_of_states,
+    resample,
+)
 from fermisea.engines.planewave.eigensolver import Bands
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.kpoints import monkhorst_pack
-from fermisea.engines.planewave.ldos import REACH, LdosOptions, energy_grid, local_density_of_states, resample
 from fermisea.engines.planewave.problem import Problem, free_electron_bands
 from fermisea.engines.planewave.scf import GroundState, ScfOptions, ScfStep, self_consistent
 from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
-from fermisea.engines.planewave.workers import Workers
+from fermisea.engines.workers import Workers
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.snapshot import Reference, Snapshot
@@ -141,7 +149,11 @@ class PlaneWave:
             energies = energy_grid(self.ldos, lowest, state.fermi_level)
             states = self._window(problem, solver, state, energies)
             shape = self.ldos.grid or problem.grid.shape
-            ldos = local_density_of_states(problem, states, energies, self.ldos.broadening, shape, pool)
+            kpoints = [
+                partial(KPointBands, waves, float(weight), bands.eigenvalues, bands.coefficients)
+                for waves, weight, bands in zip(problem.waves, problem.weights, states, strict=True)
+            ]
+            ldos = local_density_of_states(kpoints, problem.grid, energies, self.ldos.broadening, shape, pool)
         ion_temperature = atoms.info.get("ion_temperature")
         return Snapshot(
             atoms=atoms.copy(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fermisea.engines.planewave.basis import PlaneWaves
+from fermisea.engines.basis import PlaneWaves
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fermisea.energies import Ion, reciprocal_cell, reciprocal_vectors, structure_factor, volume
-from fermisea.engines.planewave.basis import PlaneWaves
+from fermisea.engines.basis import PlaneWaves
 from fermisea.pseudopotentials import Pseudopotential
 
 

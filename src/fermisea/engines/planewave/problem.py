@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.energies import Functional, reciprocal_vectors, structure_factor
-from fermisea.engines.planewave.basis import PlaneWaves
+from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.slater import valence_gaussians
 from fermisea.grid import RealSpaceGrid

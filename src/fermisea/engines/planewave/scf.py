@@ -18,7 +18,7 @@ from fermisea.engines.planewave.ions import local_potential
 from fermisea.engines.planewave.mixing import AndersonMixer
 from fermisea.engines.planewave.problem import Problem, starting_density
 from fermisea.engines.planewave.solver import KPointSolver, weighted_density
-from fermisea.engines.planewave.workers import Workers
+from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.fermi_dirac import entropy_density, fermi_level_of_states, occupation
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.engines.planewave.basis import PlaneWaves
+from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.planewave.eigensolver import Bands, Tolerance, davidson, lowest_plane_waves
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.ions import projectors
 from fermisea.engines.planewave.problem import Problem
-from fermisea.engines.planewave.workers import Workers
+from fermisea.engines.workers import Workers
 
 
 class KPointSolver:

@@ -19,7 +19,7 @@ from fermisea.energies import core_density, ewald_energy, hartree_energy, xc_ene
 from fermisea.engines.planewave.ions import Ions, local_potential, projectors
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.scf import GroundState
-from fermisea.engines.planewave.workers import Workers
+from fermisea.engines.workers import Workers
 
 
 @dataclass(frozen=True)

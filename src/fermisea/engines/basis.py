@@ -6,6 +6,7 @@ A wavefunction is a row of coefficients c_G of exp(i (k+G) r) / sqrt(Omega), |k+
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,26 @@ class PlaneWaves:
     flat: Tensor
     box: tuple[int, int, int]
     shape: tuple[int, int, int]
+
+    @classmethod
+    def of(
+        cls,
+        fraction: npt.NDArray[np.float64],
+        indices: npt.NDArray[np.int64],
+        shape: tuple[int, int, int],
+        device: torch.device,
+    ) -> Self:
+        """Returns the plane waves of a k-point with the Miller indices ``indices``, (npw, 3)."""
+        low = indices.min(axis=0)
+        box = indices.max(axis=0) - low + 1
+        flat = np.ravel_multi_index(tuple((indices - low).T), tuple(box))
+        return cls(
+            fraction=torch.as_tensor(fraction, dtype=torch.float64, device=device),
+            indices=torch.as_tensor(indices, device=device),
+            flat=torch.as_tensor(flat, device=device),
+            box=(int(box[0]), int(box[1]), int(box[2])),
+            shape=shape,
+        )
 
     def __len__(self) -> int:
         """Number of plane waves."""
@@ -85,13 +106,4 @@ def plane_waves(
     indices = indices[kinetic <= cutoff]
     if len(indices) == 0:
         raise InputError(f"cutoff: this cell has no plane wave below {cutoff} eV at some k-point; raise the cutoff")
-    low = indices.min(axis=0)
-    box = indices.max(axis=0) - low + 1
-    flat = np.ravel_multi_index(tuple((indices - low).T), tuple(box))
-    return PlaneWaves(
-        fraction=torch.as_tensor(fraction, dtype=torch.float64, device=device),
-        indices=torch.as_tensor(indices, device=device),
-        flat=torch.as_tensor(flat, device=device),
-        box=(int(box[0]), int(box[1]), int(box[2])),
-        shape=grid.shape,
-    )
+    return PlaneWaves.of(fraction, indices, grid.shape, device)

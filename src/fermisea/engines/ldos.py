@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.engines.planewave.eigensolver import Bands
-from fermisea.engines.planewave.problem import Problem
-from fermisea.engines.planewave.workers import Workers
+from fermisea.engines.basis import PlaneWaves
+from fermisea.engines.workers import Workers
 from fermisea.errors import InputError
-from fermisea.grid import EnergyGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid
 
 REACH = 3.5
 """The energy grid begins at least this many standard deviations below the lowest eigenvalue, or the energy is off."""
@@ -75,9 +74,26 @@ def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> Ener
     return EnergyGrid(round(start, 12), step, math.ceil((top - start) / step) + 1)
 
 
+@dataclass(frozen=True)
+class KPointBands:
+    """Bands of one k-point.
+
+    Attributes:
+        waves: its plane waves.
+        weight: of the k-point; all weights sum to one.
+        eigenvalues: (bands,), eV, ascending.
+        coefficients: orthonormal rows, (bands, plane waves).
+    """
+
+    waves: PlaneWaves
+    weight: float
+    eigenvalues: Tensor
+    coefficients: Tensor
+
+
 def local_density_of_states(
-    problem: Problem,
-    states: Sequence[Bands],
+    kpoints: Sequence[Callable[[], KPointBands]],
+    grid: RealSpaceGrid,
     energies: EnergyGrid,
     broadening: float,
     shape: tuple[int, int, int],
@@ -86,32 +102,32 @@ def local_density_of_states(
     """Returns sum_k w_k sum_n 2 |psi_nk(r)|^2 g(eps - eps_nk), (nx, ny, nz, energies), 1/(eV Angstrom^3).
 
     Args:
-        problem: k-points, weights, grid.
-        states: bands of each k-point that reach above the energies' top.
+        kpoints: each gives its bands, which reach above the energies' top, when they are needed.
+        grid: of the DFT code.
         energies: the energy grid.
         broadening: standard deviation of the Gaussian g, eV.
-        shape: points; when coarser than the engine's grid, the Fourier coefficients that it cannot hold are left out.
+        shape: points; when coarser than the code's grid, the Fourier coefficients that it cannot hold are left out.
         pool: runs the k-points.
     """
-    device = problem.ions.cell.device
-    axis = torch.as_tensor(energies.energies, device=device)
+    axis = torch.as_tensor(energies.energies)
 
-    def one(index: int) -> Tensor:
-        waves, bands = problem.waves[index], states[index]
-        distance = (axis[:, None] - bands.eigenvalues.to(device)[None]) / broadening
+    def one(given: Callable[[], KPointBands]) -> Tensor:
+        bands = given()
+        device = bands.coefficients.device
+        distance = (axis.to(device)[:, None] - bands.eigenvalues.to(device)[None]) / broadening
         spectrum = torch.exp(-(distance**2) / 2) / (math.sqrt(2 * math.pi) * broadening)
-        spectrum *= 2 * problem.weights[index] / problem.grid.volume
-        squares = torch.empty((len(bands.eigenvalues), problem.grid.size), dtype=torch.float64, device=device)
-        for batch in waves.batches(len(bands.eigenvalues), device):
-            field = waves.to_grid(bands.coefficients[batch])
+        spectrum *= 2 * bands.weight / grid.volume
+        squares = torch.empty((len(bands.eigenvalues), grid.size), dtype=torch.float64, device=device)
+        for batch in bands.waves.batches(len(bands.eigenvalues), device):
+            field = bands.waves.to_grid(bands.coefficients[batch])
             parts = torch.view_as_real(field).square_().flatten(1, -2)
             squares[batch] = parts[..., 0] + parts[..., 1]
         return spectrum @ squares
 
-    total = torch.zeros((energies.size, problem.grid.size), dtype=torch.float64, device=device)
-    for part in pool.map(one, range(len(states))):
-        total += part
-    field = resample(total.view(energies.size, *problem.grid.shape), shape)
+    total: Tensor | float = 0.0
+    for part in pool.map(one, kpoints):
+        total = part + total
+    field = resample(torch.as_tensor(total).view(energies.size, *grid.shape), shape)
     return field.permute(1, 2, 3, 0).to(torch.float32).cpu().contiguous().numpy()
 
 
