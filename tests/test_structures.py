@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.io.cube import read_cube_data
 
 from fermisea.errors import InputError
-from fermisea.structures import read_structure, read_structures, write_cube, write_structure
-from fermisea.units import BOHR
+from fermisea.structures import read_structure, read_structures, write_structure
 
 
 @pytest.fixture
@@ -42,14 +40,6 @@ def test_one_frame_by_its_number(tmp_path, crystal):
     np.testing.assert_allclose(read_structure(tmp_path / "a.traj@1").positions, moved.positions)
     with pytest.raises(InputError, match="holds 2 structures, expected one"):
         read_structure(tmp_path / "a.traj")
-
-
-def test_cube_holds_the_density_per_cubic_bohr(tmp_path, crystal):
-    density = np.random.default_rng(0).random((3, 4, 5))
-    write_cube(tmp_path / "n.cube", crystal, density)
-    values, atoms = read_cube_data(str(tmp_path / "n.cube"))
-    np.testing.assert_allclose(values / BOHR**3, density, rtol=1e-5)
-    np.testing.assert_allclose(atoms.cell.array, crystal.cell.array, rtol=1e-5)
 
 
 def with_nan(atoms: Atoms) -> Atoms:

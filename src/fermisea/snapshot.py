@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,10 @@ from fermisea.free_energy import check_form
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.ldos_energy import ThermalObservables, thermal_observables
 from fermisea.observables import DensityOfStates, IntegrationName, check_temperature, highest_electron_temperature
-from fermisea.snapshot_file import StoredLdos, read_snapshot, write_snapshot
+from fermisea.snapshot_file import StoredLdos, from_dataset, read_snapshot, to_dataset, write_snapshot
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -249,6 +252,29 @@ class Snapshot:
         values = np.array([r.free_energies[form] for r in results])
         return float(values[0]) if np.ndim(electron_temperature) == 0 else values
 
+    def to_xarray(self) -> xr.Dataset:
+        """Returns everything as an xarray data set, in memory.
+
+        LDOS (x, y, z, energy), density (x, y, z), dos (energy), positions, forces, stress and cell have their units in
+        the attribute ``units``; what is neither is in the attributes of the data set, as in the file of :meth:`save`.
+        """
+        return to_dataset(self)
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset, name: str = "data set") -> Self:
+        """Returns the snapshot in a data set that :meth:`to_xarray` made; ``name`` is for errors.
+
+        Raises:
+            FileFormatError: for a data set of another kind, or with parts that do not belong together.
+        """
+        try:
+            parts = from_dataset(data, name, np.asarray(data["ldos"].values, dtype=np.float32))
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{name}: not a snapshot ({error}); make it with Snapshot.to_xarray") from error
+        return cls._of(parts, name)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one netCDF4 file: aside, with a checksum, then renamed.
 
@@ -268,13 +294,16 @@ class Snapshot:
         Raises:
             FileFormatError: for a file that is truncated, altered or something else.
         """
-        parts = read_snapshot(path, verify=verify)
+        return cls._of(read_snapshot(path, verify=verify), str(path))
+
+    @classmethod
+    def _of(cls, parts: dict[str, Any], name: str) -> Self:
         parts["broadening"] = Broadening(**parts["broadening"])
         parts["reference"] = Reference(**parts["reference"])
         try:
             return cls(**parts)
         except InputError as error:
-            raise FileFormatError(f"{path}: {error}") from error
+            raise FileFormatError(f"{name}: {error}") from error
 
 
 def _check_structure(atoms: Atoms, grid: RealSpaceGrid, ions: Mapping[str, Ion]) -> None:

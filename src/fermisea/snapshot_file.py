@@ -107,7 +107,7 @@ def write_snapshot(path: str | os.PathLike[str], snapshot: Snapshot) -> None:
     Raises:
         InputError: if the folder cannot be written to or the disk is full.
     """
-    data = _to_dataset(snapshot)
+    data = to_dataset(snapshot)
     encoding: dict[str, dict[str, Any]] = {
         str(name): {"fletcher32": True, "chunksizes": variable.shape} for name, variable in data.variables.items()
     }
@@ -134,7 +134,8 @@ def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, An
         stamp = _stamp(path)
         _check_tail(path, verify=verify)
         with xr.open_dataset(path, engine="h5netcdf") as data:
-            return _from_dataset(data, path, stamp)
+            nx, ny, nz, energies = data["ldos"].shape
+            return from_dataset(data, str(path), StoredLdos(path, (nx, ny, nz, energies), stamp))
     except FileFormatError:
         raise
     except FileNotFoundError as error:
@@ -171,7 +172,8 @@ def _check_tail(path: Path, *, verify: bool) -> None:
         raise FileFormatError(f"{path}: altered, its content does not have the checksum it was saved with; {_REMEDY}")
 
 
-def _to_dataset(snapshot: Snapshot) -> xr.Dataset:
+def to_dataset(snapshot: Snapshot) -> xr.Dataset:
+    """Returns everything in a snapshot, with units in the attributes of each variable."""
     reference, atoms = snapshot.reference, snapshot.atoms
     variables: dict[str, Any] = {
         "ldos": (
@@ -218,24 +220,29 @@ def _to_dataset(snapshot: Snapshot) -> xr.Dataset:
     return xr.Dataset(variables, coords={"energy": energy}, attrs=attributes)
 
 
-def _from_dataset(data: xr.Dataset, path: Path, stamp: tuple[int, int]) -> dict[str, Any]:
+def from_dataset(data: xr.Dataset, name: str, ldos: npt.NDArray[np.float32] | StoredLdos) -> dict[str, Any]:
+    """Returns the parts of a snapshot by name: what ``to_dataset`` gave, with ``ldos`` instead of that in ``data``.
+
+    Raises:
+        FileFormatError: for another format; ``name`` says what of.
+    """
     head = data.attrs
     if head.get("format") != FORMAT or int(head.get("format_version", -1)) != VERSION:
         raise FileFormatError(
-            f"{path}: format {head.get('format')!r} version {head.get('format_version')}, expected {FORMAT!r} version "
+            f"{name}: format {head.get('format')!r} version {head.get('format_version')}, expected {FORMAT!r} version "
             f"{VERSION}; convert it with the release that wrote it"
         )
     cell = data["cell"].values
-    nx, ny, nz, energies = data["ldos"].shape
+    nx, ny, nz, energies = ldos.shape
     reference = json.loads(head["reference"])
-    for name in ("forces", "stress"):
-        reference[name] = data[name].values if name in data else None
+    for tensor in ("forces", "stress"):
+        reference[tensor] = data[tensor].values if tensor in data else None
     ion_temperature, obstacle = head.get("ion_temperature_K"), head.get("total_energy_obstacle")
     return {
         "atoms": Atoms(data["atomic_numbers"].values, data["positions"].values, cell=cell, pbc=True),
         "grid": RealSpaceGrid(tuple(tuple(row) for row in cell), (nx, ny, nz)),
         "energy_grid": EnergyGrid(float(head["energy_start_eV"]), float(head["energy_spacing_eV"]), energies),
-        "ldos": StoredLdos(path, (nx, ny, nz, energies), stamp),
+        "ldos": ldos,
         "density": data["density"].values,
         "dos": data["dos"].values,
         "electron_temperature": float(head["electron_temperature_K"]),

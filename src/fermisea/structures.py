@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
-import ase.io.cube
 import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.errors import InputError
 from fermisea.files import atomic_path
 from fermisea.grid import RealSpaceGrid
-from fermisea.units import BOHR
 
 SUFFIXES = (".cfg", ".cif", ".extxyz", ".poscar", ".traj", ".vasp", ".xyz")
 """Endings of the files that are read from a folder."""
@@ -77,12 +74,6 @@ def write_structure(path: str | os.PathLike[str], atoms: Atoms) -> None:
     """Writes elements, positions, cell and ``atoms.info`` as extended XYZ, whole or not at all."""
     with atomic_path(path) as temporary:
         ase.io.write(temporary, atoms, format="extxyz", columns=["symbols", "positions"], write_results=False)
-
-
-def write_cube(path: str | os.PathLike[str], atoms: Atoms, density: npt.NDArray[np.float64]) -> None:
-    """Writes a density, (nx, ny, nz) in 1/Angstrom^3, as a Gaussian cube file, whose unit is 1/bohr^3."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="ascii") as stream:
-        ase.io.cube.write_cube(stream, atoms, density * BOHR**3)
 
 
 def check_structure(atoms: Atoms, name: str) -> None:

@@ -24,6 +24,9 @@ BOLTZMANN = 8.617333262e-5
 MALA_BOLTZMANN = 8.617330337217213e-05
 """Boltzmann constant in eV/K of the MALA code (CODATA 2014)."""
 
+METRE_PER_ANGSTROM = 1e-10
+"""Angstrom in metre."""
+
 COULOMB = HARTREE * BOHR
 """e^2 / (4 pi eps_0) in eV Angstrom."""
 
@@ -32,6 +35,36 @@ ELECTRONVOLT = 1.602176634e-19
 
 KINETIC = HARTREE * BOHR**2 / 2
 """hbar^2 / (2 m_e) in eV Angstrom^2."""
+
+CONSTANTS = {"codata2018": (BOHR, HARTREE), "mala": (0.5291772105638411, 27.211386024367243)}
+"""Bohr radius (Angstrom) and Hartree energy (eV) by name; the second pair is that of ASE and MALA (CODATA 2014)."""
+
+FIELD_UNITS = {
+    "1/Angstrom^3": (0, 0.0),
+    "1/bohr^3": (3, 0.0),
+    "1/(eV Angstrom^3)": (0, 0.0),
+    "1/(eV bohr^3)": (3, 0.0),
+    "1/(Ry bohr^3)": (3, 0.5),
+    "1/(Ha bohr^3)": (3, 1.0),
+}
+"""Units of densities and of an LDOS: how often each is divided by a Bohr radius, and by how many Hartree."""
+
+
+def field_factor(unit: str, constants: str = "codata2018") -> float:
+    """Returns what turns values in ``unit`` into 1/Angstrom^3 or 1/(eV Angstrom^3).
+
+    Args:
+        unit: one of ``FIELD_UNITS``.
+        constants: one of ``CONSTANTS``.
+
+    Raises:
+        InputError: for an unknown unit or set of constants, listing the known.
+    """
+    for what, got, known in (("unit", unit, FIELD_UNITS), ("constants", constants, CONSTANTS)):
+        if got not in known:
+            raise InputError(f"{what}: got {got!r}, expected one of {', '.join(known)}")
+    (lengths, hartrees), (bohr, hartree) = FIELD_UNITS[unit], CONSTANTS[constants]
+    return 1 / bohr**lengths / (hartrees * hartree or 1.0)
 
 
 def thermal_energy(electron_temperature: float) -> float:

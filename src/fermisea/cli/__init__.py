@@ -1,4 +1,4 @@
-"""The command line: ``fermisea sample | dft | train | predict | evaluate | info``."""
+"""The command line: ``fermisea sample | dft | train | predict | evaluate | convert | info``."""
 
 from __future__ import annotations
 

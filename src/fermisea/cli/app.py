@@ -12,6 +12,7 @@ import typer
 
 import fermisea
 from fermisea.cli.common import fail
+from fermisea.cli.convert import convert
 from fermisea.cli.dft import dft
 from fermisea.cli.evaluate import evaluate
 from fermisea.cli.info import info
@@ -34,6 +35,7 @@ app = typer.Typer(
 _COMMANDS = (sample, dft, train, predict, evaluate, info)
 for function in _COMMANDS:
     app.command(cls=Command)(function)
+app.add_typer(convert)
 
 # typer's own name for wrong usage moved between versions; its base class did not.
 _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -83,6 +85,9 @@ def _run(arguments: Sequence[str]) -> int:
             return 2  # a call without arguments, which has shown the help
         known = {function.__name__ for function in _COMMANDS}
         named = next((word for word in arguments if word in known), "")
+        if "convert" in arguments[:1]:
+            inner = {command.callback.__name__ for command in convert.registered_commands if command.callback}
+            named = " ".join(["convert", *(word for word in arguments[1:2] if word in inner)])
         return fail(f"{text}. See fermisea {named + ' ' if named else ''}--help", 2)
     except (KeyboardInterrupt, typer.Abort):
         return fail("interrupted", 130)

@@ -83,6 +83,25 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def pseudopotential_files(words: list[str] | None) -> str | dict[str, str] | None:
+    """Returns what ``gth`` or ``Al=Al.upf Be=Be.upf`` mean; None for nothing.
+
+    Raises:
+        InputError: for other words.
+    """
+    if not words:
+        return None
+    if len(words) == 1 and "=" not in words[0]:
+        return words[0]
+    pairs = [word.partition("=") for word in words]
+    for symbol, equals, file in pairs:
+        if not (symbol and equals and file):
+            raise InputError(
+                f"pseudopotentials: got {symbol + equals + file!r}, expected gth, or SYMBOL=FILE for each element"
+            )
+    return {symbol: file for symbol, _, file in pairs}
+
+
 def bytes_of(text: str) -> int:
     """Returns a number of bytes from words such as 500MB, 4 GB or 2GiB.
 

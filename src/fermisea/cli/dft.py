@@ -10,7 +10,7 @@ import typer
 
 import fermisea
 from fermisea.cli.campaign_view import CampaignView
-from fermisea.cli.common import Json, print_json, stderr, stdout, table
+from fermisea.cli.common import Json, print_json, pseudopotential_files, stderr, stdout, table
 
 if TYPE_CHECKING:
     from fermisea.campaign import Outcome
@@ -93,7 +93,7 @@ def dft(
         "cutoff": cutoff,
         "kpts": kpts,
         "shift": shift,
-        "pseudopotentials": _pseudopotentials(pseudopotentials),
+        "pseudopotentials": pseudopotential_files(pseudopotentials),
         "energy_spacing": energy_spacing,
         "broadening": broadening,
         "highest_electron_temperature": highest_electron_temperature,
@@ -181,17 +181,3 @@ def _table(rows: list[dict[str, Any]], electron_temperature: float) -> Any:
             )
         )
     return table(f"DFT at tau_e = {electron_temperature:g} K", columns, cells)
-
-
-def _pseudopotentials(words: list[str] | None) -> str | dict[str, str] | None:
-    if not words:
-        return None
-    if len(words) == 1 and "=" not in words[0]:
-        return words[0]
-    pairs = [word.partition("=") for word in words]
-    for symbol, equals, file in pairs:
-        if not (symbol and equals and file):
-            raise fermisea.InputError(
-                f"pseudopotentials: got {symbol + equals + file!r}, expected gth, or SYMBOL=FILE for each element"
-            )
-    return {symbol: file for symbol, _, file in pairs}

@@ -30,6 +30,7 @@ class Field(StrEnum):
     """Fields that can be written as cube files."""
 
     DENSITY = "density"
+    LDOS = "ldos"
 
 
 def predict(
@@ -38,7 +39,8 @@ def predict(
     electron_temperature: Annotated[list[float], typer.Option(help="One or more tau_e, K.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for tables, figures and fields.", show_default=False)],
     cube: Annotated[
-        Field | None, typer.Option(help="Also write this field for each tau_e, 1/bohr³ in the cube's bohr.")
+        Field | None,
+        typer.Option(help="Also write density (1/bohr³, for each tau_e) or LDOS (1/(Ry bohr³), for each energy)."),
     ] = None,
     grid: Annotated[
         tuple[int, int, int] | None, typer.Option(help="Points.  [dim]\\[default: spaced as in training][/]")
@@ -62,7 +64,7 @@ def predict(
 
     Example: [bold]fermisea predict al.safetensors Al.cif --electron-temperature 300 1000 10000 --out out/[/]
     """
-    if cube is not None and no_density:
+    if cube is Field.DENSITY and no_density:
         raise fermisea.InputError("--cube density: got --no-density with it; leave one of them out")
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
@@ -85,6 +87,11 @@ def predict(
         )
         rows = prediction_rows(prediction)
         files = _write(prediction, rows, out, cube)
+        if cube is Field.LDOS:
+            from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415  # most calls need it not
+
+            ldos = loaded.ldos(structure, grid)
+            files += write_ldos_cubes(out, structure, ldos, loaded.energy_grid)
     if json:
         print_json({"atoms": len(structure), "formula": structure.get_chemical_formula(), "rows": rows, "files": files})
         return
@@ -158,9 +165,10 @@ def _write(prediction: Prediction, rows: list[dict[str, Any]], out: Path, cube: 
             title=title,
         )
         files += fermisea.plots.save_figure(figure, out / "free_energy")
-    if cube is not None:
+    if cube is Field.DENSITY:
+        from fermisea.interop.cube import write_cube  # noqa: PLC0415  # most calls need it not
+
         for temperature, density in zip(temperatures, prediction.density, strict=True):
             path = out / f"density-{temperature:g}K.cube"
-            fermisea.structures.write_cube(path, prediction.atoms, density)
-            files.append(path)
+            files.append(write_cube(path, prediction.atoms, density, comment=f"density, tau_e {temperature:g} K"))
     return files

@@ -1,0 +1,140 @@
+"""MALA's side of mala_training.py; runs in the environment of the peers, as a worker. See peers.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import serve
+from peer_worker import lammps_script
+
+SETTINGS = "mala_settings.json"
+PREDICTED = "predicted.npy"
+"""The LDOS that the trained network predicts for the first snapshot of the validation."""
+
+
+def train(folder: str, training: list[str], validation: list[str], widths: list[int], epochs: int) -> dict[str, Any]:
+    """Returns the validation loss after each epoch of MALA's own training on exported files, and the layers' sizes.
+
+    The run is saved as ``run.zip``, the LDOS that it predicts as ``PREDICTED``.
+
+    Args:
+        folder: of the files.
+        training: names of snapshots.
+        validation: names of others.
+        widths: of the hidden layers.
+        epochs: number of them.
+    """
+    import mala  # noqa: PLC0415  # slow
+    import torch  # noqa: PLC0415
+
+    parameters = _parameters(mala, folder)
+    parameters.data.input_rescaling_type = "feature-wise-standard"
+    parameters.data.output_rescaling_type = "minmax"
+    parameters.running.mini_batch_size = 40
+    parameters.running.learning_rate = 1e-3
+    parameters.running.optimizer = "Adam"
+    parameters.running.max_number_epochs = 0
+    parameters.manual_seed = 1
+    handler = mala.DataHandler(parameters)
+    for kind, names in (("tr", training), ("va", validation)):
+        for name in names:
+            calculation = str(Path(folder) / f"{name}.info.json")
+            handler.add_snapshot(
+                f"{name}.in.npy", folder, f"{name}.out.npy", folder, kind, calculation_output_file=calculation
+            )
+    handler.prepare_data()
+    parameters.network.layer_sizes = [handler.input_dimension, *widths, handler.output_dimension]
+    parameters.network.layer_activations = "LeakyReLU"
+    trainer = mala.Trainer(parameters, mala.Network(parameters), handler)
+    losses = []
+    for epoch in range(epochs):
+        parameters.running.max_number_epochs = epoch + 1
+        trainer._last_epoch = epoch  # noqa: SLF001  # goes on from there, as after a checkpoint
+        trainer.train_network()
+        losses.append(float(trainer.final_validation_loss))
+    trainer.save_run("run", path=folder, save_runner=False, zip_run=True)
+    network = trainer.network.eval()
+    inputs = np.load(Path(folder) / f"{validation[0]}.in.npy")[..., _positions(parameters) :]
+    with torch.no_grad():
+        scaled = torch.from_numpy(inputs.reshape(-1, inputs.shape[-1]).copy())
+        handler.input_data_scaler.transform(scaled)
+        outputs = handler.output_data_scaler.inverse_transform(network(scaled), as_numpy=True)
+    outputs = handler.target_calculator.restrict_data(outputs)
+    np.save(Path(folder) / PREDICTED, outputs.reshape(*inputs.shape[:-1], -1))
+    return {"sizes": parameters.network.layer_sizes, "losses": losses}
+
+
+def observables(folder: str, snapshot: str, electron_temperatures: list[float]) -> dict[str, Any]:
+    """Returns what MALA makes of one exported LDOS: electrons, mu, E_b and -TS at each tau_e, and its facts."""
+    import mala  # noqa: PLC0415  # slow
+
+    parameters = _parameters(mala, folder)
+    parameters.targets.restrict_targets = None
+    ldos = mala.LDOS.from_numpy_file(parameters, str(Path(folder) / f"{snapshot}.out.npy"))
+    ldos.read_additional_calculation_data(str(Path(folder) / f"{snapshot}.info.json"))
+    dos = ldos.get_density_of_states()
+    states = mala.DOS.from_ldos_calculator(ldos)
+    found: dict[str, Any] = {
+        "facts": ldos.write_additional_calculation_data("", return_string=True),
+        "dos": np.asarray(dos).tolist(),
+    }
+    keys = ("electrons", "fermi_level", "band_energy", "entropy_term", "density_electrons")
+    for tau in electron_temperatures:
+        mu = states.get_self_consistent_fermi_energy(dos, temperature=tau)
+        density = mala.Density.from_ldos_calculator(ldos)
+        field = ldos.get_density(fermi_energy=mu, temperature=tau)
+        values = (
+            states.get_number_of_electrons(dos, mu, tau),
+            mu,
+            states.get_band_energy(dos, mu, tau),
+            states.get_entropy_contribution(dos, mu, tau),
+            density.get_number_of_electrons(field),
+        )
+        for key, value in zip(keys, values, strict=True):
+            found.setdefault(key, []).append(float(value))
+    return found
+
+
+def descriptors(folder: str, snapshot: str) -> dict[str, Any]:
+    """Returns how far MALA's own descriptors are from the exported ones, as parts of the largest of each."""
+    import mala  # noqa: PLC0415  # slow
+
+    parameters = _parameters(mala, folder)
+    exported = np.load(Path(folder) / f"{snapshot}.in.npy")
+    with tempfile.TemporaryDirectory() as scratch:
+        parameters.descriptors.custom_lammps_compute_file = str(lammps_script(Path(scratch)))
+        calculator = mala.Descriptor(parameters)
+        os.chdir(scratch)
+        own, _ = calculator.calculate_from_json(str(Path(folder) / f"{snapshot}.info.json"), scratch)
+        os.chdir(folder)
+    scale = abs(own).max(axis=(0, 1, 2))
+    first = _positions(parameters)
+    return {
+        "shape": list(own.shape),
+        "positions": float(abs(own - exported)[..., :first].max(initial=0.0)),
+        "descriptors": float((abs(own - exported)[..., first:] / scale[first:]).max()),
+    }
+
+
+def _positions(parameters: Any) -> int:
+    """Returns the number of columns with positions."""
+    return 3 if parameters.descriptors.descriptors_contain_xyz else 0
+
+
+def _parameters(mala: Any, folder: str) -> Any:
+    parameters = mala.Parameters()
+    parameters.verbosity = 0
+    groups = json.loads((Path(folder) / SETTINGS).read_text(encoding="utf-8"))
+    for group, values in groups.items():
+        for name, value in values.items():
+            setattr(getattr(parameters, group), name, value)
+    return parameters
+
+
+if __name__ == "__main__":
+    serve(train, observables, descriptors)

@@ -1,0 +1,223 @@
+"""``fermisea convert``: files of other codes to snapshots and models, and snapshots to theirs.
+
+Modules of the formats are imported when a command runs, so that ``--help`` takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import fermisea
+from fermisea.cli.common import Json, facts, print_json, progress_bar, pseudopotential_files, stdout
+from fermisea.cli.convert_cube import Overwrite, check_output, cube, show_files, show_snapshot
+from fermisea.cli.shell import Command
+
+if TYPE_CHECKING:
+    from fermisea.snapshot import Snapshot
+
+convert = typer.Typer(
+    name="convert",
+    help="Turn files of other codes into snapshots and models, and snapshots into theirs.",
+    epilog="Snapshots (*.nc) are written in the format that is named; files of that format become snapshots.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class LayerActivations(StrEnum):
+    """Readings of the activations of a MALA model."""
+
+    AUTO = "auto"
+    LEGACY = "legacy"
+    CURRENT = "current"
+
+
+Broadening = Annotated[
+    float | None,
+    typer.Option(help="Standard deviation of the kernel in the LDOS, eV; the files do not say it."),
+]
+
+
+def mala(
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            help="LDOS.npy (or .h5) and INFO.json; a model's *.zip (and INFO.json); snapshots (*.nc) or their folder."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="*.nc for an LDOS, *.safetensors for a model, a folder for snapshots.", show_default=False),
+    ],
+    energies: Annotated[
+        tuple[float, float, int] | None, typer.Option(help="START SPACING SIZE of the LDOS: eV, eV, a number.")
+    ] = None,
+    broadening: Broadening = None,
+    density: Annotated[Path | None, typer.Option(help="MALA's density (*.npy) of the same snapshot.")] = None,
+    pseudopotentials: Annotated[
+        list[str] | None, typer.Option(help="SYMBOL=FILE (UPF) for each element; total energies need them.")
+    ] = None,
+    ion_temperature: Annotated[float | None, typer.Option(help="tau_i of an LDOS, K.")] = None,
+    functional: Annotated[
+        str | None, typer.Option(help="Of the DFT run.  [dim]\\[default: as the pseudopotentials say][/]")
+    ] = None,
+    units: Annotated[
+        str | None, typer.Option(help="Of the LDOS, in MALA's words.  [dim]\\[default: 1/(eV*A^3)][/]")
+    ] = None,
+    layer_activations: Annotated[
+        LayerActivations, typer.Option(help="How the model's activations are meant: after the last layer too, or not.")
+    ] = LayerActivations.AUTO,
+    twojmax: Annotated[int, typer.Option(help="Of the bispectrum that is exported.")] = 10,
+    cutoff: Annotated[float, typer.Option(help="Of the bispectrum that is exported, Å.")] = 4.67637,
+    no_xyz: Annotated[
+        bool, typer.Option("--no-xyz", help="Export descriptors without the positions in the first three columns.")
+    ] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Turn an LDOS or a model of MALA into fermisea's, or snapshots into a data set that MALA trains on.
+
+    Example: [bold]fermisea convert mala Be.out.npy Be.info.json --energies -5 2.5 11 --out be.nc[/]
+
+    Example: [bold]fermisea convert mala Be_model.zip --out be.safetensors[/]
+
+    Example: [bold]fermisea convert mala data/ --out mala-data/[/]
+    """
+    endings = sorted(path.suffix for path in source)
+    files = pseudopotential_files(pseudopotentials)
+    if isinstance(files, str):
+        raise fermisea.InputError(f"--pseudopotentials: got {files!r}, expected SYMBOL=FILE for each element")
+    common = {"broadening": _kernel(broadening), "pseudopotentials": files, "functional": functional}
+    if endings in ([".zip"], [".json", ".zip"]):
+        check_output(out, ".safetensors", overwrite=overwrite)
+        archive, *info = sorted(source, key=lambda path: path.suffix != ".zip")
+        model = _mala().load_model(
+            archive, info=info[0] if info else None, layer_activations=layer_activations.value, **common
+        )
+        model.save(out)
+        values = {
+            "kind": "model",
+            "elements": list(model.elements),
+            "broadening_eV": model.broadening.standard_deviation,
+            "obstacle_to_total_energies": model.total_energy_obstacle,
+            "file": out,
+        }
+        print_json(values) if json else stdout().print(facts(str(out), values))
+    elif endings in ([".json", ".npy"], [".h5", ".json"]):
+        check_output(out, ".nc", overwrite=overwrite)
+        if energies is None:
+            raise fermisea.InputError(
+                "--energies: got nothing, expected START SPACING SIZE, such as --energies -5 0.1 250"
+            )
+        info_file, ldos = sorted(source, key=lambda path: path.suffix != ".json")
+        snapshot = _mala().load_snapshot(
+            ldos,
+            info_file,
+            fermisea.EnergyGrid(*energies),
+            density=density,
+            ion_temperature=ion_temperature,
+            units=units,
+            **common,
+        )
+        snapshot.save(out)
+        show_snapshot(snapshot, out, json=json)
+    elif all(path.is_dir() or path.suffix == ".nc" for path in source):
+        show_files(_export(source, out, twojmax, cutoff, contain_xyz=not no_xyz, overwrite=overwrite), out, json=json)
+    else:
+        raise fermisea.InputError(
+            f"{' '.join(map(str, source))}: expected LDOS.npy INFO.json, a model's *.zip, or snapshots"
+        )
+
+
+def openpmd(
+    source: Annotated[Path, typer.Argument(help="A snapshot (*.nc), or an openPMD file that one was written to.")],
+    out: Annotated[Path, typer.Option(help="*.h5 for a snapshot, *.nc for an openPMD file.", show_default=False)],
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Write a snapshot as openPMD (standard 1.1.0, HDF5), or read it back.
+
+    Example: [bold]fermisea convert openpmd data/al-300K-00.nc --out al.h5[/]
+    """
+    from fermisea.interop import openpmd as files  # noqa: PLC0415  # see above
+
+    if source.suffix == ".nc":
+        check_output(out, ".h5", overwrite=overwrite)
+        files.write_snapshot(out, fermisea.Snapshot.load(source))
+        show_files([out], out, json=json)
+    else:
+        check_output(out, ".nc", overwrite=overwrite)
+        snapshot = files.read_snapshot(source)
+        snapshot.save(out)
+        show_snapshot(snapshot, out, json=json)
+
+
+def espresso(
+    source: Annotated[Path, typer.Argument(help="Folder of a finished pw.x run, with its *.save.")],
+    out: Annotated[Path, typer.Option(help="The snapshot, *.nc.", show_default=False)],
+    energy_spacing: Annotated[float, typer.Option(help="Of the LDOS, eV.")] = 0.2,
+    broadening: Annotated[
+        float | None, typer.Option(help="Standard deviation, eV.  [dim]\\[default: the spacing][/]")
+    ] = None,
+    highest_electron_temperature: Annotated[
+        float, typer.Option(help="tau_e that the energy window must serve, K.")
+    ] = 10_000.0,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Make a snapshot of a finished run of Quantum ESPRESSO; the folder is only read.
+
+    Example: [bold]fermisea convert espresso run/ --out al.nc[/]
+    """
+    check_output(out, ".nc", overwrite=overwrite)
+    options = fermisea.engines.LdosOptions(energy_spacing, broadening or energy_spacing, highest_electron_temperature)
+    snapshot: Snapshot = importlib.import_module("fermisea.engines.espresso").import_run(source, ldos=options)
+    snapshot.save(out)
+    show_snapshot(snapshot, out, json=json)
+
+
+for function in (cube, espresso, mala, openpmd):
+    convert.command(cls=Command)(function)
+
+
+def _mala() -> Any:
+    from fermisea.interop import mala as reader  # noqa: PLC0415  # see above
+
+    return reader
+
+
+def _kernel(broadening: float | None) -> Any:
+    from fermisea.broadening import Broadening as Kernel  # noqa: PLC0415
+
+    return None if broadening is None else Kernel("as given", broadening)
+
+
+def _export(
+    source: list[Path], out: Path, twojmax: int, cutoff: float, *, contain_xyz: bool, overwrite: bool
+) -> list[Path]:
+    from fermisea.dataset import snapshot_files  # noqa: PLC0415  # see above
+    from fermisea.interop.mala_export import SETTINGS, write_mala  # noqa: PLC0415
+
+    named: dict[str, Snapshot] = {}
+    for file in snapshot_files(source):
+        if file.stem in named:
+            raise fermisea.InputError(f"{file}: another snapshot is called {file.stem} too; rename one")
+        named[file.stem] = fermisea.Snapshot.load(file)
+    descriptor = fermisea.descriptors.Bispectrum(twojmax, cutoff)
+    with progress_bar() as bar:
+        task = bar.add_task("snapshots", total=len(named), note="")
+        names = write_mala(
+            named,
+            out,
+            descriptor,
+            contain_xyz=contain_xyz,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    return [out / f"{name}{end}" for name in names for end in (".in.npy", ".out.npy", ".info.json")] + [out / SETTINGS]

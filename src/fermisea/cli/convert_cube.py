@@ -1,0 +1,193 @@
+"""``fermisea convert cube``, and what the conversions share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import fermisea
+from fermisea.cli.common import Json, facts, print_json, pseudopotential_files, stdout
+
+if TYPE_CHECKING:
+    from fermisea.energies import Ion
+    from fermisea.snapshot import Snapshot
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+
+_UNKNOWN_CORE = (
+    "the pseudopotentials were not given, so their core charge is unknown; convert again with --pseudopotentials"
+)
+
+
+class Smearing(StrEnum):
+    """Smearing of an SCF run, whose kernel pp.x broadens with."""
+
+    FERMI_DIRAC = "fermi-dirac"
+    GAUSSIAN = "gaussian"
+    METHFESSEL_PAXTON = "methfessel-paxton"
+
+
+class Constants(StrEnum):
+    """Sets of natural constants."""
+
+    CODATA2018 = "codata2018"
+    MALA = "mala"
+
+
+def cube(
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Cube files of an LDOS, one for each energy, or a folder with nothing else; or a snapshot (*.nc)."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="The snapshot (*.nc) of cube files; the folder for a snapshot's cubes.", show_default=False),
+    ],
+    electron_temperature: Annotated[float | None, typer.Option(help="tau_e of the DFT run, K.")] = None,
+    pseudopotentials: Annotated[
+        list[str] | None, typer.Option(help="gth, or SYMBOL=FILE (UPF) for each element; or else give --valence.")
+    ] = None,
+    valence: Annotated[
+        list[str] | None, typer.Option(help="SYMBOL=ELECTRONS for each element; without total energies.")
+    ] = None,
+    functional: Annotated[str, typer.Option(help="Of the DFT run.")] = "pbe",
+    energies: Annotated[
+        tuple[float, float, int] | None,
+        typer.Option(help="START SPACING SIZE: eV, eV, a number.  [dim]\\[default: as the files say][/]"),
+    ] = None,
+    smearing: Annotated[Smearing, typer.Option(help="Of the SCF run; pp.x broadens with it.")] = Smearing.FERMI_DIRAC,
+    broadening: Annotated[
+        float | None, typer.Option(help="Standard deviation of the kernel, eV.  [dim]\\[default: from --smearing][/]")
+    ] = None,
+    density: Annotated[
+        Path | None, typer.Option(help="Cube file of the valence density.  [dim]\\[default: from the LDOS][/]")
+    ] = None,
+    structure: Annotated[
+        Path | None, typer.Option(help="The structure with more digits than in the cube files; any format of ASE.")
+    ] = None,
+    ion_temperature: Annotated[float | None, typer.Option(help="tau_i, K.")] = None,
+    constants: Annotated[Constants, typer.Option(help="That turn bohr and Ry into Å and eV.")] = Constants.CODATA2018,
+    energy: Annotated[float | None, typer.Option(help="Only the LDOS at the nearest energy of a snapshot, eV.")] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Make a snapshot of the cube files that pp.x writes with plot_num=3, or write a snapshot's fields as cube files.
+
+    Example: [bold]fermisea convert cube cubes/ --electron-temperature 300 --pseudopotentials Be=Be.upf --out be.nc[/]
+
+    Example: [bold]fermisea convert cube data/al-300K-00.nc --out cubes/[/]
+    """
+    if [path.suffix for path in source] == [".nc"]:
+        files = _write(fermisea.Snapshot.load(source[0]), out, energy, overwrite=overwrite)
+        show_files(files, out, json=json)
+        return
+    from fermisea.broadening import Broadening  # noqa: PLC0415  # --help should take no time
+    from fermisea.interop.cube import read_cube  # noqa: PLC0415
+    from fermisea.interop.cube_snapshot import snapshot_from_cubes  # noqa: PLC0415
+    from fermisea.interop.ldos_cubes import cube_files  # noqa: PLC0415
+
+    check_output(out, ".nc", overwrite=overwrite)
+    if electron_temperature is None:
+        raise fermisea.InputError("--electron-temperature: got nothing, expected tau_e of the DFT run in K")
+    files = cube_files(source[0] if len(source) == 1 and source[0].is_dir() else source)
+    symbols = sorted(set(read_cube(files[0]).atoms.symbols))
+    ions, obstacle = _ions(symbols, pseudopotentials, valence, functional)
+    snapshot = snapshot_from_cubes(
+        files,
+        electron_temperature=electron_temperature,
+        ions=ions,
+        functional=functional,
+        energy_grid=None if energies is None else fermisea.EnergyGrid(*energies),
+        smearing=smearing.value,
+        broadening=None if broadening is None else Broadening("as given", broadening),
+        density=density,
+        atoms=None if structure is None else fermisea.structures.read_structure(structure),
+        ion_temperature=ion_temperature,
+        total_energy_obstacle=obstacle,
+        constants=constants.value,
+    )
+    snapshot.save(out)
+    show_snapshot(snapshot, out, json=json)
+
+
+def check_output(out: Path, ending: str, *, overwrite: bool) -> None:
+    """Raises InputError unless a file may be written there and its name ends as it should."""
+    if out.suffix != ending:
+        raise fermisea.InputError(f"--out: got {out}, expected a name that ends with {ending}")
+    if out.exists() and not overwrite:
+        raise fermisea.InputError(f"{out}: is there already; choose another name or --overwrite")
+
+
+def show_files(files: list[Path], out: Path, *, json: bool) -> None:
+    """Prints what was written."""
+    if json:
+        print_json({"files": files})
+    else:
+        stdout().print(f"{out}: {len(files)} files" if len(files) > 1 else str(files[0]))
+
+
+def show_snapshot(snapshot: Snapshot, out: Path, *, json: bool) -> None:
+    """Prints what a snapshot holds that was made of other files."""
+    grid = snapshot.energy_grid
+    level = snapshot.density_of_states.fermi_level(snapshot.electrons, snapshot.electron_temperature)
+    values = {
+        "kind": "snapshot",
+        "formula": snapshot.atoms.get_chemical_formula(),
+        "grid": list(snapshot.grid.shape),
+        "energies_eV": {"start": grid.start, "stop": grid.stop, "spacing": grid.spacing, "size": grid.size},
+        "broadening_eV": snapshot.broadening.standard_deviation,
+        "broadening_kernel": snapshot.broadening.kernel,
+        "electron_temperature": snapshot.electron_temperature,
+        "electrons": snapshot.electrons,
+        "fermi_level_of_ldos_eV": level,
+        "obstacle_to_total_energies": snapshot.total_energy_obstacle,
+        "file": out,
+    }
+    if json:
+        print_json(values)
+    else:
+        stdout().print(facts(str(out), values))
+
+
+def _ions(
+    symbols: list[str], pseudopotentials: list[str] | None, valence: list[str] | None, functional: str
+) -> tuple[dict[str, Ion], str | None]:
+    """Returns the ion of each element, and what stands in the way of total energies."""
+    from fermisea.energies import Ion  # noqa: PLC0415  # --help should take no time
+
+    source = pseudopotential_files(pseudopotentials)
+    if source is not None:
+        loaded = fermisea.pseudopotentials.load(source, symbols, functional)
+        return {symbol: potential.ion for symbol, potential in loaded.items()}, None
+    found = {}
+    for word in valence or []:
+        symbol, _, number = word.partition("=")
+        try:
+            found[symbol] = Ion(symbol, float(number))
+        except ValueError as error:
+            raise fermisea.InputError(f"--valence: got {word!r}, expected SYMBOL=ELECTRONS such as Be=2") from error
+    missing = [symbol for symbol in symbols if symbol not in found]
+    if missing:
+        raise fermisea.InputError(
+            f"{', '.join(missing)}: number of valence electrons unknown; give --pseudopotentials {missing[0]}=FILE, or "
+            f"--valence {missing[0]}=ELECTRONS"
+        )
+    return found, _UNKNOWN_CORE
+
+
+def _write(snapshot: Snapshot, out: Path, energy: float | None, *, overwrite: bool) -> list[Path]:
+    from fermisea.interop.cube import write_cube  # noqa: PLC0415  # --help should take no time
+    from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415
+
+    there = sorted(out.glob("*.cube")) if out.is_dir() else [out] * out.exists()
+    if there and not overwrite:
+        raise fermisea.InputError(f"{there[0]}: is there already; choose another folder or --overwrite")
+    files = write_ldos_cubes(out, snapshot.atoms, snapshot.ldos, snapshot.energy_grid, energy=energy)
+    if energy is None:
+        files.append(write_cube(out / "density.cube", snapshot.atoms, snapshot.density, comment="valence density"))
+    return files

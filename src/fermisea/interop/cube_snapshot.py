@@ -1,0 +1,130 @@
+"""A snapshot from the cube files of an LDOS and, where there is one, of a density."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from fermisea.broadening import Broadening
+from fermisea.energies import Ion, electrons
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.interop.cube import read_cube
+from fermisea.interop.ldos_cubes import UNIT, check_same, read_series, same_structure
+from fermisea.observables import DensityOfStates
+from fermisea.snapshot import Reference, Snapshot
+
+PathLike = str | os.PathLike[str]
+
+_WIDTHS = {"fermi-dirac": math.pi / math.sqrt(3), "gaussian": math.sqrt(0.5), "methfessel-paxton": 0.0}
+"""Standard deviation of the broadening of ``pp.x`` over ``degauss_ldos``, for the smearing of the SCF run."""
+
+
+def snapshot_from_cubes(
+    files: PathLike | Sequence[PathLike],
+    *,
+    electron_temperature: float,
+    ions: Mapping[str, Ion],
+    functional: str = "pbe",
+    energy_grid: EnergyGrid | None = None,
+    smearing: str = "fermi-dirac",
+    broadening: Broadening | None = None,
+    density: PathLike | None = None,
+    atoms: Atoms | None = None,
+    reference: Reference | None = None,
+    ion_temperature: float | None = None,
+    total_energy_obstacle: str | None = None,
+    unit: str = UNIT,
+    constants: str = "codata2018",
+) -> Snapshot:
+    """Returns a snapshot whose LDOS lies in cube files.
+
+    Args:
+        files: see ``cube_files``.
+        electron_temperature: of the DFT run, K.
+        ions: valence and core charge of each element; see ``pseudopotentials.load``.
+        functional: of the DFT run.
+        energy_grid: see ``ldos_from_cubes``.
+        smearing: of the SCF run, "fermi-dirac", "gaussian" or "methfessel-paxton"; ``pp.x`` broadens with its kernel.
+        broadening: of the LDOS; without it, that of ``smearing`` with the width that the files state.
+        density: cube file of the valence density, 1/bohr^3 (``plot_num=0``); without it, that of the LDOS.
+        atoms: the structure, where it is known to more digits than the six of a cube file.
+        reference: what the DFT code reported; without it, its energy is unknown (NaN), and Fermi level and entropy are
+            those of the LDOS.
+        ion_temperature: tau_i, K.
+        total_energy_obstacle: why the LDOS gives no total free energy, such as an ultrasoft pseudopotential.
+        unit: see ``ldos_from_cubes``.
+        constants: see ``ldos_from_cubes``.
+
+    Raises:
+        InputError: for files that do not belong together, or an unknown broadening.
+        FileFormatError: for a file that cannot be read.
+    """
+    ldos, first, energy_grid, width = read_series(files, energy_grid, unit, constants, np.float32)
+    broadening = broadening or kernel(smearing, width)
+    if atoms is None:
+        atoms = first.atoms
+    elif not same_structure(first.atoms, atoms):
+        raise InputError("atoms: got another structure than the cube files hold; give that of the same DFT run")
+    grid = RealSpaceGrid(tuple(map(tuple, atoms.cell.array)), first.grid.shape)
+    dos = DensityOfStates(
+        energy_grid.energies,
+        grid.voxel * ldos.reshape(grid.size, -1).sum(axis=0, dtype=np.float64),
+        broadening.standard_deviation,
+    )
+    number = electrons(ions, list(atoms.symbols))
+    level = dos.fermi_level(number, electron_temperature)
+    if density is None:
+        weights = dos.weights(level, electron_temperature).electrons
+        field = np.stack([plane @ weights for plane in ldos])  # by planes: each is copied in double precision
+    else:
+        cube = read_cube(density)
+        check_same(Path(density), cube, first)
+        field = cube.field("1/bohr^3", constants)
+    if reference is None:
+        entropy_term = -electron_temperature * dos.entropy(level, electron_temperature)
+        reference = Reference(math.nan, {}, level, number, entropy_term)
+    return Snapshot(
+        atoms=atoms,
+        grid=grid,
+        energy_grid=energy_grid,
+        ldos=np.asarray(ldos, dtype=np.float32),
+        density=field,
+        electron_temperature=electron_temperature,
+        ion_temperature=ion_temperature,
+        broadening=broadening,
+        reference=reference,
+        ions={symbol: ions[symbol] for symbol in sorted(set(atoms.symbols))},
+        functional=functional,
+        provenance={"engine": "cube files", "comment": " ".join(first.comment)},
+        total_energy_obstacle=total_energy_obstacle,
+    )
+
+
+def kernel(smearing: str, width: float | None) -> Broadening:
+    """Returns the broadening of an LDOS from ``pp.x``.
+
+    Its kernel is the delta function of the SCF run's smearing with the width ``degauss_ldos``: under Fermi-Dirac
+    1/(2 + exp(x) + exp(-x))/w, whose standard deviation is pi/sqrt(3) w; a Gaussian exp(-x^2)/sqrt(pi)/w, w/sqrt(2); of
+    Methfessel and Paxton, zero. Cold smearing has a kernel that is not symmetric.
+
+    Args:
+        smearing: "fermi-dirac", "gaussian" or "methfessel-paxton".
+        width: ``degauss_ldos``, eV.
+
+    Raises:
+        InputError: for another smearing or without a width.
+    """
+    if smearing not in _WIDTHS:
+        raise InputError(f"smearing: got {smearing!r}, expected {', '.join(_WIDTHS)}, or a broadening of its own")
+    if width is None:
+        raise InputError(
+            "broadening: the cube files do not state the width of theirs; give its standard deviation in eV"
+        )
+    name = "fermi-dirac derivative" if smearing == "fermi-dirac" else smearing
+    return Broadening(name, _WIDTHS[smearing] * width)

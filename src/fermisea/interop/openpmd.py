@@ -1,0 +1,238 @@
+"""Density, LDOS and atoms as openPMD files (standard 1.1.0, HDF5), of snapshots and predictions; and back.
+
+Meshes: ``density``; ``LDOS`` with one component for each energy, "0", "1", ... as MALA has it; ``DOS`` over energies.
+Particles: ``atoms``. What openPMD has no place for stands as JSON in ``/fermisea``, which other readers leave alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea.errors import FileFormatError, InputError
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.interop.openpmd_file import (
+    DENSITY,
+    DOS,
+    FORCE,
+    LDOS,
+    LENGTH,
+    NUMBER,
+    add_atoms,
+    add_iteration,
+    add_mesh,
+    add_spectrum,
+    new_series,
+    open_series,
+    read_record,
+    set_attributes,
+)
+from fermisea.prediction import Prediction
+from fermisea.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FloatArray = npt.NDArray[np.float64]
+PathLike = str | os.PathLike[str]
+
+_OBSERVABLES = ("band_energy", "entropy", "fermi_level", "heat_capacity", "electrons", "transfer_error")
+_METADATA = "fermisea/snapshot"
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """What an openPMD file holds at one electronic temperature; None for what it lacks.
+
+    Attributes:
+        atoms: the structure, periodic.
+        grid: of density and LDOS.
+        density: (nx, ny, nz), 1/Angstrom^3.
+        ldos: (nx, ny, nz, energies), 1/(eV Angstrom^3).
+        energy_grid: of the LDOS.
+        attributes: of the iteration, such as ``electronTemperature`` in K.
+    """
+
+    atoms: Atoms | None
+    grid: RealSpaceGrid | None
+    density: FloatArray | None
+    ldos: npt.NDArray[np.floating] | None
+    energy_grid: EnergyGrid | None
+    attributes: dict[str, Any]
+
+
+def write_snapshot(path: PathLike, snapshot: Snapshot) -> Path:
+    """Writes density, LDOS and DOS, atoms and forces of a snapshot, and all that it takes to read it back.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    data = snapshot.to_xarray()
+    with new_series(path, _version()) as file:
+        iteration = add_iteration(file, 0)
+        set_attributes(iteration, {"electronTemperature": snapshot.electron_temperature})
+        add_mesh(iteration, "density", snapshot.grid, snapshot.density, DENSITY)
+        _add_ldos(file, iteration, snapshot.grid, data["ldos"].values, snapshot.energy_grid)
+        _add_dos(iteration, snapshot.energy_grid, snapshot.dos)
+        add_atoms(iteration, snapshot.atoms, snapshot.reference.forces)
+        attributes = {
+            name: value.item() if isinstance(value, np.generic) else value for name, value in data.attrs.items()
+        }
+        if snapshot.reference.stress is not None:
+            attributes["stress"] = snapshot.reference.stress.tolist()
+        file[_METADATA] = np.bytes_(json.dumps(attributes))
+    return Path(path)
+
+
+def read_snapshot(path: PathLike) -> Snapshot:
+    """Returns the snapshot in a file of ``write_snapshot``.
+
+    Raises:
+        FileFormatError: for a damaged file, or one that another program wrote.
+    """
+    import xarray as xr  # noqa: PLC0415  # takes a quarter of a second
+
+    with open_series(path) as file:
+        if _METADATA not in file:
+            raise FileFormatError(
+                f"{path}: an openPMD file of another program; read its fields with openpmd.read_fields, or a file of "
+                "MALA with 'fermisea convert mala LDOS.h5 INFO.json'"
+            )
+        attributes = json.loads(file[_METADATA][()])
+        fields = _fields(file, "0")
+        dos = read_record(file["data/0/meshes/DOS"], DOS)
+        force = file.get("data/0/particles/atoms/force")
+        forces = None if force is None else read_record(force, FORCE, "xyz")
+    if fields.atoms is None or fields.grid is None or fields.density is None or fields.ldos is None:
+        raise FileFormatError(f"{path}: density, LDOS or atoms are missing; write the snapshot again")
+    variables: dict[str, Any] = {
+        "ldos": (("x", "y", "z", "energy"), fields.ldos),
+        "density": (("x", "y", "z"), fields.density),
+        "dos": (("energy",), dos),
+        "positions": (("atom", "cartesian"), fields.atoms.positions),
+        "atomic_numbers": (("atom",), fields.atoms.numbers),
+        "cell": (("lattice_vector", "cartesian"), fields.grid.lattice),
+    }
+    if forces is not None:
+        variables["forces"] = (("atom", "cartesian"), forces)
+    try:
+        stress = attributes.pop("stress", None)
+        if stress is not None:
+            variables["stress"] = (("lattice_vector", "cartesian"), np.array(stress, dtype=float))
+        data = xr.Dataset(variables, attrs=attributes)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"{path}: its parts do not belong together ({error}); write the snapshot again"
+        ) from error
+    return Snapshot.from_xarray(data, str(path))
+
+
+def write_prediction(path: PathLike, prediction: Prediction, ldos: npt.NDArray[np.floating] | None = None) -> Path:
+    """Writes a prediction: one iteration for each electronic temperature, with its density and its observables.
+
+    Args:
+        path: of the file.
+        prediction: with a density or without.
+        ldos: of ``Model.ldos`` on the grid of the prediction, for the first iteration.
+
+    Raises:
+        InputError: for an LDOS on another grid, or if the file cannot be written.
+    """
+    energy_grid = prediction.density_of_states.energy_grid
+    expected = (*prediction.grid.shape, energy_grid.size)
+    if ldos is not None and ldos.shape != expected:
+        raise InputError(f"LDOS: got shape {ldos.shape}, expected grid and energies of the prediction, {expected}")
+    data = prediction.data
+    if "electron_temperature" not in data.dims:
+        data = data.expand_dims("electron_temperature")
+    with new_series(path, _version()) as file:
+        for index in range(data.sizes["electron_temperature"]):
+            at = data.isel(electron_temperature=index)
+            iteration = add_iteration(file, index)
+            set_attributes(iteration, _observables(at))
+            if "density" in at:
+                add_mesh(iteration, "density", prediction.grid, at["density"].values, DENSITY)
+            if index == 0 and ldos is not None:
+                _add_ldos(file, iteration, prediction.grid, ldos, energy_grid)
+            _add_dos(iteration, energy_grid, prediction.dos)
+            add_atoms(iteration, prediction.atoms)
+    return Path(path)
+
+
+def read_fields(path: PathLike) -> list[Fields]:
+    """Returns what an openPMD file holds, one entry for each of its iterations in order; MALA's files too.
+
+    Raises:
+        FileFormatError: for a file that is damaged or not openPMD.
+    """
+    with open_series(path) as file:
+        return [_fields(file, key) for key in sorted(file["data"], key=int)]
+
+
+def _version() -> str:
+    import fermisea  # noqa: PLC0415  # not while it is being imported
+
+    return fermisea.__version__
+
+
+def _add_ldos(
+    file: h5py.File, iteration: h5py.Group, grid: RealSpaceGrid, ldos: npt.NDArray[np.floating], energies: EnergyGrid
+) -> None:
+    components = {str(k): np.asarray(ldos[..., k], dtype=np.float32) for k in range(energies.size)}
+    add_mesh(iteration, "LDOS", grid, components, LDOS)
+    set_attributes(
+        iteration["meshes/LDOS"], {"energyStart": energies.start, "energySpacing": energies.spacing, "energyUnit": "eV"}
+    )
+    file.attrs["is_mala_data"] = np.uint8(1)  # MALA refuses an LDOS without it
+
+
+def _add_dos(iteration: h5py.Group, energies: EnergyGrid, dos: FloatArray) -> None:
+    add_spectrum(iteration, "DOS", energies.start, energies.spacing, dos, DOS)
+
+
+def _observables(at: xr.Dataset) -> dict[str, Any]:
+    """Returns the attributes of an iteration; eV, K."""
+    values: dict[str, Any] = {"electronTemperature": float(at["electron_temperature"])}
+    values |= {name: float(at[name]) for name in _OBSERVABLES if name in at}
+    if "free_energy" in at:
+        values |= {f"free_energy_{form}": float(at["free_energy"].sel(form=form)) for form in at["form"].values}
+    return values
+
+
+def _fields(file: h5py.File, key: str) -> Fields:
+    iteration = file[f"data/{key}"]
+    meshes = iteration.get("meshes", {})
+    density = np.asarray(read_record(meshes["density"], DENSITY)) if "density" in meshes else None
+    ldos, energy_grid = None, None
+    if "LDOS" in meshes:
+        record = meshes["LDOS"]
+        names = [str(k) for k in range(len(record))]
+        if sorted(record) != sorted(names):
+            raise FileFormatError(f"{file.filename}: LDOS has components {', '.join(record)}, expected numbers from 0")
+        ldos = read_record(record, LDOS, names)
+        if "energyStart" in record.attrs:
+            head = record.attrs
+            energy_grid = EnergyGrid(float(head["energyStart"]), float(head["energySpacing"]), len(names))
+    mesh = next((meshes[name] for name in ("density", "LDOS") if name in meshes), None)
+    atoms, grid = None, None
+    if mesh is not None and "latticeVectors" in mesh.attrs:
+        cell = np.asarray(mesh.attrs["latticeVectors"], dtype=float).reshape(3, 3)
+        shape = density.shape if density is not None else ldos.shape[:3] if ldos is not None else ()
+        grid = RealSpaceGrid(tuple(map(tuple, cell)), tuple(shape))
+    species = iteration.get("particles/atoms")
+    if grid is not None and species is not None:
+        numbers = read_record(species["atomicNumber"], NUMBER)
+        positions = read_record(species["position"], LENGTH, "xyz") + read_record(
+            species["positionOffset"], LENGTH, "xyz"
+        )
+        atoms = Atoms(numbers, positions, cell=grid.lattice, pbc=True)
+    attributes = {name: iteration.attrs[name] for name in iteration.attrs}
+    return Fields(atoms, grid, density, ldos, energy_grid, attributes)

@@ -1,0 +1,213 @@
+"""The openPMD standard, version 1.1.0, in HDF5: series, iterations, mesh records and particles, written and read.
+
+Fields are meshes. Where the lattice vectors are not along x, y and z, the geometry is "other:lattice"; the attribute
+``latticeVectors`` of every mesh holds them as rows, in ``gridUnitSI``.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea.errors import FileFormatError, InputError
+from fermisea.files import atomic_path
+from fermisea.grid import RealSpaceGrid
+from fermisea.units import ELECTRONVOLT, METRE_PER_ANGSTROM
+
+Dimension = tuple[int, int, int, int, int, int, int]
+"""Powers of length, mass, time, current, temperature, amount and luminous intensity."""
+
+LENGTH: tuple[Dimension, float] = ((1, 0, 0, 0, 0, 0, 0), METRE_PER_ANGSTROM)
+FORCE: tuple[Dimension, float] = ((1, 1, -2, 0, 0, 0, 0), ELECTRONVOLT / METRE_PER_ANGSTROM)
+DENSITY: tuple[Dimension, float] = ((-3, 0, 0, 0, 0, 0, 0), METRE_PER_ANGSTROM**-3)
+LDOS: tuple[Dimension, float] = ((-5, -1, 2, 0, 0, 0, 0), METRE_PER_ANGSTROM**-3 / ELECTRONVOLT)
+DOS: tuple[Dimension, float] = ((-2, -1, 2, 0, 0, 0, 0), 1 / ELECTRONVOLT)
+NUMBER: tuple[Dimension, float] = ((0, 0, 0, 0, 0, 0, 0), 1.0)
+"""Dimension and SI value of the package's units."""
+
+_SAME_CONSTANTS = 1e-6
+"""Units that differ by less are the same ones, with constants of another year."""
+
+_ROOT = {
+    "openPMD": "1.1.0",
+    "openPMDextension": np.uint32(0),
+    "basePath": "/data/%T/",
+    "meshesPath": "meshes/",
+    "particlesPath": "particles/",
+    "iterationEncoding": "groupBased",
+    "iterationFormat": "/data/%T/",
+    "software": "fermisea",
+}
+
+
+@contextmanager
+def new_series(path: str | os.PathLike[str], software_version: str) -> Iterator[h5py.File]:
+    """Yields an empty series in memory that is written to ``path`` when the block ends, whole or not at all.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:  # in memory: HDF5 crashes when the disk is full
+        set_attributes(file, _ROOT | {"softwareVersion": software_version})
+        set_attributes(file, {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S +0000")})
+        yield file
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(image.getbuffer())
+
+
+@contextmanager
+def open_series(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Yields a series for reading.
+
+    Raises:
+        FileFormatError: for a file that is missing, damaged, or not of the openPMD standard.
+    """
+    path = Path(path)
+    try:
+        with h5py.File(path, "r") as file:
+            if "openPMD" not in file.attrs:
+                raise FileFormatError(f"{path}: no openPMD file; its root has no attribute openPMD")
+            yield file
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise FileFormatError(f"{path}: no such file, expected an openPMD file") from error
+    except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise FileFormatError(f"{path}: not readable as openPMD in HDF5 ({error}); copy it again") from error
+
+
+def set_attributes(item: Any, values: Mapping[str, Any]) -> None:
+    """Sets attributes; text has a fixed length, as readers of the standard expect it."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            item.attrs[name] = np.bytes_(value.encode("ascii", "replace"))
+        elif isinstance(value, Sequence) and value and isinstance(value[0], str):
+            item.attrs[name] = np.array(value, dtype="S")
+        else:
+            item.attrs[name] = value
+
+
+def text(value: Any) -> str:
+    """Returns an attribute as text."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def add_iteration(file: h5py.File, index: int) -> h5py.Group:
+    """Returns a new iteration of a series; time does not pass between them."""
+    group = file.create_group(f"/data/{index}")
+    set_attributes(group, {"time": 0.0, "dt": 1.0, "timeUnitSI": 1.0})
+    return group
+
+
+def add_mesh(
+    iteration: h5py.Group,
+    name: str,
+    grid: RealSpaceGrid,
+    components: Mapping[str, Any] | Any,
+    unit: tuple[Dimension, float],
+) -> None:
+    """Adds a field on a grid: one array (nx, ny, nz), or several by name."""
+    record = iteration.require_group("meshes")
+    cell = grid.lattice
+    straight = bool((cell == np.diag(np.diag(cell))).all() and (np.diag(cell) > 0).all())
+    attributes = {
+        "geometry": "cartesian" if straight else "other:lattice",
+        "axisLabels": ["x", "y", "z"] if straight else ["a", "b", "c"],
+        "gridSpacing": np.array(grid.spacing),
+        "gridGlobalOffset": np.zeros(3),
+        "latticeVectors": cell.ravel(),
+        "comment": "Point (i, j, k) of the periodic grid lies at i/nx a + j/ny b + k/nz c; a, b, c are latticeVectors.",
+    }
+    _add_record(record, name, components, unit, attributes | {"gridUnitSI": METRE_PER_ANGSTROM}, np.zeros(3))
+
+
+def add_spectrum(
+    iteration: h5py.Group, name: str, start: float, spacing: float, values: Any, unit: tuple[Dimension, float]
+) -> None:
+    """Adds a one-dimensional mesh over equally spaced energies (eV)."""
+    attributes = {
+        "geometry": "cartesian",
+        "axisLabels": ["energy"],
+        "gridSpacing": np.array([spacing]),
+        "gridGlobalOffset": np.array([start]),
+        "gridUnitSI": ELECTRONVOLT,
+        "comment": "The axis is an energy; gridUnitSI turns it into joule.",
+    }
+    _add_record(iteration.require_group("meshes"), name, values, unit, attributes, np.zeros(1))
+
+
+def add_atoms(iteration: h5py.Group, atoms: Atoms, forces: npt.NDArray[np.float64] | None = None) -> None:
+    """Adds the atoms as particles with position, atomicNumber and, in eV/Angstrom, force."""
+    species = iteration.require_group("particles").create_group("atoms")
+    _add_record(species, "position", dict(zip("xyz", atoms.positions.T, strict=True)), LENGTH, {})
+    _add_record(species, "atomicNumber", atoms.numbers.astype(np.int64), NUMBER, {})
+    offset = species.create_group("positionOffset")
+    set_attributes(offset, {"unitDimension": np.array(LENGTH[0], dtype=float), "timeOffset": np.float32(0)})
+    for axis in "xyz":
+        constant = {"value": 0.0, "shape": np.array([len(atoms)], dtype=np.uint64), "unitSI": METRE_PER_ANGSTROM}
+        set_attributes(offset.create_group(axis), constant)
+    if forces is not None:
+        _add_record(species, "force", dict(zip("xyz", np.asarray(forces).T, strict=True)), FORCE, {})
+
+
+def read_record(record: Any, unit: tuple[Dimension, float], index: Sequence[str] | None = None) -> Any:
+    """Returns a record in the package's unit: an array, or one with the components ``index`` last.
+
+    Raises:
+        FileFormatError: for another physical dimension.
+    """
+    dimension, value = unit
+    got = tuple(int(power) for power in record.attrs["unitDimension"])
+    if got != dimension:
+        raise FileFormatError(f"{record.file.filename}: {record.name} has the dimension {got}, expected {dimension}")
+    parts = [record] if index is None else [record[name] for name in index]
+    shape = parts[0].shape if isinstance(parts[0], h5py.Dataset) else tuple(map(int, parts[0].attrs["shape"]))
+    constant = not isinstance(parts[0], h5py.Dataset)
+    result = np.empty((*shape, len(parts)), dtype=np.float64 if constant else parts[0].dtype)
+    for column, part in enumerate(parts):
+        factor = float(part.attrs["unitSI"]) / value
+        values = part[...] if isinstance(part, h5py.Dataset) else np.full(shape, part.attrs["value"])
+        if values.shape != shape:
+            raise FileFormatError(f"{record.file.filename}: {part.name} has shape {values.shape}, expected {shape}")
+        result[..., column] = values if abs(factor - 1) < _SAME_CONSTANTS else values * factor
+    return result[..., 0] if index is None else result
+
+
+def _add_record(
+    parent: h5py.Group,
+    name: str,
+    components: Mapping[str, Any] | Any,
+    unit: tuple[Dimension, float],
+    attributes: Mapping[str, Any],
+    position: npt.NDArray[np.float64] | None = None,
+) -> None:
+    dimension, value = unit
+    own: dict[str, Any] = {"unitDimension": np.array(dimension, dtype=float), "timeOffset": np.float32(0)}
+    if position is not None:
+        own |= {"dataOrder": "C"}
+    each: dict[str, Any] = {"unitSI": value} | ({} if position is None else {"position": position})
+    if isinstance(components, Mapping):
+        record = parent.create_group(name)
+        for key, values in components.items():
+            set_attributes(_dataset(record, key, values), each)
+    else:
+        record = _dataset(parent, name, components)
+        set_attributes(record, each)
+    set_attributes(record, {**own, **attributes})
+
+
+def _dataset(parent: h5py.Group, name: str, values: Any) -> h5py.Dataset:
+    array = np.ascontiguousarray(values)
+    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if array.ndim == 3 else {}
+    return parent.create_dataset(name, data=array, fletcher32=True, **options)  # with a checksum of each chunk
