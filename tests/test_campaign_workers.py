@@ -27,7 +27,16 @@ OPTIONS = [
     *("--electron-temperature", "3000", "--xc", "lda", "--cutoff", "80", "--kpts", "2", "2", "2"),
     *("--energy-spacing", "0.5", "--highest-electron-temperature", "5000"),
 ]
-FERMISEA = [sys.executable, "-c", "import sys; from fermisea.cli import main; sys.exit(main())"]
+FERMISEA = [  # a shell's background job would ignore SIGINT
+    sys.executable,
+    "-c",
+    """
+import signal, sys
+from fermisea.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+""",
+]
 
 
 def crystals(count: int, atoms: int = 1) -> dict:

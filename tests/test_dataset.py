@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import fermisea
 from fermisea.broadening import Broadening
 from fermisea.dataset import Dataset, snapshot_files
+from fermisea.dataset_report import describe, warnings
 from fermisea.energies import Ion
 from fermisea.energies.ions import CoreCharge
 from fermisea.errors import FileFormatError, InputError
@@ -142,3 +145,67 @@ def test_a_damaged_file_is_named(folder):
     (folder / "b.nc").write_bytes(content[: len(content) // 2])
     with pytest.raises(FileFormatError, match=r"b\.nc: truncated"):
         Dataset.load(folder)
+
+
+def test_split_keeps_a_structure_on_one_side():
+    snapshots = tuple(made_up_snapshot(seed, (3, 3, 3)) for seed in (1, 2, 3, 4, 1, 2, 3, 4))
+    dataset = Dataset(snapshots)
+    parts = set()
+    for seed in range(5):
+        first, second = dataset.split(0.3, seed)
+        keys = [{s.atoms.positions.tobytes() for s in part} for part in (first, second)]
+        assert not keys[0] & keys[1]
+        assert (len(first), len(second)) == (6, 2)
+        parts.add(second.names)
+        assert dataset.split(0.3, seed)[1].names == second.names
+    assert len(parts) > 1
+    assert dataset.split(0.0)[1] is None
+    assert dataset[:1].split(0.5)[1] is None
+
+
+def test_split_by_ion_temperature(one):
+    temperatures = (100.0, 298.0, 933.0, 298.0)
+    dataset = Dataset(tuple(other(one, ion_temperature=t) for t in temperatures), ("a", "b", "c", "d"))
+    first, second = dataset.split_by_ion_temperature([298.0])
+    assert (first.names, second.names) == (("a", "c"), ("b", "d"))
+    assert dataset.select([100.0, 933.0]).names == ("a", "c")
+    with pytest.raises(InputError, match="ion temperatures: got 700 K, the data have 100, 298, 933 K"):
+        dataset.split_by_ion_temperature([700.0])
+    with pytest.raises(InputError, match="got no snapshot"):
+        dataset.split_by_ion_temperature([100.0, 298.0, 933.0])
+
+
+def test_report_says_what_is_there_and_what_will_hurt(one, two):
+    made = {"engine": "fermisea.PlaneWave", "kpts": [8, 8, 8], "scf_tolerance_eV_per_atom": 1e-9}
+    good = [other(s, provenance=made) for s in (one, two)]
+    values = describe(good)
+    assert (values["snapshots"], values["formulas"], values["ion_temperatures"]) == (2, {"Al4": 2}, {"300 K": 2})
+    assert values["points"] == 27 + 36
+    assert values["bytes"] == 4 * 63 * one.energy_grid.size
+    window = 0 if one.highest_electron_temperature >= 5000 else 1
+    assert len(warnings(good, ["a", "b"])) == window
+
+    cold = replace(one.reference, free_energy=one.reference.free_energy - 0.04)
+    changes = {
+        "mixed reference electron temperature (K): b has 2000.0, but a has 1000.0": {"electron_temperature": 2000.0},
+        "mixed functional: b has pbe, but a has lda": {"functional": "pbe"},
+        "loose SCF cycle: b: converged to 1e-05 eV/atom": {"provenance": made | {"scf_tolerance_eV_per_atom": 1e-5}},
+        "coarse k-mesh: b: 2 2 2 leaves 0.78 1/Angstrom": {"provenance": made | {"kpts": [2, 2, 2]}},
+        "ion temperature: b: unknown": {"ion_temperature": None},
+        "LDOS: b: misses its own free energy by +10.00 meV/atom": {"reference": cold},
+        "LDOS: b: gives no total free energy: soft": {"total_energy_obstacle": "soft"},
+    }
+    for text, change in changes.items():
+        found = warnings([good[0], other(good[0], **change)], ["a", "b"])
+        assert any(line.startswith(text) for line in found), (text, found)
+    twice = warnings([other(good[0], ion_temperature=None)] * 3, ["a", "b", "c"], closure=False)
+    assert twice[-1].startswith("ion temperature: a and 2 more: unknown")
+
+
+def test_small_windows_are_told(one):
+    for size in (21, 26):  # up to 4 eV, which does not hold the electrons, and 6.5 eV, which does
+        grid = EnergyGrid(one.energy_grid.start, one.energy_grid.spacing, size)
+        small = other(one, energy_grid=grid, ldos=one.ldos[..., :size], dos=None)
+        highest = 0 if size == 21 else small.highest_electron_temperature
+        (text,) = [line for line in warnings([small], ["a"], closure=False) if line.startswith("small energy window")]
+        assert f"serves tau_e up to {highest:.0f} K, expected 5000" in text

@@ -11,7 +11,7 @@ from fermisea.errors import ConvergenceError, InputError
 from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.points import KeptPoints
-from fermisea.training import DivergenceError, fit_readout, learning_rate, split, train
+from fermisea.training import DivergenceError, fit_readout, learning_rate, train
 from fermisea.training_config import TrainingConfig
 from synthetic import REFERENCE_TEMPERATURE, made_up_snapshot
 
@@ -128,18 +128,6 @@ def test_readout_is_the_least_squares_solution():
     before = network.readout()
     fit_readout(network, points, dos_weight=7.0, ridge=1e9)
     torch.testing.assert_close(network.readout(), before, rtol=1e-8, atol=1e-8)
-
-
-def test_split_keeps_a_structure_on_one_side():
-    snapshots = [made_up_snapshot(seed) for seed in (1, 2, 3, 4, 1, 2, 3, 4)]
-    for seed in range(5):
-        config = TrainingConfig(validation_fraction=0.3, seed=seed)
-        training, validation = split(snapshots, config)
-        keys = [{s.atoms.positions.tobytes() for s in part} for part in (training, validation)]
-        assert not keys[0] & keys[1]
-        assert (len(training), len(validation)) == (6, 2)
-    assert split(snapshots, TrainingConfig(validation_fraction=0.0))[1] == []
-    assert split(snapshots[:1], TrainingConfig(validation_fraction=0.5))[1] == []
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fermisea import (
         campaign,
+        dataset,
+        dataset_report,
         descriptors,
         engines,
         evaluation,
@@ -57,6 +59,8 @@ __all__ = [
     "WindowError",
     "__version__",
     "campaign",
+    "dataset",
+    "dataset_report",
     "descriptors",
     "engines",
     "evaluate",
@@ -77,6 +81,8 @@ __all__ = [
 
 _MODULES = (
     "campaign",
+    "dataset",
+    "dataset_report",
     "descriptors",
     "engines",
     "evaluation",

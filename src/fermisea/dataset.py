@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, overload
 
+import numpy as np
+
 from fermisea.broadening import Broadening
 from fermisea.energies import Ion
 from fermisea.errors import InputError
@@ -40,14 +42,8 @@ class Dataset:
         if len(names) != len(self.snapshots):
             raise InputError(f"dataset: got {len(names)} names for {len(self.snapshots)} snapshots")
         object.__setattr__(self, "names", names)
-        first: dict[str, tuple[Any, str]] = {}
-        for snapshot, name in zip(self.snapshots, names, strict=True):
-            for what, value in _common(snapshot).items():
-                known, owner = first.setdefault(what, (value, name))
-                if value != known:
-                    raise InputError(
-                        f"{what}: {name} has {value}, but {owner} has {known}; a dataset needs one for all"
-                    )
+        for difference in differences(self.snapshots, names):
+            raise InputError(f"{difference}; a dataset needs one for all")
 
     @classmethod
     def load(cls, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, verify: bool = True) -> Self:
@@ -82,6 +78,55 @@ class Dataset:
             return Dataset(self.snapshots[index], self.names[index])
         return self.snapshots[index]
 
+    def select(self, ion_temperatures: Sequence[float]) -> Dataset:
+        """Returns the snapshots of some ion temperatures (K).
+
+        Raises:
+            InputError: if there is none of one of them.
+        """
+        absent = sorted(set(ion_temperatures) - set(self.ion_temperatures))
+        if absent:
+            known = ", ".join(f"{t:g}" for t in self.ion_temperatures) or "none"
+            raise InputError(f"ion temperatures: got {', '.join(f'{t:g}' for t in absent)} K, the data have {known} K")
+        return self._subset([i for i, s in enumerate(self.snapshots) if s.ion_temperature in set(ion_temperatures)])
+
+    def split_by_ion_temperature(self, held_out: Sequence[float]) -> tuple[Dataset, Dataset]:
+        """Returns the snapshots of all other ion temperatures, and those of ``held_out`` (K).
+
+        Raises:
+            InputError: if one of them does not occur, or nothing else does.
+        """
+        second = self.select(held_out)
+        rest = [i for i, s in enumerate(self.snapshots) if s.ion_temperature not in set(held_out)]
+        return self._subset(rest), second
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset | None]:
+        """Returns two parts by chance, the second with about ``fraction`` of the structures.
+
+        Snapshots of one structure stay together. At least one structure is held out if the fraction is above zero and
+        there are two or more; else the second part is None.
+
+        Args:
+            fraction: at least 0 and below 1.
+            seed: of the choice.
+        """
+        groups: dict[bytes, list[int]] = {}
+        for index, snapshot in enumerate(self.snapshots):
+            atoms = snapshot.atoms
+            key = b"".join(np.asarray(part).tobytes() for part in (atoms.numbers, atoms.positions, atoms.cell.array))
+            groups.setdefault(key, []).append(index)
+        structures = list(groups.values())
+        held = 0
+        if fraction > 0 and len(structures) > 1:
+            held = min(max(1, round(fraction * len(structures))), len(structures) - 1)
+        chosen = {int(i) for i in np.random.default_rng(seed).permutation(len(structures))[:held]}
+        first = [i for number, group in enumerate(structures) if number not in chosen for i in group]
+        second = [i for number, group in enumerate(structures) if number in chosen for i in group]
+        return self._subset(first), self._subset(second) if second else None
+
+    def _subset(self, indices: Sequence[int]) -> Dataset:
+        return Dataset(tuple(self.snapshots[i] for i in indices), tuple(self.names[i] for i in indices))
+
     @property
     def energy_grid(self) -> EnergyGrid:
         """Energies of every LDOS."""
@@ -111,6 +156,18 @@ class Dataset:
     def ion_temperatures(self) -> list[float]:
         """Every tau_i that occurs, ascending, K."""
         return sorted({s.ion_temperature for s in self.snapshots if s.ion_temperature is not None})
+
+
+def differences(snapshots: Sequence[Snapshot], names: Sequence[str]) -> Iterator[str]:
+    """Yields in words what keeps snapshots from being one dataset, the first pair for each property."""
+    first: dict[str, tuple[Any, str]] = {}
+    told = set()
+    for snapshot, name in zip(snapshots, names, strict=True):
+        for what, value in _common(snapshot).items():
+            known, owner = first.setdefault(what, (value, name))
+            if value != known and what not in told:
+                told.add(what)
+                yield f"{what}: {name} has {value}, but {owner} has {known}"
 
 
 def snapshot_files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:

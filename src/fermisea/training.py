@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,10 +94,10 @@ def train(
     config = config or TrainingConfig()
     dataset = data if isinstance(data, Dataset) else Dataset.load(data)
     snapshots = list(dataset)
-    training, validation = split(snapshots, config)
+    training, validation = dataset.split(config.validation_fraction, config.seed)
     descriptor = config.make_descriptor(sorted(dataset.ions))
     tell = progress or (lambda _: None)
-    points, held_out = _gather(training, validation, descriptor, config, tell, memory, scratch)
+    points, held_out = _gather(list(training), list(validation or ()), descriptor, config, tell, memory, scratch)
 
     network = Mlp(
         descriptor.features,
@@ -175,27 +174,6 @@ def learning_rate(config: TrainingConfig, progress: float) -> float:
         return config.learning_rate * (low + (1 - low) * progress / rise)
     phase = (progress - rise) / (1 - rise)
     return config.learning_rate * (last + (1 - last) * (1 + math.cos(math.pi * phase)) / 2)
-
-
-def split(snapshots: Sequence[Snapshot], config: TrainingConfig) -> tuple[list[Snapshot], list[Snapshot]]:
-    """Returns training and validation snapshots; snapshots of one structure stay together.
-
-    At least one structure is held out if ``validation_fraction`` is above zero and there are two or more.
-    """
-    groups: dict[bytes, list[Snapshot]] = {}
-    for snapshot in snapshots:
-        atoms = snapshot.atoms
-        key = b"".join(np.asarray(part).tobytes() for part in (atoms.numbers, atoms.positions, atoms.cell.array))
-        groups.setdefault(key, []).append(snapshot)
-    structures = list(groups.values())
-    held = 0
-    if config.validation_fraction > 0 and len(structures) > 1:
-        held = min(max(1, round(config.validation_fraction * len(structures))), len(structures) - 1)
-    order = np.random.default_rng(config.seed).permutation(len(structures))
-    chosen = {int(index) for index in order[:held]}
-    training = [s for index, group in enumerate(structures) if index not in chosen for s in group]
-    validation = [s for index, group in enumerate(structures) if index in chosen for s in group]
-    return training, validation
 
 
 def fit_readout(network: Mlp, points: Points, dos_weight: float, ridge: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from fermisea.engines import Engine, Espresso, LdosOptions, PlaneWave
+from fermisea.engines import Espresso, LdosOptions, PlaneWave
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
 from fermisea.toml import read_toml
@@ -19,7 +19,7 @@ class Campaign:
 
     Attributes:
         engine: "planewave", the embedded one, or "espresso" for pw.x of Quantum ESPRESSO.
-        xc: "lda", "pz", "pbe" or "pbesol".
+        xc: "lda", "pz", "pbe" or "pbesol"; left out, "pbe", and for pw.x that of the pseudopotentials.
         cutoff: highest kinetic energy of a plane wave, eV.
         kpts: k-mesh; keep one density of k-points for cells of different sizes.
         shift: 0 or 1 along each axis; 1 moves the mesh by half a step.
@@ -34,7 +34,7 @@ class Campaign:
     """
 
     engine: str = "planewave"
-    xc: str = "pbe"
+    xc: str | None = None
     cutoff: float = 270.0
     kpts: tuple[int, int, int] = (1, 1, 1)
     shift: tuple[int, int, int] = (0, 0, 0)
@@ -74,7 +74,7 @@ class Campaign:
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
-    def make_engine(self) -> Engine:
+    def make_engine(self) -> PlaneWave | Espresso:
         """Returns the engine with these settings.
 
         Raises:
@@ -104,7 +104,7 @@ class Campaign:
                 ldos=ldos,
             )
         return PlaneWave(
-            xc=self.xc,
+            xc=self.xc or "pbe",
             cutoff=self.cutoff,
             kpts=self.kpts,
             shift=self.shift,

@@ -5,7 +5,6 @@ Modules of the formats are imported when a command runs, so that ``--help`` take
 
 from __future__ import annotations
 
-import importlib
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -168,22 +167,41 @@ def espresso(
     highest_electron_temperature: Annotated[
         float, typer.Option(help="tau_e that the energy window must serve, K.")
     ] = 10_000.0,
+    pseudopotentials: Annotated[
+        list[str] | None,
+        typer.Option(help="SYMBOL=FILE (UPF) for each element.  [dim]\\[default: the copies in *.save][/]"),
+    ] = None,
+    ion_temperature: Annotated[float | None, typer.Option(help="tau_i of the positions, K.")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Make a snapshot of a finished run of Quantum ESPRESSO; the folder is only read.
 
+    What the run lacks is said all at once.
+
     Example: [bold]fermisea convert espresso run/ --out al.nc[/]
     """
     check_output(out, ".nc", overwrite=overwrite)
     options = fermisea.engines.LdosOptions(energy_spacing, broadening or energy_spacing, highest_electron_temperature)
-    snapshot: Snapshot = importlib.import_module("fermisea.engines.espresso").import_run(source, ldos=options)
+    snapshot = fermisea.engines.import_run(
+        source,
+        ldos=options,
+        pseudopotentials=_files_by_element(pseudopotentials),
+        ion_temperature=ion_temperature,
+    )
     snapshot.save(out)
     show_snapshot(snapshot, out, json=json)
 
 
 for function in (cube, espresso, mala, openpmd):
     convert.command(cls=Command)(function)
+
+
+def _files_by_element(words: list[str] | None) -> dict[str, str] | None:
+    files = pseudopotential_files(words)
+    if isinstance(files, str):
+        raise fermisea.InputError(f"pseudopotentials: got {files!r}, expected SYMBOL=FILE for each element")
+    return files
 
 
 def _mala() -> Any:

@@ -1,4 +1,4 @@
-"""``fermisea info``: what a snapshot or model file holds."""
+"""``fermisea info``: what a snapshot, a set of them, or a model file holds."""
 
 from __future__ import annotations
 
@@ -6,30 +6,63 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 import fermisea
-from fermisea.cli.common import Json, facts, print_json, stdout
+from fermisea.cli.common import Json, facts, print_json, progress_bar, stdout
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A snapshot (*.nc) or model (*.safetensors) file.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="A snapshot (*.nc) or model (*.safetensors), or a folder or several snapshots.")
+    ],
+    no_closure: Annotated[
+        bool, typer.Option("--no-closure", help="Of a data set, leave out the check for which every LDOS is read.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show what a snapshot or model file holds, after checking that it is whole.
+    """Show what a file holds, after checking that it is whole; of a data set also what will hurt a model.
 
     Example: [bold]fermisea info data/al-300K-00.nc[/]
+
+    Example: [bold]fermisea info data/[/]
     """
-    if not file.is_file():
-        raise fermisea.InputError(f"{file}: no such file; give a snapshot or a model file")
-    with file.open("rb") as stream:
+    first = paths[0]
+    if len(paths) > 1 or first.is_dir():
+        _dataset(paths, closure=not no_closure, json=json)
+        return
+    if not first.is_file():
+        raise fermisea.InputError(f"{first}: no such file; give a snapshot or a model file")
+    with first.open("rb") as stream:
         start = stream.read(len(_HDF5))
-    values = _snapshot(file) if start == _HDF5 or file.suffix == ".nc" else _model(file)
+    values = _snapshot(first) if start == _HDF5 or first.suffix == ".nc" else _model(first)
     if json:
         print_json(values)
     else:
-        stdout().print(facts(str(file), values))
+        stdout().print(facts(str(first), values))
+
+
+def _dataset(paths: list[Path], *, closure: bool, json: bool) -> None:
+    files = fermisea.dataset.snapshot_files(paths)
+    snapshots = []
+    with progress_bar() as bar:
+        task = bar.add_task("snapshots", total=len(files), note="")
+        for file in files:
+            snapshots.append(fermisea.Snapshot.load(file))
+            bar.advance(task)
+        names = [str(file) for file in files]
+        values = fermisea.dataset_report.describe(snapshots)
+        warnings = fermisea.dataset_report.warnings(snapshots, names, closure=closure)
+    if json:
+        print_json({"kind": "data set", **values, "warnings": warnings})
+        return
+    stdout().print(facts(", ".join(map(str, paths)), values))
+    for warning in warnings:
+        stdout().print(f"[yellow]warning[/]  {escape(warning)}")
+    if not warnings:
+        stdout().print("nothing that will hurt was found")
 
 
 def _snapshot(file: Path) -> dict[str, Any]:

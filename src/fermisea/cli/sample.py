@@ -112,7 +112,15 @@ def sample(
         for row in rows
     ]
     title = f"{snapshots} structures of {len(atoms)} atoms for each ion temperature"
-    columns = ["tau_i (K)", "reached (K)", "of these (K)", "displacement² (Å²)", "memory (ps)", "spacing (ps)", "files"]
+    columns = [
+        "tau_i (K)",
+        "reached (K)",
+        "of these (K)",
+        "mean square displacement (Å²)",
+        "memory (ps)",
+        "spacing (ps)",
+        "files",
+    ]
     stdout().print(table(title, columns, cells))
 
 

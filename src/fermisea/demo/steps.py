@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from fermisea.campaign import Outcome, Record, run_campaign
 from fermisea.dataset import Dataset
 from fermisea.demo.settings import DemoSettings
-from fermisea.engines import ScfStep
+from fermisea.engines import PlaneWave, ScfStep
 from fermisea.errors import InputError
 from fermisea.files import atomic_path
 from fermisea.model import Model, load_model
@@ -151,11 +151,10 @@ def dft_points(
         else:
             with _progress(console) as (bar, task):
                 bar.update(task, description=f"tau_e = {temperature:g} K")
-                engine = replace(
-                    settings.dft.make_engine(),
-                    report=lambda scf, bar=bar, task=task: bar.update(task, note=_scf_note(scf)),  # type: ignore[misc]
-                )
-                state = engine.solve(unseen.atoms, temperature)
+                engine = settings.dft.make_engine()
+                assert isinstance(engine, PlaneWave)  # noqa: S101  # so are the settings
+                report = lambda scf, bar=bar, task=task: bar.update(task, note=_scf_note(scf))  # noqa: E731
+                state = replace(engine, report=report).solve(unseen.atoms, temperature)
             point = DftPoint(temperature, state.reference.free_energy, state.reference.fermi_level, state.density)
             with atomic_path(path) as temporary, temporary.open("wb") as stream:
                 np.savez(stream, key=where, **asdict(point))

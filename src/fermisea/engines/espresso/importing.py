@@ -119,9 +119,7 @@ def _problems(save: Path, output: PwOutput, files: Mapping[str, Path]) -> list[s
     if output.spin:
         problems.append("spin: fermisea knows none; run with nspin = 1")
     if output.smearing is None or output.smearing.lower() not in _FERMI_DIRAC:
-        problems.append(
-            f"smearing: {output.smearing or 'none'}, so there is no tau_e; run with smearing = 'fermi-dirac'"
-        )
+        problems.append(f"smearing: {output.smearing or 'none'}, so no tau_e; run with smearing = 'fermi-dirac'")
     if output.symmetries > 1:
         problems.append(
             f"symmetry: {output.symmetries} operations reduced the k-points, whose wavefunctions alone do not give the "
