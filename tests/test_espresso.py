@@ -180,7 +180,7 @@ def test_import_from_the_command_line(run, tmp_path, capsys):
     out = tmp_path / "al.nc"
     command = ["convert", "espresso", str(run), "--out", str(out), "--ion-temperature", "298"]
     assert main([*command, "--highest-electron-temperature", "30000"]) == 2
-    assert "raise nbnd, or ask for a lower highest electron temperature" in capsys.readouterr().err
+    assert "or ask for a highest electron temperature of" in capsys.readouterr().err
     assert main([*command, "--highest-electron-temperature", "1000"]) == 0
     snapshot = Snapshot.load(out)
     assert (snapshot.ion_temperature, snapshot.provenance["imported"]) == (298.0, True)

@@ -171,6 +171,12 @@ def espresso(
         list[str] | None,
         typer.Option(help="SYMBOL=FILE (UPF) for each element.  [dim]\\[default: the copies in *.save][/]"),
     ] = None,
+    scf: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of an nscf run: output of the SCF run before it.  [dim]\\[default: looked for beside *.save][/]"
+        ),
+    ] = None,
     ion_temperature: Annotated[float | None, typer.Option(help="tau_i of the positions, K.")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -187,6 +193,7 @@ def espresso(
         source,
         ldos=options,
         pseudopotentials=_files_by_element(pseudopotentials),
+        scf=scf,
         ion_temperature=ion_temperature,
     )
     snapshot.save(out)

@@ -21,6 +21,13 @@ REACH = 3.5
 """The energy grid begins at least this many standard deviations below the lowest eigenvalue, or the energy is off."""
 
 
+_REACH_ABOVE = 11.6
+"""Top of a window above the Fermi level in units of k_B tau_e, for free electrons."""
+
+_MARGIN = 0.5
+"""Added to it, eV."""
+
+
 @dataclass(frozen=True)
 class LdosOptions:
     """How the LDOS is put on energies and points.
@@ -70,8 +77,13 @@ def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> Ener
         return given
     step = options.spacing
     start = step * math.floor((lowest - REACH * options.broadening - 1.0) / step)
-    top = fermi_level + 11.6 * units.thermal_energy(options.highest_electron_temperature) + 0.5
+    top = fermi_level + _REACH_ABOVE * units.thermal_energy(options.highest_electron_temperature) + _MARGIN
     return EnergyGrid(round(start, 12), step, math.ceil((top - start) / step) + 1)
+
+
+def highest_temperature(top: float, fermi_level: float) -> float:
+    """Returns the ``highest_electron_temperature`` (K) whose window ends at ``top`` (eV); below zero for none."""
+    return (top - fermi_level - _MARGIN) / _REACH_ABOVE / units.BOLTZMANN
 
 
 def free_electron_bands(electrons: float, volume: float, energy_above: float) -> float:

@@ -1,26 +1,29 @@
-"""A snapshot from the files that pw.x left in a folder."""
+"""A snapshot from the files that pw.x and pp.x left in a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fermisea.broadening import Broadening
-from fermisea.energies import Ion
 from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.espresso.fields import read_density, read_wavefunctions, wavefunction_file
 from fermisea.engines.espresso.output import PwOutput
+from fermisea.engines.espresso.potentials import Potentials
 from fermisea.engines.ldos import REACH, KPointBands, LdosOptions, energy_grid, local_density_of_states, resample
 from fermisea.engines.workers import Workers
-from fermisea.errors import InputError
+from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.snapshot import Snapshot
+from fermisea.snapshot import Reference, Snapshot
+
+_FAR = 7.0
+"""Standard deviations above the last energy where the Gaussian of a band has vanished."""
 
 
 def window(options: LdosOptions, output: PwOutput) -> EnergyGrid:
@@ -34,66 +37,88 @@ def missing_top(options: LdosOptions, energies: EnergyGrid, output: PwOutput) ->
     return max(0.0, needed - float(output.eigenvalues[:, -1].min()))
 
 
+def wavefunction_ldos(
+    bands: PwOutput, folder: Path, options: LdosOptions, energies: EnergyGrid, threads: int | None = None
+) -> tuple[npt.NDArray[np.float32], Broadening]:
+    """Returns the LDOS of wavefunctions, (nx, ny, nz, energies), 1/(eV Angstrom^3), and its kernel.
+
+    Args:
+        bands: the run whose bands fill the window.
+        folder: of its wavefunctions.
+        options: broadening and points of the LDOS.
+        energies: of the LDOS.
+        threads: k-points summed at once; None for torch's number.
+
+    Raises:
+        FileFormatError: for a file that is damaged or of another run.
+    """
+    highest = energies.stop + _FAR * options.broadening
+    kpoints = [partial(_bands, folder, bands, index, highest) for index in range(len(bands.weights))]
+    grid = RealSpaceGrid(bands.atoms.cell.array, bands.shape)
+    shape = options.grid or bands.shape
+    with Workers(threads) as pool:
+        ldos = local_density_of_states(kpoints, grid, energies, options.broadening, shape, pool)
+    return ldos, Broadening("gaussian", options.broadening)
+
+
 def assemble(
     scf: PwOutput,
-    bands: PwOutput,
     density: Path,
-    wavefunctions: Path,
+    ldos: tuple[npt.NDArray[np.float32], Broadening],
     *,
-    options: LdosOptions,
     energies: EnergyGrid,
-    ions: Mapping[str, Ion],
-    functional: str,
+    potentials: Potentials,
     electron_temperature: float,
     ion_temperature: float | None,
     provenance: Mapping[str, Any],
-    threads: int | None = None,
+    reference: Reference | None = None,
 ) -> Snapshot:
     """Returns the snapshot of a run.
 
     Args:
-        scf: the self-consistent run: energies, forces.
-        bands: the run whose wavefunctions fill the window; may be the same.
+        scf: the run: structure, grid, energies, forces.
         density: file of the self-consistent density.
-        wavefunctions: folder of the wavefunctions of ``bands``.
-        options: broadening and points of the LDOS.
+        ldos: values, (nx, ny, nz, energies), and kernel.
         energies: of the LDOS.
-        ions: of each element.
-        functional: exchange and correlation.
+        potentials: of each element.
         electron_temperature: tau_e, K.
         ion_temperature: tau_i, K, if known.
         provenance: of the snapshot.
-        threads: for the LDOS.
+        reference: energies and forces, where ``scf`` does not have them.
 
     Raises:
         FileFormatError: for a file that is damaged.
     """
-    grid = RealSpaceGrid(scf.atoms.cell.array, scf.shape)
-    kpoints = [partial(_bands, wavefunctions, bands, index) for index in range(len(bands.weights))]
-    shape = options.grid or scf.shape
-    with Workers(threads) as pool:
-        ldos = local_density_of_states(kpoints, grid, energies, options.broadening, shape, pool)
+    values, broadening = ldos
+    shape = (values.shape[0], values.shape[1], values.shape[2])
     return Snapshot(
         atoms=scf.atoms,
-        grid=RealSpaceGrid(grid.cell, shape),
+        grid=RealSpaceGrid(scf.atoms.cell.array, shape),
         energy_grid=energies,
-        ldos=ldos,
+        ldos=values,
         density=resample(read_density(density, scf.shape), shape).numpy(),
         electron_temperature=electron_temperature,
         ion_temperature=ion_temperature,
-        broadening=Broadening("gaussian", options.broadening),
-        reference=replace(scf.reference),
-        ions=ions,
-        functional=functional,
+        broadening=broadening,
+        reference=reference or scf.reference,
+        ions=potentials.ions,
+        functional=potentials.functional,
         provenance=provenance,
+        total_energy_obstacle=potentials.obstacle,
     )
 
 
-def _bands(folder: Path, output: PwOutput, index: int) -> KPointBands:
+def _bands(folder: Path, output: PwOutput, index: int, highest: float) -> KPointBands:
     path = wavefunction_file(folder, index)
     if path is None:
         raise InputError(f"{folder}: no wavefunctions of k-point {index + 1}; run pw.x with disk_io = 'low'")
-    miller, coefficients = read_wavefunctions(path)
+    eigenvalues = output.eigenvalues[index]
+    count = int(np.searchsorted(eigenvalues, highest, side="right"))
+    miller, coefficients, bands = read_wavefunctions(path, count)
+    if bands != len(eigenvalues) or (2 * np.abs(miller).max(axis=0) >= np.array(output.shape)).any():
+        raise FileFormatError(
+            f"{path}: its {bands} bands and plane waves are not those of the run in data-file-schema.xml, which has "
+            f"{len(eigenvalues)} bands on the grid {output.shape}; run pw.x again or copy the files of one run"
+        )
     waves = PlaneWaves.of(output.fractions[index], miller, output.shape, torch.device("cpu"))
-    eigenvalues = torch.from_numpy(np.ascontiguousarray(output.eigenvalues[index]))
-    return KPointBands(waves, float(output.weights[index]), eigenvalues, coefficients)
+    return KPointBands(waves, float(output.weights[index]), torch.from_numpy(eigenvalues[:count].copy()), coefficients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -12,14 +13,15 @@ from typing import Any
 
 from ase import Atoms
 
-from fermisea import pseudopotentials as psp
 from fermisea import units
 from fermisea.energies import functional
-from fermisea.engines.espresso.assembly import assemble, missing_top, window
+from fermisea.engines.espresso.assembly import assemble, missing_top, wavefunction_ldos, window
+from fermisea.engines.espresso.cubes import cube_ldos
 from fermisea.engines.espresso.fields import density_file
 from fermisea.engines.espresso.inputs import PREFIX, nested, pw_input
-from fermisea.engines.espresso.launch import check_command, run_pw
+from fermisea.engines.espresso.launch import check_command, other_program, run_pw
 from fermisea.engines.espresso.output import PwOutput, read_output
+from fermisea.engines.espresso.potentials import Potentials, load_potentials
 from fermisea.engines.ldos import REACH, LdosOptions, free_electron_bands
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import EngineError, InputError
@@ -32,18 +34,26 @@ from fermisea.structures import check_structure
 EMPTY = 1e-6
 """Highest occupation (0 to 1) that the top band may have."""
 
+_STALLED = re.compile(r"Error in routine\s+(?:c_bands|.?diaghg|[rc]egterg)")
+"""What pw.x says when its eigensolver stalls: often where the last bands cut through a group of nearly equal ones."""
+
+_SOLVERS = ((1.0, "david"), (1.04, "david"), (1.08, "cg"))
+"""Factors of the number of bands and eigensolvers, tried one after the other."""
+
 
 @dataclass(frozen=True)
 class Espresso:
-    """Finite-temperature DFT by pw.x with norm-conserving pseudopotentials, without spin and without symmetry.
+    """Finite-temperature DFT by pw.x, without spin and without symmetry.
 
     Attributes:
-        pseudopotentials: a UPF file for each element.
+        pseudopotentials: a UPF file for each element. With ultrasoft and PAW files the LDOS comes from pp.x, and there
+            is no total free energy from it.
         cutoff: highest kinetic energy of a plane wave (ecutwfc), eV.
         kpts: k-mesh.
         shift: 0 or 1 along each axis; 1 moves the mesh by half a step.
         xc: functional; None for that of the files.
         command: that starts pw.x, with its launcher and options: "mpirun -n 4 pw.x -nk 2", "srun pw.x".
+        pp_command: that starts pp.x; None for ``command`` with pp.x in the place of pw.x.
         input_data: further keywords of pw.x, with or without their namelists, as ASE takes them.
         ldos: energies, broadening and points of the LDOS.
         tolerance: of the SCF cycle, eV per atom; conv_thr over the number of atoms. The free energy of the LDOS is off
@@ -59,6 +69,7 @@ class Espresso:
     shift: tuple[int, int, int] = (0, 0, 0)
     xc: str | None = None
     command: str = "pw.x"
+    pp_command: str | None = None
     input_data: Mapping[str, Any] = field(default_factory=dict)
     ldos: LdosOptions = field(default_factory=LdosOptions)
     tolerance: float = 1e-12
@@ -102,16 +113,36 @@ class Espresso:
         check_structure(atoms, "structure")
         check_command(self.command)
         potentials = self._load(atoms.symbols)
-        electrons = float(sum(potentials[symbol].valence for symbol in atoms.symbols))
+        electrons = float(sum(potentials.ions[symbol].valence for symbol in atoms.symbols))
+        beside = (self.pp_command or other_program(self.command, "pp.x")) if potentials.obstacle else None
+        if beside is not None:
+            check_command(beside)
         if self.folder is not None:
             check_writable_folder(self.folder)
         try:
             folder = Path(tempfile.mkdtemp(prefix="fermisea-pw-", dir=self.folder))
         except OSError as error:
             raise EngineError(f"folder for pw.x: cannot be made ({error.strerror}); give another one") from error
-        names = {symbol: f"{symbol}.upf" for symbol in potentials}
+        try:
+            snapshot = self._snapshot(atoms, electron_temperature, electrons, folder, potentials, beside)
+        except KeyboardInterrupt:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        return snapshot
+
+    def _snapshot(
+        self,
+        atoms: Atoms,
+        electron_temperature: float,
+        electrons: float,
+        folder: Path,
+        potentials: Potentials,
+        beside: str | None,
+    ) -> Snapshot:
+        names = {symbol: f"{symbol}.upf" for symbol in potentials.files}
         for symbol, name in names.items():
-            shutil.copyfile(self.pseudopotentials[symbol], folder / name)
+            shutil.copyfile(potentials.files[symbol], folder / name)
         scf = self._scf(atoms, electron_temperature, electrons, folder, names)
         density = density_file(folder / f"{PREFIX}.save")
         if density is None:
@@ -120,24 +151,22 @@ class Espresso:
         shutil.copyfile(density, folder / f"{PREFIX}.save" / density.name)
         energies = window(self.ldos, scf)
         bands = self._fill(atoms, electron_temperature, electrons, folder, names, scf)
+        if beside is None:
+            ldos = wavefunction_ldos(bands, folder / f"{PREFIX}.save", self.ldos, energies, self.threads)
+        else:
+            ldos = cube_ldos(folder, beside, energies, self.ldos.broadening, self.ldos.grid or scf.shape)
         ion_temperature = atoms.info.get("ion_temperature")
-        snapshot = assemble(
+        return assemble(
             scf,
-            bands,
             density,
-            folder / f"{PREFIX}.save",
-            options=self.ldos,
+            ldos,
             energies=energies,
-            ions={symbol: potential.ion for symbol, potential in potentials.items()},
-            functional=self._functional(potentials),
+            potentials=potentials,
             electron_temperature=float(electron_temperature),
             ion_temperature=None if ion_temperature is None else float(ion_temperature),
             provenance=self._settings(potentials)
             | {"version": scf.version, "grid": list(scf.shape), "scf_iterations": scf.iterations},
-            threads=self.threads,
         )
-        shutil.rmtree(folder, ignore_errors=True)
-        return snapshot
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
         """Returns the settings as they stand in the provenance of a snapshot of these elements.
@@ -149,31 +178,30 @@ class Espresso:
         check_command(self.command)
         return self._settings(self._load(symbols))
 
-    def _settings(self, potentials: Mapping[str, psp.Pseudopotential]) -> dict[str, Any]:
+    def _settings(self, potentials: Potentials) -> dict[str, Any]:
         return {
             "engine": "Quantum ESPRESSO",
-            "xc": self._functional(potentials),
+            "xc": potentials.functional,
             "cutoff_eV": self.cutoff,
             "kpts": list(self.kpts),
             "shift": list(self.shift),
             "scf_tolerance_eV_per_atom": self.tolerance,
             "input_data": nested(self.input_data),
-            "pseudopotentials": {symbol: {"name": p.name, "sha256": p.digest} for symbol, p in potentials.items()},
+            "pseudopotentials": potentials.provenance,
         }
 
-    def _load(self, symbols: Iterable[str]) -> dict[str, psp.Pseudopotential]:
-        return psp.load(self.pseudopotentials, symbols, self.xc or "pbe", allow_other_functional=True)
+    def _load(self, symbols: Iterable[str]) -> Potentials:
+        return load_potentials(self.pseudopotentials, symbols, self.xc)
 
-    def _functional(self, potentials: Mapping[str, psp.Pseudopotential]) -> str:
-        if self.xc is not None:
-            return functional(self.xc).name
-        names = {potential.functional for potential in potentials.values()}
-        name = next(iter(names))
-        if len(names) != 1 or name is None:
-            raise InputError(f"pseudopotentials: made for {sorted(map(str, names))}; give xc, one functional for all")
-        return name
-
-    def _input(self, atoms: Atoms, electron_temperature: float, names: Mapping[str, str], kind: str, bands: int) -> str:
+    def _input(
+        self,
+        atoms: Atoms,
+        electron_temperature: float,
+        names: Mapping[str, str],
+        kind: str,
+        bands: int,
+        solver: str,
+    ) -> str:
         return pw_input(
             atoms,
             calculation=kind,
@@ -186,11 +214,30 @@ class Espresso:
             pseudopotentials=names,
             input_dft=None if self.xc is None else self.xc.upper().replace("LDA", "PW"),
             extra=nested(self.input_data),
+            solver=solver,
         )
 
-    def _run(self, folder: Path, name: str, text: str, atoms: int) -> PwOutput:
-        (folder / f"{name}.in").write_text(text, encoding="utf-8")
-        run_pw(self.command, folder, name, atoms, self.report if name == "scf" else None)
+    def _run(
+        self,
+        atoms: Atoms,
+        electron_temperature: float,
+        folder: Path,
+        names: Mapping[str, str],
+        kind: str,
+        bands: int,
+    ) -> PwOutput:
+        """Returns a run with at least so many bands; with some more if the eigensolver stalls."""
+        report = self.report if kind == "scf" else None
+        for more, solver in _SOLVERS:
+            text = self._input(atoms, electron_temperature, names, kind, math.ceil(more * bands), solver)
+            (folder / f"{kind}.in").write_text(text, encoding="utf-8")
+            try:
+                run_pw(self.command, folder, kind, len(atoms), report)
+            except EngineError as error:
+                if not _STALLED.search(str(error)) or solver == _SOLVERS[-1][1]:
+                    raise
+            else:
+                break
         return read_output(folder / f"{PREFIX}.save" / "data-file-schema.xml")
 
     def _scf(
@@ -199,12 +246,11 @@ class Espresso:
         kt, volume = units.thermal_energy(electron_temperature), RealSpaceGrid(atoms.cell.array, (1, 1, 1)).volume
         bands = math.ceil(max(free_electron_bands(electrons, volume, 18 * kt), 0.6 * electrons, electrons / 2 + 4))
         while True:
-            text = self._input(atoms, electron_temperature, names, "scf", bands)
-            output = self._run(folder, "scf", text, len(atoms))
+            output = self._run(atoms, electron_temperature, folder, names, "scf", bands)
             top = float(output.eigenvalues[:, -1].min())
             if float(occupation(top, output.reference.fermi_level, electron_temperature)) < EMPTY:
                 return output
-            bands = math.ceil(1.2 * bands) + 1
+            bands = math.ceil(1.2 * output.eigenvalues.shape[1]) + 1
 
     def _fill(
         self,
@@ -224,11 +270,12 @@ class Espresso:
         bands = math.ceil(free_electron_bands(electrons, volume, max(above, 0.0))) + 2
         for _ in range(8):
             bands = max(bands, scf.eigenvalues.shape[1])
-            text = self._input(atoms, electron_temperature, names, "nscf", bands)
-            output = self._run(folder, "nscf", text, len(atoms))
+            if bands > scf.waves:
+                break
+            output = self._run(atoms, electron_temperature, folder, names, "nscf", bands)
             if missing_top(self.ldos, energies, output) == 0:
                 return output
-            bands = math.ceil(1.08 * bands) + 1
+            bands = math.ceil(1.08 * output.eigenvalues.shape[1]) + 1
         raise InputError(
             f"energy window: {bands} bands do not fill it up to {energies.stop:.1f} eV; raise the cutoff "
             f"({self.cutoff} eV) or lower `highest_electron_temperature`"

@@ -21,6 +21,10 @@ _DAMAGED = (OSError, KeyError, ValueError, TypeError, IndexError, FortranEOFErro
 _REMEDY = "the file is truncated or of another kind; run pw.x again or copy it anew"
 
 
+_HEAD = np.dtype([("k", "<i4"), ("xk", "<f8", 3), ("spin", "<i4"), ("gamma_only", "<i4"), ("scale_factor", "<f8")])
+"""First record of a wavefunction file."""
+
+
 def wavefunction_file(folder: Path, index: int) -> Path | None:
     """Returns the file of the k-point ``index``, counted from 0, in a ``prefix.save``; None if there is none."""
     for suffix in ("dat", "hdf5"):
@@ -36,27 +40,36 @@ def density_file(folder: Path) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def read_wavefunctions(path: Path) -> tuple[IntArray, Tensor]:
-    """Returns Miller indices, (npw, 3), and coefficients, (bands, npw), complex128.
+def read_wavefunctions(path: Path, count: int) -> tuple[IntArray, Tensor, int]:
+    """Returns Miller indices, (npw, 3), coefficients of the lowest bands, (count, npw), and the number of all bands.
+
+    Where a file has half of the plane waves (the gamma trick), the others are added.
 
     Raises:
-        FileFormatError: for a file that is damaged.
+        FileFormatError: for a file that is damaged or holds spinors.
     """
     try:
         if path.suffix == ".hdf5":
             with h5py.File(path, "r") as file:
                 miller = np.asarray(file["MillerIndices"], dtype=np.int64).reshape(-1, 3)
-                pairs = np.asarray(file["evc"], dtype=np.float64)
-            return miller, torch.view_as_complex(torch.from_numpy(pairs.reshape(len(pairs), -1, 2).copy()))
-        with FortranFile(path, "r") as file:
-            file.read_record(np.uint8)
-            _, waves, spinor, bands = file.read_ints(np.int32)
-            file.read_record(np.float64)
-            miller = file.read_ints(np.int32).reshape(waves, 3).astype(np.int64)
-            coefficients = np.empty((bands, waves * spinor), dtype=np.complex128)
-            for band in range(bands):
-                coefficients[band] = file.read_record(np.complex128)
-        return miller, torch.from_numpy(coefficients)
+                bands = len(file["evc"])
+                coefficients = np.asarray(file["evc"][:count], dtype=np.float64).view(np.complex128)
+                half = _is_true(file.attrs["gamma_only"])
+                scale = float(file.attrs.get("scale_factor", 1.0))
+        else:
+            with FortranFile(path, "r") as file:
+                head = file.read_record(_HEAD)[0]
+                half, scale = bool(head["gamma_only"]), float(head["scale_factor"])
+                _, waves, _, bands = (int(number) for number in file.read_ints(np.int32))
+                file.read_record(np.float64)
+                miller = file.read_ints(np.int32).reshape(waves, 3).astype(np.int64)
+                coefficients = np.stack([file.read_record(np.complex128) for _ in range(min(count, bands))])
+        if coefficients.shape[1] != len(miller):
+            raise ValueError(f"{coefficients.shape[1]} coefficients for {len(miller)} plane waves, as with spin")
+        if scale != 1.0:
+            coefficients = coefficients * scale
+        miller, coefficients = _whole(miller, coefficients) if half else (miller, coefficients)
+        return miller, torch.from_numpy(coefficients), bands
     except _DAMAGED as error:
         raise FileFormatError(f"{path}: no wavefunctions can be read ({error}); {_REMEDY}") from error
 
@@ -73,14 +86,29 @@ def read_density(path: Path, shape: tuple[int, int, int]) -> Tensor:
                 miller = np.asarray(file["MillerIndices"], dtype=np.int64).reshape(-1, 3)
                 pairs = np.asarray(file["rhotot_g"], dtype=np.float64).reshape(-1, 2)
                 values = pairs[:, 0] + 1j * pairs[:, 1]
+                half = _is_true(file.attrs["gamma_only"])
         else:
             with FortranFile(path, "r") as file:
-                file.read_record(np.uint8)
+                half = bool(file.read_ints(np.int32)[0])
                 file.read_record(np.float64)
                 miller = file.read_ints(np.int32).reshape(-1, 3).astype(np.int64)
                 values = file.read_record(np.complex128)
+        if half:
+            miller, values = _whole(miller, values)
         field = torch.zeros(shape, dtype=torch.complex128)
         field[tuple(torch.from_numpy(miller % np.array(shape)).T)] = torch.from_numpy(values)
     except _DAMAGED as error:
         raise FileFormatError(f"{path}: no density can be read ({error}); {_REMEDY}") from error
     return torch.fft.ifftn(field, norm="forward").real / units.BOHR**3
+
+
+def _whole(miller: IntArray, values: npt.NDArray[np.complex128]) -> tuple[IntArray, npt.NDArray[np.complex128]]:
+    """Returns Miller indices and coefficients, (..., G), of a real field's G and -G from those of one half."""
+    rest = (miller != 0).any(axis=1)
+    return np.concatenate([miller, -miller[rest]]), np.concatenate([values, values[..., rest].conj()], axis=-1)
+
+
+def _is_true(value: object) -> bool:
+    """Returns what a logical attribute that Fortran wrote says."""
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    return text.strip().lower().strip(".") in {"t", "true", "1"}

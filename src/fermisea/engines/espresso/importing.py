@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from fermisea import pseudopotentials as psp
+import numpy as np
+
 from fermisea import units
-from fermisea.engines.espresso.assembly import assemble, missing_top, window
+from fermisea.engines.espresso.assembly import assemble, missing_top, wavefunction_ldos, window
 from fermisea.engines.espresso.fields import density_file, wavefunction_file
 from fermisea.engines.espresso.output import PwOutput, read_output
-from fermisea.engines.ldos import LdosOptions
+from fermisea.engines.espresso.potentials import load_potentials
+from fermisea.engines.espresso.printed import scf_reference
+from fermisea.engines.ldos import REACH, LdosOptions, free_electron_bands, highest_temperature
 from fermisea.errors import FileFormatError, InputError
+from fermisea.grid import EnergyGrid
 from fermisea.pseudopotentials.upf import functional_of
 from fermisea.snapshot import Snapshot
 
 _SCHEMA = "data-file-schema.xml"
+DENSITY_TOLERANCE = 0.02
+"""Part of the electrons that the LDOS may have elsewhere than the density file; k-points left out move more."""
+
+_SAME_LEVEL = 0.02
+"""The Fermi levels of an SCF run and of an nscf run in its potential differ by less, eV."""
+
+_NEUTRAL = 1e-9
 _FERMI_DIRAC = {"fd", "fermi-dirac", "f-d", "fermi_dirac"}
 
 
@@ -24,15 +36,18 @@ def import_run(
     *,
     ldos: LdosOptions | None = None,
     pseudopotentials: Mapping[str, str | Path] | None = None,
+    scf: str | Path | None = None,
     ion_temperature: float | None = None,
     threads: int | None = None,
 ) -> Snapshot:
-    """Returns the snapshot of a finished SCF run; nothing in its folder is changed.
+    """Returns the snapshot of a finished scf, relax or nscf run; nothing in its folder is changed.
 
     Args:
         folder: with one ``PREFIX.save``, or that folder itself, or its ``data-file-schema.xml``.
-        ldos: energies, broadening and points; by default the window ends where the bands of the run do.
+        ldos: energies, broadening and points.
         pseudopotentials: UPF files by element; without, the copies that pw.x put into ``PREFIX.save``.
+        scf: for an nscf run, what the SCF run before it printed or a copy of its ``data-file-schema.xml``; without, it
+            is looked for beside ``PREFIX.save``.
         ion_temperature: tau_i, K, if known.
         threads: for the LDOS; None for torch's number.
 
@@ -44,51 +59,63 @@ def import_run(
     output = read_output(save / _SCHEMA)
     files = {s: Path((pseudopotentials or {}).get(s, save / name)) for s, name in output.pseudopotentials.items()}
     problems = _problems(save, output, files)
-    loaded = {}
-    for symbol, file in files.items():
-        if output.ultrasoft is None and file.is_file():
-            loaded[symbol] = psp.load_upf(file)
+    reference = output.reference
+    if output.calculation == "nscf":
+        found, reason = scf_reference(save.parent, save / _SCHEMA, None if scf is None else Path(scf))
+        if found is None:
+            problems.append(reason)
+        elif abs(found.fermi_level - output.reference.fermi_level) > _SAME_LEVEL:
+            problems.append(
+                f"free energy: that of an SCF run with the Fermi level {found.fermi_level:.3f} eV, here it is "
+                f"{output.reference.fermi_level:.3f} eV; name the SCF run before this one (scf)"
+            )
+        reference = found or reference
     name = functional_of(output.functional)
+    potentials = None
     if name is None:
         problems.append(f"functional {output.functional}: not one of lda, pz, pbe, pbesol; run with one of these")
+    elif output.ultrasoft is None and all(file.is_file() for file in files.values()):
+        potentials = load_potentials(files, files, name)
+        valence = math.fsum(potentials.ions[symbol].valence for symbol in output.atoms.symbols)
+        if abs(valence - output.reference.electrons) > 1e-6 * valence:
+            problems.append(
+                f"pseudopotentials: with {valence:g} electrons, but the run had {output.reference.electrons:g}; give "
+                "those of the run"
+            )
     options = ldos or LdosOptions()
     if not problems:
         energies = window(options, output)
         if (short := missing_top(options, energies, output)) > 0:
-            problems.append(
-                f"bands: the highest is {short:.2f} eV too low to fill the energy window up to {energies.stop:.2f} eV; "
-                "raise nbnd, or ask for a lower highest electron temperature"
-            )
-    if problems or name is None:
+            problems.append(_few_bands(options, energies, output, short))
+    if problems or potentials is None:
         raise InputError(f"{save}: {len(problems)} thing(s) are missing for an LDOS: " + "; ".join(problems))
     density = density_file(save)
     assert density is not None  # noqa: S101  # among the problems otherwise
     mesh = output.mesh
-    return assemble(
-        output,
+    snapshot = assemble(
         output,
         density,
-        save,
-        options=options,
+        wavefunction_ldos(output, save, options, energies, threads),
         energies=energies,
-        ions={symbol: potential.ion for symbol, potential in loaded.items()},
-        functional=name,
+        potentials=potentials,
         electron_temperature=output.degauss / units.BOLTZMANN,
         ion_temperature=ion_temperature,
         provenance={
             "engine": "Quantum ESPRESSO",
             "version": output.version,
             "imported": True,
-            "xc": name,
+            "xc": potentials.functional,
             "cutoff_eV": output.cutoff,
             "grid": list(output.shape),
             "kpts": None if mesh is None else list(mesh[0]),
             "shift": None if mesh is None else list(mesh[1]),
             "scf_iterations": output.iterations,
-            "pseudopotentials": {s: {"name": p.name, "sha256": p.digest} for s, p in loaded.items()},
+            "pseudopotentials": potentials.provenance,
         },
-        threads=threads,
+        reference=reference,
     )
+    _check_density(save, snapshot)
+    return snapshot
 
 
 def _save_folder(path: Path) -> Path:
@@ -114,7 +141,9 @@ def _problems(save: Path, output: PwOutput, files: Mapping[str, Path]) -> list[s
             f"pseudopotentials: {output.ultrasoft}, whose wavefunctions do not give the density; run with "
             "norm-conserving ones, or make cubes with pp.x (plot_num = 3) for fermisea convert cube"
         )
-    if not output.converged:
+    if output.calculation not in {"scf", "nscf", "relax"}:
+        problems.append(f"calculation: {output.calculation}, which keeps no energies and density of one; run scf")
+    if not output.converged and output.calculation != "nscf":
         problems.append("SCF cycle: not converged; run it until it is")
     if output.spin:
         problems.append("spin: fermisea knows none; run with nspin = 1")
@@ -125,10 +154,8 @@ def _problems(save: Path, output: PwOutput, files: Mapping[str, Path]) -> list[s
             f"symmetry: {output.symmetries} operations reduced the k-points, whose wavefunctions alone do not give the "
             "density; run with nosym = .true."
         )
-    if output.gamma_only:
-        problems.append(
-            "k-points: the gamma trick keeps half of each wavefunction; run with K_POINTS automatic 1 1 1 0 0 0"
-        )
+    if abs(output.charge) > _NEUTRAL:
+        problems.append(f"charge: {output.charge:g}, expected a neutral cell; run with tot_charge = 0")
     absent = [index + 1 for index in range(len(output.weights)) if wavefunction_file(save, index) is None]
     if absent:
         problems.append(
@@ -141,3 +168,31 @@ def _problems(save: Path, output: PwOutput, files: Mapping[str, Path]) -> list[s
         if not file.is_file():
             problems.append(f"pseudopotential of {symbol}: no file {file}; give it")
     return problems
+
+
+def _few_bands(options: LdosOptions, energies: EnergyGrid, output: PwOutput, short: float) -> str:
+    """Returns what to say of bands that end below the energy window."""
+    level, volume = output.reference.fermi_level, abs(float(np.linalg.det(output.atoms.cell.array)))
+    above = energies.stop + REACH * options.broadening - level
+    count = math.ceil(1.1 * free_electron_bands(output.reference.electrons, volume, above)) + 4
+    count = max(count, output.eigenvalues.shape[1] + 4)
+    served = highest_temperature(energies.stop - short - energies.spacing, level)
+    lower = f"ask for a highest electron temperature of {100 * int(served / 100)} K" if served >= 200 else ""
+    return (
+        f"bands: the highest is {short:.2f} eV too low to fill the energy window up to {energies.stop:.2f} eV; "
+        f"raise nbnd to about {count} (an nscf run after this one will do)" + (f", or {lower}" if lower else "")
+    )
+
+
+def _check_density(save: Path, snapshot: Snapshot) -> None:
+    """Raises FileFormatError if the LDOS does not have the density of the run, as far as the window lets it be seen."""
+    if snapshot.electron_temperature > snapshot.highest_electron_temperature:
+        return
+    (state,) = snapshot.observables([snapshot.electron_temperature])
+    moved = snapshot.grid.integrate(np.abs(state.density - snapshot.density)) / 2 / snapshot.electrons
+    if moved > DENSITY_TOLERANCE:
+        raise FileFormatError(
+            f"{save}: the wavefunctions have {100 * moved:.1f} % of the electrons elsewhere than charge-density, "
+            f"expected at most {100 * DENSITY_TOLERANCE:g} %; either the list of k-points leaves some out or "
+            "files of two runs are mixed"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,13 @@ from fermisea.errors import InputError
 
 PREFIX = "fermisea"
 
+_BASIS = 4
+"""Vectors of the eigensolver for each band (diago_david_ndim); with pw.x's own 2 it stalls now and then."""
+
+_BAND_ACCURACY = 1e-8
+"""Change of an eigenvalue, Ry, at which a band of the energy window is solved (diago_thr_init)."""
+
+_UNKNOWN = "an LDOS and its density do not hold the energy that it adds"
 _OURS = {
     "calculation": "fermisea runs scf and then nscf",
     "restart_mode": "every run starts from scratch",
@@ -31,6 +39,16 @@ _OURS = {
     "ecutwfc": "it is the cutoff of the engine, eV",
     "conv_thr": "it is the tolerance of the engine, eV per atom",
     "input_dft": "it is xc of the engine",
+    "ibrav": "the structure has the cell",
+    "celldm": "the structure has the cell",
+    "nat": "the structure has the atoms",
+    "ntyp": "the structure has the atoms",
+    "nosym_evc": "an LDOS needs every k-point",
+    "lda_plus_u": _UNKNOWN,
+    "vdw_corr": _UNKNOWN,
+    "tefield": _UNKNOWN,
+    "lelfield": _UNKNOWN,
+    "assume_isolated": _UNKNOWN,
     "nspin": "fermisea knows no spin",
     "noncolin": "fermisea knows no spin",
     "lspinorb": "fermisea knows no spin",
@@ -58,6 +76,8 @@ def nested(input_data: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     for key in sorted(asked):
         if key.split("(")[0] in _OURS:
             raise InputError(f"input_data: {key} is set by fermisea ({_OURS[key]}); leave it out")
+        if key == "tot_charge" and any(values.get(key) for values in result.values()):
+            raise InputError("input_data: tot_charge is not zero, expected a neutral cell; leave it out")
         if key not in known:
             raise InputError(f"input_data: got {key}, which is no keyword of pw.x; correct or remove it")
     return result
@@ -76,6 +96,7 @@ def pw_input(
     pseudopotentials: Mapping[str, str],
     input_dft: str | None,
     extra: Mapping[str, Mapping[str, Any]],
+    solver: str = "david",
 ) -> str:
     """Returns an input file.
 
@@ -91,6 +112,7 @@ def pw_input(
         pseudopotentials: names of the files in the folder of the run.
         input_dft: functional instead of the files' own.
         extra: further keywords by namelist.
+        solver: diagonalization.
     """
     data: dict[str, dict[str, Any]] = {
         "control": {
@@ -110,8 +132,15 @@ def pw_input(
             "nosym": True,
             "nbnd": bands,
         },
-        "electrons": {"conv_thr": tolerance * len(atoms) / units.RYDBERG, "electron_maxstep": 200},
+        "electrons": {
+            "conv_thr": tolerance * len(atoms) / units.RYDBERG,
+            "electron_maxstep": 200,
+            "diagonalization": solver,
+            "diago_david_ndim": _BASIS,
+        },
     }
+    if calculation == "nscf":
+        data["electrons"]["diago_thr_init"] = _BAND_ACCURACY
     if input_dft is not None:
         data["system"]["input_dft"] = input_dft
     for section, values in extra.items():
@@ -119,4 +148,30 @@ def pw_input(
     stream = io.StringIO()
     plain = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)  # no magnetic moments
     write_espresso_in(stream, plain, input_data=data, pseudopotentials=dict(pseudopotentials), kpts=kpts, koffset=shift)
-    return stream.getvalue()
+    # empty namelists of later versions are unknown to earlier ones
+    return re.sub(r"&(?:FCP|RISM)\n/\n", "", stream.getvalue())
+
+
+def pp_input(*, first: float, last: float, spacing: float, width: float) -> str:
+    """Returns an input file of pp.x for the LDOS at equally spaced energies, a cube file for each.
+
+    Args:
+        first: energy, eV.
+        last: energy, eV.
+        spacing: of the energies, eV.
+        width: of the kernel (degauss_ldos), eV.
+    """
+    names = {
+        "inputpp": {
+            "prefix": PREFIX,
+            "outdir": ".",
+            "filplot": "ldos",
+            "plot_num": 3,
+            "emin": first,
+            "emax": last,
+            "delta_e": spacing,
+            "degauss_ldos": width,
+        },
+        "plot": {"iflag": 3, "output_format": 6, "fileout": ".cube"},
+    }
+    return str(Namelist(names).to_string())

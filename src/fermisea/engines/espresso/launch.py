@@ -7,21 +7,24 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from fermisea import units
 from fermisea.engines.scf_step import ScfStep
-from fermisea.errors import ConvergenceError, EngineError
+from fermisea.errors import ConvergenceError, EngineError, InputError, StorageError
 
 _ITERATION = re.compile(r"^\s*iteration #\s*(\d+)")
 _ENERGY = re.compile(r"^!?\s*total energy\s+=\s+(\S+) Ry")
 _ACCURACY = re.compile(r"estimated scf accuracy\s+<\s+(\S+) Ry")
-_FERMI = re.compile(r"the Fermi energy is\s+(\S+) ev")
 _MARK = re.compile(r"^\s*%{10,}\s*$", re.MULTILINE)
+_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_GRACE = 10
+"""Seconds that a program has to end its processes when the run is given up."""
 
 
 def run_pw(command: str, folder: Path, name: str, atoms: int, report: Callable[[ScfStep], None] | None = None) -> str:
-    """Runs ``command -in NAME.in`` in ``folder``, keeps what it prints in ``NAME.out``, and returns that.
+    """Runs pw.x on ``NAME.in`` in ``folder`` and returns what it printed.
 
     Args:
         command: of pw.x, with its launcher and options: "mpirun -n 4 pw.x -nk 2".
@@ -32,11 +35,53 @@ def run_pw(command: str, folder: Path, name: str, atoms: int, report: Callable[[
 
     Raises:
         EngineError: if it cannot be started or does not end as it should, with its own words.
-        ConvergenceError: if the SCF cycle did not converge.
+        ConvergenceError: if the SCF cycle did not converge; it carries the history.
+        StorageError: if the disk is full.
+    """
+    history: list[ScfStep] = []
+    iteration, energy, given_up = 0, 0.0, False
+
+    def follow(line: str) -> None:
+        nonlocal iteration, energy, given_up
+        if match := _ITERATION.match(line):
+            iteration = int(match[1])
+        elif match := _ENERGY.match(line):
+            energy = float(match[1]) * units.RYDBERG
+        elif match := _ACCURACY.search(line):
+            history.append(ScfStep(iteration, energy, float(match[1]) * units.RYDBERG / atoms, float("nan")))
+            if report is not None:
+                report(history[-1])
+        elif "convergence NOT achieved" in line:
+            given_up = True
+
+    try:
+        text = run_program(command, folder, name, follow)
+    except EngineError:
+        if not given_up:
+            raise
+    if given_up:
+        raise ConvergenceError(
+            f"pw.x: the SCF cycle did not converge in {iteration} iterations; change mixing_beta or electron_maxstep "
+            f"in input_data; its files are in {folder}",
+            [asdict(step) for step in history],
+        )
+    return text
+
+
+def run_program(command: str, folder: Path, name: str, follow: Callable[[str], None] | None = None) -> str:
+    """Runs ``command -in NAME.in`` in ``folder``, keeps what it prints in ``NAME.out``, and returns that.
+
+    Args:
+        command: of the program, with its launcher and options.
+        folder: of input and output.
+        name: of the files.
+        follow: is told each line.
+
+    Raises:
+        EngineError: if it cannot be started or does not end as it should, with its own words.
+        StorageError: if the disk is full.
     """
     words = [*shlex.split(command), "-in", f"{name}.in"]
-    history: list[ScfStep] = []
-    iteration, energy = 0, 0.0
     try:
         process = subprocess.Popen(  # noqa: S603  # the user's own command
             words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -53,24 +98,15 @@ def run_pw(command: str, folder: Path, name: str, atoms: int, report: Callable[[
             for line in process.stdout:
                 lines.append(line)
                 copy.write(line)
-                if match := _ITERATION.match(line):
-                    iteration = int(match[1])
-                elif match := _ENERGY.match(line):
-                    energy = float(match[1]) * units.RYDBERG
-                elif (match := _ACCURACY.search(line)) and report is not None:
-                    history.append(ScfStep(iteration, energy, float(match[1]) * units.RYDBERG / atoms, float("nan")))
-                    report(history[-1])
+                if follow is not None:
+                    follow(line)
         except BaseException:
-            process.kill()
+            _end(process)
             raise
     text = "".join(lines)
-    if "convergence NOT achieved" in text:
-        raise ConvergenceError(
-            f"pw.x: the SCF cycle did not converge in {iteration} iterations; change mixing_beta or electron_maxstep "
-            "in input_data",
-            [{"iteration": float(step.iteration), "residual": step.residual} for step in history],
-        )
     if process.returncode != 0 or "JOB DONE" not in text:
+        if _FULL.search(text):
+            raise StorageError(f"{words[0]}: the disk of {folder} is full; make room or give another folder")
         raise EngineError(f"{words[0]}: {_reason(text, process.returncode)}; its files are in {folder}")
     return text
 
@@ -82,6 +118,27 @@ def check_command(command: str) -> None:
         raise EngineError(
             f"{command or 'command'}: no such program; install Quantum ESPRESSO, or give the command that starts pw.x"
         )
+
+
+def other_program(command: str, name: str) -> str:
+    """Returns the command that starts a program beside pw.x, such as pp.x, in the same way.
+
+    Raises:
+        InputError: if no word of the command is pw.x.
+    """
+    words = shlex.split(command)
+    if not any(Path(word).name == "pw.x" for word in words):
+        raise InputError(f"command: got {command!r}, which does not name pw.x; give pp_command, which starts {name}")
+    return shlex.join(str(Path(word).with_name(name)) if Path(word).name == "pw.x" else word for word in words)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends a program; a launcher passes the signal on to the processes that it started."""
+    process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _reason(text: str, status: int) -> str:

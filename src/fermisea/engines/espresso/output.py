@@ -25,10 +25,13 @@ class PwOutput:
     """One run of pw.x.
 
     Attributes:
+        calculation: "scf", "nscf", "relax" and others.
+        charge: of the cell.
         atoms: the structure.
         reference: energies, Fermi level, forces, stress.
         shape: of the FFT grid of the density.
         eigenvalues: of each k-point, (k, bands), eV.
+        waves: plane waves of the k-point that has the fewest.
         weights: of the k-points, summing to one.
         fractions: k-points in units of the reciprocal vectors, (k, 3).
         cutoff: highest kinetic energy of a plane wave, eV.
@@ -46,10 +49,13 @@ class PwOutput:
         mesh: k-mesh and shift, if the k-points are one.
     """
 
+    calculation: str
+    charge: float
     atoms: Atoms
     reference: Reference
     shape: tuple[int, int, int]
     eigenvalues: FloatArray
+    waves: int
     weights: FloatArray
     fractions: FloatArray
     cutoff: float
@@ -121,10 +127,13 @@ class _Reader:
         scf = self._output.find("convergence_info/scf_conv")
         ultrasoft = "ultrasoft" if self._flag("algorithmic_info/uspp") else None
         return PwOutput(
+            calculation=(self._root.findtext("input/control_variables/calculation") or "scf").strip(),
+            charge=float(self._root.findtext("input/bands/tot_charge") or 0.0),
             atoms=atoms,
             reference=self._reference(len(atoms)),
             shape=(int(fft["nr1"]), int(fft["nr2"]), int(fft["nr3"])),
             eigenvalues=eigenvalues,
+            waves=min(int(p.findtext("npw") or 0) for p in points),
             weights=weights / weights.sum(),
             fractions=(coordinates / alat) @ atoms.cell.array.T,
             cutoff=float(self._text("basis_set/ecutwfc")) * units.HARTREE,
@@ -160,9 +169,9 @@ class _Reader:
         bands = self._need(self._output, "band_structure")
         level = bands.findtext("fermi_energy")
         extra: dict[str, Any] = {}
-        if (forces := self._output.find("forces")) is not None:
+        if (forces := self._output.find("forces")) is not None and (forces.text or "").strip():
             extra["forces"] = self._numbers(forces).reshape(atoms, 3) * units.HARTREE / units.BOHR
-        if (stress := self._output.find("stress")) is not None:
+        if (stress := self._output.find("stress")) is not None and (stress.text or "").strip():
             extra["stress"] = -self._numbers(stress).reshape(3, 3) * units.HARTREE / units.BOHR**3
         return Reference(
             free_energy=energies["etot"],

@@ -1,0 +1,57 @@
+"""The LDOS with the augmentation charges of ultrasoft and PAW pseudopotentials: cube files of pp.x."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import ase.io.cube
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fermisea import units
+from fermisea.broadening import Broadening
+from fermisea.engines.espresso.inputs import pp_input
+from fermisea.engines.espresso.launch import run_program
+from fermisea.engines.ldos import resample
+from fermisea.errors import EngineError
+from fermisea.grid import EnergyGrid
+
+DEVIATION = math.pi / math.sqrt(3)
+"""Standard deviation of pp.x's kernel -df/deps = 1 / (2 + exp(x) + exp(-x)) / w in units of w (degauss_ldos)."""
+
+
+def cube_ldos(
+    folder: Path, command: str, energies: EnergyGrid, broadening: float, shape: tuple[int, int, int]
+) -> tuple[npt.NDArray[np.float32], Broadening]:
+    """Returns the LDOS by pp.x, (nx, ny, nz, energies), 1/(eV Angstrom^3), and its kernel.
+
+    The kernel is the derivative of the SCF's Fermi-Dirac function, with degauss_ldos such that its standard deviation
+    is ``broadening``. The cubes are states of both spins per Ry and bohr^3.
+
+    Args:
+        folder: where pw.x ran.
+        command: of pp.x.
+        energies: of the LDOS.
+        broadening: standard deviation, eV.
+        shape: points, no more than those of the run.
+
+    Raises:
+        EngineError: if pp.x fails or writes something else.
+    """
+    text = pp_input(first=energies.start, last=energies.stop, spacing=energies.spacing, width=broadening / DEVIATION)
+    (folder / "pp.in").write_text(text, encoding="utf-8")
+    run_program(command, folder, "pp")
+    cubes = sorted(folder.glob("ldos*.cube"))
+    if len(cubes) != energies.size:
+        raise EngineError(
+            f"pp.x: wrote {len(cubes)} cube files in {folder}, expected {energies.size}; see pp.out there"
+        )
+    values = np.empty((*shape, energies.size), dtype=np.float32)
+    for index, path in enumerate(cubes):
+        with path.open(encoding="utf-8") as stream:
+            field = ase.io.cube.read_cube(stream)["data"]
+        values[..., index] = resample(torch.from_numpy(np.ascontiguousarray(field)), shape).numpy()
+    values /= units.RYDBERG * units.BOHR**3
+    return values, Broadening("fermi-dirac derivative", broadening)

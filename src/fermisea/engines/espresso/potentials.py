@@ -1,0 +1,107 @@
+"""What an LDOS needs of the UPF files of a pw.x run: charges, functional, and whether total energies can be had."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fermisea.energies import Ion, functional
+from fermisea.errors import FileFormatError, InputError
+from fermisea.pseudopotentials import load_upf, upf_header
+from fermisea.pseudopotentials.upf import functional_of
+
+_KINDS = {"US": "an ultrasoft pseudopotential", "USPP": "an ultrasoft pseudopotential", "PAW": "a PAW dataset"}
+
+
+@dataclass(frozen=True, eq=False)
+class Potentials:
+    """The pseudopotentials of a run.
+
+    Attributes:
+        files: for each element.
+        ions: charge and core density of each element.
+        functional: of the run.
+        obstacle: why there are no total free energies, None if there are.
+        provenance: name and SHA-256 for each element.
+    """
+
+    files: dict[str, Path]
+    ions: dict[str, Ion]
+    functional: str
+    obstacle: str | None
+    provenance: dict[str, dict[str, Any]]
+
+
+def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc: str | None) -> Potentials:
+    """Returns the pseudopotentials of some elements.
+
+    Args:
+        files: UPF file of each element.
+        symbols: elements, repeated at will.
+        xc: functional of the run; None for that of the files.
+
+    Raises:
+        InputError: for a missing file, another element, spin-orbit terms, or files of several functionals.
+    """
+    wanted = sorted(set(symbols))
+    missing = [symbol for symbol in wanted if symbol not in files]
+    if missing:
+        raise InputError(
+            f"pseudopotentials: got {', '.join(files) or 'no element'}, expected {', '.join(missing)} too; "
+            "add a UPF file for it"
+        )
+    paths = {symbol: Path(files[symbol]) for symbol in wanted}
+    ions: dict[str, Ion] = {}
+    provenance: dict[str, dict[str, Any]] = {}
+    made_for: dict[str, str | None] = {}
+    obstacles = []
+    for symbol, path in paths.items():
+        header = upf_header(path)
+        element = header.get("element", "").capitalize()
+        if element != symbol:
+            raise InputError(f"{path}: a pseudopotential of {element or 'no element'}, expected one of {symbol}")
+        made_for[symbol] = functional_of(header.get("functional", ""))
+        kind = _KINDS.get(header.get("pseudo_type", "").upper())
+        if kind is None:
+            ions[symbol] = load_upf(path).ion
+        else:
+            if header.get("has_so", "f").lower().strip(".") in {"t", "true", "1"}:
+                raise InputError(f"{path}: a pseudopotential with spin-orbit terms, expected a scalar-relativistic one")
+            ions[symbol] = Ion(symbol, _valence(path, header.get("z_valence", "")))
+            obstacles.append(f"{path.name} is {kind}")
+        provenance[symbol] = {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    obstacle = "; ".join(obstacles)
+    return Potentials(
+        files=paths,
+        ions=ions,
+        functional=functional(xc).name if xc is not None else _common(made_for, paths),
+        obstacle=f"{obstacle}; take norm-conserving ones, such as PseudoDojo's or SG15's" if obstacle else None,
+        provenance=provenance,
+    )
+
+
+def _common(made_for: Mapping[str, str | None], paths: Mapping[str, Path]) -> str:
+    for symbol, name in made_for.items():
+        if name is None:
+            raise InputError(
+                f"{paths[symbol]}: made for a functional outside this package, expected lda, pz, pbe or pbesol; take "
+                "another file, or xc= to compute with one of these"
+            )
+    names = sorted({str(name) for name in made_for.values()})
+    if len(names) > 1:
+        raise InputError(f"pseudopotentials: made for {' and '.join(names)}, expected one functional; choose it by xc=")
+    return names[0]
+
+
+def _valence(path: Path, text: str) -> float:
+    try:
+        value = float(text.replace("D", "E").replace("d", "e"))
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise FileFormatError(f"{path}: z_valence is {text or 'missing'}, expected a number; take a sound copy")
+    return value
