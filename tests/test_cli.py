@@ -101,6 +101,24 @@ def test_sample_prints_temperature_and_displacement(tmp_path, capsys):
     assert "1 structures of 2 atoms" in out
 
 
+def test_sample_thins_a_trajectory(tmp_path, capsys):
+    from test_trajectories import trajectory  # noqa: PLC0415
+
+    ase.io.write(tmp_path / "md.extxyz", trajectory(120, 3.0, energies=True))
+    command = ("sample", tmp_path / "md.extxyz", "--thin", "--ion-temperature", 298, "--snapshots", 4, "--skip", 20)
+    (row,) = run_json(capsys, *command, "--out", tmp_path / "s")["rows"]
+    assert row["frames"] == [44, 69, 94, 119]
+    assert row["mean_temperature"] == pytest.approx(298 * 4 / 3, rel=0.15)
+    found = read_structures(tmp_path / "s")
+    assert list(found) == [f"md-298K-{number:02d}" for number in range(4)]
+    assert all(atoms.info["ion_temperature"] == 298.0 for atoms in found.values())
+    assert main([*map(str, command), "--out", str(tmp_path / "t")]) == 0
+    assert "4 of 120 frames of 4 atoms, 25 apart" in capsys.readouterr().out
+    words = ["sample", str(tmp_path / "md.extxyz"), "--thin", "--ion-temperature", "298", "500"]
+    assert main([*words, "--out", str(tmp_path / "u")]) == 2
+    assert "--thin: got 2 ion temperatures, expected one" in capsys.readouterr().err
+
+
 def test_dft_computes_then_keeps(tmp_path, capsys):
     (tmp_path / "s").mkdir()
     write_structure(tmp_path / "s" / "al.extxyz", bulk("Al", "fcc", a=4.05))

@@ -17,7 +17,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "mala.md"
 @pytest.mark.filterwarnings("ignore:.*MALA's files do not say how the LDOS is broadened")
 def test_code_of_the_page_runs_in_order(tmp_path, monkeypatch, capsys):
     for file in BE2.iterdir():
-        shutil.copy(file, tmp_path)
+        if file.is_file():
+            shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert len(blocks) == 6

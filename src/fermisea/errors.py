@@ -20,7 +20,7 @@ class StorageError(InputError):
 
 
 class EngineError(FermiseaError, RuntimeError):
-    """A DFT code that cannot be started, crashed, or was killed. The command line exits with status 1."""
+    """A DFT code that cannot be started, crashed, or was killed."""
 
 
 class WindowError(InputError):

@@ -6,6 +6,7 @@ ending a process ends the DFT code that it started too. One that dies takes its 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -145,6 +146,7 @@ def _serve(pipe: Connection, threads: int) -> None:
             compute(job, watch=pipe.send)  # its last news is the result
         except StorageError as error:
             pipe.send(StorageError(str(error)))
+    gc.freeze()  # an end without a last search for garbage, which takes a second
 
 
 def _next(pipe: Connection) -> Any:

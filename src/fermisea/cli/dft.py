@@ -40,7 +40,10 @@ def dft(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with any of the settings below; options win over it.")
     ] = None,
-    xc: Annotated[str | None, typer.Option(help="lda, pz, pbe or pbesol.  [dim]\\[default: pbe][/]")] = None,
+    xc: Annotated[
+        str | None,
+        typer.Option(help="lda, pz, pbe or pbesol.  [dim]\\[default: pbe; for espresso that of the files][/]"),
+    ] = None,
     cutoff: Annotated[
         float | None, typer.Option(help="Highest kinetic energy of a plane wave, eV.  [dim]\\[default: 270][/]")
     ] = None,

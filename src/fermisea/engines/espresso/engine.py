@@ -57,7 +57,7 @@ class Espresso:
         input_data: further keywords of pw.x, with or without their namelists, as ASE takes them.
         ldos: energies, broadening and points of the LDOS.
         tolerance: of the SCF cycle, eV per atom; conv_thr over the number of atoms. The free energy of the LDOS is off
-            by about the root of it: 0.04 meV/atom at 1e-9 in beryllium, 0.005 at 1e-12.
+            by about the root of it: 0.026 meV/atom at 1e-11 in beryllium, 0.005 at 1e-13.
         folder: where runs get a folder each, which goes away when they end well; None for the system's.
         threads: for the LDOS; None for torch's number.
         report: called after each SCF iteration.
@@ -72,7 +72,7 @@ class Espresso:
     pp_command: str | None = None
     input_data: Mapping[str, Any] = field(default_factory=dict)
     ldos: LdosOptions = field(default_factory=LdosOptions)
-    tolerance: float = 1e-11
+    tolerance: float = 1e-12
     folder: str | Path | None = None
     threads: int | None = None
     report: Callable[[ScfStep], None] | None = None
