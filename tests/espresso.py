@@ -12,11 +12,58 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.build import bulk
 from ase.io.espresso import write_espresso_in
 
 from fermisea import units
+from fermisea.engines.espresso.inputs import pw_input
 
 PW = shutil.which("pw.x")
+
+POTENTIALS = Path(__file__).parent / "data" / "pseudopotentials"
+FILES = {"Al": POTENTIALS / "PD_Al_std.upf", "Be": POTENTIALS / "PD_Be_std.upf"}
+TEMPERATURE = 1000.0
+SMALL = {"cutoff": 20 * units.RYDBERG, "kpts": (2, 2, 2)}
+"""A run of a second."""
+
+
+def rattled(atoms: Atoms, seed: int = 5) -> Atoms:
+    """Moves the atoms of a structure, in place, and returns it."""
+    atoms.positions += np.random.default_rng(seed).normal(0, 0.08, atoms.positions.shape)
+    return atoms
+
+
+def aluminium() -> Atoms:
+    """One atom, whose ion temperature is known."""
+    atoms = rattled(bulk("Al", "fcc", a=4.05))
+    atoms.info["ion_temperature"] = 298.0
+    return atoms
+
+
+def finished_run(folder: Path, atoms: Atoms, kind: str = "scf", kpoints: str | None = None, **system) -> Path:
+    """A run as a user would make it, with its own input; of kind "nscf" after an "scf" one in the same folder."""
+    text = pw_input(
+        atoms,
+        calculation=kind,
+        bands=system.pop("bands", 12),
+        cutoff=SMALL["cutoff"],
+        electron_temperature=TEMPERATURE,
+        tolerance=1e-11,
+        kpts=SMALL["kpts"],
+        shift=(0, 0, 0),
+        pseudopotentials={symbol: f"{symbol}.upf" for symbol in dict.fromkeys(atoms.symbols)},
+        input_dft=None,
+        extra={"system": system},
+    )
+    if kpoints is not None:
+        text = re.sub(r"K_POINTS.*\n.*\n", f"K_POINTS {kpoints}\n", text)
+    folder.mkdir(exist_ok=True)
+    for symbol in dict.fromkeys(atoms.symbols):
+        shutil.copy(FILES[symbol], folder / f"{symbol}.upf")
+    (folder / f"{kind}.in").write_text(text)
+    done = subprocess.run(["pw.x", "-in", f"{kind}.in"], cwd=folder, capture_output=True, text=True, check=True)
+    (folder / f"{kind}.out").write_text(done.stdout)
+    return folder
 
 
 @dataclass(frozen=True)

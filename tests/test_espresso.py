@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,38 +14,27 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from espresso import PW
+from espresso import FILES, PW, SMALL, TEMPERATURE, aluminium, finished_run, rattled
 from fermisea import units
 from fermisea.campaign import Campaign, run_campaign
 from fermisea.cli import main
 from fermisea.energies import charges, core_density, ewald_energy, functional
 from fermisea.engines import Espresso, LdosOptions, PlaneWave
 from fermisea.engines.espresso import import_run
-from fermisea.engines.espresso.inputs import nested, pw_input
+from fermisea.engines.espresso.inputs import nested
 from fermisea.engines.espresso.output import read_output
 from fermisea.engines.ldos import resample
-from fermisea.errors import ConvergenceError, EngineError, FileFormatError, InputError
+from fermisea.engines.scf_step import ScfStep
+from fermisea.errors import ConvergenceError, EngineError, FileFormatError, InputError, StorageError
 from fermisea.free_energy import FreeEnergyFunctional
 from fermisea.snapshot import Snapshot
 
-POTENTIALS = Path(__file__).parent / "data" / "pseudopotentials"
-FILES = {"Al": POTENTIALS / "PD_Al_std.upf", "Be": POTENTIALS / "PD_Be_std.upf"}
 OPTIONS = LdosOptions(highest_electron_temperature=3000.0)
-TEMPERATURE = 1000.0
+WARM = 2000.0
+"""A coarse k-mesh serves at this tau_e."""
 
 needs_pw = pytest.mark.skipif(PW is None, reason="pw.x is not installed")
 pytestmark = pytest.mark.espresso
-
-
-def rattled(atoms: Atoms, seed: int = 5) -> Atoms:
-    atoms.positions += np.random.default_rng(seed).normal(0, 0.08, atoms.positions.shape)
-    return atoms
-
-
-def aluminium() -> Atoms:
-    atoms = rattled(bulk("Al", "fcc", a=4.05))
-    atoms.info["ion_temperature"] = 298.0
-    return atoms
 
 
 def beryllium() -> Atoms:
@@ -58,7 +48,7 @@ def left_handed_alloy() -> Atoms:
 
 
 CASES = {
-    "al": (aluminium, {"cutoff": 30 * units.RYDBERG, "kpts": (8, 8, 8)}, (16, 16, 16)),
+    "al": (aluminium, {"cutoff": 20 * units.RYDBERG, "kpts": (6, 6, 6)}, (14, 14, 14)),
     "be": (beryllium, {"cutoff": 40 * units.RYDBERG, "kpts": (8, 8, 6)}, (16, 16, 20)),
     "al-be": (left_handed_alloy, {"cutoff": 50 * units.RYDBERG, "kpts": (4, 4, 4)}, (18, 18, 18)),
 }
@@ -74,9 +64,10 @@ def pair(request) -> tuple[Snapshot, Snapshot]:
     make, settings, grid = CASES[request.param]
     atoms = make()
     settings = settings | {"pseudopotentials": {symbol: FILES[symbol] for symbol in set(atoms.symbols)}, "threads": 1}
-    espresso = Espresso(**settings, ldos=OPTIONS).run(atoms, TEMPERATURE)
+    # the band energy of pw.x is that of the density before the last one, off by the root of the tolerance
+    espresso = Espresso(**settings, ldos=OPTIONS, tolerance=1e-13).run(atoms, WARM)
     options = replace(OPTIONS, grid=grid, energy_grid=espresso.energy_grid)
-    return espresso, PlaneWave(**settings, ldos=options).run(atoms, TEMPERATURE)
+    return espresso, PlaneWave(**settings, ldos=options).run(atoms, WARM)
 
 
 def test_both_engines_agree(pair):
@@ -113,7 +104,7 @@ def test_density_gives_back_the_free_energy(pair):
     found = form.forms(parts["band"] + parts["entropy_term"], snapshot.density)["naive"]
     assert found == pytest.approx(snapshot.reference.free_energy, abs=0.02e-3 * len(symbols))
     if len(set(symbols)) == 1:  # the k-mesh of the alloy is too coarse for its sharp bands
-        closure = snapshot.free_energy(TEMPERATURE) - snapshot.reference.free_energy
+        closure = snapshot.free_energy(WARM) - snapshot.reference.free_energy
         assert abs(closure) < 0.5e-3 * len(symbols)
 
 
@@ -125,38 +116,11 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-SMALL = {"cutoff": 20 * units.RYDBERG, "kpts": (2, 2, 2)}
-
-
-def finished_run(folder: Path, atoms: Atoms | None = None, **changes) -> Path:
-    """A run as a user would make it, with its own input."""
-    import subprocess  # noqa: PLC0415
-
-    text = pw_input(
-        atoms or aluminium(),
-        calculation="scf",
-        bands=changes.pop("bands", 12),
-        cutoff=SMALL["cutoff"],
-        electron_temperature=TEMPERATURE,
-        tolerance=1e-11,
-        kpts=SMALL["kpts"],
-        shift=(0, 0, 0),
-        pseudopotentials={"Al": "Al.upf"},
-        input_dft=None,
-        extra={"system": changes},
-    )
-    folder.mkdir()
-    shutil.copy(FILES["Al"], folder / "Al.upf")
-    (folder / "pw.in").write_text(text)
-    subprocess.run(["pw.x", "-in", "pw.in"], cwd=folder, capture_output=True, check=True)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     if PW is None:
         pytest.skip("pw.x is not installed")
-    return finished_run(tmp_path_factory.mktemp("qe") / "run")
+    return finished_run(tmp_path_factory.mktemp("qe") / "run", aluminium())
 
 
 def test_finished_runs_are_imported_and_left_as_they_are(run):
@@ -205,7 +169,7 @@ def test_runs_that_cannot_give_an_ldos(tmp_path):
     symmetric = finished_run(tmp_path / "symmetric", bulk("Al", "fcc", a=4.05), nosym=False)
     with pytest.raises(InputError, match=r"symmetry: \d+ operations .* nosym = .true."):
         import_run(symmetric)
-    cold = finished_run(tmp_path / "cold", smearing="mv")
+    cold = finished_run(tmp_path / "cold", aluminium(), smearing="mv")
     with pytest.raises(InputError, match=r"smearing: mv, so no tau_e"):
         import_run(cold)
 
@@ -247,6 +211,10 @@ def test_keywords_reach_pw(tmp_path):
         ({"input_data": {"nosym": False}}, "input_data: nosym is set by fermisea"),
         ({"input_data": {"system": {"degauss": 0.1}}}, "input_data: degauss is set by fermisea"),
         ({"input_data": {"mixing_betta": 0.1}}, "mixing_betta, which is no keyword of pw.x"),
+        ({"input_data": {"vdw_corr": "d3"}}, "vdw_corr is set by fermisea .an LDOS and its density do not hold"),
+        ({"input_data": {"lda_plus_u": True}}, "lda_plus_u is set by fermisea"),
+        ({"input_data": {"SYSTEM": {"tot_charge": 1.0}}}, "tot_charge is not zero, expected a neutral cell"),
+        ({"input_data": {"celldm(1)": 7.0}}, "celldm.1. is set by fermisea .the structure has the cell"),
         ({"cutoff": -1.0}, "cutoff: got -1.0"),
         ({"kpts": (0, 1, 1)}, "kpts: got"),
         ({"shift": (2, 0, 0)}, "shift: got"),
@@ -292,8 +260,51 @@ def test_errors_of_pw_in_its_own_words(tmp_path):
     close = Atoms("Al2", positions=[[0, 0, 0], [0, 0, 1e-5]], cell=[3, 3, 3], pbc=True)
     with pytest.raises(EngineError, match=r"pw\.x: Error in routine .*; its files are in .*runs/fermisea-pw-"):
         engine.run(close, TEMPERATURE)
-    with pytest.raises(ConvergenceError, match="did not converge in 2 iterations"):
+    with pytest.raises(ConvergenceError, match="did not converge in 2 iterations") as caught:
         replace(engine, input_data={"electron_maxstep": 2}).run(aluminium(), TEMPERATURE)
+    assert [step["iteration"] for step in caught.value.history] == [1, 2]
+
+
+@needs_pw
+def test_an_eigensolver_that_stalls_is_helped(tmp_path):
+    """Twice the bands are not solved: first some more of them help, then another solver."""
+    mark, kept = tmp_path / "mark", tmp_path / "inputs"
+    kept.mkdir()
+    banner = "%" * 40
+    stalled = f"echo '{banner}'; echo '  Error in routine c_bands (1):'; echo '  too many bands are not converged'"
+    command = script(
+        tmp_path / "pw",
+        f"cp $2 {kept}/$(ls {kept} | wc -l)-$2\n"
+        f'if [ $2 = nscf.in ] && [ "$(cat {mark} 2>/dev/null)" != xx ]; then printf x >> {mark}; {stalled}; '
+        f"echo '{banner}'; exit 1; fi\nexec pw.x \"$@\"",
+    )
+    engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, folder=tmp_path / "runs")
+    plain = engine.run(aluminium(), TEMPERATURE)
+    helped = replace(engine, command=command).run(aluminium(), TEMPERATURE)
+    np.testing.assert_allclose(helped.ldos, plain.ldos, atol=1e-4 * plain.ldos.max())
+    texts = [path.read_text() for path in sorted(kept.iterdir())]
+    bands = [int(re.search(r"nbnd\s+= (\d+)", text)[1]) for text in texts]
+    solvers = [re.search(r"diagonalization\s+= '(\w+)'", text)[1] for text in texts]
+    assert solvers == ["david", "david", "david", "cg"]
+    assert bands[1] < bands[2] < bands[3]
+
+
+@needs_pw
+def test_a_run_that_is_interrupted_leaves_nothing(tmp_path):
+    def stop(_: ScfStep) -> None:
+        raise KeyboardInterrupt
+
+    engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, folder=tmp_path / "runs", report=stop)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(aluminium(), TEMPERATURE)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_full_disk_is_no_fault_of_the_structure(tmp_path):
+    command = script(tmp_path / "pw", "echo 'Fortran runtime error: No space left on device' >&2; exit 2")
+    engine = Espresso({"Al": FILES["Al"]}, **SMALL, command=command, folder=tmp_path / "runs")
+    with pytest.raises(StorageError, match=r"the disk of .* is full"):
+        engine.run(aluminium(), TEMPERATURE)
 
 
 def test_output_that_is_none(tmp_path):
@@ -301,6 +312,7 @@ def test_output_that_is_none(tmp_path):
         read_output(tmp_path / "absent.xml")
 
 
+@pytest.mark.slow
 @needs_pw
 def test_a_campaign_with_pw_survives_its_failure_and_goes_on(tmp_path):
     """Every run fails while the switch is missing; the same command then computes them."""

@@ -228,8 +228,8 @@ class Espresso:
     ) -> PwOutput:
         """Returns a run with at least so many bands; with some more if the eigensolver stalls."""
         report = self.report if kind == "scf" else None
-        for more, solver in _SOLVERS:
-            text = self._input(atoms, electron_temperature, names, kind, math.ceil(more * bands), solver)
+        for attempt, (more, solver) in enumerate(_SOLVERS):
+            text = self._input(atoms, electron_temperature, names, kind, math.ceil(more * bands) + attempt, solver)
             (folder / f"{kind}.in").write_text(text, encoding="utf-8")
             try:
                 run_pw(self.command, folder, kind, len(atoms), report)
@@ -261,10 +261,11 @@ class Espresso:
         names: Mapping[str, str],
         scf: PwOutput,
     ) -> PwOutput:
-        """Returns a run whose bands fill the energy window."""
+        """Returns a run in the potential of the converged density, whose bands fill the energy window.
+
+        Those of the SCF run would not do: they belong to the density before the last one.
+        """
         energies = window(self.ldos, scf)
-        if missing_top(self.ldos, energies, scf) == 0:
-            return scf
         above = energies.stop + REACH * self.ldos.broadening - scf.reference.fermi_level
         volume = RealSpaceGrid(atoms.cell.array, (1, 1, 1)).volume
         bands = math.ceil(free_electron_bands(electrons, volume, max(above, 0.0))) + 2

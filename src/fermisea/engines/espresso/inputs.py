@@ -74,8 +74,9 @@ def nested(input_data: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
         for key in (value if isinstance(value, Mapping) else (name,))
     }
     for key in sorted(asked):
-        if key.split("(")[0] in _OURS:
-            raise InputError(f"input_data: {key} is set by fermisea ({_OURS[key]}); leave it out")
+        base = key.split("(")[0]
+        if base in _OURS:
+            raise InputError(f"input_data: {key} is set by fermisea ({_OURS[base]}); leave it out")
         if key == "tot_charge" and any(values.get(key) for values in result.values()):
             raise InputError("input_data: tot_charge is not zero, expected a neutral cell; leave it out")
         if key not in known:
