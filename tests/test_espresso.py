@@ -299,6 +299,7 @@ def test_a_window_that_the_cutoff_does_not_hold(tmp_path):
     assert (Path(str(caught.value).split("files are in ")[1]) / "scf.out").is_file()
 
 
+@pytest.mark.slow
 @needs_pw
 def test_the_functional_of_the_files_or_another():
     """LDA files: pw.x and the package call Perdew-Zunger and Perdew-Wang by other names."""
