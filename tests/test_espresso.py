@@ -290,6 +290,34 @@ def test_an_eigensolver_that_stalls_is_helped(tmp_path):
 
 
 @needs_pw
+def test_a_window_that_the_cutoff_does_not_hold(tmp_path):
+    hot = replace(OPTIONS, highest_electron_temperature=400_000.0)
+    engine = Espresso({"Al": FILES["Al"]}, cutoff=60.0, ldos=hot, folder=tmp_path)
+    message = r"bands: \d+ wanted .* a cutoff of 60 eV holds fewer plane waves; .*; its files are in .*fermisea-pw-"
+    with pytest.raises(InputError, match=message) as caught:
+        engine.run(aluminium(), TEMPERATURE)
+    assert (Path(str(caught.value).split("files are in ")[1]) / "scf.out").is_file()
+
+
+@pytest.mark.slow
+@needs_pw
+def test_the_functional_of_the_files_or_another():
+    """LDA files: pw.x and the package call Perdew-Zunger and Perdew-Wang by other names."""
+    engine = Espresso({"Al": FILES["Al"].with_name("Al.pz-vbc.UPF")}, **SMALL, ldos=OPTIONS)
+    energies = {}
+    for xc in (None, "pz", "lda"):
+        made = replace(engine, xc=xc).run(aluminium(), WARM)
+        assert made.functional == made.provenance["xc"] == (xc or "pz")
+        energies[xc] = made.reference.free_energy
+        other = PlaneWave(xc=xc or "pz", pseudopotentials=engine.pseudopotentials, **SMALL).solve(aluminium(), WARM)
+        assert made.reference.free_energy == pytest.approx(other.reference.free_energy, abs=5e-5)
+    assert energies[None] == pytest.approx(energies["pz"], abs=1e-8)
+    assert abs(energies["lda"] - energies["pz"]) > 1e-4
+    with pytest.raises(InputError, match=r"made for pbe and pz, expected one functional; choose it by xc="):
+        replace(engine, pseudopotentials=engine.pseudopotentials | {"Be": FILES["Be"]}).provenance(["Al", "Be"])
+
+
+@needs_pw
 def test_a_run_that_is_interrupted_leaves_nothing(tmp_path):
     def stop(_: ScfStep) -> None:
         raise KeyboardInterrupt

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,30 +12,17 @@ from ase import Atoms
 
 from fermisea import units
 from fermisea.energies import functional
-from fermisea.engines.espresso.assembly import assemble, missing_top, wavefunction_ldos, window
+from fermisea.engines.espresso.assembly import assemble, wavefunction_ldos, window
 from fermisea.engines.espresso.cubes import cube_ldos
-from fermisea.engines.espresso.fields import density_file
-from fermisea.engines.espresso.inputs import PREFIX, nested, pw_input
-from fermisea.engines.espresso.launch import check_command, other_program, run_pw
-from fermisea.engines.espresso.output import PwOutput, read_output
+from fermisea.engines.espresso.inputs import nested
+from fermisea.engines.espresso.launch import check_command, other_program
 from fermisea.engines.espresso.potentials import Potentials, load_potentials
-from fermisea.engines.ldos import REACH, LdosOptions, free_electron_bands
+from fermisea.engines.espresso.runs import PwRuns, scratch_folder
+from fermisea.engines.ldos import LdosOptions
 from fermisea.engines.scf_step import ScfStep
-from fermisea.errors import EngineError, InputError
-from fermisea.fermi_dirac import occupation
-from fermisea.files import check_writable_folder
-from fermisea.grid import RealSpaceGrid
+from fermisea.errors import InputError
 from fermisea.snapshot import Snapshot
 from fermisea.structures import check_structure
-
-EMPTY = 1e-6
-"""Highest occupation (0 to 1) that the top band may have."""
-
-_STALLED = re.compile(r"Error in routine\s+(?:c_bands|.?diaghg|[rc]egterg)")
-"""What pw.x says when its eigensolver stalls: often where the last bands cut through a group of nearly equal ones."""
-
-_SOLVERS = ((1.0, "david"), (1.04, "david"), (1.08, "cg"))
-"""Factors of the number of bands and eigensolvers, tried one after the other."""
 
 
 @dataclass(frozen=True)
@@ -113,60 +97,44 @@ class Espresso:
         check_structure(atoms, "structure")
         check_command(self.command)
         potentials = self._load(atoms.symbols)
-        electrons = float(sum(potentials.ions[symbol].valence for symbol in atoms.symbols))
         beside = (self.pp_command or other_program(self.command, "pp.x")) if potentials.obstacle else None
         if beside is not None:
             check_command(beside)
-        if self.folder is not None:
-            check_writable_folder(self.folder)
-        try:
-            folder = Path(tempfile.mkdtemp(prefix="fermisea-pw-", dir=self.folder))
-        except OSError as error:
-            raise EngineError(f"folder for pw.x: cannot be made ({error.strerror}); give another one") from error
-        try:
-            snapshot = self._snapshot(atoms, electron_temperature, electrons, folder, potentials, beside)
-        except KeyboardInterrupt:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
-        return snapshot
-
-    def _snapshot(
-        self,
-        atoms: Atoms,
-        electron_temperature: float,
-        electrons: float,
-        folder: Path,
-        potentials: Potentials,
-        beside: str | None,
-    ) -> Snapshot:
-        names = {symbol: f"{symbol}.upf" for symbol in potentials.files}
-        for symbol, name in names.items():
-            shutil.copyfile(potentials.files[symbol], folder / name)
-        scf = self._scf(atoms, electron_temperature, electrons, folder, names)
-        density = density_file(folder / f"{PREFIX}.save")
-        if density is None:
-            raise EngineError(f"pw.x: wrote no density in {folder}; check the launcher and the disk")
-        density = density.rename(folder / density.name)  # the next run may touch it
-        shutil.copyfile(density, folder / f"{PREFIX}.save" / density.name)
-        energies = window(self.ldos, scf)
-        bands = self._fill(atoms, electron_temperature, electrons, folder, names, scf)
-        if beside is None:
-            ldos = wavefunction_ldos(bands, folder / f"{PREFIX}.save", self.ldos, energies, self.threads)
-        else:
-            ldos = cube_ldos(folder, beside, energies, self.ldos.broadening, self.ldos.grid or scf.shape)
         ion_temperature = atoms.info.get("ion_temperature")
-        return assemble(
-            scf,
-            density,
-            ldos,
-            energies=energies,
-            potentials=potentials,
-            electron_temperature=float(electron_temperature),
-            ion_temperature=None if ion_temperature is None else float(ion_temperature),
-            provenance=self._settings(potentials)
-            | {"version": scf.version, "grid": list(scf.shape), "scf_iterations": scf.iterations},
-        )
+        with scratch_folder(self.folder) as folder:
+            runs = PwRuns(
+                folder=folder,
+                atoms=atoms,
+                electron_temperature=electron_temperature,
+                potentials=potentials,
+                command=self.command,
+                cutoff=self.cutoff,
+                kpts=self.kpts,
+                shift=self.shift,
+                xc=self.xc,
+                tolerance=self.tolerance,
+                extra=nested(self.input_data),
+                ldos=self.ldos,
+                report=self.report,
+            )
+            scf, density = runs.scf()
+            energies = window(self.ldos, scf)
+            bands = runs.fill(scf)
+            if beside is None:
+                ldos = wavefunction_ldos(bands, runs.save, self.ldos, energies, self.threads)
+            else:
+                ldos = cube_ldos(folder, beside, energies, self.ldos.broadening, self.ldos.grid or scf.shape)
+            return assemble(
+                scf,
+                density,
+                ldos,
+                energies=energies,
+                potentials=potentials,
+                electron_temperature=float(electron_temperature),
+                ion_temperature=None if ion_temperature is None else float(ion_temperature),
+                provenance=self._settings(potentials)
+                | {"version": scf.version, "grid": list(scf.shape), "scf_iterations": scf.iterations},
+            )
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
         """Returns the settings as they stand in the provenance of a snapshot of these elements.
@@ -192,92 +160,3 @@ class Espresso:
 
     def _load(self, symbols: Iterable[str]) -> Potentials:
         return load_potentials(self.pseudopotentials, symbols, self.xc)
-
-    def _input(
-        self,
-        atoms: Atoms,
-        electron_temperature: float,
-        names: Mapping[str, str],
-        kind: str,
-        bands: int,
-        solver: str,
-    ) -> str:
-        return pw_input(
-            atoms,
-            calculation=kind,
-            bands=bands,
-            cutoff=self.cutoff,
-            electron_temperature=electron_temperature,
-            tolerance=self.tolerance,
-            kpts=self.kpts,
-            shift=self.shift,
-            pseudopotentials=names,
-            input_dft=None if self.xc is None else self.xc.upper().replace("LDA", "PW"),
-            extra=nested(self.input_data),
-            solver=solver,
-        )
-
-    def _run(
-        self,
-        atoms: Atoms,
-        electron_temperature: float,
-        folder: Path,
-        names: Mapping[str, str],
-        kind: str,
-        bands: int,
-    ) -> PwOutput:
-        """Returns a run with at least so many bands; with some more if the eigensolver stalls."""
-        report = self.report if kind == "scf" else None
-        for attempt, (more, solver) in enumerate(_SOLVERS):
-            text = self._input(atoms, electron_temperature, names, kind, math.ceil(more * bands) + attempt, solver)
-            (folder / f"{kind}.in").write_text(text, encoding="utf-8")
-            try:
-                run_pw(self.command, folder, kind, len(atoms), report)
-            except EngineError as error:
-                if not _STALLED.search(str(error)) or solver == _SOLVERS[-1][1]:
-                    raise
-            else:
-                break
-        return read_output(folder / f"{PREFIX}.save" / "data-file-schema.xml")
-
-    def _scf(
-        self, atoms: Atoms, electron_temperature: float, electrons: float, folder: Path, names: Mapping[str, str]
-    ) -> PwOutput:
-        kt, volume = units.thermal_energy(electron_temperature), RealSpaceGrid(atoms.cell.array, (1, 1, 1)).volume
-        bands = math.ceil(max(free_electron_bands(electrons, volume, 18 * kt), 0.6 * electrons, electrons / 2 + 4))
-        while True:
-            output = self._run(atoms, electron_temperature, folder, names, "scf", bands)
-            top = float(output.eigenvalues[:, -1].min())
-            if float(occupation(top, output.reference.fermi_level, electron_temperature)) < EMPTY:
-                return output
-            bands = math.ceil(1.2 * output.eigenvalues.shape[1]) + 1
-
-    def _fill(
-        self,
-        atoms: Atoms,
-        electron_temperature: float,
-        electrons: float,
-        folder: Path,
-        names: Mapping[str, str],
-        scf: PwOutput,
-    ) -> PwOutput:
-        """Returns a run in the potential of the converged density, whose bands fill the energy window.
-
-        Those of the SCF run would not do: they belong to the density before the last one.
-        """
-        energies = window(self.ldos, scf)
-        above = energies.stop + REACH * self.ldos.broadening - scf.reference.fermi_level
-        volume = RealSpaceGrid(atoms.cell.array, (1, 1, 1)).volume
-        bands = math.ceil(free_electron_bands(electrons, volume, max(above, 0.0))) + 2
-        for _ in range(8):
-            bands = max(bands, scf.eigenvalues.shape[1])
-            if bands > scf.waves:
-                break
-            output = self._run(atoms, electron_temperature, folder, names, "nscf", bands)
-            if missing_top(self.ldos, energies, output) == 0:
-                return output
-            bands = math.ceil(1.08 * output.eigenvalues.shape[1]) + 1
-        raise InputError(
-            f"energy window: {bands} bands do not fill it up to {energies.stop:.1f} eV; raise the cutoff "
-            f"({self.cutoff} eV) or lower `highest_electron_temperature`"
-        )
