@@ -13,6 +13,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -138,6 +139,7 @@ class StoredPoints:
             raise InputError(f"memory: got {memory / 1e6:.0f} MB, expected at least {least} MB for points of this size")
         if scratch is not None:
             check_writable_folder(scratch)
+        self._spare: list[Tensor] = []
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch, prefix="fermisea-")  # noqa: SIM115  # lives as long as this
         weakref.finalize(self, self._file.close)
 
@@ -147,10 +149,14 @@ class StoredPoints:
         Raises:
             StorageError: if the disk is full.
         """
-        rows = torch.cat([descriptors, ldos.to(self._dtype)], dim=1)
-        rows = rows[torch.randperm(len(rows), generator=generator)]
         try:
-            self._file.write(_bytes(rows))
+            with self._buffers(2) as (ordered, shuffled):
+                for start in range(0, len(ldos), self._capacity):
+                    part = slice(start, min(start + self._capacity, len(ldos)))
+                    rows, written = ordered[: part.stop - start], shuffled[: part.stop - start]
+                    rows[:, : self.features], rows[:, self.features :] = descriptors[part], ldos[part]
+                    torch.index_select(rows, 0, torch.randperm(len(rows), generator=generator), out=written)
+                    self._file.write(_bytes(written))
             self._file.flush()
         except OSError as error:
             needed = sum(self.sizes) * self._row / 1e9
@@ -165,9 +171,8 @@ class StoredPoints:
         starts = torch.arange(0, total, _RUN)
         starts = starts[torch.randperm(len(starts), generator=generator)]
         rest = torch.empty((0, self._width), dtype=self._dtype)
-        with ThreadPoolExecutor(1) as reader:
-            parts = starts.split(self._capacity // _RUN)
-            buffers = [torch.empty((len(parts[0]) * _RUN, self._width), dtype=self._dtype) for _ in parts[:2]]
+        parts = starts.split(self._capacity // _RUN)
+        with self._buffers(len(parts[:2])) as buffers, ThreadPoolExecutor(1) as reader:
             coming = reader.submit(self._read, parts[0], buffers[0])
             for number, following in enumerate([*parts[1:], None], start=1):
                 rows = coming.result()
@@ -190,6 +195,16 @@ class StoredPoints:
             rows = torch.empty((stop - start, self._width), dtype=self._dtype)
             self._fill(rows, start)
             yield index, rows[:, : self.features], rows[:, self.features :]
+
+    @contextmanager
+    def _buffers(self, count: int) -> Iterator[list[Tensor]]:
+        """Lends buffers of the capacity, used ones first: the allocator may keep what is given back to it."""
+        lent, self._spare = self._spare[:count], self._spare[count:]
+        lent += [torch.empty((self._capacity, self._width), dtype=self._dtype) for _ in range(count - len(lent))]
+        try:
+            yield lent
+        finally:
+            self._spare = (self._spare + lent)[:2]
 
     def _read(self, starts: Tensor, buffer: Tensor) -> Tensor:
         total, place = sum(self.sizes), 0
