@@ -35,7 +35,7 @@ def kept(snapshots) -> KeptPoints:
 @pytest.fixture(scope="module")
 def stored(snapshots, kept) -> StoredPoints:
     """In a ninth of the memory that the points need."""
-    size = 4 * len(kept.ldos) * (kept.features + kept.energies)
+    size = 4 * len(kept) * kept.width
     points = gather(snapshots, DESCRIPTOR, memory=size // 2, seed=3)
     assert isinstance(points, StoredPoints)
     return points
@@ -53,24 +53,36 @@ def test_memory_decides(snapshots, kept, stored):
     assert isinstance(kept, KeptPoints)
     assert stored.sizes == kept.sizes == tuple(s.grid.size for s in snapshots)
     assert (stored.features, stored.energies) == (kept.features, kept.energies) == (DESCRIPTOR.features, 36)
-    assert torch.equal(stored.density_weights, kept.density_weights)
-    np.testing.assert_array_equal(kept.ldos[: snapshots[0].grid.size], snapshots[0].ldos.reshape(-1, 36))
-    values = DESCRIPTOR.compute(snapshots[1].atoms, snapshots[1].grid, dtype="float32").reshape(-1, DESCRIPTOR.features)
     first = snapshots[0].grid.size
-    np.testing.assert_array_equal(kept.descriptors[first : first + len(values)], values)
+    np.testing.assert_array_equal(kept.rows[:first, DESCRIPTOR.features :], snapshots[0].ldos.reshape(-1, 36))
+    values = DESCRIPTOR.compute(snapshots[1].atoms, snapshots[1].grid, dtype="float32").reshape(-1, DESCRIPTOR.features)
+    np.testing.assert_array_equal(kept.rows[first : first + len(values), : DESCRIPTOR.features], values)
 
 
 @pytest.mark.parametrize("which", ["kept", "stored"])
 @pytest.mark.parametrize("size", [7, 1000, 100_000])
 def test_every_point_once_an_epoch_in_batches_of_one_size(request, kept, which, size):
     points, generator = request.getfixturevalue(which), torch.Generator().manual_seed(1)
-    everything = in_order(rows([(kept.descriptors, kept.ldos)]))
+    everything = in_order(kept.rows.numpy())
     total = len(everything)
     for _ in range(2):
         batches = list(points.batches(size, generator))
         assert [len(x) for x, _ in batches] == [*[size] * (total // size), *([total % size] if total % size else [])]
         # scratch rows come from slabs of the grid, whose descriptors differ in the last bits
         np.testing.assert_allclose(in_order(rows(batches))[:, -36:], everything[:, -36:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("which", ["kept", "stored"])
+@pytest.mark.parametrize("skip", [1, 3, 8])
+def test_skipped_batches_leave_the_others_as_they_are(request, which, skip):
+    points = request.getfixturevalue(which)
+    whole, rest = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    expected = list(points.batches(1000, whole))
+    found = list(points.batches(1000, rest, skip=skip))
+    assert (len(expected), len(found)) == (10, max(0, 10 - skip))
+    for (x, y), (u, v) in zip(expected[skip:], found, strict=True):
+        assert torch.equal(torch.cat([x, y], 1), torch.cat([u, v], 1))
+    assert torch.equal(whole.get_state(), rest.get_state())
 
 
 @pytest.mark.parametrize("which", ["kept", "stored"])
@@ -94,6 +106,15 @@ def test_blocks_are_those_of_the_snapshots(request, snapshots, which):
         sums[index] += ldos.double().sum(0).numpy()
     for total, snapshot in zip(sums, snapshots, strict=True):
         np.testing.assert_allclose(total * snapshot.grid.voxel, snapshot.dos, rtol=1e-6)
+
+
+def test_points_without_a_seed_stay_in_the_order_of_their_grids(snapshots, kept):
+    stored = gather(snapshots, DESCRIPTOR, memory=1_000_000, seed=None)
+    assert isinstance(stored, StoredPoints)
+    for index, snapshot in enumerate(snapshots):
+        ldos = torch.cat([y for number, _, y in stored.blocks(index) if number == index]).numpy()
+        np.testing.assert_array_equal(ldos, snapshot.ldos.reshape(-1, 36))
+        assert sum(len(y) for _, _, y in kept.blocks(index)) == snapshot.grid.size
 
 
 def test_training_from_disk_is_as_good_as_from_memory():

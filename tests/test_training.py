@@ -12,6 +12,7 @@ from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.points import KeptPoints
 from fermisea.training import DivergenceError, fit_readout, learning_rate, train
+from fermisea.training.loss import Loss
 from fermisea.training_config import TrainingConfig
 from synthetic import REFERENCE_TEMPERATURE, made_up_snapshot
 
@@ -113,7 +114,7 @@ def test_readout_is_the_least_squares_solution():
     network = Mlp(4, (12, 10), 9, dtype="float64", seed=2)
     scale = torch.rand(9, generator=generator, dtype=torch.float64) + 0.5
     network.set_normalisation(torch.zeros(4), torch.ones(4), torch.ones(9), scale)
-    points = KeptPoints(descriptors, ldos, (100, 200), torch.ones(9))
+    points = KeptPoints(torch.cat([descriptors, ldos], 1), 4, (100, 200))
     hidden = network.hidden(descriptors).detach()
     design = torch.cat([hidden, torch.ones(300, 1, dtype=torch.float64)], 1) / math.sqrt(300)
     target = (ldos - 1) / scale / math.sqrt(300)
@@ -130,14 +131,22 @@ def test_readout_is_the_least_squares_solution():
     torch.testing.assert_close(network.readout(), before, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
-def test_learning_rate(schedule):
-    config = TrainingConfig(schedule=schedule, learning_rate=3e-3)
+@pytest.mark.parametrize("warm_up", [0.0, 0.15, 0.5])
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "constant"])
+def test_learning_rate(schedule, warm_up):
+    config = TrainingConfig(schedule=schedule, learning_rate=3e-3, warm_up=warm_up)
     rates = [learning_rate(config, x) for x in np.linspace(0, 1, 201)]
     assert max(rates) == pytest.approx(3e-3)
-    assert rates[0] == pytest.approx({"one_cycle": 3e-4, "cosine": 3e-3, "constant": 3e-3}[schedule])
-    assert rates[-1] == pytest.approx(3e-3 if schedule == "constant" else 3e-6)
+    assert rates[0] == pytest.approx(3e-4 if warm_up else 3e-3)
+    assert rates[-1] == pytest.approx(3e-6 if schedule == "cosine" else 3e-3)
     assert np.abs(np.diff(rates)).max() < 3e-4  # no jump
+
+
+def test_learning_rate_falls_where_the_loss_does_not():
+    config = TrainingConfig(schedule="plateau", learning_rate=1.0, warm_up=0.0, plateau_factor=0.1, plateau_patience=2)
+    losses = [5.0, 4.0, 4.5, 4.2, 3.9, 3.9, 3.95, 3.95, 4.1, 1.0]
+    rates = [learning_rate(config, 0.5, losses[:n]) for n in range(len(losses) + 1)]
+    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 def test_patience_stops_early_and_keeps_the_best(data):
@@ -152,20 +161,13 @@ def test_patience_stops_early_and_keeps_the_best(data):
 
 @pytest.mark.parametrize(("epoch", "finished"), [(1, False), (3, True)])
 def test_a_loss_that_is_not_a_number_ends_with_the_last_good_state(data, monkeypatch, epoch, finished):
-    from fermisea import training  # noqa: PLC0415
+    calls, honest = [0], Loss.__call__
 
-    calls, honest = [0], training._loss
+    def spoiled(self, network, x, y):
+        calls[0] += torch.is_grad_enabled()
+        return honest(self, network, x, y) * (math.nan if calls[0] > 11 * (epoch - 1) + 5 else 1.0)
 
-    def spoiled(*arguments):
-        loss_of = honest(*arguments)
-
-        def loss(x, y):
-            calls[0] += torch.is_grad_enabled()
-            return loss_of(x, y) * (math.nan if calls[0] > 11 * (epoch - 1) + 5 else 1.0)
-
-        return loss
-
-    monkeypatch.setattr(training, "_loss", spoiled)
+    monkeypatch.setattr(Loss, "__call__", spoiled)
     with pytest.raises(DivergenceError, match=f"nan in epoch {epoch} of 25") as caught:
         train(data, QUICK)
     assert isinstance(caught.value, ConvergenceError)

@@ -18,9 +18,10 @@ from fermisea.toml import read_toml
 _CHOICES: dict[str, tuple[str, ...]] = {
     "descriptor": ("power_spectrum", "bispectrum"),
     "activation": tuple(ACTIVATIONS),
-    "schedule": ("one_cycle", "cosine", "constant"),
+    "schedule": ("cosine", "plateau", "constant"),
     "readout": ("ridge", "none"),
     "dtype": tuple(DTYPES),
+    "precision": ("float32", "bfloat16"),
 }
 
 
@@ -40,7 +41,13 @@ class TrainingConfig:
         batch_size: grid points of one update.
         learning_rate: the highest one, of AdamW.
         weight_decay: of AdamW.
-        schedule: ``"one_cycle"``, ``"cosine"`` or ``"constant"``.
+        schedule: ``"cosine"`` to a thousandth of the highest rate, ``"plateau"`` or ``"constant"``, after the warm-up.
+        warm_up: share of the updates over which the learning rate rises from a tenth.
+        plateau_factor: of the learning rate where the loss no longer falls.
+        plateau_patience: epochs that this is waited for.
+        gradient_clip: largest norm of the gradient; None leaves it as it is.
+        averaging: decay, for each update, of the exponential average of the weights that is validated and kept; 0 for
+            the weights themselves.
         density_weight: weight of the density at tau_ref in the loss, against 1 for the LDOS.
         readout: ``"ridge"`` ends with the exact least-squares solution for the last layer, ``"none"`` does not.
         dos_weight: weight of the DOS of each snapshot in that solution, against 1 for the LDOS.
@@ -48,7 +55,8 @@ class TrainingConfig:
         validation_fraction: share of the structures held out to choose the best epoch; 0 trains on all.
         patience: epochs without a better validation loss before training stops; without it, never.
         seed: of initial weights, shuffling and the choice of validation structures.
-        dtype: ``"float32"`` or ``"float64"``.
+        dtype: of the weights, ``"float32"`` or ``"float64"``.
+        precision: of the products in training, ``"float32"`` (that of the weights) or ``"bfloat16"``.
     """
 
     descriptor: str = "power_spectrum"
@@ -62,7 +70,12 @@ class TrainingConfig:
     batch_size: int = 1024
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    schedule: str = "one_cycle"
+    schedule: str = "cosine"
+    warm_up: float = 0.15
+    plateau_factor: float = 0.5
+    plateau_patience: int = 3
+    gradient_clip: float | None = None
+    averaging: float = 0.0
     density_weight: float = 1.0
     readout: str = "ridge"
     dos_weight: float = 5.0
@@ -71,12 +84,13 @@ class TrainingConfig:
     patience: int | None = None
     seed: int = 0
     dtype: str = "float32"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
             check_choice(name, getattr(self, name), known)
         object.__setattr__(self, "hidden", _sizes(self.hidden))
-        for name in ("order", "twojmax", "epochs", "batch_size"):
+        for name in ("order", "twojmax", "epochs", "batch_size", "plateau_patience"):
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
         if self.patience is not None:
@@ -85,7 +99,13 @@ class TrainingConfig:
             _check_number(name, getattr(self, name), "a finite value above 0", lambda x: x > 0)
         for name in ("weight_decay", "density_weight", "dos_weight", "ridge"):
             _check_number(name, getattr(self, name), "a finite value of at least 0", lambda x: x >= 0)
-        _check_number("validation_fraction", self.validation_fraction, "at least 0 and below 1", lambda x: 0 <= x < 1)
+        for name in ("validation_fraction", "warm_up", "averaging"):
+            _check_number(name, getattr(self, name), "at least 0 and below 1", lambda x: 0 <= x < 1)
+        _check_number("plateau_factor", self.plateau_factor, "above 0 and below 1", lambda x: 0 < x < 1)
+        if self.gradient_clip is not None:
+            _check_number("gradient_clip", self.gradient_clip, "a finite value above 0", lambda x: x > 0)
+        if self.precision == "bfloat16" and self.dtype != "float32":
+            raise InputError(f"precision: got bfloat16 with weights in {self.dtype}, expected float32 for both or one")
         if self.element_weights is not None:
             if not isinstance(self.element_weights, Mapping) or not self.element_weights:
                 raise InputError(

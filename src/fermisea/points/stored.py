@@ -1,0 +1,109 @@
+"""Points in a scratch file, for data that do not fit into memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from fermisea.errors import InputError, StorageError
+from fermisea.files import check_writable_folder
+from fermisea.points.rows import RUN, Points
+
+SHARES = 4
+"""Parts of the allowed memory: a buffer in use, the next one, and room for descriptors while they are computed."""
+
+
+class StoredPoints(Points):
+    """Points in a scratch file without a name, which goes away with this object or its process."""
+
+    def __init__(
+        self,
+        features: int,
+        energies: int,
+        sizes: Sequence[int],
+        memory: int,
+        dtype: torch.dtype,
+        scratch: Path | None,
+    ) -> None:
+        """Makes an empty file.
+
+        Args:
+            features: number of descriptors.
+            energies: number of energies.
+            sizes: number of points of each snapshot.
+            memory: bytes that the buffers may take.
+            dtype: of the rows.
+            scratch: folder for the file; that of the system if left out.
+
+        Raises:
+            InputError: if the memory does not hold a few thousand points.
+            StorageError: if the file cannot be made.
+        """
+        self._row = (features + energies) * dtype.itemsize
+        capacity = memory // SHARES // self._row // RUN * RUN
+        if capacity < 16 * RUN:
+            least = math.ceil(16 * RUN * self._row * SHARES / 1e6)
+            raise InputError(f"memory: got {memory / 1e6:.0f} MB, expected at least {least} MB for points of this size")
+        super().__init__(features, energies, sizes, dtype, capacity)
+        if scratch is not None:
+            check_writable_folder(scratch)
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch, prefix="fermisea-")  # noqa: SIM115  # lives as long as this
+        weakref.finalize(self, self._file.close)
+
+    def append(self, descriptors: Tensor, ldos: Tensor, generator: torch.Generator | None) -> None:
+        """Writes rows at the end of the file, shuffled among themselves unless there is no generator.
+
+        Raises:
+            StorageError: if the disk is full.
+        """
+        try:
+            with self._buffers(2) as (ordered, shuffled):
+                for start in range(0, len(ldos), self._capacity):
+                    part = slice(start, min(start + self._capacity, len(ldos)))
+                    rows, written = ordered[: part.stop - start], shuffled[: part.stop - start]
+                    rows[:, : self.features], rows[:, self.features :] = descriptors[part], ldos[part]
+                    if generator is None:
+                        written = rows
+                    else:
+                        torch.index_select(rows, 0, torch.randperm(len(rows), generator=generator), out=written)
+                    self._file.write(_bytes(written))
+            self._file.flush()
+        except OSError as error:
+            needed = len(self) * self._row / 1e9
+            raise StorageError(
+                f"scratch file: could not be written ({error.strerror}); {needed:.1f} GB are needed; give a folder "
+                "with more room, or more memory"
+            ) from error
+
+    def read_runs(self, starts: Tensor, buffer: Tensor) -> Tensor:
+        """Reads the runs that begin at ``starts`` into ``buffer`` and returns the part of it that is full."""
+        place = 0
+        for start in starts.tolist():
+            count = min(RUN, len(self) - start)
+            self._fill(buffer[place : place + count], start)
+            place += count
+        return buffer[:place]
+
+    def read_block(self, start: int, stop: int) -> Tensor:
+        """Returns rows ``start`` to ``stop``."""
+        rows = torch.empty((stop - start, self.width), dtype=self.dtype)
+        self._fill(rows, start)
+        return rows
+
+    def _fill(self, rows: Tensor, start: int) -> None:
+        view = _bytes(rows)
+        if os.preadv(self._file.fileno(), [view], start * self._row) != len(view):
+            raise StorageError("scratch file: shorter than it was written; the disk may have failed, start again")
+
+
+def _bytes(rows: Tensor) -> memoryview:
+    values: Any = rows.numpy()
+    return memoryview(values).cast("B")

@@ -1,0 +1,17 @@
+"""Training of models of the LDOS."""
+
+from fermisea.training.readout import fit_readout
+from fermisea.training.run import train
+from fermisea.training.schedule import learning_rate
+from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
+from fermisea.training_config import TrainingConfig
+
+__all__ = [
+    "DivergenceError",
+    "TrainingConfig",
+    "TrainingInterruptedError",
+    "TrainingState",
+    "fit_readout",
+    "learning_rate",
+    "train",
+]

@@ -1,0 +1,166 @@
+"""The loop over epochs and batches, in a state that can be written down after any update."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fermisea.points import Points
+from fermisea.training.loss import Loss
+from fermisea.training.member import Member
+from fermisea.training.schedule import learning_rate
+from fermisea.training.state import TrainingState
+from fermisea.training.validation import Validation
+from fermisea.training_config import TrainingConfig
+
+
+class NotFiniteError(Exception):
+    """The loss is not a number; the argument says which."""
+
+
+class Loop:
+    """A training that goes on update by update.
+
+    Attributes:
+        members: networks; all see the same batches.
+        epoch: finished epochs.
+        history: one mapping for each finished epoch.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        loss: Loss,
+        points: Points,
+        validation: Validation | None,
+        config: TrainingConfig,
+    ) -> None:
+        """Begins before the first update.
+
+        Args:
+            members: networks with their optimisers.
+            loss: of a batch.
+            points: to train on.
+            validation: structures that choose the best epoch; without them the last one counts.
+            config: of the training.
+        """
+        self.members, self.epoch, self.history = list(members), 0, list[dict[str, float]]()
+        self._loss, self._points, self._validation, self._config = loss, points, validation, config
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._order = self._generator.get_state()  # at the beginning of the present epoch
+        self._batch, self._sum = 0, 0.0  # of the present epoch
+
+    @property
+    def ended(self) -> bool:
+        """Whether all epochs are done, or no member became better for as many as patience allows."""
+        patience, best = self._config.patience, max(member.best_epoch for member in self.members)
+        return self.epoch >= self._config.epochs or (patience is not None and self.epoch - best >= patience)
+
+    def run(
+        self, tell: Callable[[TrainingState], None], after_update: Callable[[], None], after_epoch: Callable[[], None]
+    ) -> None:
+        """Trains to the end.
+
+        Args:
+            tell: is called after each epoch.
+            after_update: is called when the state may be written down, as it may in the next one.
+            after_epoch: is called when an epoch has ended.
+
+        Raises:
+            NotFiniteError: if the loss is not a number.
+        """
+        started = time.perf_counter()
+        while not self.ended:
+            self._run_epoch(after_update)
+            state = self.history[-1]
+            errors = {k: v for k, v in state.items() if k not in ("epoch", "training_loss", "validation_loss", "rate")}
+            tell(
+                TrainingState(
+                    stage="training",
+                    step=self.epoch,
+                    steps=self._config.epochs,
+                    training_loss=state["training_loss"],
+                    validation_loss=state.get("validation_loss"),
+                    learning_rate=self._rate(),
+                    seconds=time.perf_counter() - started,
+                    errors=errors,
+                )
+            )
+            after_epoch()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the tensors of its state by name."""
+        found = {"order": self._order}
+        for index, member in enumerate(self.members):
+            found |= {f"member.{index}.{name}": value for name, value in member.tensors().items()}
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        """Returns the rest of its state as plain data."""
+        return {
+            "epoch": self.epoch,
+            "batch": self._batch,
+            "sum": self._sum,
+            "history": self.history,
+            "best": [[member.best_loss, member.best_epoch] for member in self.members],
+        }
+
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Takes the state that ``tensors`` and ``numbers`` returned.
+
+        Raises:
+            KeyError, RuntimeError, TypeError, ValueError: for the state of something else.
+        """
+        self.epoch, self._batch, self._sum = int(numbers["epoch"]), int(numbers["batch"]), float(numbers["sum"])
+        self.history = [dict(record) for record in numbers["history"]]
+        self._order = tensors["order"]
+        self._generator.set_state(self._order)
+        for index, (member, (loss, epoch)) in enumerate(zip(self.members, numbers["best"], strict=True)):
+            prefix = f"member.{index}."
+            member.load({name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)})
+            member.best_loss, member.best_epoch = float(loss), int(epoch)
+
+    def _run_epoch(self, after_update: Callable[[], None]) -> None:
+        for descriptors, ldos in self._points.batches(self._config.batch_size, self._generator, skip=self._batch):
+            rate, share = self._rate(), 1 / len(self.members)
+            for member in self.members:
+                member.clear()
+                loss = self._loss(member.network, descriptors, ldos)
+                if not math.isfinite(value := loss.item()):
+                    raise NotFiniteError(value)
+                loss.backward()
+                member.update(rate)
+                self._sum += value * share * len(ldos)
+            self._batch += 1
+            after_update()
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        rate = self._rate()
+        self.epoch += 1
+        record = {"epoch": float(self.epoch), "rate": rate, "training_loss": self._sum / len(self._points)}
+        judged = [-float(self.epoch)] * len(self.members)
+        if self._validation is not None:
+            judged = [self._loss.mean(member.judged, self._validation.points) for member in self.members]
+            record["validation_loss"] = _mean(judged)
+            errors = [self._validation.errors(member.judged) for member in self.members]
+            record |= {name: _mean([row[name] for row in errors]) for name in errors[0]}
+        self.history.append(record)
+        for member, loss in zip(self.members, judged, strict=True):
+            member.keep_if_better(loss, self.epoch)
+        self._order, self._batch, self._sum = self._generator.get_state(), 0, 0.0
+
+    def _rate(self) -> float:
+        batches = math.ceil(len(self._points) / self._config.batch_size)
+        progress = (self.epoch * batches + self._batch) / (self._config.epochs * batches)
+        judged = [record.get("validation_loss", record["training_loss"]) for record in self.history]
+        return learning_rate(self._config, progress, judged)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,63 @@
+"""What training makes small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fermisea.network import Mlp
+from fermisea.points import Points
+from fermisea.snapshot import Snapshot
+from fermisea.training.normalisation import Moments, Normalisation
+
+
+class Loss:
+    """The mean square error of the normalised LDOS plus a weight times that of the normalised density at tau_ref."""
+
+    def __init__(
+        self,
+        snapshots: Sequence[Snapshot],
+        points: Points,
+        normalisation: Normalisation,
+        *,
+        density_weight: float,
+        precision: str = "float32",
+    ) -> None:
+        """Finds the scale of the density.
+
+        Args:
+            snapshots: that tell the integration weights of the density; their mean is taken.
+            points: of these snapshots.
+            normalisation: of the networks.
+            density_weight: of the density, against 1 for the LDOS.
+            precision: of the network's arithmetic, ``"float32"`` (that of its weights) or ``"bfloat16"``.
+        """
+        weights = torch.stack([_density_weights(snapshot) for snapshot in snapshots]).mean(0).to(points.dtype)
+        densities = Moments(1)
+        for _, _, ldos in points.blocks():
+            densities.add((ldos @ weights)[:, None])
+        self._mean = normalisation.output_mean.to(points.dtype)
+        self._scale = normalisation.output_scale.to(points.dtype)
+        self._density = self._scale * weights / densities.deviation.clamp(min=1e-12).to(points.dtype)
+        self._density_weight, self._lower = density_weight, precision == "bfloat16"
+
+    def __call__(self, network: Mlp, descriptors: Tensor, ldos: Tensor) -> Tensor:
+        """Returns the mean over the points of a batch."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._lower):
+            predicted = network.normalised(descriptors)
+        error = predicted.to(ldos.dtype) - (ldos - self._mean) / self._scale
+        return error.square().mean() + self._density_weight * (error @ self._density).square().mean()
+
+    @torch.no_grad()
+    def mean(self, network: Mlp, points: Points) -> float:
+        """Returns the mean over all points."""
+        return math.fsum(self(network, x, y).item() * len(x) for _, x, y in points.blocks()) / len(points)
+
+
+def _density_weights(snapshot: Snapshot) -> Tensor:
+    dos, temperature = snapshot.density_of_states, snapshot.electron_temperature
+    level = dos.fermi_level(snapshot.electrons, temperature)
+    return torch.as_tensor(dos.weights(level, temperature).electrons)

@@ -1,0 +1,71 @@
+"""Means and scales of descriptors and LDOS, which become a part of the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from fermisea.network import Mlp
+from fermisea.points import Points
+
+_SMALLEST_SCALE = 0.05
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Inputs to mean 0 and variance 1 each; outputs likewise, but no scale below 5 % of the largest one.
+
+    Attributes:
+        input_mean: of each descriptor, (features,).
+        input_scale: of each descriptor, (features,).
+        output_mean: of the LDOS, (energies,), 1/(eV Angstrom^3).
+        output_scale: of the LDOS, (energies,), 1/(eV Angstrom^3).
+    """
+
+    input_mean: Tensor
+    input_scale: Tensor
+    output_mean: Tensor
+    output_scale: Tensor
+
+    @classmethod
+    def of(cls, points: Points) -> Self:
+        """Returns the one of these points."""
+        x, y = Moments(points.features), Moments(points.energies)
+        for _, descriptors, ldos in points.blocks():
+            x.add(descriptors)
+            y.add(ldos)
+        spread = torch.where(x.deviation > 1e-9 * x.largest.clamp(min=1e-300), x.deviation, 1.0)
+        scale = y.deviation.clamp(min=max(_SMALLEST_SCALE * float(y.deviation.max()), 1e-12))
+        return cls(x.mean, spread, y.mean, scale)
+
+    def apply(self, network: Mlp) -> None:
+        """Makes it that of a network."""
+        network.set_normalisation(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
+
+
+class Moments:
+    """Means and deviations of columns, block by block (Chan, Golub and LeVeque, The American Statistician 37, 242)."""
+
+    def __init__(self, columns: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(columns, dtype=torch.float64)
+        self.largest = torch.zeros(columns, dtype=torch.float64)
+        self._squares = torch.zeros(columns, dtype=torch.float64)
+
+    def add(self, values: Tensor) -> None:
+        """Takes rows, (n, columns)."""
+        values = values.double()
+        mean, count = values.mean(0), len(values)
+        change, total = mean - self.mean, self.count + count
+        self._squares += (values - mean).square().sum(0) + change.square() * (self.count * count / total)
+        self.mean = self.mean + change * (count / total)
+        self.largest = torch.maximum(self.largest, values.abs().amax(0))
+        self.count = total
+
+    @property
+    def deviation(self) -> Tensor:
+        """Root of the mean squared distance from the mean, (columns,)."""
+        return (self._squares / self.count).sqrt()

@@ -1,0 +1,46 @@
+"""The last layer, in which the LDOS is linear, as the exact solution of a least-squares problem."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fermisea.network import Mlp
+from fermisea.points import Points
+
+
+def fit_readout(network: Mlp, points: Points, dos_weight: float, ridge: float) -> None:
+    """Sets the last layer, d = W h + b, to the minimum of a least-squares problem at fixed hidden layers.
+
+    Minimised, with z the normalised LDOS, means over all points, s the snapshots and bars their means (the DOS), is
+        mean |W h + b - z|^2 + dos_weight mean_s |W hbar_s + b - zbar_s|^2 + ridge tr(A)/dim |(W, b) - (W, b)_before|^2,
+    where A is the matrix of its normal equations. Each energy is a problem of its own with the same matrix, so the
+    result is best for every linear functional of the LDOS at once.
+    """
+    width = network.widths[-1] + 1
+    normal = torch.zeros(width, width, dtype=torch.float64)
+    right = torch.zeros(width, network.outputs, dtype=torch.float64)
+    mean_input = torch.zeros(len(points.sizes), width, dtype=torch.float64)
+    mean_error = torch.zeros(len(points.sizes), network.outputs, dtype=torch.float64)
+    for index, descriptors, ldos in points.blocks():
+        hidden, error = _hidden_and_error(network, descriptors, ldos)
+        normal += hidden.T @ hidden / sum(points.sizes)
+        right += hidden.T @ error / sum(points.sizes)
+        mean_input[index] += hidden.sum(0) / points.sizes[index]
+        mean_error[index] += error.sum(0) / points.sizes[index]
+    weight = dos_weight / len(points.sizes)
+    normal += weight * mean_input.T @ mean_input
+    right += weight * mean_input.T @ mean_error
+    normal += ridge * normal.trace() / width * torch.eye(width, dtype=torch.float64)
+    change = torch.linalg.solve(normal, right).T
+    matrix, bias = network.readout()
+    scale, mean = network.output_scale.double(), network.output_mean.double()
+    network.set_readout(matrix / scale[:, None] + change[:, :-1], (bias - mean) / scale + change[:, -1])
+
+
+@torch.no_grad()
+def _hidden_and_error(network: Mlp, descriptors: Tensor, ldos: Tensor) -> tuple[Tensor, Tensor]:
+    hidden = network.hidden(descriptors)
+    predicted = torch.as_tensor(network.layers[-1](hidden)).double()
+    error = (ldos.double() - network.output_mean.double()) / network.output_scale.double() - predicted
+    return torch.cat([hidden.double(), torch.ones(len(hidden), 1, dtype=torch.float64)], dim=1), error

@@ -1,0 +1,265 @@
+"""From snapshots to a trained model."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fermisea.dataset import Dataset
+from fermisea.descriptors import Descriptor
+from fermisea.errors import FileFormatError, InputError
+from fermisea.model import Model
+from fermisea.network import Mlp
+from fermisea.points import MEMORY, Points, gather
+from fermisea.snapshot import Snapshot
+from fermisea.training.checkpoint import read_checkpoint, write_checkpoint
+from fermisea.training.interruption import stop_requests
+from fermisea.training.loop import Loop, NotFiniteError
+from fermisea.training.loss import Loss
+from fermisea.training.member import Member
+from fermisea.training.normalisation import Normalisation
+from fermisea.training.readout import fit_readout
+from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
+from fermisea.training.validation import Validation
+from fermisea.training_config import TrainingConfig
+
+
+def train(
+    data: Dataset | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    config: TrainingConfig | None = None,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    memory: int = MEMORY,
+    scratch: str | os.PathLike[str] | None = None,
+    progress: Callable[[TrainingState], None] | None = None,
+) -> Model:
+    """Returns a model of the LDOS in ``data``.
+
+    The loss is the mean square of the normalised LDOS error plus ``density_weight`` times that of the density at
+    tau_ref. Afterwards the last layer, in which the LDOS is linear, is set to the exact minimum of a least-squares
+    problem that also holds the DOS of each snapshot. The same seed gives the same model, bit by bit, on one machine
+    with one number of threads, interrupted and resumed or not.
+
+    Args:
+        data: snapshots that agree in energy grid, broadening, tau_ref, functional and ions; or their files or folders.
+        config: how to train; the defaults suit a few snapshots of one material.
+        checkpoint: file for the state of the training, written after every epoch and when SIGINT or SIGTERM asks to
+            stop; whoever keeps the model removes it.
+        resume: goes on from that file. Learning rate, schedule, epochs and other fields that do not belong to the state
+            may have changed since.
+        memory: bytes of descriptors and LDOS that are held at once; what is beyond goes through a scratch file.
+        scratch: folder for that file; without, that of the system for temporary files.
+        progress: is called after each snapshot's descriptors and after each epoch.
+
+    Raises:
+        InputError: if the data cannot be used, or a checkpoint is there that is not to be resumed, or of other data or
+            settings.
+        FileFormatError: for a damaged checkpoint.
+        StorageError: if the scratch file or the checkpoint does not fit on the disk.
+        DivergenceError: if the loss stops being a number; the checkpoint then holds the last whole epoch.
+        TrainingInterruptedError: when a signal asked to stop.
+    """
+    config = config or TrainingConfig()
+    dataset = data if isinstance(data, Dataset) else Dataset.load(data)
+    identity = _identity(dataset, config)
+    file = None if checkpoint is None else Path(checkpoint)
+    begun = _begun(file, identity, resume=resume)
+    training, held_out = dataset.split(config.validation_fraction, config.seed)
+    descriptor = config.make_descriptor(sorted(dataset.ions))
+    tell = progress or (lambda _: None)
+    points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch)
+    normalisation = Normalisation.of(points)
+    network = Mlp(
+        descriptor.features,
+        config.hidden,
+        dataset.energy_grid.size,
+        config.activation,
+        dtype=config.dtype,
+        seed=config.seed,
+    )
+    normalisation.apply(network)
+    loss = Loss(list(training), points, normalisation, density_weight=config.density_weight, precision=config.precision)
+    validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
+    member = Member(network, config)
+    loop = Loop([member], loss, points, validation, config)
+    if begun is not None:
+        _load(loop, begun, checkpoint)
+    try:
+        _run(loop, file, identity, tell)
+    except NotFiniteError as error:
+        member.restore_best()
+        kept = f"; {file} holds the state after epoch {loop.epoch}" if file is not None and loop.epoch else ""
+        raise DivergenceError(
+            f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite number; "
+            f"lower the learning rate (now {config.learning_rate:g}){kept}",
+            loop.history,
+            _model(network, descriptor, dataset, config, loop.history, {}) if loop.epoch else None,
+        ) from error
+    member.restore_best()
+    if config.readout == "ridge":
+        fit_readout(network, points, config.dos_weight, config.ridge)
+    final = {} if validation is None else validation.errors(network)
+    return _model(network, descriptor, dataset, config, loop.history, final)
+
+
+def _run(loop: Loop, file: Path | None, identity: dict[str, Any], tell: Callable[[TrainingState], None]) -> None:
+    """Runs the loop to its end, its state written down on the way if there is a file for it."""
+    if file is None:
+        loop.run(tell, lambda: None, lambda: None)
+        return
+    with stop_requests() as request:
+
+        def save() -> None:
+            write_checkpoint(file, loop.tensors(), {"identity": identity, "loop": loop.numbers()})
+
+        def save_if_asked() -> None:
+            if request.made:
+                save()
+                raise TrainingInterruptedError(
+                    f"training: stopped in epoch {loop.epoch + 1}; {file} holds its state, resume goes on from there"
+                )
+
+        loop.run(tell, save_if_asked, save)
+
+
+_FREE = (
+    "epochs",
+    "learning_rate",
+    "weight_decay",
+    "schedule",
+    "warm_up",
+    "plateau_factor",
+    "plateau_patience",
+    "gradient_clip",
+    "patience",
+    "readout",
+    "dos_weight",
+    "ridge",
+)
+"""Fields of a configuration that may change while a training is interrupted."""
+
+
+def _identity(dataset: Dataset, config: TrainingConfig) -> dict[str, Any]:
+    """Returns what a checkpoint must agree in: the data, and the settings that its state depends on."""
+    digest = hashlib.sha256()
+    for snapshot in dataset:
+        for part in (snapshot.atoms.numbers, snapshot.atoms.positions, snapshot.atoms.cell.array, snapshot.dos):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    settings = {name: value for name, value in config.to_dict().items() if name not in _FREE}
+    return {"data": f"{len(dataset)} snapshots ({digest.hexdigest()[:12]})"} | settings
+
+
+def _begun(
+    file: Path | None, identity: dict[str, Any], *, resume: bool
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Returns the state to go on from, or None to begin."""
+    if file is None:
+        if resume:
+            raise InputError("resume: got no checkpoint, expected the file of the training to go on with")
+        return None
+    if not file.exists():
+        return None
+    if not resume:
+        raise InputError(
+            f"{file}: an unfinished training is there; go on from it (resume) or remove the file to begin anew"
+        )
+    tensors, numbers = read_checkpoint(file)
+    before = numbers.get("identity", {})
+    for name, value in identity.items():
+        if before.get(name) != value:
+            raise InputError(
+                f"{file}: was made with {name} {before.get(name)}, this training has {value}; go on with what it was "
+                "made with, or remove the file to begin anew"
+            )
+    return tensors, numbers
+
+
+def _load(loop: Loop, begun: tuple[dict[str, Tensor], dict[str, Any]], file: str | os.PathLike[str] | None) -> None:
+    tensors, numbers = begun
+    try:
+        loop.load(tensors, numbers["loop"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        detail = " ".join(str(error).split())[:120]
+        raise FileFormatError(
+            f"{file}: a checkpoint with a wrong or missing entry ({detail}); remove it and train from the beginning"
+        ) from error
+
+
+def _gather(
+    training: Dataset,
+    validation: Dataset | None,
+    descriptor: Descriptor,
+    config: TrainingConfig,
+    tell: Callable[[TrainingState], None],
+    memory: int,
+    scratch: str | os.PathLike[str] | None,
+) -> tuple[Points, Points | None]:
+    held = () if validation is None else validation.snapshots
+    started, steps = time.perf_counter(), len(training) + len(held)
+    share = sum(s.grid.size for s in held) / sum(s.grid.size for s in (*training, *held))
+
+    def part(snapshots: Sequence[Snapshot], before: int, share: float, seed: int | None) -> Points:
+        return gather(
+            snapshots,
+            descriptor,
+            dtype=config.dtype,
+            memory=int(share * memory),
+            scratch=None if scratch is None else Path(scratch),
+            seed=seed,
+            done=lambda index: tell(
+                TrainingState("descriptors", before + index + 1, steps, seconds=time.perf_counter() - started)
+            ),
+        )
+
+    points = part(training.snapshots, 0, 1 - share, config.seed)
+    return points, part(held, len(training), share, None) if held else None
+
+
+def _model(
+    network: Mlp,
+    descriptor: Descriptor,
+    dataset: Dataset,
+    config: TrainingConfig,
+    history: list[dict[str, float]],
+    final: dict[str, float],
+) -> Model:
+    first = dataset[0]
+    provenance: dict[str, Any] = {
+        "fermisea": importlib.metadata.version("fermisea"),
+        "torch": torch.__version__,
+        "config": config.to_dict(),
+        "snapshots": [
+            {
+                "formula": s.atoms.get_chemical_formula(),
+                "ion_temperature": s.ion_temperature,
+                "grid": list(s.grid.shape),
+            }
+            for s in dataset
+        ],
+        "data": dict(first.provenance),
+        "epochs": len(history),
+        "final": (history[-1] if history else {}) | final,
+    }
+    return Model(
+        network=network.eval().requires_grad_(requires_grad=False),
+        descriptor=descriptor,
+        energy_grid=dataset.energy_grid,
+        broadening=dataset.broadening,
+        ions=dict(dataset.ions),
+        functional=dataset.functional,
+        reference_electron_temperature=dataset.electron_temperature,
+        highest_electron_temperature=min(s.highest_electron_temperature for s in dataset),
+        grid_spacing=max(max(s.grid.spacing) for s in dataset),
+        provenance=provenance,
+        total_energy_obstacle=first.total_energy_obstacle,
+    )

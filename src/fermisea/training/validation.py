@@ -1,0 +1,102 @@
+"""Errors of a network on held-out structures, in physical units, while it is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fermisea.ldos_energy import ThermalObservables, thermal_observables
+from fermisea.ldos_pass import Readout
+from fermisea.network import Mlp
+from fermisea.points import Points
+from fermisea.snapshot import Snapshot
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Validation:
+    """Held-out snapshots with what their own LDOS gives at tau_ref."""
+
+    def __init__(self, snapshots: Sequence[Snapshot], points: Points) -> None:
+        """Integrates the LDOS of each snapshot.
+
+        Args:
+            snapshots: not trained on.
+            points: of these, in the order of their grids.
+        """
+        self.points = points
+        self._snapshots = list(snapshots)
+        self._true = [snapshot.observables(snapshot.electron_temperature)[0] for snapshot in snapshots]
+
+    @torch.no_grad()
+    def errors(self, network: Mlp) -> dict[str, float]:
+        """Returns root mean square errors over the snapshots at tau_ref.
+
+        ldos_percent: of the LDOS, over its standard deviation about each energy's mean.
+        density_percent, dos_percent: mean absolute error over the mean.
+        fermi_level: eV. band_energy, entropy_term, free_energy: E_b, -TS and F, eV per atom; F only where there is one.
+        """
+        found = [self._errors(network, index) for index in range(len(self._snapshots))]
+        return {name: math.sqrt(math.fsum(row[name] ** 2 for row in found) / len(found)) for name in found[0]}
+
+    def _errors(self, network: Mlp, index: int) -> dict[str, float]:
+        snapshot, true = self._snapshots[index], self._true[index]
+        readout = Readout(network, snapshot.energy_grid, snapshot.broadening.standard_deviation)
+        total = torch.zeros(network.widths[-1], dtype=torch.float64)
+        mean = torch.from_numpy(snapshot.dos / snapshot.grid.volume)
+        wrong = spread = 0.0
+        for hidden, ldos in self._hidden(network, index):
+            total += hidden.sum(0)
+            wrong += float((hidden @ readout.matrix.T + readout.bias - ldos).square().sum())
+            spread += float((ldos - mean).square().sum())
+        dos = readout.density_of_states(total, snapshot.grid.size, snapshot.grid.volume)
+
+        def densities(weights: Sequence[FloatArray]) -> list[FloatArray]:
+            vectors = readout.vectors(weights)
+            fields = torch.cat([h @ vectors[:-1] + vectors[-1] for h, _ in self._hidden(network, index)])
+            return [column.reshape(snapshot.grid.shape).numpy() for column in fields.T]
+
+        reference = None if snapshot.total_energy_obstacle else snapshot.electron_temperature
+        predicted = thermal_observables(
+            dos,
+            densities,
+            atoms=snapshot.atoms,
+            grid=snapshot.grid,
+            ions=snapshot.ions,
+            functional_name=snapshot.functional,
+            electron_temperatures=[snapshot.electron_temperature],
+            reference_electron_temperature=reference,
+        )[0]
+        fields = {
+            "ldos_percent": 100 * math.sqrt(wrong / spread) if spread > 0 else math.inf,
+            "density_percent": _percent(predicted.density, true.density),
+            "dos_percent": _percent(dos.dos, snapshot.dos),
+        }
+        return fields | _energies(predicted, true, len(snapshot.atoms))
+
+    def _hidden(self, network: Mlp, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the last hidden layer and the LDOS of the points of one snapshot, block by block, float64."""
+        for _, descriptors, ldos in self.points.blocks(index):
+            yield network.hidden(descriptors).double(), ldos.double()
+
+
+def _energies(predicted: ThermalObservables, true: ThermalObservables, atoms: int) -> dict[str, float]:
+    temperature = true.electron_temperature
+    errors = {
+        "fermi_level": predicted.fermi_level - true.fermi_level,
+        "band_energy": (predicted.band_energy - true.band_energy) / atoms,
+        "entropy_term": -temperature * (predicted.entropy - true.entropy) / atoms,
+    }
+    if true.free_energies:
+        form = "second_order"
+        errors["free_energy"] = (predicted.free_energies[form] - true.free_energies[form]) / atoms
+    return errors
+
+
+def _percent(values: FloatArray, true: FloatArray) -> float:
+    return 100 * float(np.mean(np.abs(values - true)) / np.mean(true))

@@ -1,0 +1,159 @@
+"""Trainings that are stopped, killed and gone on with end as if nothing had happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fermisea.errors import FileFormatError, InputError
+from fermisea.model import Model, load_model
+from fermisea.training import DivergenceError, TrainingInterruptedError, train
+from fermisea.training.loss import Loss
+from test_training import QUICK, dataset
+
+FULL = dataclasses.replace(QUICK, epochs=6, averaging=0.9, gradient_clip=1.0, schedule="plateau", plateau_patience=1)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return dataset(1, 2, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data) -> Model:
+    return train(data, FULL)
+
+
+def same(one: Model, two: Model) -> bool:
+    tensors = two.network.state_dict()
+    return all(torch.equal(tensor, tensors[name]) for name, tensor in one.network.state_dict().items())
+
+
+def stop_after(updates: int, monkeypatch) -> None:
+    """Raises SIGTERM in the midst of an update."""
+    honest, calls = Loss.__call__, [0]
+
+    def counted(self, network, x, y):
+        if torch.is_grad_enabled():
+            calls[0] += 1
+            if calls[0] == updates:
+                signal.raise_signal(signal.SIGTERM)
+        return honest(self, network, x, y)
+
+    monkeypatch.setattr(Loss, "__call__", counted)
+
+
+def test_a_checkpoint_changes_nothing(data, uninterrupted, tmp_path):
+    states = []
+    model = train(data, FULL, checkpoint=tmp_path / "al.checkpoint", progress=states.append)
+    assert same(model, uninterrupted)
+    assert [file.name for file in tmp_path.iterdir()] == ["al.checkpoint"]
+    again = train(data, FULL, checkpoint=tmp_path / "al.checkpoint", resume=True)
+    assert same(again, uninterrupted)  # nothing was left to do
+    assert again.provenance == uninterrupted.provenance
+
+
+@pytest.mark.parametrize("memory", [2**30, 1_000_000])
+def test_stopped_by_a_signal_at_any_update_and_resumed(data, tmp_path, monkeypatch, memory):
+    expected = train(data, FULL, memory=memory)
+    before, file = signal.getsignal(signal.SIGTERM), tmp_path / "al.checkpoint"
+    for updates in (5, 13, 1, 11, 11):  # eleven make an epoch
+        with monkeypatch.context() as patch:
+            stop_after(updates, patch)
+            with pytest.raises(TrainingInterruptedError, match="resume goes on from there"):
+                train(data, FULL, checkpoint=file, resume=True, memory=memory)
+        assert signal.getsignal(signal.SIGTERM) is before
+    states = []
+    model = train(data, FULL, checkpoint=file, resume=True, memory=memory, progress=states.append)
+    assert same(model, expected)
+    assert [state.step for state in states if state.stage == "training"] == [4, 5, 6]
+
+
+KILLED = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from fermisea.training import TrainingConfig, train
+from test_training import dataset
+from pathlib import Path
+config = TrainingConfig.from_dict(json.loads(sys.argv[3]))
+def tell(state):
+    print(state.stage, state.step, flush=True)
+model = train(dataset(1, 2, 3, 4), config, checkpoint=Path(sys.argv[2]) / "al.checkpoint", resume=True, progress=tell)
+model.save(Path(sys.argv[2]) / "al.safetensors")
+"""
+
+
+def test_killed_at_random_moments_and_resumed(data, tmp_path):
+    config = dataclasses.replace(FULL, epochs=60)
+    expected = train(data, config)
+    place, chance = Path(__file__).parent, random.Random(4)  # noqa: S311
+    command = [sys.executable, "-c", KILLED, str(place), str(tmp_path), json.dumps(config.to_dict())]
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        while not process.stdout.readline().startswith("training"):
+            assert process.poll() is None
+        time.sleep(chance.uniform(0, 0.4))
+        process.kill()
+        process.communicate()
+    assert not (tmp_path / "al.safetensors").exists()
+    last = subprocess.run(command, capture_output=True, text=True, check=True)
+    steps = [int(line.split()[1]) for line in last.stdout.splitlines() if line.startswith("training")]
+    assert steps == list(range(steps[0], 61))
+    assert steps[0] > 3
+    assert same(load_model(tmp_path / "al.safetensors"), expected)
+
+
+def test_other_data_and_settings_are_refused_by_name(data, tmp_path, monkeypatch):
+    file = tmp_path / "al.checkpoint"
+    with monkeypatch.context() as patch:
+        stop_after(15, patch)
+        with pytest.raises(TrainingInterruptedError):
+            train(data, FULL, checkpoint=file)
+    content = file.read_bytes()
+    with pytest.raises(InputError, match="an unfinished training is there"):
+        train(data, FULL, checkpoint=file)
+    with pytest.raises(InputError, match=r"with hidden \[32, 32\], this training has \[32, 16\]"):
+        train(data, dataclasses.replace(FULL, hidden=(32, 16)), checkpoint=file, resume=True)
+    with pytest.raises(InputError, match=r"with data 4 snapshots .* this training has 3 snapshots"):
+        train(dataset(1, 2, 3), FULL, checkpoint=file, resume=True)
+    assert file.read_bytes() == content
+    longer = train(data, dataclasses.replace(FULL, epochs=8, learning_rate=1e-3), checkpoint=file, resume=True)
+    assert longer.provenance["epochs"] == 8
+    with pytest.raises(InputError, match="resume: got no checkpoint"):
+        train(data, FULL, resume=True)
+
+
+def test_damaged_checkpoints_are_refused(data, tmp_path):
+    file = tmp_path / "al.checkpoint"
+    train(data, dataclasses.replace(FULL, epochs=1), checkpoint=file)
+    whole = file.read_bytes()
+    for content in (whole[:-100], whole[:20], b"", b"something else entirely"):
+        file.write_bytes(content)
+        with pytest.raises(FileFormatError, match=r"al\.checkpoint: not a checkpoint"):
+            train(data, dataclasses.replace(FULL, epochs=1), checkpoint=file, resume=True)
+        assert file.read_bytes() == content
+
+
+def test_a_diverged_training_leaves_its_last_good_state(data, tmp_path, monkeypatch):
+    file, honest, calls = tmp_path / "al.checkpoint", Loss.__call__, [0]
+
+    def spoiled(self, network, x, y):
+        calls[0] += torch.is_grad_enabled()
+        return honest(self, network, x, y) * (math.nan if calls[0] == 30 else 1.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loss, "__call__", spoiled)
+        with pytest.raises(DivergenceError, match="holds the state after epoch 2"):
+            train(data, FULL, checkpoint=file)
+    model = train(data, FULL, checkpoint=file, resume=True)
+    assert same(model, train(data, FULL))
