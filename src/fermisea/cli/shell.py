@@ -29,7 +29,8 @@ class Command(TyperCommand):
         except FermiseaError as error:
             raise typer.Exit(fail(str(error), 2)) from error
         except KeyboardInterrupt as error:
-            raise typer.Exit(fail("interrupted; finished files stay, the same command goes on", 130)) from error
+            text = str(error) or "interrupted; finished files stay, the same command goes on"
+            raise typer.Exit(fail(text, 130)) from error
 
 
 def spread(arguments: Sequence[str], lists: set[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,14 @@ from fermisea.cli.common import Json, bytes_of, facts, output_folder, print_json
 if TYPE_CHECKING:
     from fermisea.training import TrainingState
 
+_SHOWN = (
+    ("ldos_error_percent", "LDOS", 1, "%"),
+    ("density_error_percent", "density", 1, "%"),
+    ("band_energy_error", "E_b", 1000, "meV/atom"),
+    ("free_energy_error", "F", 1000, "meV/atom"),
+)
+"""Errors of validation structures beside the progress bar: name, title, factor, unit."""
+
 
 def train(
     data: Annotated[list[Path], typer.Argument(help="Snapshot files, or folders of them.")],
@@ -24,6 +33,13 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the configured number.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configured one.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="Folder for training.csv: losses and errors after each epoch.")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Event files for TensorBoard in that folder too.")
+    ] = False,
     memory: Annotated[
         str, typer.Option(help="Training data held at once, as in 500MB or 4GB; the rest goes through a scratch file.")
     ] = "4GB",
@@ -34,6 +50,9 @@ def train(
 ) -> None:
     """Train a model of the LDOS on snapshots.
 
+    Every epoch the state goes into a file beside the model, NAME.checkpoint, from which --resume goes on as if there
+    had been no interruption.
+
     Example: [bold]fermisea train data/ --out al.safetensors --config train.toml[/]
     """
     settings = fermisea.TrainingConfig.from_toml(config) if config else fermisea.TrainingConfig()
@@ -43,10 +62,19 @@ def train(
         raise fermisea.InputError(
             f"{out}: is a folder, expected the name of a model file such as {out / 'al.safetensors'}"
         )
+    if tensorboard and log is None:
+        raise fermisea.InputError("tensorboard: got no folder, expected --log FOLDER beside it")
+    from fermisea.training import TrainingLog  # noqa: PLC0415  # torch is not needed for --help
+
     allowed = bytes_of(memory)
     dataset = fermisea.Dataset.load(data)
     console = stderr()
-    with output_folder(out.parent), progress_bar(console) as bar:
+    checkpoint = out.with_suffix(".checkpoint")
+    with (
+        output_folder(out.parent),
+        progress_bar(console) as bar,
+        nullcontext() if log is None else TrainingLog(log, tensorboard=tensorboard) as record,
+    ):
         tasks: dict[str, TaskID] = {}
 
         def show(state: TrainingState) -> None:
@@ -55,9 +83,14 @@ def train(
             bar.update(tasks[state.stage], completed=state.step, note=_note(state))
             if not console.is_terminal and state.step * 10 // state.steps > (state.step - 1) * 10 // state.steps:
                 console.print(f"{state.stage} {state.step}/{state.steps} {_note(state)}".rstrip())
+            if record is not None:
+                record(state)
 
-        model = fermisea.train(dataset, settings, memory=allowed, scratch=scratch, progress=show)
+        model = fermisea.train(
+            dataset, settings, checkpoint=checkpoint, resume=resume, memory=allowed, scratch=scratch, progress=show
+        )
         model.save(out)
+        checkpoint.unlink(missing_ok=True)
     values = {
         "snapshots": len(dataset),
         "elements": list(model.elements),
@@ -75,5 +108,10 @@ def train(
 def _note(state: TrainingState) -> str:
     if state.stage != "training":
         return ""
-    held_out = "" if state.validation_loss is None else f", validation {state.validation_loss:.2e}"
-    return f"loss {state.training_loss:.2e}{held_out}"
+    words = [f"loss {state.training_loss:.2e}"]
+    if state.validation_loss is not None:
+        words.append(f"validation {state.validation_loss:.2e}")
+    for name, title, factor, unit in _SHOWN:
+        if name in state.errors:
+            words.append(f"{title} {factor * state.errors[name]:.3g} {unit}")
+    return ", ".join(words)

@@ -1,5 +1,6 @@
 """Training of models of the LDOS."""
 
+from fermisea.training.log import TrainingLog
 from fermisea.training.readout import fit_readout
 from fermisea.training.run import train
 from fermisea.training.schedule import learning_rate
@@ -10,6 +11,7 @@ __all__ = [
     "DivergenceError",
     "TrainingConfig",
     "TrainingInterruptedError",
+    "TrainingLog",
     "TrainingState",
     "fit_readout",
     "learning_rate",

@@ -18,6 +18,9 @@ from fermisea.training.state import TrainingState
 from fermisea.training.validation import Validation
 from fermisea.training_config import TrainingConfig
 
+_BASIC = ("epoch", "learning_rate", "training_loss", "validation_loss")
+"""What the record of an epoch holds beside errors in physical units."""
+
 
 class NotFiniteError(Exception):
     """The loss is not a number; the argument says which."""
@@ -78,7 +81,6 @@ class Loop:
         while not self.ended:
             self._run_epoch(after_update)
             state = self.history[-1]
-            errors = {k: v for k, v in state.items() if k not in ("epoch", "training_loss", "validation_loss", "rate")}
             tell(
                 TrainingState(
                     stage="training",
@@ -88,7 +90,8 @@ class Loop:
                     validation_loss=state.get("validation_loss"),
                     learning_rate=self._rate(),
                     seconds=time.perf_counter() - started,
-                    errors=errors,
+                    errors={name: value for name, value in state.items() if name not in _BASIC},
+                    history=tuple(self.history),
                 )
             )
             after_epoch()
@@ -143,7 +146,7 @@ class Loop:
     def _end_epoch(self) -> None:
         rate = self._rate()
         self.epoch += 1
-        record = {"epoch": float(self.epoch), "rate": rate, "training_loss": self._sum / len(self._points)}
+        record = {"epoch": float(self.epoch), "learning_rate": rate, "training_loss": self._sum / len(self._points)}
         judged = [-float(self.epoch)] * len(self.members)
         if self._validation is not None:
             judged = [self._loss.mean(member.judged, self._validation.points) for member in self.members]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fermisea.errors import ConvergenceError
@@ -40,6 +40,7 @@ class TrainingState:
         learning_rate: of the next update.
         seconds: since the stage began.
         errors: of the observables of the validation structures in physical units, as ``Validation.errors`` names them.
+        history: one mapping for each finished epoch, those before an interruption too.
     """
 
     stage: str
@@ -50,3 +51,4 @@ class TrainingState:
     learning_rate: float = math.nan
     seconds: float = 0.0
     errors: Mapping[str, float] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float]] = ()

@@ -37,9 +37,9 @@ class Validation:
     def errors(self, network: Mlp) -> dict[str, float]:
         """Returns root mean square errors over the snapshots at tau_ref.
 
-        ldos_percent: of the LDOS, over its standard deviation about each energy's mean.
-        density_percent, dos_percent: mean absolute error over the mean.
-        fermi_level: eV. band_energy, entropy_term, free_energy: E_b, -TS and F, eV per atom; F only where there is one.
+        Named as in :func:`fermisea.evaluate`: ldos_error_percent, over the standard deviation about each energy's mean;
+        density_error_percent and dos_error_percent, mean absolute error over the mean; fermi_level_error, eV;
+        band_energy_error, entropy_term_error and, where there is one, free_energy_error, eV per atom.
         """
         found = [self._errors(network, index) for index in range(len(self._snapshots))]
         return {name: math.sqrt(math.fsum(row[name] ** 2 for row in found) / len(found)) for name in found[0]}
@@ -73,9 +73,9 @@ class Validation:
             reference_electron_temperature=reference,
         )[0]
         fields = {
-            "ldos_percent": 100 * math.sqrt(wrong / spread) if spread > 0 else math.inf,
-            "density_percent": _percent(predicted.density, true.density),
-            "dos_percent": _percent(dos.dos, snapshot.dos),
+            "ldos_error_percent": 100 * math.sqrt(wrong / spread) if spread > 0 else math.inf,
+            "density_error_percent": _percent(predicted.density, true.density),
+            "dos_error_percent": _percent(dos.dos, snapshot.dos),
         }
         return fields | _energies(predicted, true, len(snapshot.atoms))
 
@@ -88,13 +88,13 @@ class Validation:
 def _energies(predicted: ThermalObservables, true: ThermalObservables, atoms: int) -> dict[str, float]:
     temperature = true.electron_temperature
     errors = {
-        "fermi_level": predicted.fermi_level - true.fermi_level,
-        "band_energy": (predicted.band_energy - true.band_energy) / atoms,
-        "entropy_term": -temperature * (predicted.entropy - true.entropy) / atoms,
+        "fermi_level_error": predicted.fermi_level - true.fermi_level,
+        "band_energy_error": (predicted.band_energy - true.band_energy) / atoms,
+        "entropy_term_error": -temperature * (predicted.entropy - true.entropy) / atoms,
     }
     if true.free_energies:
         form = "second_order"
-        errors["free_energy"] = (predicted.free_energies[form] - true.free_energies[form]) / atoms
+        errors["free_energy_error"] = (predicted.free_energies[form] - true.free_energies[form]) / atoms
     return errors
 
 

@@ -1,0 +1,74 @@
+"""The course of a training as a table and for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import TYPE_CHECKING, Self
+
+from fermisea.errors import InputError
+from fermisea.files import check_writable_folder, write_text
+from fermisea.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class TrainingLog:
+    """A progress callback that writes losses, learning rate and errors after every epoch.
+
+    ``training.csv`` has a row for each epoch, those before an interruption too; energies are in eV per atom.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, tensorboard: bool = False) -> None:
+        """Makes the folder.
+
+        Args:
+            folder: for the files.
+            tensorboard: write event files beside the table, for ``tensorboard --logdir folder``.
+
+        Raises:
+            InputError: if tensorboard is wanted but not installed.
+            StorageError: if the folder cannot be written to.
+        """
+        self._folder = check_writable_folder(folder)
+        self._wants_events = tensorboard
+        self._events: SummaryWriter | None = None
+        if tensorboard:
+            _writer_class()
+
+    def __call__(self, state: TrainingState) -> None:
+        """Takes what a training tells."""
+        if not state.history:
+            return
+        names = list({name: None for record in state.history for name in record})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, restval="")
+        writer.writeheader()
+        writer.writerows({**record, "epoch": int(record["epoch"])} for record in state.history)
+        write_text(self._folder / "training.csv", text.getvalue())
+        if self._wants_events:
+            if self._events is None:  # events after an interruption take the place of those of lost epochs
+                self._events = _writer_class()(str(self._folder), purge_step=state.step)
+            for name, value in state.history[-1].items():
+                if name != "epoch":
+                    self._events.add_scalar(name, value, state.step)
+            self._events.flush()
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the event file."""
+        if self._events is not None:
+            self._events.close()
+
+
+def _writer_class() -> type[SummaryWriter]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # an optional dependency
+    except ImportError as error:
+        raise InputError("tensorboard: not installed; pip install 'fermisea[tensorboard]'") from error
+    return SummaryWriter
