@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import math
@@ -16,8 +17,9 @@ import pytest
 import torch
 
 from fermisea.errors import FileFormatError, InputError
+from fermisea.evaluation import evaluate
 from fermisea.model import Model, load_model
-from fermisea.training import DivergenceError, TrainingInterruptedError, train
+from fermisea.training import DivergenceError, TrainingInterruptedError, TrainingLog, train
 from fermisea.training.loss import Loss
 from test_training import QUICK, dataset
 
@@ -157,3 +159,38 @@ def test_a_diverged_training_leaves_its_last_good_state(data, tmp_path, monkeypa
             train(data, FULL, checkpoint=file)
     model = train(data, FULL, checkpoint=file, resume=True)
     assert same(model, train(data, FULL))
+
+
+def test_the_log_holds_every_epoch_once(data, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415
+
+    file, folder = tmp_path / "al.checkpoint", tmp_path / "log"
+    with TrainingLog(folder, tensorboard=True) as log, monkeypatch.context() as patch:
+        stop_after(28, patch)
+        with pytest.raises(TrainingInterruptedError):
+            train(data, FULL, checkpoint=file, progress=log)
+    with TrainingLog(folder, tensorboard=True) as log:
+        model = train(data, FULL, checkpoint=file, resume=True, progress=log)
+    rows = list(csv.DictReader((folder / "training.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    for name in ("training_loss", "validation_loss", "density_error_percent", "free_energy_error"):
+        values = [float(row[name]) for row in rows]
+        assert all(math.isfinite(value) for value in values)
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        scalars = events.Scalars(name)
+        assert [event.step for event in scalars] == [1, 2, 3, 4, 5, 6]
+        assert [event.value for event in scalars] == pytest.approx(values)
+    assert float(rows[-1]["validation_loss"]) == model.provenance["final"]["validation_loss"]
+
+
+def test_validation_errors_are_those_of_an_evaluation(data):
+    config = dataclasses.replace(QUICK, epochs=3, readout="none")
+    _, held_out = data.split(config.validation_fraction, config.seed)
+    model = train(data, config)
+    row = evaluate(model, held_out, [held_out[0].electron_temperature])[0]
+    final = model.provenance["final"]
+    names = [name for name in final if "error" in name]
+    assert len(names) == 7
+    for name in names:
+        assert final[name] == pytest.approx(abs(row[name]), rel=2e-3, abs=1e-7), name

@@ -14,6 +14,7 @@ import time
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk
 from ase.io.cube import read_cube_data
 
@@ -156,6 +157,28 @@ def test_train_writes_a_model(work, tmp_path, capsys):
     assert model.provenance["config"]["seed"] == 5
     assert result["elements"] == ["Al"]
     assert result["snapshots"] == 2
+
+
+def test_train_stops_at_sigterm_and_resumes(work, tmp_path, capsys):
+    words = ["train", f"{work}/data", "--config", f"{work}/train.toml", "--epochs", "400", "--log", f"{tmp_path}/log"]
+    words += ["--out", str(tmp_path / "al.safetensors")]
+    command = [sys.executable, "-c", "from fermisea.cli import main; raise SystemExit(main())", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while "training 40/400" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert "holds its state" in process.communicate()[1].splitlines()[-1]
+    assert process.returncode == 130
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "al.checkpoint"}
+    assert main(words) == 2
+    assert "an unfinished training is there" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "al.safetensors"}
+    assert len((tmp_path / "log" / "training.csv").read_text().splitlines()) == 401
+    other = tmp_path / "other.safetensors"
+    assert main([*words[:-1], str(other)]) == 0
+    one, two = load_model(other).network.state_dict(), load_model(tmp_path / "al.safetensors").network.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_predict_writes_tables_figures_and_cubes(work, tmp_path, capsys):
