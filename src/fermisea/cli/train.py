@@ -53,6 +53,8 @@ def train(
     Every epoch the state goes into a file beside the model, NAME.checkpoint, from which --resume goes on as if there
     had been no interruption.
 
+    Under torchrun the processes share every batch: torchrun --nproc-per-node 4 --no-python fermisea train ...
+
     Example: [bold]fermisea train data/ --out al.safetensors --config train.toml[/]
     """
     settings = fermisea.TrainingConfig.from_toml(config) if config else fermisea.TrainingConfig()
@@ -64,8 +66,10 @@ def train(
         )
     if tensorboard and log is None:
         raise fermisea.InputError("tensorboard: got no folder, expected --log FOLDER beside it")
-    from fermisea.training import TrainingLog  # noqa: PLC0415  # torch is not needed for --help
+    from fermisea.parallel import rank  # noqa: PLC0415  # torch is not needed for --help
+    from fermisea.training import TrainingLog  # noqa: PLC0415
 
+    first = rank() == 0
     allowed = bytes_of(memory)
     dataset = fermisea.Dataset.load(data)
     console = stderr()
@@ -73,7 +77,7 @@ def train(
     with (
         output_folder(out.parent),
         progress_bar(console) as bar,
-        nullcontext() if log is None else TrainingLog(log, tensorboard=tensorboard) as record,
+        nullcontext() if log is None or not first else TrainingLog(log, tensorboard=tensorboard) as record,
     ):
         tasks: dict[str, TaskID] = {}
 
@@ -89,6 +93,8 @@ def train(
         model = fermisea.train(
             dataset, settings, checkpoint=checkpoint, resume=resume, memory=allowed, scratch=scratch, progress=show
         )
+        if not first:
+            return
         model.save(out)
         checkpoint.unlink(missing_ok=True)
     values = {

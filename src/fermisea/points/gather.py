@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor
 
 from fermisea.descriptors import Descriptor
 from fermisea.network import DTYPES
+from fermisea.parallel import Processes
 from fermisea.points.kept import KeptPoints
 from fermisea.points.stored import SHARES, StoredPoints
 from fermisea.snapshot import Snapshot
 
 MEMORY = 4 * 2**30
 """Bytes of descriptors and LDOS that are kept in memory unless another limit is given."""
+
+_SLAB = 2**18
+"""Most points whose descriptors are computed in one go."""
 
 
 def gather(
@@ -27,6 +32,7 @@ def gather(
     scratch: Path | None = None,
     seed: int | None = 0,
     done: Callable[[int], None] | None = None,
+    processes: Processes | None = None,
 ) -> KeptPoints | StoredPoints:
     """Returns the points of snapshots with their descriptors, in memory if they fit there.
 
@@ -34,51 +40,79 @@ def gather(
         snapshots: with the same energies.
         descriptor: of the points.
         dtype: ``"float32"`` or ``"float64"``.
-        memory: bytes of descriptors and LDOS that may be held at once.
+        memory: bytes of descriptors and LDOS that may be held at once, by each process.
         scratch: folder for what does not fit.
         seed: of the order in which that is written; None keeps the order of the grids.
         done: is told the index of each snapshot that is finished.
+        processes: that share the work; each gets all points.
 
     Raises:
         InputError: if the memory does not hold a few thousand points.
         StorageError: if the scratch folder cannot be written to or is too small.
     """
+    processes = processes or Processes()
     kind = DTYPES[dtype]
     sizes = tuple(snapshot.grid.size for snapshot in snapshots)
-    energies = snapshots[0].energy_grid.size
-    row = (descriptor.features + energies) * kind.itemsize
-    if sum(sizes) * row <= memory:
-        rows = torch.empty((sum(sizes), descriptor.features + energies), dtype=kind)
-        first = 0
-        for index, snapshot in enumerate(snapshots):
-            for start, stop, values, targets in _slabs(snapshot, descriptor, dtype, snapshot.grid.shape[0]):
-                rows[first + start : first + stop, : descriptor.features] = values
-                rows[first + start : first + stop, descriptor.features :] = targets
-            first += snapshot.grid.size
-            if done is not None:
-                done(index)
-        return KeptPoints(rows, descriptor.features, sizes)
-    stored = StoredPoints(descriptor.features, energies, sizes, memory, kind, scratch)
+    energies, width = snapshots[0].energy_grid.size, descriptor.features + snapshots[0].energy_grid.size
+    points: KeptPoints | StoredPoints
+    if sum(sizes) * width * kind.itemsize <= memory:
+        points = KeptPoints(torch.empty((sum(sizes), width), dtype=kind), descriptor.features, sizes)
+        most = _SLAB
+    else:
+        points = StoredPoints(descriptor.features, energies, sizes, memory, kind, scratch)
+        most = min(_SLAB, memory // (2 * SHARES) // (width * kind.itemsize))
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    for index, snapshot in enumerate(snapshots):
-        plane = snapshot.grid.shape[1] * snapshot.grid.shape[2]
-        for _, _, values, targets in _slabs(
-            snapshot, descriptor, dtype, max(1, memory // (2 * SHARES) // row // plane)
-        ):
-            stored.append(values, targets, generator)
-        if done is not None:
-            done(index)
-    return stored
+    slabs = [slab for index, snapshot in enumerate(snapshots) for slab in _slabs(index, snapshot, most)]
+    place = 0
+    for first in range(0, len(slabs), processes.count):
+        together = slabs[first : first + processes.count]
+        own = together[processes.rank].rows(descriptor, dtype) if processes.rank < len(together) else None
+        for number, slab in enumerate(together):
+            rows = own if own is not None and number == processes.rank else torch.empty((slab.size, width), dtype=kind)
+            processes.send(rows, number)
+            if isinstance(points, StoredPoints):
+                points.append(rows, generator)
+            else:
+                points.rows[place : place + slab.size] = rows
+            place += slab.size
+            if slab.last and done is not None:
+                done(slab.index)
+    return points
 
 
-def _slabs(
-    snapshot: Snapshot, descriptor: Descriptor, dtype: str, planes: int
-) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-    """Yields first and last point, descriptors and LDOS of slabs of some planes of a grid, as the file's chunks lie."""
-    evaluator = descriptor.evaluator(snapshot.atoms, dtype)
+@dataclass(frozen=True)
+class _Slab:
+    """Some planes of the grid of a snapshot, as the chunks of its file lie."""
+
+    index: int
+    snapshot: Snapshot
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        _, ny, nz = self.snapshot.grid.shape
+        return (self.stop - self.start) * ny * nz
+
+    @property
+    def last(self) -> bool:
+        """Whether the snapshot ends with it."""
+        return self.stop == self.snapshot.grid.shape[0]
+
+    def rows(self, descriptor: Descriptor, dtype: str) -> Tensor:
+        """Returns descriptors and LDOS, (points, features + energies)."""
+        grid = self.snapshot.grid
+        _, ny, nz = grid.shape
+        rows = torch.empty((self.size, descriptor.features + self.snapshot.energy_grid.size), dtype=DTYPES[dtype])
+        evaluator = descriptor.evaluator(self.snapshot.atoms, dtype)
+        rows[:, : descriptor.features] = torch.as_tensor(evaluator.box(grid, (self.start, 0, 0), (self.stop, ny, nz)))
+        part = slice(self.start * ny * nz, self.stop * ny * nz)
+        rows[:, descriptor.features :] = torch.from_numpy(self.snapshot.read_ldos(part))
+        return rows
+
+
+def _slabs(index: int, snapshot: Snapshot, most: int) -> list[_Slab]:
     nx, ny, nz = snapshot.grid.shape
-    for plane in range(0, nx, planes):
-        end = min(plane + planes, nx)
-        part = slice(plane * ny * nz, end * ny * nz)
-        values = torch.as_tensor(evaluator.box(snapshot.grid, (plane, 0, 0), (end, ny, nz)))
-        yield part.start, part.stop, values, torch.from_numpy(snapshot.read_ldos(part))
+    planes = max(1, most // (ny * nz))
+    return [_Slab(index, snapshot, start, min(start + planes, nx)) for start in range(0, nx, planes)]

@@ -58,22 +58,19 @@ class StoredPoints(Points):
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch, prefix="fermisea-")  # noqa: SIM115  # lives as long as this
         weakref.finalize(self, self._file.close)
 
-    def append(self, descriptors: Tensor, ldos: Tensor, generator: torch.Generator | None) -> None:
+    def append(self, rows: Tensor, generator: torch.Generator | None) -> None:
         """Writes rows at the end of the file, shuffled among themselves unless there is no generator.
 
         Raises:
             StorageError: if the disk is full.
         """
         try:
-            with self._buffers(2) as (ordered, shuffled):
-                for start in range(0, len(ldos), self._capacity):
-                    part = slice(start, min(start + self._capacity, len(ldos)))
-                    rows, written = ordered[: part.stop - start], shuffled[: part.stop - start]
-                    rows[:, : self.features], rows[:, self.features :] = descriptors[part], ldos[part]
-                    if generator is None:
-                        written = rows
-                    else:
-                        torch.index_select(rows, 0, torch.randperm(len(rows), generator=generator), out=written)
+            with self._buffers(1) as (buffer,):
+                for part in rows.split(self._capacity):
+                    written = part
+                    if generator is not None:
+                        written = buffer[: len(part)]
+                        torch.index_select(part, 0, torch.randperm(len(part), generator=generator), out=written)
                     self._file.write(_bytes(written))
             self._file.flush()
         except OSError as error:

@@ -16,9 +16,9 @@ class StopRequest:
         self.made = False
 
     def make(self, number: int, frame: FrameType | None) -> None:
-        """Takes a signal; a second one does not wait for the end of the update."""
-        del number, frame
-        if self.made:
+        """Takes a signal; a second Ctrl-C does not wait for the end of the update."""
+        del frame
+        if self.made and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.made = True
 

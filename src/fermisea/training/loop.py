@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fermisea.parallel import Processes
 from fermisea.points import Points
 from fermisea.training.loss import Loss
 from fermisea.training.member import Member
@@ -42,6 +43,7 @@ class Loop:
         points: Points,
         validation: Validation | None,
         config: TrainingConfig,
+        processes: Processes,
     ) -> None:
         """Begins before the first update.
 
@@ -51,9 +53,11 @@ class Loop:
             points: to train on.
             validation: structures that choose the best epoch; without them the last one counts.
             config: of the training.
+            processes: that share every batch.
         """
         self.members, self.epoch, self.history = list(members), 0, list[dict[str, float]]()
         self._loss, self._points, self._validation, self._config = loss, points, validation, config
+        self._processes = processes
         self._generator = torch.Generator().manual_seed(config.seed)
         self._order = self._generator.get_state()  # at the beginning of the present epoch
         self._batch, self._sum = 0, 0.0  # of the present epoch
@@ -130,18 +134,27 @@ class Loop:
 
     def _run_epoch(self, after_update: Callable[[], None]) -> None:
         for descriptors, ldos in self._points.batches(self._config.batch_size, self._generator, skip=self._batch):
-            rate, share = self._rate(), 1 / len(self.members)
-            for member in self.members:
-                member.clear()
-                loss = self._loss(member.network, descriptors, ldos)
-                if not math.isfinite(value := loss.item()):
-                    raise NotFiniteError(value)
-                loss.backward()
-                member.update(rate)
-                self._sum += value * share * len(ldos)
+            rate = self._rate()
+            losses = [self._update(member, descriptors, ldos, rate) for member in self.members]
+            self._sum += _mean(losses) * len(ldos)
             self._batch += 1
             after_update()
         self._end_epoch()
+
+    def _update(self, member: Member, descriptors: Tensor, ldos: Tensor, rate: float) -> float:
+        """Moves the weights of a member after a batch, of which each process takes a share, and returns the loss."""
+        x, y = self._processes.share(descriptors), self._processes.share(ldos)
+        member.clear()
+        value = torch.zeros(1, dtype=torch.float64)
+        if len(y) > 0:
+            loss = self._loss(member.network, x, y) * (len(y) / len(ldos))
+            loss.backward()
+            value += loss.item()
+        self._processes.add(value, *member.gradients())
+        if not math.isfinite(mean := value.item()):
+            raise NotFiniteError(mean)
+        member.update(rate)
+        return mean
 
     def _end_epoch(self) -> None:
         rate = self._rate()
@@ -149,9 +162,11 @@ class Loop:
         record = {"epoch": float(self.epoch), "learning_rate": rate, "training_loss": self._sum / len(self._points)}
         judged = [-float(self.epoch)] * len(self.members)
         if self._validation is not None:
-            judged = [self._loss.mean(member.judged, self._validation.points) for member in self.members]
+            judged = [
+                self._loss.mean(member.judged, self._validation.points, self._processes) for member in self.members
+            ]
             record["validation_loss"] = _mean(judged)
-            errors = [self._validation.errors(member.judged) for member in self.members]
+            errors = [self._validation.errors(member.judged, self._processes) for member in self.members]
             record |= {name: _mean([row[name] for row in errors]) for name in errors[0]}
         self.history.append(record)
         for member, loss in zip(self.members, judged, strict=True):

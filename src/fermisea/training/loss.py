@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fermisea.network import Mlp
+from fermisea.parallel import Processes
 from fermisea.points import Points
 from fermisea.snapshot import Snapshot
 from fermisea.training.normalisation import Moments, Normalisation
@@ -52,9 +53,11 @@ class Loss:
         return error.square().mean() + self._density_weight * (error @ self._density).square().mean()
 
     @torch.no_grad()
-    def mean(self, network: Mlp, points: Points) -> float:
-        """Returns the mean over all points."""
-        return math.fsum(self(network, x, y).item() * len(x) for _, x, y in points.blocks()) / len(points)
+    def mean(self, network: Mlp, points: Points, processes: Processes) -> float:
+        """Returns the mean over all points, each block in one of the processes."""
+        blocks = (block for number, block in enumerate(points.blocks()) if processes.mine(number))
+        total = math.fsum(self(network, x, y).item() * len(x) for _, x, y in blocks)
+        return processes.total([total])[0] / len(points)
 
 
 def _density_weights(snapshot: Snapshot) -> Tensor:

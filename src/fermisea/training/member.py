@@ -47,6 +47,13 @@ class Member:
         """Forgets the gradients."""
         self._optimiser.zero_grad()
 
+    def gradients(self) -> list[Tensor]:
+        """Returns the gradient of each weight, zero where nothing was computed."""
+        for weight in self.network.parameters():
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        return [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+
     def update(self, learning_rate: float) -> None:
         """Moves the weights along their gradients."""
         if self._clip is not None:

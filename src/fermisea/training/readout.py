@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 from fermisea.network import Mlp
+from fermisea.parallel import Processes
 from fermisea.points import Points
 
 
-def fit_readout(network: Mlp, points: Points, dos_weight: float, ridge: float) -> None:
+def fit_readout(
+    network: Mlp, points: Points, dos_weight: float, ridge: float, processes: Processes | None = None
+) -> None:
     """Sets the last layer, d = W h + b, to the minimum of a least-squares problem at fixed hidden layers.
 
     Minimised, with z the normalised LDOS, means over all points, s the snapshots and bars their means (the DOS), is
@@ -22,12 +25,16 @@ def fit_readout(network: Mlp, points: Points, dos_weight: float, ridge: float) -
     right = torch.zeros(width, network.outputs, dtype=torch.float64)
     mean_input = torch.zeros(len(points.sizes), width, dtype=torch.float64)
     mean_error = torch.zeros(len(points.sizes), network.outputs, dtype=torch.float64)
-    for index, descriptors, ldos in points.blocks():
+    processes = processes or Processes()
+    for number, (index, descriptors, ldos) in enumerate(points.blocks()):
+        if not processes.mine(number):
+            continue
         hidden, error = _hidden_and_error(network, descriptors, ldos)
-        normal += hidden.T @ hidden / sum(points.sizes)
-        right += hidden.T @ error / sum(points.sizes)
+        normal += hidden.T @ hidden / len(points)
+        right += hidden.T @ error / len(points)
         mean_input[index] += hidden.sum(0) / points.sizes[index]
         mean_error[index] += error.sum(0) / points.sizes[index]
+    processes.add(normal, right, mean_input, mean_error)
     weight = dos_weight / len(points.sizes)
     normal += weight * mean_input.T @ mean_input
     right += weight * mean_input.T @ mean_error

@@ -19,6 +19,7 @@ from fermisea.descriptors import Descriptor
 from fermisea.errors import FileFormatError, InputError
 from fermisea.model import Model
 from fermisea.network import Mlp
+from fermisea.parallel import Processes, joined
 from fermisea.points import MEMORY, Points, gather
 from fermisea.snapshot import Snapshot
 from fermisea.training.checkpoint import read_checkpoint, write_checkpoint
@@ -48,7 +49,8 @@ def train(
     The loss is the mean square of the normalised LDOS error plus ``density_weight`` times that of the density at
     tau_ref. Afterwards the last layer, in which the LDOS is linear, is set to the exact minimum of a least-squares
     problem that also holds the DOS of each snapshot. The same seed gives the same model, bit by bit, on one machine
-    with one number of threads, interrupted and resumed or not.
+    with one number of threads, interrupted and resumed or not. Processes that torchrun starts share every batch; each
+    returns the model, which is that of one process to rounding, and the first one tells and writes.
 
     Args:
         data: snapshots that agree in energy grid, broadening, tau_ref, functional and ions; or their files or folders.
@@ -74,45 +76,54 @@ def train(
     identity = _identity(dataset, config)
     file = None if checkpoint is None else Path(checkpoint)
     begun = _begun(file, identity, resume=resume)
-    training, held_out = dataset.split(config.validation_fraction, config.seed)
-    descriptor = config.make_descriptor(sorted(dataset.ions))
-    tell = progress or (lambda _: None)
-    points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch)
-    normalisation = Normalisation.of(points)
-    network = Mlp(
-        descriptor.features,
-        config.hidden,
-        dataset.energy_grid.size,
-        config.activation,
-        dtype=config.dtype,
-        seed=config.seed,
-    )
-    normalisation.apply(network)
-    loss = Loss(list(training), points, normalisation, density_weight=config.density_weight, precision=config.precision)
-    validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
-    member = Member(network, config)
-    loop = Loop([member], loss, points, validation, config)
-    if begun is not None:
-        _load(loop, begun, checkpoint)
-    try:
-        _run(loop, file, identity, tell)
-    except NotFiniteError as error:
+    with joined() as processes:
+        tell = progress if progress is not None and processes.first else lambda _: None
+        training, held_out = dataset.split(config.validation_fraction, config.seed)
+        descriptor = config.make_descriptor(sorted(dataset.ions))
+        points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch, processes)
+        normalisation = Normalisation.of(points)
+        network = Mlp(
+            descriptor.features,
+            config.hidden,
+            dataset.energy_grid.size,
+            config.activation,
+            dtype=config.dtype,
+            seed=config.seed,
+        )
+        normalisation.apply(network)
+        loss = Loss(
+            list(training), points, normalisation, density_weight=config.density_weight, precision=config.precision
+        )
+        validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
+        member = Member(network, config)
+        loop = Loop([member], loss, points, validation, config, processes)
+        if begun is not None:
+            _load(loop, begun, file)
+        try:
+            _run(loop, file, identity, tell, processes)
+        except NotFiniteError as error:
+            member.restore_best()
+            kept = f"; {file} holds the state after epoch {loop.epoch}" if file is not None and loop.epoch else ""
+            raise DivergenceError(
+                f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite "
+                f"number; lower the learning rate (now {config.learning_rate:g}){kept}",
+                loop.history,
+                _model(network, descriptor, dataset, config, loop.history, {}) if loop.epoch else None,
+            ) from error
         member.restore_best()
-        kept = f"; {file} holds the state after epoch {loop.epoch}" if file is not None and loop.epoch else ""
-        raise DivergenceError(
-            f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite number; "
-            f"lower the learning rate (now {config.learning_rate:g}){kept}",
-            loop.history,
-            _model(network, descriptor, dataset, config, loop.history, {}) if loop.epoch else None,
-        ) from error
-    member.restore_best()
-    if config.readout == "ridge":
-        fit_readout(network, points, config.dos_weight, config.ridge)
-    final = {} if validation is None else validation.errors(network)
-    return _model(network, descriptor, dataset, config, loop.history, final)
+        if config.readout == "ridge":
+            fit_readout(network, points, config.dos_weight, config.ridge, processes)
+        final = {} if validation is None else validation.errors(network, processes)
+        return _model(network, descriptor, dataset, config, loop.history, final)
 
 
-def _run(loop: Loop, file: Path | None, identity: dict[str, Any], tell: Callable[[TrainingState], None]) -> None:
+def _run(
+    loop: Loop,
+    file: Path | None,
+    identity: dict[str, Any],
+    tell: Callable[[TrainingState], None],
+    processes: Processes,
+) -> None:
     """Runs the loop to its end, its state written down on the way if there is a file for it."""
     if file is None:
         loop.run(tell, lambda: None, lambda: None)
@@ -120,11 +131,13 @@ def _run(loop: Loop, file: Path | None, identity: dict[str, Any], tell: Callable
     with stop_requests() as request:
 
         def save() -> None:
-            write_checkpoint(file, loop.tensors(), {"identity": identity, "loop": loop.numbers()})
+            if processes.first:
+                write_checkpoint(file, loop.tensors(), {"identity": identity, "loop": loop.numbers()})
 
         def save_if_asked() -> None:
-            if request.made:
+            if processes.any(request.made):
                 save()
+                processes.any(flag=True)  # nobody leaves before the file is whole
                 raise TrainingInterruptedError(
                     f"training: stopped in epoch {loop.epoch + 1}; {file} holds its state, resume goes on from there"
                 )
@@ -203,6 +216,7 @@ def _gather(
     tell: Callable[[TrainingState], None],
     memory: int,
     scratch: str | os.PathLike[str] | None,
+    processes: Processes,
 ) -> tuple[Points, Points | None]:
     held = () if validation is None else validation.snapshots
     started, steps = time.perf_counter(), len(training) + len(held)
@@ -216,6 +230,7 @@ def _gather(
             memory=int(share * memory),
             scratch=None if scratch is None else Path(scratch),
             seed=seed,
+            processes=processes,
             done=lambda index: tell(
                 TrainingState("descriptors", before + index + 1, steps, seconds=time.perf_counter() - started)
             ),

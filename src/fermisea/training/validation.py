@@ -13,10 +13,23 @@ from torch import Tensor
 from fermisea.ldos_energy import ThermalObservables, thermal_observables
 from fermisea.ldos_pass import Readout
 from fermisea.network import Mlp
+from fermisea.parallel import Processes
 from fermisea.points import Points
 from fermisea.snapshot import Snapshot
 
 FloatArray = npt.NDArray[np.float64]
+
+
+_NAMES = (
+    "ldos_error_percent",
+    "density_error_percent",
+    "dos_error_percent",
+    "fermi_level_error",
+    "band_energy_error",
+    "entropy_term_error",
+    "free_energy_error",
+)
+"""Errors by name; see :meth:`Validation.errors`."""
 
 
 class Validation:
@@ -31,18 +44,21 @@ class Validation:
         """
         self.points = points
         self._snapshots = list(snapshots)
+        self._names = [name for name in _NAMES if name != "free_energy_error" or not snapshots[0].total_energy_obstacle]
         self._true = [snapshot.observables(snapshot.electron_temperature)[0] for snapshot in snapshots]
 
     @torch.no_grad()
-    def errors(self, network: Mlp) -> dict[str, float]:
+    def errors(self, network: Mlp, processes: Processes) -> dict[str, float]:
         """Returns root mean square errors over the snapshots at tau_ref.
 
         Named as in :func:`fermisea.evaluate`: ldos_error_percent, over the standard deviation about each energy's mean;
         density_error_percent and dos_error_percent, mean absolute error over the mean; fermi_level_error, eV;
         band_energy_error, entropy_term_error and, where there is one, free_energy_error, eV per atom.
         """
-        found = [self._errors(network, index) for index in range(len(self._snapshots))]
-        return {name: math.sqrt(math.fsum(row[name] ** 2 for row in found) / len(found)) for name in found[0]}
+        own = [self._errors(network, index) for index in range(len(self._snapshots)) if processes.mine(index)]
+        squares = [math.fsum(row[name] ** 2 for row in own if name in row) for name in _NAMES]
+        means = [total / len(self._snapshots) for total in processes.total(squares)]
+        return {name: math.sqrt(mean) for name, mean in zip(_NAMES, means, strict=True) if name in self._names}
 
     def _errors(self, network: Mlp, index: int) -> dict[str, float]:
         snapshot, true = self._snapshots[index], self._true[index]

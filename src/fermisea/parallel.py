@@ -1,0 +1,102 @@
+"""Processes that work on one training, as torchrun starts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed
+
+from fermisea.errors import InputError
+
+
+class Processes:
+    """This process among those that work together; alone, it is the first of one.
+
+    Attributes:
+        rank: number of this process.
+        count: of all processes.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1) -> None:
+        self.rank, self.count = rank, count
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that tells and writes."""
+        return self.rank == 0
+
+    def mine(self, number: int) -> bool:
+        """Returns whether the part with this number falls to this process."""
+        return number % self.count == self.rank
+
+    def share(self, rows: Tensor) -> Tensor:
+        """Returns the rows of a batch that fall to this process: every ``count``-th."""
+        return rows[self.rank :: self.count]
+
+    def add(self, *tensors: Tensor) -> None:
+        """Puts the sum over all processes into each tensor."""
+        if self.count == 1:
+            return
+        for kind in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order everywhere
+            group = [tensor for tensor in tensors if tensor.dtype == kind]
+            flat = torch.cat([tensor.flatten() for tensor in group])
+            distributed.all_reduce(flat)
+            for tensor, part in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Returns the sum over all processes of each value."""
+        numbers = torch.tensor(values, dtype=torch.float64)
+        self.add(numbers)
+        return numbers.tolist()
+
+    def any(self, flag: bool) -> bool:
+        """Returns whether the flag is set in any process."""
+        return self.total([float(flag)])[0] > 0
+
+    def send(self, tensor: Tensor, number: int) -> None:
+        """Gives ``tensor`` of the process to which part ``number`` falls to all others, in place."""
+        if self.count > 1:
+            distributed.broadcast(tensor, number % self.count)
+
+
+def rank() -> int:
+    """Returns the number of this process among those that torchrun started; 0 without torchrun."""
+    return _variable("RANK", 0)
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """Joins the processes that torchrun started for the length of a block; without torchrun, this one is alone.
+
+    Raises:
+        InputError: if the variables that torchrun sets cannot be, or the others are not found.
+    """
+    count = _variable("WORLD_SIZE", 1)
+    if count == 1:
+        yield Processes()
+        return
+    if distributed.is_initialized():
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+        return
+    try:
+        distributed.init_process_group("gloo")
+    except (ValueError, RuntimeError) as error:
+        detail = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"torchrun: the {count} processes do not find each other ({detail}); start them anew"
+        ) from error
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
+
+
+def _variable(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdigit():
+        raise InputError(f"{name}: got {text!r} in the environment, expected a number as torchrun sets it")
+    return int(text)
