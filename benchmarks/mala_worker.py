@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import serve
+from common import Clock, serve
 from peer_worker import lammps_script
 
 SETTINGS = "mala_settings.json"
@@ -67,6 +67,53 @@ def train(folder: str, training: list[str], validation: list[str], widths: list[
     outputs = handler.target_calculator.restrict_data(outputs)
     np.save(Path(folder) / PREDICTED, outputs.reshape(*inputs.shape[:-1], -1))
     return {"sizes": parameters.network.layer_sizes, "losses": losses}
+
+
+def training_rate(folder: str, sizes: list[int], batch: int, points: int) -> dict[str, float]:
+    """Returns grid points per second of an epoch of MALA's Trainer on random data, after a first one, and cores busy.
+
+    Args:
+        folder: for the files, kept for further calls.
+        sizes: of all layers.
+        batch: points of an update.
+        points: of the epoch, at least.
+    """
+    import mala  # noqa: PLC0415  # slow
+
+    side = round(points ** (1 / 3) + 0.5)
+    generator = np.random.default_rng(0)
+    for name, shape in (("large", (side,) * 3), ("small", (10, 10, 10))):
+        if not (Path(folder) / f"{name}.in.npy").exists():
+            inputs = generator.random((*shape, sizes[0] + 3), dtype=np.float32)
+            np.save(Path(folder) / f"{name}.in.npy", inputs)
+            np.save(Path(folder) / f"{name}.out.npy", generator.random((*shape, sizes[-1]), dtype=np.float32))
+    parameters = mala.Parameters()
+    parameters.verbosity = 0
+    parameters.targets.target_type = "LDOS"
+    parameters.targets.ldos_gridsize = sizes[-1]
+    parameters.targets.ldos_gridspacing_ev = 0.1
+    parameters.targets.ldos_gridoffset_ev = -10
+    parameters.data.use_fast_tensor_data_set = True
+    parameters.data.input_rescaling_type = "feature-wise-standard"
+    parameters.data.output_rescaling_type = "minmax"
+    parameters.running.mini_batch_size = batch
+    parameters.running.learning_rate = 1e-3
+    parameters.running.optimizer = "Adam"
+    parameters.running.max_number_epochs = 0
+    handler = mala.DataHandler(parameters)
+    for kind, name in (("tr", "large"), ("va", "small")):
+        handler.add_snapshot(f"{name}.in.npy", folder, f"{name}.out.npy", folder, kind)
+    handler.prepare_data()
+    parameters.network.layer_sizes = list(sizes)
+    parameters.network.layer_activations = "LeakyReLU"
+    trainer = mala.Trainer(parameters, mala.Network(parameters), handler)
+    clock = Clock()
+    for epoch in range(2):
+        parameters.running.max_number_epochs = epoch + 1
+        trainer._last_epoch = epoch  # noqa: SLF001  # goes on from there, as after a checkpoint
+        with clock:
+            trainer.train_network()
+    return {"points_per_s": side**3 / clock.seconds, "cores": clock.cores}
 
 
 def observables(folder: str, snapshot: str, electron_temperatures: list[float]) -> dict[str, Any]:
@@ -137,4 +184,4 @@ def _parameters(mala: Any, folder: str) -> Any:
 
 
 if __name__ == "__main__":
-    serve(train, observables, descriptors)
+    serve(train, training_rate, observables, descriptors)

@@ -83,7 +83,7 @@ class Loop:
         """
         started = time.perf_counter()
         while not self.ended:
-            self._run_epoch(after_update)
+            self.run_epoch(after_update)
             state = self.history[-1]
             tell(
                 TrainingState(
@@ -132,7 +132,12 @@ class Loop:
             member.load({name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)})
             member.best_loss, member.best_epoch = float(loss), int(epoch)
 
-    def _run_epoch(self, after_update: Callable[[], None]) -> None:
+    def run_epoch(self, after_update: Callable[[], None]) -> None:
+        """Trains to the end of the present epoch.
+
+        Raises:
+            NotFiniteError: if the loss is not a number.
+        """
         for descriptors, ldos in self._points.batches(self._config.batch_size, self._generator, skip=self._batch):
             rate = self._rate()
             losses = [self._update(member, descriptors, ldos, rate) for member in self.members]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ class Loss:
 
     def __init__(
         self,
-        snapshots: Sequence[Snapshot],
+        density_weights: Tensor,
         points: Points,
         normalisation: Normalisation,
         *,
@@ -30,26 +30,26 @@ class Loss:
         """Finds the scale of the density.
 
         Args:
-            snapshots: that tell the integration weights of the density; their mean is taken.
-            points: of these snapshots.
+            density_weights: integration weights of the density, (energies,), eV.
+            points: to train on.
             normalisation: of the networks.
             density_weight: of the density, against 1 for the LDOS.
             precision: of the network's arithmetic, ``"float32"`` (that of its weights) or ``"bfloat16"``.
         """
-        weights = torch.stack([_density_weights(snapshot) for snapshot in snapshots]).mean(0).to(points.dtype)
+        weights = density_weights.to(points.dtype)
         densities = Moments(1)
         for _, _, ldos in points.blocks():
             densities.add((ldos @ weights)[:, None])
-        self._mean = normalisation.output_mean.to(points.dtype)
-        self._scale = normalisation.output_scale.to(points.dtype)
-        self._density = self._scale * weights / densities.deviation.clamp(min=1e-12).to(points.dtype)
+        scale = normalisation.output_scale.to(points.dtype)
+        self._minus, self._shift = -1 / scale, normalisation.output_mean.to(points.dtype) / scale
+        self._density = scale * weights / densities.deviation.clamp(min=1e-12).to(points.dtype)
         self._density_weight, self._lower = density_weight, precision == "bfloat16"
 
     def __call__(self, network: Mlp, descriptors: Tensor, ldos: Tensor) -> Tensor:
         """Returns the mean over the points of a batch."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self._lower):
             predicted = network.normalised(descriptors)
-        error = predicted.to(ldos.dtype) - (ldos - self._mean) / self._scale
+        error = torch.addcmul(predicted.to(ldos.dtype) + self._shift, ldos, self._minus)
         return error.square().mean() + self._density_weight * (error @ self._density).square().mean()
 
     @torch.no_grad()
@@ -60,7 +60,11 @@ class Loss:
         return processes.total([total])[0] / len(points)
 
 
-def _density_weights(snapshot: Snapshot) -> Tensor:
-    dos, temperature = snapshot.density_of_states, snapshot.electron_temperature
-    level = dos.fermi_level(snapshot.electrons, temperature)
-    return torch.as_tensor(dos.weights(level, temperature).electrons)
+def mean_density_weights(snapshots: Iterable[Snapshot]) -> Tensor:
+    """Returns the integration weights of the density at tau_ref, averaged over snapshots, (energies,), eV."""
+    found = []
+    for snapshot in snapshots:
+        dos, temperature = snapshot.density_of_states, snapshot.electron_temperature
+        level = dos.fermi_level(snapshot.electrons, temperature)
+        found.append(torch.as_tensor(dos.weights(level, temperature).electrons))
+    return torch.stack(found).mean(0)

@@ -25,7 +25,7 @@ from fermisea.snapshot import Snapshot
 from fermisea.training.checkpoint import read_checkpoint, write_checkpoint
 from fermisea.training.interruption import stop_requests
 from fermisea.training.loop import Loop, NotFiniteError
-from fermisea.training.loss import Loss
+from fermisea.training.loss import Loss, mean_density_weights
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
 from fermisea.training.readout import fit_readout
@@ -92,7 +92,11 @@ def train(
         )
         normalisation.apply(network)
         loss = Loss(
-            list(training), points, normalisation, density_weight=config.density_weight, precision=config.precision
+            mean_density_weights(training),
+            points,
+            normalisation,
+            density_weight=config.density_weight,
+            precision=config.precision,
         )
         validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
         member = Member(network, config)
