@@ -1,9 +1,9 @@
 """Grid points a second in training: against torch.mm with a wide network, against MALA's Trainer with a small one.
 
 Random descriptors and LDOS in memory, one thread. A run trains an epoch with fermisea's own loop (shuffled batches,
-LDOS and density in the loss, AdamW). Operations are those of the products: forward, and backward without the gradient of
-the descriptors. MALA trains with its FastTensorDataset and Adam on data of the same size; a validation of 1000 points after
-every epoch is in its time.
+LDOS and density in the loss, AdamW). Operations are those of the products: forward, and backward without the gradient
+of the descriptors. MALA trains with its FastTensorDataset and Adam on data of the same size; a validation of 1000
+points after every epoch is in its time.
 
     python benchmarks/training.py            91-4000-4000-4000-201, batches of 1024; 91-400-400-250, batches of 1000
     python benchmarks/training.py --quick    91-256-256-256-50 and 91-64-64-50
@@ -15,7 +15,7 @@ import itertools
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,42 @@ from common import Clock, Table, Worker, digits, finish, options, parse, serve
 from gemm import rate as product_rate
 from peers import ENVIRONMENT, PYTHON, Peers
 
+from fermisea.network import Mlp
+from fermisea.parallel import Processes
+from fermisea.points import KeptPoints
+from fermisea.training import TrainingConfig
+from fermisea.training.loop import Loop
+from fermisea.training.loss import Loss
+from fermisea.training.member import Member
+from fermisea.training.normalisation import Normalisation
+
 PEER_SCRIPT = Path(__file__).with_name("mala_worker.py")
 WIDE, SMALL = (91, 4000, 4000, 4000, 201), (91, 400, 400, 250)
 QUICK_WIDE, QUICK_SMALL = (91, 256, 256, 256, 50), (91, 64, 64, 50)
 PRECISIONS = ("float32", "bfloat16")
+
+
+def made_up_loop(
+    sizes: Sequence[int], batch: int, points: int, precision: str, processes: Processes | None = None
+) -> Loop:
+    """Returns a training on random points that has not begun.
+
+    Args:
+        sizes: of all layers.
+        batch: points of an update.
+        points: of an epoch.
+        precision: of the products.
+        processes: that share every batch.
+    """
+    inputs, *hidden, outputs = sizes
+    config = TrainingConfig(hidden=tuple(hidden), batch_size=batch, precision=precision, epochs=1000)
+    rows = torch.rand((points, inputs + outputs), generator=torch.Generator().manual_seed(1))
+    data = KeptPoints(rows, inputs, (points,))
+    normalisation = Normalisation.of(data)
+    network = Mlp(inputs, config.hidden, outputs, "leaky_relu")
+    normalisation.apply(network)
+    loss = Loss(torch.ones(outputs), data, normalisation, density_weight=1.0, precision=precision)
+    return Loop([Member(network, config)], loss, data, None, config, processes or Processes())
 
 
 def operations(sizes: tuple[int, ...]) -> float:
@@ -45,31 +77,8 @@ def epoch(sizes: list[int], batch: int, points: int, precision: str) -> dict[str
         points: of the epoch.
         precision: of the products.
     """
-    from fermisea.network import Mlp  # noqa: PLC0415  # the peers import this file without fermisea
-    from fermisea.parallel import Processes  # noqa: PLC0415
-    from fermisea.points import KeptPoints  # noqa: PLC0415
-    from fermisea.training import TrainingConfig  # noqa: PLC0415
-    from fermisea.training.loop import Loop  # noqa: PLC0415
-    from fermisea.training.loss import Loss  # noqa: PLC0415
-    from fermisea.training.member import Member  # noqa: PLC0415
-    from fermisea.training.normalisation import Normalisation  # noqa: PLC0415
-
-    inputs, *hidden, outputs = sizes
-    generator = torch.Generator().manual_seed(1)
-    config = TrainingConfig(hidden=tuple(hidden), batch_size=batch, precision=precision, epochs=1000)
-
-    def loop(number: int) -> Loop:
-        rows = torch.rand((number, inputs + outputs), generator=generator)
-        data = KeptPoints(rows, inputs, (number,))
-        normalisation = Normalisation.of(data)
-        network = Mlp(inputs, config.hidden, outputs, "leaky_relu")
-        normalisation.apply(network)
-        weights = torch.ones(outputs)
-        loss = Loss(weights, data, normalisation, density_weight=1.0, precision=precision)
-        return Loop([Member(network, config)], loss, data, None, config, Processes())
-
-    loop(3 * batch).run_epoch(lambda: None)
-    whole = loop(points)
+    made_up_loop(sizes, batch, 3 * batch, precision).run_epoch(lambda: None)
+    whole, hidden = made_up_loop(sizes, batch, points, precision), sizes[1:-1]
     before = product_rate(precision, batch, max(hidden))
     with Clock() as clock:
         whole.run_epoch(lambda: None)

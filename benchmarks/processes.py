@@ -1,0 +1,84 @@
+"""Two processes against one in training, one thread each, the same batches: wall time and weights.
+
+Random descriptors and LDOS in memory, as torchrun starts the processes on one machine; the time is that of an epoch
+after a short first one.
+
+    python benchmarks/processes.py            91-400-400-250, batches of 1000, 200 000 points
+    python benchmarks/processes.py --quick    91-64-64-50, 10 000 points
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import Clock, Table, digits, finish, options, parse
+from training import QUICK_SMALL, SMALL, made_up_loop
+
+from fermisea.parallel import joined
+
+
+def work(sizes: list[int], batch: int, points: int, out: Path) -> None:
+    """Trains an epoch in one of the processes; the first one writes seconds and weights."""
+    torch.set_num_threads(1)
+    with joined() as processes:
+        made_up_loop(sizes, batch, 3 * batch, "float32", processes).run_epoch(lambda: None)
+        loop = made_up_loop(sizes, batch, points, "float32", processes)
+        processes.any(flag=True)  # all begin together
+        with Clock() as clock:
+            loop.run_epoch(lambda: None)
+        if processes.first:
+            weights = torch.cat([weight.detach().flatten() for weight in loop.members[0].network.parameters()])
+            torch.save({"seconds": clock.seconds, "cores": clock.cores, "weights": weights}, out)
+
+
+def run(count: int, arguments: list[Any]) -> dict[str, Any]:
+    """Returns what ``work`` wrote in so many processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "result.pt"
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+        command = [sys.executable, *torchrun, __file__, "--work", json.dumps([*arguments, str(out)])]
+        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        return dict(torch.load(out, weights_only=True))
+
+
+def main() -> None:
+    """Measures, prints a table and writes JSON."""
+    values = parse(options(__doc__, "processes", 5))
+    sizes, points = (QUICK_SMALL, 10_000) if values.quick else (SMALL, 200_000)
+    runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    worst = 0.0
+    for _ in range(values.repeat):
+        values.pace.take()
+        found = {count: run(count, [list(sizes), 1000, points]) for count in runs}
+        for count, got in found.items():
+            runs[count].append({name: got[name] for name in ("seconds", "cores")})
+        one, two = (found[count]["weights"] for count in (1, 2))
+        worst = max(worst, float((one - two).abs().max() / one.abs().max()))
+    medians = {count: statistics.median(run["seconds"] for run in got) for count, got in runs.items()}
+    ratio = statistics.median(two["seconds"] / one["seconds"] for one, two in zip(runs[1], runs[2], strict=True))
+    rows = [[str(count), digits(seconds), digits(points / seconds)] for count, seconds in medians.items()]
+    note = f"Two over one: {ratio:.2f} of the time; weights after the epoch differ by {worst:.1e} of the largest."
+    title = (
+        f"Training {'-'.join(map(str, sizes))} in several processes, one thread each, batches of 1000 points"
+    )
+    finish(
+        values,
+        [Table("processes", title, ["processes", "seconds for an epoch", "points/s"], rows, note)],
+        {"runs": runs, "weights": worst, "ratio": ratio},
+    )
+
+
+if __name__ == "__main__":
+    if "--work" in sys.argv:
+        *arguments, target = json.loads(sys.argv[-1])
+        work(*arguments, Path(target))
+    else:
+        main()
