@@ -66,9 +66,7 @@ def main() -> None:
     ratio = statistics.median(two["seconds"] / one["seconds"] for one, two in zip(runs[1], runs[2], strict=True))
     rows = [[str(count), digits(seconds), digits(points / seconds)] for count, seconds in medians.items()]
     note = f"Two over one: {ratio:.2f} of the time; weights after the epoch differ by {worst:.1e} of the largest."
-    title = (
-        f"Training {'-'.join(map(str, sizes))} in several processes, one thread each, batches of 1000 points"
-    )
+    title = f"Training {'-'.join(map(str, sizes))} in several processes, one thread each, batches of 1000 points"
     finish(
         values,
         [Table("processes", title, ["processes", "seconds for an epoch", "points/s"], rows, note)],
