@@ -1,4 +1,4 @@
-"""Writes the tables of measured numbers into docs/performance.md, between markers; full runs only, never quick ones.
+"""Writes the tables of measured numbers into the pages of docs/, between markers; full runs only, never quick ones.
 
 python benchmarks/report.py    from bench-output/*.json
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common import OUTPUT, ROOT, Table, facts_line
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "training.md")
 
 
 def blocks(folder: Path) -> dict[str, str]:
@@ -44,17 +44,20 @@ def fill(page: str, found: dict[str, str]) -> tuple[str, list[str]]:
 
 
 def main() -> int:
-    """Fills the page and names the tables written; 1 if one has no place."""
+    """Fills the pages and names the tables written; 1 if one has no place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=OUTPUT, help="folder of JSON  [bench-output]")
-    parser.add_argument("--page", type=Path, default=PAGE, help="[docs/performance.md]")
+    parser.add_argument("--page", type=Path, nargs="+", default=PAGES, help="[docs/performance.md docs/training.md]")
     values = parser.parse_args()
     found = blocks(values.results)
-    page, missing = fill(values.page.read_text(encoding="utf-8"), found)
-    values.page.write_text(page, encoding="utf-8")
-    print(f"{values.page}: {', '.join(name for name in found if name not in missing) or 'no tables'}")
+    missing = set(found)
+    for path in values.page:
+        page, absent = fill(path.read_text(encoding="utf-8"), found)
+        path.write_text(page, encoding="utf-8")
+        print(f"{path}: {', '.join(name for name in found if name not in absent) or 'no tables'}")
+        missing &= set(absent)
     if missing:
-        print(f"no markers for: {', '.join(missing)}")
+        print(f"no markers for: {', '.join(sorted(missing))}")
     return 1 if missing else 0
 
 
