@@ -29,7 +29,7 @@ from fermisea.training import TrainingConfig, TrainingState, train
 TEMPERATURES = (1000.0, 5000.0, 10_000.0)
 """tau_ref and two above it, K."""
 
-DEFAULT = TrainingConfig(validation_fraction=0.0)
+DEFAULT = TrainingConfig(validation_fraction=0.0, precision="bfloat16")
 PUBLISHED: dict[str, Any] = {
     "descriptor": "bispectrum",
     "twojmax": 10,
@@ -39,6 +39,7 @@ PUBLISHED: dict[str, Any] = {
     "warm_up": 0.0,
     "learning_rate": 5e-5,
     "weight_decay": 0.0,
+    "averaging": 0.0,
     "density_weight": 0.0,
     "readout": "none",
     "batch_size": 1000,
@@ -57,17 +58,16 @@ RECIPES: dict[str, dict[str, Any]] = {
     "DOS weight 50": {"dos_weight": 50.0},
     "weight decay 0.0001": {"weight_decay": 1e-4},
     "weight decay 1": {"weight_decay": 1.0},
-    "averaged weights": {"averaging": 0.999},
+    "no averaging": {"averaging": 0.0},
     "clipped gradients": {"gradient_clip": 1.0},
     "constant rate": {"schedule": "constant"},
-    "plateau": {"schedule": "plateau"},
-    "other precision": {"precision": "float32" if DEFAULT.precision == "bfloat16" else "bfloat16"},
+    "plateau": {"schedule": "plateau", "validation_fraction": 0.1},
+    "float32": {"precision": "float32"},
     "order 4": {"order": 4},
     "cutoff 4.5": {"cutoff": 4.5},
     "cutoff 6.5": {"cutoff": 6.5},
     "bispectrum, cutoff 4.68": {"descriptor": "bispectrum", "cutoff": 4.67637},
     "64-64": {"hidden": [64, 64]},
-    "gelu": {"activation": "gelu"},
 }
 """Changes to the default configuration, by name."""
 

@@ -24,7 +24,6 @@ from report import PAGES, blocks, fill  # noqa: E402
 from systems import Sizes, random_model  # noqa: E402
 from wide import operations  # noqa: E402
 
-
 WORKER = """
 import os, sys
 sys.path.insert(0, {folder!r})

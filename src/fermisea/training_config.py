@@ -46,8 +46,8 @@ class TrainingConfig:
         plateau_factor: of the learning rate where the loss no longer falls.
         plateau_patience: epochs that this is waited for.
         gradient_clip: largest norm of the gradient; None leaves it as it is.
-        averaging: decay, for each update, of the exponential average of the weights that is validated and kept; 0 for
-            the weights themselves.
+        averaging: decay, for each update, of the exponential average of the weights that is validated and kept, at most
+            the last ninth of the updates; 0 for the weights themselves.
         density_weight: weight of the density at tau_ref in the loss, against 1 for the LDOS.
         readout: ``"ridge"`` ends with the exact least-squares solution for the last layer, ``"none"`` does not.
         dos_weight: weight of the DOS of each snapshot in that solution, against 1 for the LDOS.
@@ -69,13 +69,13 @@ class TrainingConfig:
     epochs: int = 16
     batch_size: int = 1024
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.1
     schedule: str = "cosine"
     warm_up: float = 0.15
     plateau_factor: float = 0.5
     plateau_patience: int = 3
     gradient_clip: float | None = None
-    averaging: float = 0.0
+    averaging: float = 0.999
     density_weight: float = 1.0
     readout: str = "ridge"
     dos_weight: float = 5.0

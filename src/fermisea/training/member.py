@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from fermisea.network import Mlp
 from fermisea.training_config import TrainingConfig
@@ -31,7 +33,7 @@ class Member:
         )
         self._averaged = None
         if config.averaging > 0:
-            self._averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
+            self._averaged = AveragedModel(network, multi_avg_fn=_average(config.averaging))
         self._best = self._copy()
 
     @property
@@ -111,3 +113,15 @@ class Member:
         expected = {name: value.shape for name, value in self.network.state_dict().items()}
         if {name: value.shape for name, value in self._best.items()} != expected:
             raise RuntimeError("best weights of another network")
+
+
+def _average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]:
+    """Returns an exponential average for torch whose memory grows with the number of updates until it is ``decay``."""
+
+    @torch.no_grad()
+    def update(averaged: Sequence[Tensor], present: Sequence[Tensor], count: Any) -> None:
+        done = float(count)
+        for old, new in zip(averaged, present, strict=True):
+            old.lerp_(new, 1 - min(decay, (1 + done) / (10 + done)))
+
+    return update
