@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fermisea.errors import ConvergenceError, FermiseaError, FileFormatError, InputError, WindowError
     from fermisea.evaluation import evaluate
     from fermisea.grid import EnergyGrid, RealSpaceGrid
-    from fermisea.model import Model, load_model
+    from fermisea.model import Model, combine_models, load_model
     from fermisea.observables import DensityOfStates
     from fermisea.prediction import Prediction
     from fermisea.sampling import Trajectory, sample
@@ -59,6 +59,7 @@ __all__ = [
     "WindowError",
     "__version__",
     "campaign",
+    "combine_models",
     "dataset",
     "dataset_report",
     "descriptors",
@@ -111,6 +112,7 @@ _HOMES = {
     "Trajectory": "sampling",
     "WindowError": "errors",
     "evaluate": "evaluation",
+    "combine_models": "model",
     "load_model": "model",
     "read_structures": "structures",
     "run_campaign": "campaign",

@@ -7,8 +7,9 @@ of a point, exactly, and for integration weights w of one tau_e the density is (
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,8 @@ import torch
 from torch import Tensor
 
 from fermisea.density_basis import DensityBasis, Norm, levels_around
+from fermisea.ensemble import Ensemble, Network
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.network import Mlp
 from fermisea.observables import DensityOfStates, IntegrationName
 from fermisea.sweep import Part, Sweep, Thinning
 
@@ -43,7 +44,7 @@ class Readout:
     """The last layer of a network: from sums of h to a DOS, from integration weights to vectors that act on h."""
 
     def __init__(
-        self, network: Mlp, energies: EnergyGrid, broadening: float, integration: IntegrationName = "sharpened"
+        self, network: Network, energies: EnergyGrid, broadening: float, integration: IntegrationName = "sharpened"
     ) -> None:
         """Takes the weights, in float64.
 
@@ -53,11 +54,23 @@ class Readout:
             broadening: standard deviation that the LDOS carries, eV.
             integration: of :class:`fermisea.DensityOfStates`.
         """
-        matrix, bias = network.readout()
-        self.matrix, self.bias = matrix.cpu(), bias.cpu()
+        self._take(*network.readout())
+        self._network = network
         self.kind = network.dtype
         self._energies, self._broadening = energies.energies, broadening
         self._integration: IntegrationName = integration
+
+    def of_members(self) -> list[Self]:
+        """Returns the readout of each member of an ensemble, from the joint hidden layer."""
+        assert isinstance(self._network, Ensemble)  # noqa: S101  # the caller knows
+        found = []
+        for matrix, bias in self._network.member_readouts():
+            found.append(copy(self))
+            found[-1]._take(matrix, bias)  # noqa: SLF001  # a copy of this
+        return found
+
+    def _take(self, matrix: Tensor, bias: Tensor) -> None:
+        self.matrix, self.bias = matrix.cpu(), bias.cpu()
 
     def density_of_states(self, total: Tensor, points: int, volume: float) -> DensityOfStates:
         """Returns the DOS of a cell of ``volume`` (Angstrom^3) from the sum of h, (width,), over its points."""
@@ -86,8 +99,15 @@ class KeptPass:
         """Makes the pass."""
         self._readout, self._grid = readout, grid
         self._parts = list(sweep.over(grid))
-        total = torch.stack([part.total for part in self._parts]).sum(0)
-        self.dos = readout.density_of_states(total, grid.size, grid.volume)
+        self._total = torch.stack([part.total for part in self._parts]).sum(0)
+        self.dos = readout.density_of_states(self._total, grid.size, grid.volume)
+
+    def read_by(self, readout: Readout) -> Self:
+        """Returns the same pass with another readout of the same hidden layer."""
+        other = copy(self)
+        other._readout = readout  # noqa: SLF001  # a copy of this
+        other.dos = readout.density_of_states(self._total, self._grid.size, self._grid.volume)
+        return other
 
     def densities(self, weights: Sequence[FloatArray]) -> list[FloatArray]:
         """Returns the density of each of these integration weights, (nx, ny, nz), 1/Angstrom^3."""

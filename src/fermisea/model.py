@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fermisea import descriptors
 from fermisea.broadening import Broadening
 from fermisea.descriptors import Descriptor
 from fermisea.energies import Ion
+from fermisea.ensemble import Ensemble, Network
 from fermisea.errors import FileFormatError, InputError
 from fermisea.files import atomic_path
 from fermisea.grid import EnergyGrid, RealSpaceGrid
@@ -41,7 +42,7 @@ class Model:
     """The LDOS of a material as a function of the atoms around a point.
 
     Attributes:
-        network: from descriptors to the LDOS.
+        network: from descriptors to the LDOS; one, or an ensemble.
         descriptor: what the network sees of the atoms.
         energy_grid: energies of the LDOS.
         broadening: kernel and standard deviation (eV) that the training LDOS carry.
@@ -54,7 +55,7 @@ class Model:
         total_energy_obstacle: why its LDOS gives no total free energy; None if it does.
     """
 
-    network: Mlp
+    network: Network
     descriptor: Descriptor
     energy_grid: EnergyGrid
     broadening: Broadening
@@ -81,6 +82,7 @@ class Model:
         density: bool = True,
         precision: str = "float32",
         integration: IntegrationName = "sharpened",
+        uncertainty: bool = True,
         allow_beyond_window: bool = False,
         chunk: int = CHUNK,
         memory: int = MEMORY,
@@ -96,6 +98,7 @@ class Model:
             density=density,
             precision=precision,
             integration=integration,
+            uncertainty=uncertainty,
             allow_beyond_window=allow_beyond_window,
             chunk=chunk,
             memory=memory,
@@ -126,13 +129,7 @@ class Model:
             "version": VERSION,
             "units": _UNITS,
             "elements": self.elements,
-            "network": {
-                "inputs": self.network.inputs,
-                "hidden": self.network.widths,
-                "outputs": self.network.outputs,
-                "activation": _activation(self.network),
-                "dtype": _name(self.network.dtype),
-            },
+            "network": _architecture(self.network),
             "descriptor": self.descriptor.to_dict(),
             "energy_grid": asdict(self.energy_grid),
             "broadening": asdict(self.broadening),
@@ -172,6 +169,32 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     raise FileFormatError(f"{path}: its content does not match its checksum; the file was altered, copy it anew")
 
 
+def combine_models(models: Sequence[Model]) -> Model:
+    """Returns the ensemble of several models, whose members are their networks; the rest is that of the first.
+
+    Raises:
+        InputError: for fewer than two, or models that differ in more than their networks, naming in what.
+    """
+    first, *others = models
+    names = ("descriptor", "energy_grid", "broadening", "functional", "reference_electron_temperature", "elements")
+    for number, other in enumerate(others, start=2):
+        for name in names:
+            one, two = getattr(first, name), getattr(other, name)
+            if one != two:
+                what = name.replace("_", " ")
+                raise InputError(f"ensemble: {what} of the first model is {one}, that of model {number} is {two}")
+    members: list[Mlp] = []
+    for model in models:
+        members += model.network.members
+    return replace(
+        first,
+        network=Ensemble(members).eval(),
+        highest_electron_temperature=min(model.highest_electron_temperature for model in models),
+        grid_spacing=min(model.grid_spacing for model in models),
+        provenance=first.provenance | {"members": [model.provenance for model in others]},
+    )
+
+
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns the JSON header of a model file, the tensors left aside.
 
@@ -205,14 +228,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
-    shape = header["network"]
-    network = Mlp(
-        int(shape["inputs"]),
-        tuple(int(width) for width in shape["hidden"]),
-        int(shape["outputs"]),
-        shape["activation"],
-        dtype=str(shape["dtype"]),
-    )
+    network = _network(header["network"])
     prefix = "network."
     network.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
@@ -238,6 +254,33 @@ def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model
         grid_spacing=float(header["grid_spacing"]),
         provenance=dict(header["provenance"]),
         total_energy_obstacle=header.get("total_energy_obstacle"),
+    )
+
+
+def _architecture(network: Network) -> dict[str, Any]:
+    """Returns what a network is made of, without its weights, as plain data."""
+    if isinstance(network, Ensemble):
+        return {"members": [_architecture(member) for member in network.members]}
+    return {
+        "inputs": network.inputs,
+        "hidden": network.widths,
+        "outputs": network.outputs,
+        "activation": _activation(network),
+        "dtype": _name(network.dtype),
+    }
+
+
+def _network(shape: Mapping[str, Any]) -> Network:
+    """Returns a network of the architecture that ``_architecture`` described."""
+    if "members" in shape:
+        members = [_network(member) for member in shape["members"]]
+        return Ensemble([member for member in members if isinstance(member, Mlp)])
+    return Mlp(
+        int(shape["inputs"]),
+        tuple(int(width) for width in shape["hidden"]),
+        int(shape["outputs"]),
+        shape["activation"],
+        dtype=str(shape["dtype"]),
     )
 
 

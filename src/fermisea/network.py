@@ -101,6 +101,16 @@ class Mlp(nn.Module):
         """Floating point type of weights, inputs and outputs."""
         return self.input_mean.dtype
 
+    @property
+    def members(self) -> tuple[Mlp, ...]:
+        """Itself: as an ensemble of one."""
+        return (self,)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.input_mean.device
+
     def set_normalisation(
         self, input_mean: Tensor, input_scale: Tensor, output_mean: Tensor, output_scale: Tensor
     ) -> None:

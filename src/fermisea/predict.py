@@ -19,14 +19,15 @@ from ase import Atoms
 from fermisea.broadening import Broadening
 from fermisea.descriptors import Descriptor
 from fermisea.energies import Ion, electrons
+from fermisea.ensemble import Ensemble, Network
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.ldos_energy import thermal_observables
+from fermisea.ldos_energy import ThermalObservables, thermal_observables
 from fermisea.ldos_pass import Guess, KeptPass, LdosPass, Readout, StreamedPass, guessing_grid
-from fermisea.network import Mlp
 from fermisea.observables import DensityOfStates, IntegrationName, check_temperature, highest_electron_temperature
 from fermisea.prediction import Prediction
 from fermisea.sweep import HiddenLayers, Progress, Sweep
+from fermisea.uncertainty import Uncertainty
 
 CHUNK = 16384
 """Default number of grid points in one go."""
@@ -45,7 +46,7 @@ class LdosModel(Protocol):
     """What a prediction needs of a model; see :class:`fermisea.model.Model`."""
 
     @property
-    def network(self) -> Mlp: ...  # noqa: D102
+    def network(self) -> Network: ...  # noqa: D102
     @property
     def descriptor(self) -> Descriptor: ...  # noqa: D102
     @property
@@ -76,6 +77,7 @@ def predict(
     density: bool = True,
     precision: str = "float32",
     integration: IntegrationName = "sharpened",
+    uncertainty: bool = True,
     allow_beyond_window: bool = False,
     chunk: int = CHUNK,
     memory: int = MEMORY,
@@ -95,6 +97,8 @@ def predict(
         precision: of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; what the latter
             changes in E_b - TS, from a sample of points, is found in ``precision_error`` of the prediction.
         integration: of :class:`fermisea.DensityOfStates`.
+        uncertainty: whether the spread of the members is wanted if the network is an ensemble. Where the hidden layer
+            fits into ``memory`` it costs the energies of each member; else each member needs a pass of its own.
         allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
         chunk: points in one go.
         memory: largest size of a stored hidden layer, bytes.
@@ -135,16 +139,48 @@ def predict(
         lower = _precision_change(model, atoms, readout, dos, chunk)
         band, free = _changes(dos, lower, number, temperatures)
         errors |= {"precision_error_band_energy": band, "precision_error_band_free_energy": free}
-    results = thermal_observables(
-        dos,
-        None if ldos is None else ldos.densities,
-        atoms=atoms,
-        grid=grid,
-        ions=model.ions,
-        functional_name=model.functional,
-        electron_temperatures=temperatures,
-        reference_electron_temperature=None if model.total_energy_obstacle else _reference(model),
-    )
+
+    def observables(
+        dos: DensityOfStates, ldos: LdosPass | None, electron_temperatures: Sequence[float]
+    ) -> list[ThermalObservables]:
+        return thermal_observables(
+            dos,
+            None if ldos is None else ldos.densities,
+            atoms=atoms,
+            grid=grid,
+            ions=model.ions,
+            functional_name=model.functional,
+            electron_temperatures=electron_temperatures,
+            reference_electron_temperature=None if model.total_energy_obstacle else _reference(model),
+        )
+
+    def members(network: Ensemble) -> Iterator[tuple[FloatArray, list[ThermalObservables]]]:
+        asked = [*temperatures, _reference(model)]
+        if isinstance(ldos, KeptPass) and other is None:
+            for member in readout.of_members():
+                view = ldos.read_by(member)
+                yield view.dos.dos, observables(view.dos, view, asked)
+            return
+        for single in network.members:
+            own = predict(
+                replace(model, network=single),  # type: ignore[type-var]  # a model is a dataclass
+                atoms,
+                asked,
+                grid,
+                dos_grid=dos_grid,
+                density=density,
+                precision=precision,
+                integration=integration,
+                allow_beyond_window=True,
+                chunk=chunk,
+                memory=memory,
+            )
+            yield own.dos, list(own.results)
+
+    spread = None
+    if uncertainty and isinstance(model.network, Ensemble):
+        spread = Uncertainty.of(members(model.network), scalar=np.ndim(electron_temperature) == 0)
+    results = observables(dos, ldos, temperatures)
     return Prediction(
         atoms=atoms.copy(),
         grid=grid,
@@ -153,6 +189,7 @@ def predict(
         reference_electron_temperature=_reference(model),
         scalar=np.ndim(electron_temperature) == 0,
         errors={name: tuple(values) for name, values in errors.items()},
+        uncertainty=spread,
         total_energy_obstacle=model.total_energy_obstacle,
     )
 

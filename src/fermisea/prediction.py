@@ -16,6 +16,7 @@ from fermisea.free_energy import FORMS, check_form
 from fermisea.grid import RealSpaceGrid
 from fermisea.ldos_energy import ThermalObservables
 from fermisea.observables import DensityOfStates
+from fermisea.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,6 +39,7 @@ class Prediction:
         scalar: whether a single temperature was asked for, not a sequence.
         errors: estimates of what short cuts cost, by name, for each of the results, eV.
         total_energy_obstacle: why there is no total free energy, if so.
+        uncertainty: spread of the members where the model is an ensemble, else None.
     """
 
     atoms: Atoms
@@ -48,6 +50,7 @@ class Prediction:
     scalar: bool
     errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     total_energy_obstacle: str | None = None
+    uncertainty: Uncertainty | None = None
 
     @cached_property
     def data(self) -> xr.Dataset:
@@ -213,4 +216,17 @@ def _dataset(prediction: Prediction) -> xr.Dataset:
             transfer_error=column("eV", (r.transfer_error for r in results)),
             internal_energy=column("eV", (r.internal_energy() for r in results)),
         )
-    return data
+    return data if prediction.uncertainty is None else data.assign(_deviations(prediction, prediction.uncertainty))
+
+
+def _deviations(prediction: Prediction, uncertainty: Uncertainty) -> dict[str, Any]:
+    """Returns the standard deviations of an ensemble as variables of a data set, NAME_std."""
+    found: dict[str, Any] = {
+        f"{name}_std": ("electron_temperature", np.atleast_1d(values), {"units": unit})
+        for name, (values, unit) in uncertainty.scalars().items()
+    }
+    found["dos_std"] = ("energy", uncertainty.dos, {"units": "1/eV"})
+    if prediction.has_density:
+        density = uncertainty.density.reshape(len(prediction.results), *prediction.grid.shape)
+        found["density_std"] = (("electron_temperature", "x", "y", "z"), density, {"units": "1/Angstrom^3"})
+    return found

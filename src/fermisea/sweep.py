@@ -20,6 +20,7 @@ from ase import Atoms
 from torch import Tensor
 
 from fermisea.descriptors import Descriptor, Evaluator
+from fermisea.ensemble import Network
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.network import FUNCTIONS, Mlp, check_choice
@@ -72,9 +73,9 @@ class Thinning:
 
 
 class HiddenLayers:
-    """The hidden layers of a network, for batches of points."""
+    """The hidden layers of a network or of all networks of an ensemble, for batches of points."""
 
-    def __init__(self, network: Mlp, precision: str) -> None:
+    def __init__(self, network: Network, precision: str) -> None:
         """Converts the weights.
 
         Args:
@@ -87,6 +88,19 @@ class HiddenLayers:
         check_choice("precision", precision, PRECISIONS)
         if precision == "bfloat16" and network.dtype != torch.float32:
             raise InputError(f"precision: got bfloat16, but the network is in {network.dtype}; expected one in float32")
+        self._stacks = [_Stack(member, precision) for member in network.members]
+
+    def __call__(self, descriptors: Tensor) -> Tensor:
+        """Returns h, (points, width), in the type of the network, of descriptors, (points, inputs)."""
+        if len(self._stacks) == 1:
+            return self._stacks[0](descriptors)
+        return torch.cat([stack(descriptors) for stack in self._stacks], dim=1)
+
+
+class _Stack:
+    """The hidden layers of one network."""
+
+    def __init__(self, network: Mlp, precision: str) -> None:
         self._kind = torch.bfloat16 if precision == "bfloat16" else network.dtype
         self._network = network
         self._layers = [
@@ -99,7 +113,6 @@ class HiddenLayers:
         ]
 
     def __call__(self, descriptors: Tensor) -> Tensor:
-        """Returns h, (points, width), in the type of the network, of descriptors, (points, inputs)."""
         network = self._network
         values = ((descriptors - network.input_mean) / network.input_scale).to(self._kind)
         for weight, bias, name in self._layers:
@@ -112,7 +125,7 @@ class Sweep:
 
     def __init__(
         self,
-        network: Mlp,
+        network: Network,
         descriptor: Descriptor,
         atoms: Atoms,
         *,
@@ -139,7 +152,7 @@ class Sweep:
         self._chunk = chunk
         self._progress, self._done, self._total = progress, 0, 0
         dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
-        self._device = network.input_mean.device
+        self._device = network.device
         self._evaluator: Evaluator | TorchEvaluator
         if self._device.type == "cpu":
             self._threads = torch.get_num_threads()

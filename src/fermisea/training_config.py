@@ -54,7 +54,8 @@ class TrainingConfig:
         ridge: pull of that solution towards the trained last layer.
         validation_fraction: share of the structures held out to choose the best epoch; 0 trains on all.
         patience: epochs without a better validation loss before training stops; without it, never.
-        seed: of initial weights, shuffling and the choice of validation structures.
+        ensemble: networks trained together, on the same batches; they differ in their initial weights.
+        seed: of initial weights (further networks take the next ones), shuffling and choice of validation structures.
         dtype: of the weights, ``"float32"`` or ``"float64"``.
         precision: of the products in training, ``"float32"`` (that of the weights) or ``"bfloat16"``.
     """
@@ -82,6 +83,7 @@ class TrainingConfig:
     ridge: float = 1e-6
     validation_fraction: float = 0.1
     patience: int | None = None
+    ensemble: int = 1
     seed: int = 0
     dtype: str = "float32"
     precision: str = "float32"
@@ -90,7 +92,7 @@ class TrainingConfig:
         for name, known in _CHOICES.items():
             check_choice(name, getattr(self, name), known)
         object.__setattr__(self, "hidden", _sizes(self.hidden))
-        for name in ("order", "twojmax", "epochs", "batch_size", "plateau_patience"):
+        for name in ("order", "twojmax", "epochs", "batch_size", "plateau_patience", "ensemble"):
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
         if self.patience is not None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 import fermisea
@@ -100,6 +101,10 @@ def predict(
     console.print(table(f"{structure.get_chemical_formula()}, {n} atoms", *_columns(rows, n)))
     if "transfer_error" in rows[0]:
         console.print("± is the estimated error of the transfer from tau_ref to tau_e; that of the model comes on top")
+    if prediction.uncertainty is not None:
+        members = len(prediction.uncertainty.members)
+        what = "F" if "free_energy" in rows[0] else "E_b"
+        console.print(f"spread is the standard deviation of {what} over the {members} networks of the model")
     if loaded.total_energy_obstacle and not no_density:
         console.print(f"no total free energy: {loaded.total_energy_obstacle}")
     for name, what in _SHORT_CUTS.items():
@@ -113,11 +118,16 @@ def _columns(rows: list[dict[str, Any]], n: int) -> tuple[list[str], list[tuple[
     """Returns titles and cells of the table of results, per atom."""
     boltzmann = fermisea.units.BOLTZMANN
     first = ["F (eV/atom)", "± (meV/atom)"] if "free_energy" in rows[0] else ["E_b (eV/atom)"]
+    spread = next((name for name in ("free_energy_std", "band_energy_std") if name in rows[0]), None)
+    if spread is not None:
+        first.append("spread (meV/atom)")
     cells = []
     for row in rows:
         energies = [f"{row['band_energy'] / n:.5f}"]
         if "free_energy" in row:
             energies = [f"{row['free_energy'] / n:.5f}", f"{1000 * row['transfer_error'] / n:.3f}"]
+        if spread is not None:
+            energies.append(f"{1000 * row[spread] / n:.2f}")
         cells.append(
             (
                 f"{row['electron_temperature']:g}",
@@ -141,7 +151,11 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
         row |= {name: getattr(result, name) for name in _NAMES}
         if forms:
             row |= {"internal_energy": result.internal_energy(), "transfer_error": result.transfer_error}
-        rows.append(row | {name: values[index] for name, values in prediction.errors.items()} | forms)
+        row |= {name: values[index] for name, values in prediction.errors.items()} | forms
+        if prediction.uncertainty is not None:
+            spreads = prediction.uncertainty.scalars().items()
+            row |= {f"{name}_std": float(np.atleast_1d(values)[index]) for name, (values, _) in spreads}
+        rows.append(row)
     return rows
 
 

@@ -33,6 +33,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the configured number.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configured one.")] = None,
+    ensemble: Annotated[
+        int | None, typer.Option(help="Networks trained together; their spread estimates the error of a prediction.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
     log: Annotated[
         Path | None, typer.Option(help="Folder for training.csv: losses and errors after each epoch.")
@@ -58,8 +61,8 @@ def train(
     Example: [bold]fermisea train data/ --out al.safetensors --config train.toml[/]
     """
     settings = fermisea.TrainingConfig.from_toml(config) if config else fermisea.TrainingConfig()
-    changes: dict[str, Any] = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
-    settings = replace(settings, **changes)
+    given: dict[str, Any] = {"epochs": epochs, "seed": seed, "ensemble": ensemble}
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     if out.is_dir():
         raise fermisea.InputError(
             f"{out}: is a folder, expected the name of a model file such as {out / 'al.safetensors'}"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fermisea.dataset import Dataset
 from fermisea.descriptors import Descriptor
+from fermisea.ensemble import Ensemble
 from fermisea.errors import FileFormatError, InputError
 from fermisea.model import Model
 from fermisea.network import Mlp
@@ -82,15 +83,19 @@ def train(
         descriptor = config.make_descriptor(sorted(dataset.ions))
         points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch, processes)
         normalisation = Normalisation.of(points)
-        network = Mlp(
-            descriptor.features,
-            config.hidden,
-            dataset.energy_grid.size,
-            config.activation,
-            dtype=config.dtype,
-            seed=config.seed,
-        )
-        normalisation.apply(network)
+        networks = [
+            Mlp(
+                descriptor.features,
+                config.hidden,
+                dataset.energy_grid.size,
+                config.activation,
+                dtype=config.dtype,
+                seed=config.seed + number,
+            )
+            for number in range(config.ensemble)
+        ]
+        for network in networks:
+            normalisation.apply(network)
         loss = Loss(
             mean_density_weights(training),
             points,
@@ -99,26 +104,32 @@ def train(
             precision=config.precision,
         )
         validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
-        member = Member(network, config)
-        loop = Loop([member], loss, points, validation, config, processes)
+        members = [Member(network, config) for network in networks]
+        loop = Loop(members, loss, points, validation, config, processes)
         if begun is not None:
             _load(loop, begun, file)
         try:
             _run(loop, file, identity, tell, processes)
         except NotFiniteError as error:
-            member.restore_best()
+            for member in members:
+                member.restore_best()
             kept = f"; {file} holds the state after epoch {loop.epoch}" if file is not None and loop.epoch else ""
             raise DivergenceError(
                 f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite "
                 f"number; lower the learning rate (now {config.learning_rate:g}){kept}",
                 loop.history,
-                _model(network, descriptor, dataset, config, loop.history, {}) if loop.epoch else None,
+                _model(networks, descriptor, dataset, config, loop.history) if loop.epoch else None,
             ) from error
-        member.restore_best()
-        if config.readout == "ridge":
-            fit_readout(network, points, config.dos_weight, config.ridge, processes)
-        final = {} if validation is None else validation.errors(network, processes)
-        return _model(network, descriptor, dataset, config, loop.history, final)
+        for member in members:
+            member.restore_best()
+            if config.readout == "ridge":
+                fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
+        model = _model(networks, descriptor, dataset, config, loop.history)
+        if validation is not None:
+            model.provenance["final"] |= validation.errors(model.network, processes)
+            if len(networks) > 1:
+                model.provenance["members"] = [validation.errors(network, processes) for network in networks]
+        return model
 
 
 def _run(
@@ -245,12 +256,11 @@ def _gather(
 
 
 def _model(
-    network: Mlp,
+    networks: Sequence[Mlp],
     descriptor: Descriptor,
     dataset: Dataset,
     config: TrainingConfig,
     history: list[dict[str, float]],
-    final: dict[str, float],
 ) -> Model:
     first = dataset[0]
     provenance: dict[str, Any] = {
@@ -267,8 +277,9 @@ def _model(
         ],
         "data": dict(first.provenance),
         "epochs": len(history),
-        "final": (history[-1] if history else {}) | final,
+        "final": dict(history[-1]) if history else {},
     }
+    network = networks[0] if len(networks) == 1 else Ensemble(networks)
     return Model(
         network=network.eval().requires_grad_(requires_grad=False),
         descriptor=descriptor,

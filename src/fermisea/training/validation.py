@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fermisea.ensemble import Network
 from fermisea.ldos_energy import ThermalObservables, thermal_observables
 from fermisea.ldos_pass import Readout
-from fermisea.network import Mlp
 from fermisea.parallel import Processes
 from fermisea.points import Points
 from fermisea.snapshot import Snapshot
@@ -48,7 +48,7 @@ class Validation:
         self._true = [snapshot.observables(snapshot.electron_temperature)[0] for snapshot in snapshots]
 
     @torch.no_grad()
-    def errors(self, network: Mlp, processes: Processes) -> dict[str, float]:
+    def errors(self, network: Network, processes: Processes) -> dict[str, float]:
         """Returns root mean square errors over the snapshots at tau_ref.
 
         Named as in :func:`fermisea.evaluate`: ldos_error_percent, over the standard deviation about each energy's mean;
@@ -60,7 +60,7 @@ class Validation:
         means = [total / len(self._snapshots) for total in processes.total(squares)]
         return {name: math.sqrt(mean) for name, mean in zip(_NAMES, means, strict=True) if name in self._names}
 
-    def _errors(self, network: Mlp, index: int) -> dict[str, float]:
+    def _errors(self, network: Network, index: int) -> dict[str, float]:
         snapshot, true = self._snapshots[index], self._true[index]
         readout = Readout(network, snapshot.energy_grid, snapshot.broadening.standard_deviation)
         total = torch.zeros(network.widths[-1], dtype=torch.float64)
@@ -95,7 +95,7 @@ class Validation:
         }
         return fields | _energies(predicted, true, len(snapshot.atoms))
 
-    def _hidden(self, network: Mlp, index: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _hidden(self, network: Network, index: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the last hidden layer and the LDOS of the points of one snapshot, block by block, float64."""
         for _, descriptors, ldos in self.points.blocks(index):
             yield network.hidden(descriptors).double(), ldos.double()
