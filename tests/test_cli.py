@@ -249,6 +249,7 @@ def test_evaluate_compares_with_snapshots(work, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "errors").iterdir()} == {
         "errors.csv",
         "summary.csv",
+        "errors.json",
         "errors.png",
         "errors.svg",
     }

@@ -141,7 +141,7 @@ def test_default_temperatures_fit_the_window(model, snapshot):
 
 def test_summary_is_the_root_mean_square():
     rows = [
-        {"ion_temperature": t_i, "electron_temperature": 300.0, "free_energy_error": e, "free_energy": 5.0}
+        {"ion_temperature": t_i, "electron_temperature": 300.0, "free_energy_error": e, "free_energy": 5.0, "atoms": 8}
         for t_i, e in ((100.0, 3.0), (100.0, -4.0), (None, 1.0))
     ]
     table = summary(rows)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fermisea import (
+        calibration,
         campaign,
         dataset,
         dataset_report,
@@ -58,6 +59,7 @@ __all__ = [
     "Trajectory",
     "WindowError",
     "__version__",
+    "calibration",
     "campaign",
     "combine_models",
     "dataset",
@@ -81,6 +83,7 @@ __all__ = [
 ]
 
 _MODULES = (
+    "calibration",
     "campaign",
     "dataset",
     "dataset_report",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fermisea.errors import InputError
+from fermisea.ldos_energy import ThermalObservables
 from fermisea.model import Model
 from fermisea.predict import CHUNK, ldos_chunks
+from fermisea.prediction import Prediction
 from fermisea.snapshot import Snapshot
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,6 +38,8 @@ def evaluate(
         ldos_error_percent: root mean square error over the standard deviation of the LDOS.
         density_error_percent, dos_error_percent: mean absolute error over the mean.
         fermi_level_error: eV.
+        electrons_error: of the number of electrons that the predicted DOS holds below the snapshot's own Fermi level,
+            per atom.
         band_energy_error, entropy_term_error, free_energy_error: of E_b, -TS and F.
         free_energy_change_error: of F(tau_e) - F(tau_ref).
         free_energy, free_energy_change: the snapshot's own values.
@@ -42,7 +47,9 @@ def evaluate(
         reference_error: of F(tau_ref) against the DFT code's free energy.
         closure_error: F(tau_ref) of the snapshot's LDOS minus the DFT code's free energy.
         closure_density_error_percent: the same for the density.
-    Where model or snapshots have no total free energy the columns with F are absent.
+    Where model or snapshots have no total free energy the columns with F are absent. For an ensemble NAME_error is that
+    of its mean, NAME_spread the standard deviation of its members and NAME_member_error their median |error|, for the
+    quantities of :data:`fermisea.calibration.QUANTITIES`.
 
     Args:
         model: to be judged.
@@ -66,7 +73,11 @@ def evaluate(
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the root mean square of each error column over the structures, per ion and electronic temperature."""
+    """Returns errors over the structures of each ion and electronic temperature.
+
+    Of each column NAME_error of :func:`evaluate` the root mean square, and as NAME_error_mean and NAME_error_worst the
+    mean and the largest absolute value.
+    """
     groups: dict[tuple[float, float], list[dict[str, Any]]] = {}
     for row in rows:
         ion = math.nan if row["ion_temperature"] is None else row["ion_temperature"]
@@ -77,10 +88,13 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "ion_temperature": None if math.isnan(ion) else ion,
             "electron_temperature": electron,
             "snapshots": len(members),
+            "atoms": "/".join(sorted({str(row["atoms"]) for row in members})),
         }
         for name in members[0]:
             if "error" in name:
-                entry[name] = math.sqrt(math.fsum(row[name] ** 2 for row in members) / len(members))
+                values = [abs(row[name]) for row in members]
+                entry[name] = math.sqrt(math.fsum(value**2 for value in values) / len(values))
+                entry[f"{name}_mean"], entry[f"{name}_worst"] = statistics.fmean(values), max(values)
         table.append(entry)
     return table
 
@@ -126,20 +140,55 @@ def _rows(
             for k in range(len(asked))
         ]
     rows = []
+    spreads = _spreads(predicted, true, atoms)
     for k, t in enumerate(asked):
+        dos = predicted.density_of_states
+        electrons = dos.weights(true[k].fermi_level, t).electrons @ dos.dos
         rows.append(
             shared
             | {
                 "electron_temperature": t,
                 "density_error_percent": _percent(predicted.density[k], true[k].density),
+                "electrons_error": float(electrons - snapshot.electrons) / atoms,
                 "fermi_level_error": float(predicted.fermi_level[k] - true[k].fermi_level),
                 "band_energy_error": float(predicted.band_energy[k] - true[k].band_energy) / atoms,
                 "entropy_term_error": -t * float(predicted.entropy[k] - true[k].entropy) / atoms,
             }
             | totals[k]
+            | spreads[k]
             | once
         )
     return rows
+
+
+def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: int) -> list[dict[str, float]]:
+    """Returns for each tau_e the spread of an ensemble and the median error of its members, eV and eV per atom.
+
+    The last tau_e is tau_ref.
+    """
+    spread = predicted.uncertainty
+    if spread is None:
+        return [{} for _ in true]
+    quantities: dict[str, tuple[Callable[[ThermalObservables], float], int]] = {
+        "fermi_level": (lambda r: r.fermi_level, 1),
+        "band_energy": (lambda r: r.band_energy, atoms),
+        "entropy_term": (lambda r: -r.electron_temperature * r.entropy, atoms),
+    }
+    if predicted.has_free_energy and true[0].free_energies:
+        quantities["free_energy"] = (lambda r: r.free_energies["second_order"], atoms)
+    found: list[dict[str, float]] = [{} for _ in true]
+
+    def add(name: str, values: FloatArray, own: FloatArray) -> None:
+        for k, row in enumerate(found):
+            row[f"{name}_spread"] = float(values[:, k].std(ddof=1))
+            row[f"{name}_member_error"] = float(np.median(np.abs(values[:, k] - own[k])))
+
+    for name, (value, number) in quantities.items():
+        values, own = spread.values(value) / number, np.array([value(result) for result in true]) / number
+        add(name, values, own)
+        if name == "free_energy":
+            add("free_energy_change", values - values[:, -1:], own - own[-1])
+    return found
 
 
 def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:

@@ -254,6 +254,54 @@ def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figu
     return figure
 
 
+def calibration_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+    """Returns the error of an ensemble's mean against the spread of its members, each structure a mark.
+
+    Panels: F and its change with tau_e, or E_b where there is no F. The line is error = spread, the band reaches to two
+    spreads.
+
+    Args:
+        rows: of :func:`fermisea.evaluation.evaluate` with an ensemble.
+        title: above the figure.
+
+    Raises:
+        InputError: for rows without spreads.
+    """
+    panels = [
+        ("free_energy", r"$F(\tau_e)$"),
+        ("free_energy_change", r"$F(\tau_e)-F(\tau_{\mathrm{ref}})$"),
+        ("band_energy", r"$E_b$"),
+    ]
+    panels = [panel for panel in panels if rows and f"{panel[0]}_spread" in rows[0]][:2]
+    if not panels:
+        raise InputError("calibration: got rows without spreads, expected those of an evaluation of an ensemble")
+    electron = sorted({float(row["electron_temperature"]) for row in rows})
+    colours = temperature_colours(electron)
+    with _figure(len(panels), (1.0,) * len(panels), 2.6 * len(panels), sharex=False) as (figure, axes):
+        for axis, (name, label) in zip(axes, panels, strict=True):
+            values = [
+                (1000 * row[f"{name}_spread"], 1000 * abs(row[f"{name}_error"]), float(row["electron_temperature"]))
+                for row in rows
+                if row[f"{name}_spread"] > 1e-9
+            ]
+            for spread, error, temperature in values:
+                axis.plot(spread, max(error, 1e-4), **_open("o", colours[temperature], filled=True))
+            ends = np.array([min(v[0] for v in values) / 1.5, max(v[0] for v in values) * 1.5])
+            axis.plot(ends, ends, color=GREY, linewidth=0.8)
+            axis.fill_between(ends, ends * 1e-6, 2 * ends, color=GREY, alpha=0.15, linewidth=0)
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            axis.set_xlim(*ends)
+            lowest, highest = min(max(v[1], 1e-4) for v in values), max(v[1] for v in values)
+            axis.set_ylim(min(lowest, ends[0]) / 1.5, 2.5 * max(highest, ends[1]))
+            axis.set_xlabel("spread (meV/atom)")
+            axis.set_ylabel(f"error of {label}\n(meV/atom)")
+        axes[0].set_title(title)
+        handles = [Line2D([], [], **_open("o", colours[t], filled=True), label=f"{t:g} K") for t in electron]
+        figure.legend(handles=handles, loc="outside right center", title=r"$\tau_e$", title_fontsize=8)
+    return figure
+
+
 def temperature_colours(temperatures: Sequence[float]) -> dict[float, str]:
     """Returns a colour for each electronic temperature (K), from cold blue to hot orange."""
     ordered = sorted(temperatures)
@@ -272,12 +320,14 @@ def _resolution(figure: Figure, dots_per_inch: float) -> Iterator[None]:
 
 
 @contextmanager
-def _figure(panels: int, ratios: Sequence[float], height: float) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Yields a figure of panels that share their horizontal axis, to be drawn in the package's style."""
+def _figure(
+    panels: int, ratios: Sequence[float], height: float, *, sharex: bool = True
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Yields a figure of panels, which may share their horizontal axis, to be drawn in the package's style."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=ratios[:panels])[:, 0]
+        axes = figure.subplots(panels, 1, sharex=sharex, squeeze=False, height_ratios=ratios[:panels])[:, 0]
         yield figure, list(axes)
         figure.align_ylabels()
         layout = figure.get_layout_engine()

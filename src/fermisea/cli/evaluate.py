@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 import fermisea
-from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table, write_csv
+from fermisea.cli.common import Json, output_folder, plain, print_json, progress_bar, stdout, table, write_csv
+from fermisea.files import write_text
 
 _ERRORS = (
     ("free_energy_error", "F", 1000, 3),
@@ -43,22 +46,77 @@ def evaluate(
             loaded, snapshots, electron_temperature or None, progress=lambda done, _: bar.update(task, completed=done)
         )
     summary = fermisea.evaluation.summary(rows)
+    members = len(loaded.network.members)
+    calibration = fermisea.calibration.calibration(rows, members) if members > 1 else []
+    results = {"summary": summary, "rows": rows} | ({"calibration": calibration} if calibration else {})
     if out is not None:
         with output_folder(out):
             write_csv(out / "errors.csv", rows)
             write_csv(out / "summary.csv", summary)
+            write_text(out / "errors.json", dumps(plain(results), indent=2) + "\n")
             fermisea.plots.save_figure(fermisea.plots.errors_figure(summary), out / "errors")
+            if calibration:
+                write_csv(out / "calibration.csv", calibration)
+                fermisea.plots.save_figure(fermisea.plots.calibration_figure(rows), out / "calibration")
     if json:
-        print_json({"summary": summary, "rows": rows})
+        print_json(results)
         return
-    columns = ["tau_i (K)", "tau_e (K)", "snapshots", *(title for name, title, *_ in _ERRORS if name in summary[0])]
+    columns = [
+        "tau_i (K)",
+        "tau_e (K)",
+        "snapshots",
+        "atoms",
+        *(title for name, title, *_ in _ERRORS if name in summary[0]),
+    ]
     cells = [
         (
             "-" if row["ion_temperature"] is None else f"{row['ion_temperature']:g}",
             f"{row['electron_temperature']:g}",
             str(row["snapshots"]),
+            row["atoms"],
             *(f"{unit * row[name]:.{digits}f}" for name, _, unit, digits in _ERRORS if name in row),
         )
         for row in summary
     ]
     stdout().print(table("Root mean square errors; energies in meV/atom", columns, cells))
+    if calibration:
+        stdout().print(_calibration_table(calibration, members))
+
+
+def _calibration_table(rows: list[dict[str, Any]], members: int) -> Table:
+    """Returns what the spread of an ensemble says about its errors, for F, F - F(tau_ref), or what there is of them."""
+    present = {row["quantity"] for row in rows}
+    shown = [name for name in ("free_energy", "free_energy_change") if name in present] or ["band_energy"]
+    titles = {"free_energy": "F", "free_energy_change": "F - F(tau_ref)", "band_energy": "E_b"}
+    columns = [
+        "",
+        "tau_e (K)",
+        "mean |error|",
+        "median network",
+        "spread",
+        "correlation",
+        "< 1 spread",
+        "< 2",
+        "factor",
+    ]
+    cells = [
+        (
+            titles[row["quantity"]],
+            f"{row['electron_temperature']:g}",
+            f"{1000 * row['mean_error']:.3f}",
+            f"{1000 * row['median_member_error']:.3f}",
+            f"{1000 * row['spread']:.3f}",
+            "-" if row["spearman"] is None else f"{row['spearman']:+.2f}",
+            f"{100 * row['within_one']:.0f} %",
+            f"{100 * row['within_two']:.0f} %",
+            f"{row['factor']:.2f}",
+        )
+        for row in rows
+        if row["quantity"] in shown
+    ]
+    one, two = rows[0]["expected_one"], rows[0]["expected_two"]
+    title = (
+        f"Spread of {members} networks against the error of their mean, meV/atom; rank correlation; "
+        f"{100 * one:.0f} and {100 * two:.0f} % would be below 1 and 2 spreads if the truth were one more network"
+    )
+    return table(title, columns, cells)
