@@ -36,7 +36,7 @@ def test_every_command_of_the_page_runs(tmp_path):
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
     slurm = {"SLURM_JOB_NODELIST": "localhost", "SLURM_NNODES": "1", "SLURM_JOB_ID": "7"}
     scripts = [*blocks("bash"), *blocks("sh")]
-    assert len(scripts) == 5
+    assert len(scripts) == 6
     for script in scripts:
         done = subprocess.run(
             ["bash", "-e", "-c", script],
@@ -50,6 +50,7 @@ def test_every_command_of_the_page_runs(tmp_path):
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "log" / "training.csv").exists()
     assert (tmp_path / "errors" / "errors.csv").exists()
+    assert (tmp_path / "calibration" / "calibration.csv").exists()
     assert not list(tmp_path.glob("*.checkpoint"))
     assert load_model(tmp_path / "long.safetensors").provenance["epochs"] >= 40
     models = [load_model(tmp_path / f"{name}.safetensors").network.state_dict() for name in ("al", "al2", "al4")]
