@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import time
@@ -10,26 +9,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from fermisea.dataset import Dataset
 from fermisea.descriptors import Descriptor
 from fermisea.ensemble import Ensemble
-from fermisea.errors import FileFormatError, InputError
 from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.parallel import Processes, joined
 from fermisea.points import MEMORY, Points, gather
 from fermisea.snapshot import Snapshot
-from fermisea.training.checkpoint import read_checkpoint, write_checkpoint
+from fermisea.training.checkpoint import write_checkpoint
 from fermisea.training.interruption import stop_requests
 from fermisea.training.loop import Loop, NotFiniteError
 from fermisea.training.loss import Loss, mean_density_weights
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
 from fermisea.training.readout import fit_readout
+from fermisea.training.resumption import begun, identity_of, load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
 from fermisea.training.validation import Validation
 from fermisea.training_config import TrainingConfig
@@ -74,9 +71,9 @@ def train(
     """
     config = config or TrainingConfig()
     dataset = data if isinstance(data, Dataset) else Dataset.load(data)
-    identity = _identity(dataset, config)
+    identity = identity_of(dataset, config)
     file = None if checkpoint is None else Path(checkpoint)
-    begun = _begun(file, identity, resume=resume)
+    state = begun(file, identity, resume=resume)
     with joined() as processes:
         tell = progress if progress is not None and processes.first else lambda _: None
         training, held_out = dataset.split(config.validation_fraction, config.seed)
@@ -106,8 +103,8 @@ def train(
         validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
         members = [Member(network, config) for network in networks]
         loop = Loop(members, loss, points, validation, config, processes)
-        if begun is not None:
-            _load(loop, begun, file)
+        if state is not None:
+            load(loop, state, file)
         try:
             _run(loop, file, identity, tell, processes)
         except NotFiniteError as error:
@@ -158,69 +155,6 @@ def _run(
                 )
 
         loop.run(tell, save_if_asked, save)
-
-
-_FREE = (
-    "epochs",
-    "learning_rate",
-    "weight_decay",
-    "schedule",
-    "warm_up",
-    "plateau_factor",
-    "plateau_patience",
-    "gradient_clip",
-    "patience",
-    "readout",
-    "dos_weight",
-    "ridge",
-)
-"""Fields of a configuration that may change while a training is interrupted."""
-
-
-def _identity(dataset: Dataset, config: TrainingConfig) -> dict[str, Any]:
-    """Returns what a checkpoint must agree in: the data, and the settings that its state depends on."""
-    digest = hashlib.sha256()
-    for snapshot in dataset:
-        for part in (snapshot.atoms.numbers, snapshot.atoms.positions, snapshot.atoms.cell.array, snapshot.dos):
-            digest.update(np.ascontiguousarray(part).tobytes())
-    settings = {name: value for name, value in config.to_dict().items() if name not in _FREE}
-    return {"data": f"{len(dataset)} snapshots ({digest.hexdigest()[:12]})"} | settings
-
-
-def _begun(
-    file: Path | None, identity: dict[str, Any], *, resume: bool
-) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Returns the state to go on from, or None to begin."""
-    if file is None:
-        if resume:
-            raise InputError("resume: got no checkpoint, expected the file of the training to go on with")
-        return None
-    if not file.exists():
-        return None
-    if not resume:
-        raise InputError(
-            f"{file}: an unfinished training is there; go on from it (resume) or remove the file to begin anew"
-        )
-    tensors, numbers = read_checkpoint(file)
-    before = numbers.get("identity", {})
-    for name, value in identity.items():
-        if before.get(name) != value:
-            raise InputError(
-                f"{file}: was made with {name} {before.get(name)}, this training has {value}; go on with what it was "
-                "made with, or remove the file to begin anew"
-            )
-    return tensors, numbers
-
-
-def _load(loop: Loop, begun: tuple[dict[str, Tensor], dict[str, Any]], file: str | os.PathLike[str] | None) -> None:
-    tensors, numbers = begun
-    try:
-        loop.load(tensors, numbers["loop"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        detail = " ".join(str(error).split())[:120]
-        raise FileFormatError(
-            f"{file}: a checkpoint with a wrong or missing entry ({detail}); remove it and train from the beginning"
-        ) from error
 
 
 def _gather(
