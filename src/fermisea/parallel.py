@@ -91,6 +91,7 @@ def joined() -> Iterator[Processes]:
         ) from error
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
+        distributed.barrier()  # nobody leaves while others still read from its connections
     finally:
         distributed.destroy_process_group()
 
