@@ -1,0 +1,17 @@
+"""Figures: free energy against the electronic temperature, DOS with its occupation, errors of a model.
+
+Each function returns a matplotlib figure and draws without any global state; :func:`save_figure` writes PNG and SVG.
+"""
+
+from fermisea.plots.errors import calibration_figure, errors_figure
+from fermisea.plots.style import save_figure, temperature_colours
+from fermisea.plots.thermal import dos_figure, free_energy_figure
+
+__all__ = [
+    "calibration_figure",
+    "dos_figure",
+    "errors_figure",
+    "free_energy_figure",
+    "save_figure",
+    "temperature_colours",
+]

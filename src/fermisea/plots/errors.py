@@ -1,0 +1,136 @@
+"""Errors of a model against DFT, and against its own estimate of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fermisea.errors import InputError
+from fermisea.plots.style import GREY, INK, mark, panels_figure, temperature_colours
+
+
+def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+    """Returns the errors of a model against ion temperature, coloured by electronic temperature.
+
+    Panels: change of F with tau_e, F itself (-TS where there is no F), and density. Structures the training has not
+    seen have filled marks.
+
+    Args:
+        rows: of :func:`fermisea.evaluation.evaluate` or its summary; those with a true ``unseen`` are filled.
+        title: above the figure.
+
+    Raises:
+        InputError: without rows.
+    """
+    if not rows:
+        raise InputError("errors: got no rows, expected those of an evaluation")
+    panels = [
+        ("free_energy_change_error", 1000, "error of\n" + r"$F(\tau_e)-F(\tau_{\mathrm{ref}})$" + "\n(meV/atom)"),
+        ("free_energy_error", 1000, "error of\n" + r"$F(\tau_e)$" + "\n(meV/atom)"),
+        ("entropy_term_error", 1000, "error of\n" + r"$-\tau_e S$" + "\n(meV/atom)"),
+        ("density_error_percent", 1, "density error\n(%)"),
+    ]
+    total = "free_energy_error" in rows[0]
+    panels = [panel for panel in panels if panel[0] in rows[0] and not (total and panel[0] == "entropy_term_error")]
+    electron = sorted({float(row["electron_temperature"]) for row in rows})
+    ion = sorted({_ion_temperature(row) for row in rows}, key=lambda t: (math.isnan(t), t))
+    colours = temperature_colours(electron)
+    marks = [bool(row.get("unseen")) for row in rows]
+    with panels_figure(len(panels), (1.0,) * len(panels), 1.6 * len(panels)) as (figure, axes):
+        for axis, (name, unit, label) in zip(axes, panels, strict=True):
+            for row, unseen in zip(rows, marks, strict=True):
+                temperature = float(row["electron_temperature"])
+                place = _place(ion, _ion_temperature(row), electron.index(temperature), len(electron))
+                colour = colours[temperature]
+                axis.plot(place, unit * float(row[name]), **mark("o", colour, filled=unseen))
+            axis.set_ylabel(label)
+            axis.margins(y=0.12)
+            if min(float(row[name]) for row in rows) < 0:
+                axis.axhline(0, color=GREY, linewidth=0.7, zorder=0)
+            else:
+                axis.set_ylim(0, None)
+        bottom = axes[-1]
+        bottom.set_xticks(range(len(ion)), ["unknown" if math.isnan(t) else f"{t:g}" for t in ion])
+        bottom.set_xlim(-0.5, len(ion) - 0.5)
+        for axis in axes:
+            axis.tick_params(axis="x", which="minor", bottom=False, top=False)
+            for edge in range(len(ion) - 1):
+                axis.axvline(edge + 0.5, color=GREY, linewidth=0.4, alpha=0.5, zorder=0)
+        bottom.set_xlabel(r"ion temperature $\tau_i$ (K)")
+        handles: list[Line2D] = [
+            Line2D([], [], **mark("o", colours[t], filled=True), label=f"{t:g} K") for t in electron
+        ]
+        if any(marks) and not all(marks):
+            handles += [
+                Line2D([], [], **mark("o", INK), label="trained on"),
+                Line2D([], [], **mark("o", INK, filled=True), label="not seen"),
+            ]
+        figure.legend(
+            handles=handles, loc="outside right center", title=r"$\tau_e$", title_fontsize=8, handletextpad=0.3
+        )
+        axes[0].set_title(title)
+    return figure
+
+
+def calibration_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
+    """Returns the error of an ensemble's mean against the spread of its members, each structure a mark.
+
+    Panels: F and its change with tau_e, or E_b where there is no F. The line is error = spread, the band reaches to two
+    spreads.
+
+    Args:
+        rows: of :func:`fermisea.evaluation.evaluate` with an ensemble.
+        title: above the figure.
+
+    Raises:
+        InputError: for rows without spreads.
+    """
+    panels = [
+        ("free_energy", r"$F(\tau_e)$"),
+        ("free_energy_change", r"$F(\tau_e)-F(\tau_{\mathrm{ref}})$"),
+        ("band_energy", r"$E_b$"),
+    ]
+    panels = [panel for panel in panels if rows and f"{panel[0]}_spread" in rows[0]][:2]
+    if not panels:
+        raise InputError("calibration: got rows without spreads, expected those of an evaluation of an ensemble")
+    electron = sorted({float(row["electron_temperature"]) for row in rows})
+    colours = temperature_colours(electron)
+    with panels_figure(len(panels), (1.0,) * len(panels), 2.6 * len(panels), sharex=False) as (figure, axes):
+        for axis, (name, label) in zip(axes, panels, strict=True):
+            values = [
+                (1000 * row[f"{name}_spread"], 1000 * abs(row[f"{name}_error"]), float(row["electron_temperature"]))
+                for row in rows
+                if row[f"{name}_spread"] > 1e-9
+            ]
+            for spread, error, temperature in values:
+                axis.plot(spread, max(error, 1e-4), **mark("o", colours[temperature], filled=True))
+            ends = np.array([min(v[0] for v in values) / 1.5, max(v[0] for v in values) * 1.5])
+            axis.plot(ends, ends, color=GREY, linewidth=0.8)
+            axis.fill_between(ends, ends * 1e-6, 2 * ends, color=GREY, alpha=0.15, linewidth=0)
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            axis.set_xlim(*ends)
+            lowest, highest = min(max(v[1], 1e-4) for v in values), max(v[1] for v in values)
+            axis.set_ylim(min(lowest, ends[0]) / 1.5, 2.5 * max(highest, ends[1]))
+            axis.set_xlabel("spread (meV/atom)")
+            axis.set_ylabel(f"error of {label}\n(meV/atom)")
+        axes[0].set_title(title)
+        handles = [Line2D([], [], **mark("o", colours[t], filled=True), label=f"{t:g} K") for t in electron]
+        figure.legend(handles=handles, loc="outside right center", title=r"$\tau_e$", title_fontsize=8)
+    return figure
+
+
+def _place(ion: Sequence[float], temperature: float, number: int, count: int) -> float:
+    """Returns where a mark stands: at its ion temperature, beside those of other electronic temperatures."""
+    index = next(i for i, t in enumerate(ion) if t == temperature or (math.isnan(t) and math.isnan(temperature)))
+    return index + 0.6 * ((number + 0.5) / count - 0.5)
+
+
+def _ion_temperature(row: Mapping[str, Any]) -> float:
+    value = row["ion_temperature"]
+    return math.nan if value is None else float(value)
