@@ -1,10 +1,11 @@
-"""TOML files for settings: only known keys, and errors that name the file."""
+"""TOML files for settings: only known keys, errors that name the file, and lines to write."""
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +33,17 @@ def read_toml(path: str | os.PathLike[str], known: Collection[str]) -> dict[str,
     if unknown:
         raise InputError(f"{path}: unknown key {', '.join(unknown)}; the known ones are {', '.join(known)}")
     return values
+
+
+def toml_text(values: Mapping[str, Any]) -> str:
+    """Returns flat settings as lines of TOML: strings, numbers, booleans, lists of these; None is left out.
+
+    A mapping of such values becomes an inline table.
+    """
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in values.items() if value is not None)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Figures: free energy against the electronic temperature, DOS with its occupation, errors of a model.
+"""Figures: free energy against tau_e, DOS with its occupation, errors of a model, trials of a search.
 
 Each function returns a matplotlib figure and draws without any global state; :func:`save_figure` writes PNG and SVG.
 """
@@ -6,6 +6,7 @@ Each function returns a matplotlib figure and draws without any global state; :f
 from fermisea.plots.errors import calibration_figure, errors_figure
 from fermisea.plots.style import save_figure, temperature_colours
 from fermisea.plots.thermal import dos_figure, free_energy_figure
+from fermisea.plots.trials import tuning_figure
 
 __all__ = [
     "calibration_figure",
@@ -14,4 +15,5 @@ __all__ = [
     "free_energy_figure",
     "save_figure",
     "temperature_colours",
+    "tuning_figure",
 ]

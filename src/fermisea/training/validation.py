@@ -20,7 +20,7 @@ from fermisea.snapshot import Snapshot
 FloatArray = npt.NDArray[np.float64]
 
 
-_NAMES = (
+ERRORS = (
     "ldos_error_percent",
     "density_error_percent",
     "dos_error_percent",
@@ -44,7 +44,7 @@ class Validation:
         """
         self.points = points
         self._snapshots = list(snapshots)
-        self._names = [name for name in _NAMES if name != "free_energy_error" or not snapshots[0].total_energy_obstacle]
+        self._names = [name for name in ERRORS if name != "free_energy_error" or not snapshots[0].total_energy_obstacle]
         self._true = [snapshot.observables(snapshot.electron_temperature)[0] for snapshot in snapshots]
 
     @torch.no_grad()
@@ -56,9 +56,9 @@ class Validation:
         band_energy_error, entropy_term_error and, where there is one, free_energy_error, eV per atom.
         """
         own = [self._errors(network, index) for index in range(len(self._snapshots)) if processes.mine(index)]
-        squares = [math.fsum(row[name] ** 2 for row in own if name in row) for name in _NAMES]
+        squares = [math.fsum(row[name] ** 2 for row in own if name in row) for name in ERRORS]
         means = [total / len(self._snapshots) for total in processes.total(squares)]
-        return {name: math.sqrt(mean) for name, mean in zip(_NAMES, means, strict=True) if name in self._names}
+        return {name: math.sqrt(mean) for name, mean in zip(ERRORS, means, strict=True) if name in self._names}
 
     def _errors(self, network: Network, index: int) -> dict[str, float]:
         snapshot, true = self._snapshots[index], self._true[index]

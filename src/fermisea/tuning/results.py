@@ -1,0 +1,116 @@
+"""What became of the trials, as rows, a table and a configuration to train with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from fermisea.files import write_text
+from fermisea.toml import toml_text
+from fermisea.training_config import TrainingConfig
+from fermisea.tuning.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial that ended.
+
+    Attributes:
+        number: of the trial.
+        state: "complete", or "pruned" if it ended early.
+        value: what was minimised; of a pruned trial, after its last epoch; None if it has none.
+        epochs: that it was trained, None for all.
+        seconds: it took.
+        config: what it was trained with.
+        varied: the fields of it that are varied and matter.
+        errors: root mean squares over the held-out structures, as ``Validation.errors`` names them; empty if pruned.
+        reason: why there is no value, or "".
+    """
+
+    number: int
+    state: str
+    value: float | None
+    epochs: int | None
+    seconds: float
+    config: TrainingConfig
+    varied: Mapping[str, Any]
+    errors: Mapping[str, float]
+    reason: str
+
+    @classmethod
+    def of(cls, trial: FrozenTrial, space: SearchSpace) -> TrialResult:
+        """Returns the result of a finished trial."""
+        config = space.config(trial.params)
+        complete = trial.state == TrialState.COMPLETE
+        last = trial.last_step
+        return cls(
+            number=trial.number,
+            state="complete" if complete else "pruned",
+            value=trial.value if complete else None if last is None else trial.intermediate_values[last],
+            epochs=None if complete else last or 0,
+            seconds=0.0 if trial.duration is None else trial.duration.total_seconds(),
+            config=config,
+            varied=space.values(config),
+            errors=dict(trial.user_attrs.get("errors", {})),
+            reason=str(trial.user_attrs.get("error", "")),
+        )
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search has found so far.
+
+    Attributes:
+        minimise: name of the error that is minimised.
+        trials: that ended, in the order of their beginnings.
+        importances: share of each varied field in the variance of the values, the largest first; empty for few trials.
+    """
+
+    minimise: str
+    trials: tuple[TrialResult, ...]
+    importances: Mapping[str, float]
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The complete trial with the lowest value, if there is one."""
+        complete = [
+            (trial.value, trial) for trial in self.trials if trial.state == "complete" and trial.value is not None
+        ]
+        return min(complete, key=lambda item: item[0])[1] if complete else None
+
+
+def cell(value: Any) -> Any:
+    """Returns a value as it stands in a table: lists and mappings as JSON."""
+    return json.dumps(value) if isinstance(value, list | tuple | Mapping) else value
+
+
+def write_results(folder: Path, tuned: Tuned) -> None:
+    """Writes ``trials.csv`` and, if a trial is complete, ``best.toml``, a configuration for ``fermisea train``.
+
+    Raises:
+        StorageError: if they cannot be written.
+    """
+    rows = [
+        {"trial": r.number, "state": r.state, "value": r.value, "epochs": r.epochs, "seconds": round(r.seconds, 1)}
+        | {name: cell(value) for name, value in r.varied.items()}
+        | dict(r.errors)
+        | {"reason": r.reason}
+        for r in tuned.trials
+    ]
+    names = list({name: None for row in rows for name in row if name != "reason"})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*names, "reason"], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "trials.csv", text.getvalue())
+    best = tuned.best
+    if best is not None:
+        head = f"# trial {best.number} of {len(tuned.trials)}: {tuned.minimise} {best.value:.6g}\n"
+        write_text(folder / "best.toml", head + toml_text(best.config.to_dict()))

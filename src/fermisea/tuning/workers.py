@@ -1,0 +1,152 @@
+"""A search in one process or in several of this machine."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from fermisea.errors import InputError, StorageError
+from fermisea.training import TrainingState
+from fermisea.tuning.results import TrialResult, Tuned, write_results
+from fermisea.tuning.search import Task, work
+from fermisea.tuning.space import SearchSpace
+from fermisea.tuning.study import TuningStudy
+
+_METHOD = multiprocessing.get_context("spawn")
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+_PAUSE = 0.5
+
+
+def tune(
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
+    space: SearchSpace | None = None,
+    *,
+    workers: int = 1,
+    progress: Callable[[Tuned, str], None] | None = None,
+    **options: Any,
+) -> Tuned:
+    """Searches for the configuration with the lowest error on structures held out, and returns what it has found.
+
+    The folder is the state: a search that was interrupted or killed goes on where it was, trials that were cut off are
+    repeated, and the same call on another machine that sees the folder joins in. ``trials.csv`` and ``best.toml`` are
+    written there after every trial. Values are proposed by tree-structured Parzen estimators (Bergstra, Bardenet,
+    Bengio and Kegl, NIPS 2011) and trials worse than the median, epoch by epoch, end early; both are Optuna's.
+
+    Args:
+        data: snapshot files or folders.
+        folder: of the study.
+        space: what trials vary; by default :meth:`SearchSpace.default`.
+        workers: processes on this machine; they share its cores.
+        progress: is told the trials that ended and what the one at hand is doing, as a few words.
+        **options: ``trials``, ``timeout``, ``minimise``, ``seed``, ``prune``, ``memory``, see
+            :class:`fermisea.tuning.search.Task`.
+
+    Raises:
+        InputError: for values that cannot be used, or if the study in the folder was begun with others.
+        StorageError: if the folder cannot be written to.
+    """
+    if workers < 1:
+        raise InputError(f"workers: got {workers}, expected at least 1")
+    paths = [data] if isinstance(data, str | os.PathLike) else data
+    task = Task(tuple(str(path) for path in paths), space or SearchSpace.default(), Path(folder), **options)
+    dataset = task.load()
+    study = task.open(dataset)
+
+    def tell(tuned: Tuned, note: str) -> None:
+        if progress is not None:
+            progress(tuned, note)
+
+    def write() -> Tuned:
+        ended = [TrialResult.of(trial, task.space) for trial in study.trials() if trial.state in _FINISHED]
+        tuned = Tuned(task.minimise, tuple(ended), study.importances())
+        write_results(task.folder, tuned)
+        return tuned
+
+    known = write()
+    tell(known, "")
+    if workers > 1:
+        _in_processes(task, workers, study, write, tell)
+        return write()
+
+    def heard(number: int, state: TrainingState) -> None:
+        if state.stage == "training":
+            tell(known, f"trial {number}, epoch {state.step} of {state.steps}: {state.errors[task.minimise]:.4g}")
+
+    def after(number: int) -> None:
+        nonlocal known
+        known = write()
+        tell(known, f"trial {number} ended")
+
+    work(task, dataset, study, heard, after)
+    return known
+
+
+def _in_processes(
+    task: Task,
+    workers: int,
+    study: TuningStudy,
+    write: Callable[[], Tuned],
+    tell: Callable[[Tuned, str], None],
+) -> None:
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    ends = [_METHOD.Pipe(duplex=False) for _ in range(workers)]
+    crew = [
+        _METHOD.Process(target=_serve, args=(task, threads, there), name="fermisea-tune", daemon=True)
+        for _, there in ends
+    ]
+    try:
+        for process, (_, there) in zip(crew, ends, strict=True):
+            process.start()
+            there.close()
+        known, count = write(), -1
+        while any(process.is_alive() for process in crew):
+            wait([process.sentinel for process in crew if process.is_alive()], timeout=_PAUSE)
+            states = [trial.state for trial in study.trials()]
+            if count != len(states) - states.count(TrialState.RUNNING):
+                known, count = write(), len(states) - states.count(TrialState.RUNNING)
+            tell(known, f"{states.count(TrialState.RUNNING)} running")
+        for process, (here, _) in zip(crew, ends, strict=True):
+            with suppress(EOFError):  # it had nothing to say
+                raise here.recv()
+            if process.exitcode:
+                raise InputError(
+                    f"tune: a worker ended with status {process.exitcode}; run the same command again to go on, with "
+                    "fewer workers if memory was short"
+                )
+    finally:
+        for process in crew:
+            if process.is_alive():
+                process.terminate()
+                process.join()
+
+
+def _serve(task: Task, threads: int, pipe: Any) -> None:
+    """Works on a study until it has its trials or the parent is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch  # noqa: PLC0415  # after the number of threads is set
+
+    torch.set_num_threads(threads)
+    dataset = task.load()
+    try:
+        work(task, dataset, task.open(dataset))
+    except StorageError as error:
+        pipe.send(StorageError(str(error)))
+    gc.freeze()  # an end without a last search for garbage, which takes a second
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
