@@ -32,9 +32,10 @@ class Processes:
         """Returns whether the part with this number falls to this process."""
         return number % self.count == self.rank
 
-    def share(self, rows: Tensor) -> Tensor:
-        """Returns the rows of a batch that fall to this process: every ``count``-th."""
-        return rows[self.rank :: self.count]
+    @property
+    def share(self) -> slice:
+        """The rows of a batch that fall to this process: every ``count``-th."""
+        return slice(self.rank, None, self.count)
 
     def add(self, *tensors: Tensor) -> None:
         """Puts the sum over all processes into each tensor."""

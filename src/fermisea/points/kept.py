@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -25,13 +25,11 @@ class KeptPoints(Points):
         super().__init__(features, rows.shape[1] - features, sizes, rows.dtype, capacity)
         self.rows = rows
 
-    def read_runs(self, starts: Tensor, buffer: Tensor) -> Tensor:
-        """Copies the runs that begin at ``starts`` into ``buffer`` and returns the part of it that is full."""
-        index = (starts[:, None] + torch.arange(RUN)).flatten()
-        index = index[index < len(self.rows)]
-        full = buffer[: len(index)]
-        torch.index_select(self.rows, 0, index, out=full)
-        return full
+    def windows(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields all rows, and the numbers of those of each part."""
+        for starts in parts:
+            numbers = (starts[:, None] + torch.arange(RUN)).flatten()
+            yield self.rows, numbers[numbers < len(self.rows)]
 
     def read_block(self, start: int, stop: int) -> Tensor:
         """Returns rows ``start`` to ``stop``, without a copy."""

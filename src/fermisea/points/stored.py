@@ -6,7 +6,9 @@ import math
 import os
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -53,6 +55,7 @@ class StoredPoints(Points):
             least = math.ceil(16 * RUN * self._row * SHARES / 1e6)
             raise InputError(f"memory: got {memory / 1e6:.0f} MB, expected at least {least} MB for points of this size")
         super().__init__(features, energies, sizes, dtype, capacity)
+        self._spare: list[Tensor] = []
         if scratch is not None:
             check_writable_folder(scratch)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=scratch, prefix="fermisea-")  # noqa: SIM115  # lives as long as this
@@ -80,7 +83,17 @@ class StoredPoints(Points):
                 "with more room, or more memory"
             ) from error
 
-    def read_runs(self, starts: Tensor, buffer: Tensor) -> Tensor:
+    def windows(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the rows of each part, while those of the next one are read behind the back of whoever uses them."""
+        with self._buffers(len(parts[:2])) as buffers, ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self._read_runs, parts[0], buffers[0])
+            for index, following in enumerate([*parts[1:], None], start=1):
+                rows = coming.result()
+                if following is not None:
+                    coming = reader.submit(self._read_runs, following, buffers[index % 2])
+                yield rows, torch.arange(len(rows))
+
+    def _read_runs(self, starts: Tensor, buffer: Tensor) -> Tensor:
         """Reads the runs that begin at ``starts`` into ``buffer`` and returns the part of it that is full."""
         place = 0
         for start in starts.tolist():
@@ -99,6 +112,16 @@ class StoredPoints(Points):
         view = _bytes(rows)
         if os.preadv(self._file.fileno(), [view], start * self._row) != len(view):
             raise StorageError("scratch file: shorter than it was written; the disk may have failed, start again")
+
+    @contextmanager
+    def _buffers(self, count: int) -> Iterator[list[Tensor]]:
+        """Lends buffers of the capacity, used ones first: the allocator may keep what is given back to it."""
+        lent, self._spare = self._spare[:count], self._spare[count:]
+        lent += [torch.empty((self._capacity, self.width), dtype=self.dtype) for _ in range(count - len(lent))]
+        try:
+            yield lent
+        finally:
+            self._spare = (self._spare + lent)[:2]
 
 
 def _bytes(rows: Tensor) -> memoryview:

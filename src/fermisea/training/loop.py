@@ -138,25 +138,27 @@ class Loop:
         Raises:
             NotFiniteError: if the loss is not a number.
         """
-        for descriptors, ldos in self._points.batches(self._config.batch_size, self._generator, skip=self._batch):
-            rate = self._rate()
-            losses = [self._update(member, descriptors, ldos, rate) for member in self.members]
-            self._sum += _mean(losses) * len(ldos)
+        size, share = self._config.batch_size, self._processes.share
+        for descriptors, ldos in self._points.batches(size, self._generator, skip=self._batch, share=share):
+            rate, count = self._rate(), min(size, len(self._points) - self._batch * size)
+            losses = [self._update(member, descriptors, ldos, count, rate) for member in self.members]
+            self._sum += _mean(losses) * count
             self._batch += 1
             after_update()
         self._end_epoch()
 
-    def _update(self, member: Member, descriptors: Tensor, ldos: Tensor, rate: float) -> float:
-        """Moves the weights of a member after a batch, of which each process takes a share, and returns the loss."""
-        x, y = self._processes.share(descriptors), self._processes.share(ldos)
+    def _update(self, member: Member, descriptors: Tensor, ldos: Tensor, count: int, rate: float) -> float:
+        """Moves the weights of a member after a batch of ``count`` points, of which these are the share of the process.
+
+        Returns the loss of the batch.
+        """
         member.clear()
-        value = torch.zeros(1, dtype=torch.float64)
-        if len(y) > 0:
-            loss = self._loss(member.network, x, y) * (len(y) / len(ldos))
+        if len(ldos) > 0:
+            loss = self._loss(member.network, descriptors, ldos) * (len(ldos) / count)
             loss.backward()
-            value += loss.item()
-        self._processes.add(value, *member.gradients())
-        if not math.isfinite(mean := value.item()):
+            member.sums[-1] = loss.detach()
+        self._processes.add(member.sums)
+        if not math.isfinite(mean := member.sums[-1].item()):
             raise NotFiniteError(mean)
         member.update(rate)
         return mean

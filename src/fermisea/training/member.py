@@ -21,6 +21,7 @@ class Member:
         network: that the optimiser moves.
         best_loss: the lowest loss that ``keep_if_better`` was told.
         best_epoch: of that loss; 0 before the first.
+        sums: the gradients of all weights in one piece, and a place for the loss they belong to at the end.
     """
 
     def __init__(self, network: Mlp, config: TrainingConfig) -> None:
@@ -35,6 +36,11 @@ class Member:
         if config.averaging > 0:
             self._averaged = AveragedModel(network, multi_avg_fn=_average(config.averaging))
         self._best = self._copy()
+        weights = list(network.parameters())
+        self.sums = torch.zeros(sum(weight.numel() for weight in weights) + 1, dtype=network.dtype)
+        parts = self.sums[:-1].split([weight.numel() for weight in weights])
+        for weight, part in zip(weights, parts, strict=True):
+            weight.grad = part.view_as(weight)
 
     @property
     def judged(self) -> Mlp:
@@ -46,15 +52,8 @@ class Member:
         return module
 
     def clear(self) -> None:
-        """Forgets the gradients."""
-        self._optimiser.zero_grad()
-
-    def gradients(self) -> list[Tensor]:
-        """Returns the gradient of each weight, zero where nothing was computed."""
-        for weight in self.network.parameters():
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-        return [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        """Sets loss and gradients to zero."""
+        self.sums.zero_()
 
     def update(self, learning_rate: float) -> None:
         """Moves the weights along their gradients."""
