@@ -55,10 +55,10 @@ def made_up_loop(
     config = TrainingConfig(hidden=tuple(hidden), batch_size=batch, precision=precision, epochs=1000)
     rows = torch.rand((points, inputs + outputs), generator=torch.Generator().manual_seed(1))
     data = KeptPoints(rows, inputs, (points,))
-    normalisation = Normalisation.of(data)
+    normalisation = Normalisation.of(data, config.descriptor_floor)
     network = Mlp(inputs, config.hidden, outputs, "leaky_relu")
     normalisation.apply(network)
-    loss = Loss(torch.ones(outputs), data, normalisation, density_weight=1.0, precision=precision)
+    loss = Loss(torch.rand(2, outputs), data, normalisation, weights=(1.0, 1.0), precision=precision)
     return Loop([Member(network, config)], loss, data, None, config, processes or Processes())
 
 

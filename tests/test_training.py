@@ -12,7 +12,8 @@ from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.points import KeptPoints
 from fermisea.training import DivergenceError, fit_readout, learning_rate, train
-from fermisea.training.loss import Loss
+from fermisea.training.loss import Loss, local_integrals
+from fermisea.training.normalisation import Normalisation
 from fermisea.training_config import TrainingConfig
 from synthetic import REFERENCE_TEMPERATURE, made_up_snapshot
 
@@ -209,6 +210,8 @@ def test_two_elements_get_two_weights():
         ("learning_rate", math.inf),
         ("weight_decay", -1.0),
         ("density_weight", -0.1),
+        ("grand_potential_weight", -0.1),
+        ("descriptor_floor", math.nan),
         ("validation_fraction", 1.0),
         ("patience", 0),
         ("seed", -1),
@@ -246,3 +249,43 @@ def test_config_file_errors_name_the_file(tmp_path, text, named):
         TrainingConfig.from_toml(path)
     with pytest.raises(InputError, match="cannot be read"):
         TrainingConfig.from_toml(tmp_path / "none.toml")
+
+
+def test_the_loss_by_hand():
+    generator = np.random.default_rng(3)
+    x, y = generator.random((50, 4)), generator.random((50, 9))
+    integrals = generator.normal(size=(2, 9))
+    points = KeptPoints(torch.from_numpy(np.hstack([x, y])), 4, (50,))
+    normalisation = Normalisation.of(points, 1.0)
+    network = Mlp(4, (6,), 9, dtype="float64")
+    normalisation.apply(network)
+    loss = Loss(torch.from_numpy(integrals), points, normalisation, weights=(0.5, 3.0))
+    predicted = network(torch.from_numpy(x)).detach().numpy()
+    scale = np.maximum(y.std(0), 0.05 * y.std(0).max())
+    expected = np.mean(((predicted - y) / scale) ** 2)
+    for weight, integral in zip((0.5, 3.0), integrals, strict=True):
+        expected += weight * np.mean(((predicted - y) @ integral / (y @ integral).std()) ** 2)
+    value = loss(network, torch.from_numpy(x), torch.from_numpy(y)).item()
+    assert value == pytest.approx(expected, rel=1e-12)
+
+
+def test_integrals_of_the_loss_are_density_and_grand_potential():
+    snapshot = made_up_snapshot(0)
+    dos, temperature = snapshot.density_of_states, snapshot.electron_temperature
+    level = dos.fermi_level(snapshot.electrons, temperature)
+    electrons, grand_potential = local_integrals([snapshot, snapshot]).numpy() @ dos.dos
+    assert electrons == pytest.approx(snapshot.electrons, rel=1e-9)
+    expected = dos.band_energy(level, temperature) - temperature * dos.entropy(level, temperature) - level * electrons
+    assert grand_potential == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.3, 2.0])
+def test_scales_of_descriptors_have_a_floor(floor):
+    x = np.random.default_rng(4).normal(size=(200, 5)) * [1.0, 2.0, 0.1, 1e-3, 0.0] + [0, 1, 5, 9, 7]
+    points = KeptPoints(torch.from_numpy(np.hstack([x, np.ones((200, 3))])), 5, (200,))
+    scale = Normalisation.of(points, floor).input_scale.numpy()
+    deviation = x.std(0)
+    expected = np.sqrt(deviation**2 + floor**2 * np.mean(deviation**2))
+    if floor == 0.0:
+        expected[4] = 1.0  # a component without variance is left as it is
+    np.testing.assert_allclose(scale, expected, rtol=1e-9)

@@ -35,6 +35,8 @@ class TrainingConfig:
         twojmax: twice the highest angular momentum of the bispectrum.
         cutoff: of the descriptors, Angstrom.
         element_weights: weight of each element in the descriptors; without it, atomic numbers over the highest one.
+        descriptor_floor: smallest scale of a component of the descriptors over the root mean square of all: components
+            that hardly vary in the data are not blown up; 0 scales each by its own standard deviation.
         hidden: sizes of the hidden layers.
         activation: between the layers.
         epochs: passes over all training points.
@@ -49,6 +51,7 @@ class TrainingConfig:
         averaging: decay, for each update, of the exponential average of the weights that is validated and kept, at most
             the last ninth of the updates; 0 for the weights themselves.
         density_weight: weight of the density at tau_ref in the loss, against 1 for the LDOS.
+        grand_potential_weight: likewise of the electrons' grand potential density at tau_ref, E_b - TS - mu N.
         readout: ``"ridge"`` ends with the exact least-squares solution for the last layer, ``"none"`` does not.
         dos_weight: weight of the DOS of each snapshot in that solution, against 1 for the LDOS.
         ridge: pull of that solution towards the trained last layer.
@@ -65,6 +68,7 @@ class TrainingConfig:
     twojmax: int = 10
     cutoff: float = 5.4
     element_weights: Mapping[str, float] | None = None
+    descriptor_floor: float = 1.0
     hidden: tuple[int, ...] = (256, 256)
     activation: str = "silu"
     epochs: int = 16
@@ -78,6 +82,7 @@ class TrainingConfig:
     gradient_clip: float | None = None
     averaging: float = 0.999
     density_weight: float = 1.0
+    grand_potential_weight: float = 1.0
     readout: str = "ridge"
     dos_weight: float = 5.0
     ridge: float = 1e-6
@@ -99,7 +104,14 @@ class TrainingConfig:
             _check_integer("patience", self.patience, 1)
         for name in ("cutoff", "learning_rate"):
             _check_number(name, getattr(self, name), "a finite value above 0", lambda x: x > 0)
-        for name in ("weight_decay", "density_weight", "dos_weight", "ridge"):
+        for name in (
+            "descriptor_floor",
+            "weight_decay",
+            "density_weight",
+            "grand_potential_weight",
+            "dos_weight",
+            "ridge",
+        ):
             _check_number(name, getattr(self, name), "a finite value of at least 0", lambda x: x >= 0)
         for name in ("validation_fraction", "warm_up", "averaging"):
             _check_number(name, getattr(self, name), "at least 0 and below 1", lambda x: 0 <= x < 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,41 +17,42 @@ from fermisea.training.normalisation import Moments, Normalisation
 
 
 class Loss:
-    """The mean square error of the normalised LDOS plus a weight times that of the normalised density at tau_ref."""
+    """The mean square error of the normalised LDOS plus weights times those of some of its integrals over energies."""
 
     def __init__(
         self,
-        density_weights: Tensor,
+        integrals: Tensor,
         points: Points,
         normalisation: Normalisation,
         *,
-        density_weight: float,
+        weights: Sequence[float],
         precision: str = "float32",
     ) -> None:
-        """Finds the scale of the density.
+        """Finds the scales of the integrals: their standard deviations.
 
         Args:
-            density_weights: integration weights of the density, (energies,), eV.
+            integrals: integration weights of each, (integrals, energies), in eV times its unit.
             points: to train on.
             normalisation: of the networks.
-            density_weight: of the density, against 1 for the LDOS.
+            weights: of each integral, against 1 for the LDOS.
             precision: of the network's arithmetic, ``"float32"`` (that of its weights) or ``"bfloat16"``.
         """
-        weights = density_weights.to(points.dtype)
-        densities = Moments(1)
+        integrals = integrals.to(points.dtype)
+        found = Moments(len(integrals))
         for _, _, ldos in points.blocks():
-            densities.add((ldos @ weights)[:, None])
+            found.add(ldos @ integrals.T)
         scale = normalisation.output_scale.to(points.dtype)
         self._minus, self._shift = -1 / scale, normalisation.output_mean.to(points.dtype) / scale
-        self._density = scale * weights / densities.deviation.clamp(min=1e-12).to(points.dtype)
-        self._density_weight, self._lower = density_weight, precision == "bfloat16"
+        share = torch.tensor(weights, dtype=torch.float64).sqrt() / found.deviation.clamp(min=1e-12)
+        self._integrals = (integrals * scale).T * share.to(points.dtype)
+        self._lower = precision == "bfloat16"
 
     def __call__(self, network: Mlp, descriptors: Tensor, ldos: Tensor) -> Tensor:
         """Returns the mean over the points of a batch."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self._lower):
             predicted = network.normalised(descriptors)
         error = torch.addcmul(predicted.to(ldos.dtype) + self._shift, ldos, self._minus)
-        return error.square().mean() + self._density_weight * (error @ self._density).square().mean()
+        return error.square().mean() + (error @ self._integrals).square().sum(1).mean()
 
     @torch.no_grad()
     def mean(self, network: Mlp, points: Points, processes: Processes) -> float:
@@ -60,11 +62,17 @@ class Loss:
         return processes.total([total])[0] / len(points)
 
 
-def mean_density_weights(snapshots: Iterable[Snapshot]) -> Tensor:
-    """Returns the integration weights of the density at tau_ref, averaged over snapshots, (energies,), eV."""
+def local_integrals(snapshots: Iterable[Snapshot]) -> Tensor:
+    """Returns integration weights at tau_ref, averaged over snapshots, (2, energies): density, grand potential density.
+
+    The grand potential of the electrons is E_b - TS - mu N: to first order, its error is that of the free energy, for F
+    does not change with the density (second-order form).
+    """
     found = []
     for snapshot in snapshots:
         dos, temperature = snapshot.density_of_states, snapshot.electron_temperature
         level = dos.fermi_level(snapshot.electrons, temperature)
-        found.append(torch.as_tensor(dos.weights(level, temperature).electrons))
+        weights = dos.weights(level, temperature)
+        grand_potential = weights.band_energy - temperature * weights.entropy - level * weights.electrons
+        found.append(torch.from_numpy(np.stack([weights.electrons, grand_potential])))
     return torch.stack(found).mean(0)

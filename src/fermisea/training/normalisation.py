@@ -16,7 +16,11 @@ _SMALLEST_SCALE = 0.05
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Inputs to mean 0 and variance 1 each; outputs likewise, but no scale below 5 % of the largest one.
+    """Inputs and outputs to mean 0 and a variance of at most 1.
+
+    No scale of the LDOS is below 5 % of the largest one. Those of the descriptors have a floor: components that hardly
+    vary in the data stay small instead of being blown up to the size of the others, so that a structure in which they
+    do vary is not far outside of what the network knows.
 
     Attributes:
         input_mean: of each descriptor, (features,).
@@ -31,13 +35,20 @@ class Normalisation:
     output_scale: Tensor
 
     @classmethod
-    def of(cls, points: Points) -> Self:
-        """Returns the one of these points."""
+    def of(cls, points: Points, floor: float) -> Self:
+        """Returns the one of these points.
+
+        Args:
+            points: to train on.
+            floor: added, in squares, to the standard deviation of each descriptor, over the root mean square of all.
+        """
         x, y = Moments(points.features), Moments(points.energies)
         for _, descriptors, ldos in points.blocks():
             x.add(descriptors)
             y.add(ldos)
-        spread = torch.where(x.deviation > 1e-9 * x.largest.clamp(min=1e-300), x.deviation, 1.0)
+        deviation = torch.where(x.deviation > 1e-9 * x.largest.clamp(min=1e-300), x.deviation, 0.0)
+        spread = (deviation.square() + floor**2 * deviation.square().mean()).sqrt()
+        spread = torch.where(spread > 0, spread, 1.0)
         scale = y.deviation.clamp(min=max(_SMALLEST_SCALE * float(y.deviation.max()), 1e-12))
         return cls(x.mean, spread, y.mean, scale)
 

@@ -22,7 +22,7 @@ from fermisea.snapshot import Snapshot
 from fermisea.training.checkpoint import write_checkpoint
 from fermisea.training.interruption import stop_requests
 from fermisea.training.loop import Loop, NotFiniteError
-from fermisea.training.loss import Loss, mean_density_weights
+from fermisea.training.loss import Loss, local_integrals
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
 from fermisea.training.readout import fit_readout
@@ -44,11 +44,12 @@ def train(
 ) -> Model:
     """Returns a model of the LDOS in ``data``.
 
-    The loss is the mean square of the normalised LDOS error plus ``density_weight`` times that of the density at
-    tau_ref. Afterwards the last layer, in which the LDOS is linear, is set to the exact minimum of a least-squares
-    problem that also holds the DOS of each snapshot. The same seed gives the same model, bit by bit, on one machine
-    with one number of threads, interrupted and resumed or not. Processes that torchrun starts share every batch; each
-    returns the model, which is that of one process to rounding, and the first one tells and writes.
+    The loss is the mean square of the normalised LDOS error plus weights times those of the density and of the grand
+    potential density of the electrons at tau_ref. Afterwards the last layer, in which the LDOS is linear, is set to the
+    exact minimum of a least-squares problem that also holds the DOS of each snapshot. The same seed gives the same
+    model, bit by bit, on one machine with one number of threads, interrupted and resumed or not. Processes that
+    torchrun starts share every batch; each returns the model, which is that of one process to rounding, and the first
+    one tells and writes.
 
     Args:
         data: snapshots that agree in energy grid, broadening, tau_ref, functional and ions; or their files or folders.
@@ -79,7 +80,7 @@ def train(
         training, held_out = dataset.split(config.validation_fraction, config.seed)
         descriptor = config.make_descriptor(sorted(dataset.ions))
         points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch, processes)
-        normalisation = Normalisation.of(points)
+        normalisation = Normalisation.of(points, config.descriptor_floor)
         networks = [
             Mlp(
                 descriptor.features,
@@ -94,10 +95,10 @@ def train(
         for network in networks:
             normalisation.apply(network)
         loss = Loss(
-            mean_density_weights(training),
+            local_integrals(training),
             points,
             normalisation,
-            density_weight=config.density_weight,
+            weights=(config.density_weight, config.grand_potential_weight),
             precision=config.precision,
         )
         validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)

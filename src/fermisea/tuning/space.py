@@ -138,7 +138,7 @@ class SearchSpace:
                 "learning_rate": {"from": 5e-4, "to": 1e-2, "log": True},
                 "batch_size": [512, 1024, 2048],
                 "weight_decay": {"from": 1e-3, "to": 1.0, "log": True},
-                "density_weight": {"from": 0.1, "to": 10.0, "log": True},
+                "descriptor_floor": {"from": 0.1, "to": 3.0, "log": True},
             }
         )
 
