@@ -70,6 +70,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "plateau": {"schedule": "plateau", "validation_fraction": 0.1},
     "float32": {"precision": "float32"},
     "order 4": {"order": 4},
+    "order 7": {"order": 7},
     "cutoff 4.5": {"cutoff": 4.5},
     "cutoff 6.5": {"cutoff": 6.5},
     "bispectrum, cutoff 4.68": {"descriptor": "bispectrum", "cutoff": 4.67637},

@@ -267,6 +267,17 @@ def test_the_loss_by_hand():
         expected += weight * np.mean(((predicted - y) @ integral / (y @ integral).std()) ** 2)
     value = loss(network, torch.from_numpy(x), torch.from_numpy(y)).item()
     assert value == pytest.approx(expected, rel=1e-12)
+    weight = network.layers[-1].weight
+    loss(network, torch.from_numpy(x), torch.from_numpy(y)).mul(0.7).backward()
+    step = torch.zeros_like(weight)
+    step[3, 2] = 1e-4
+    values = []
+    for sign in (-1, 1):
+        with torch.no_grad():
+            weight += sign * step
+            values.append(loss(network, torch.from_numpy(x), torch.from_numpy(y)).item())
+            weight -= sign * step
+    assert weight.grad[3, 2].item() == pytest.approx(0.7 * (values[1] - values[0]) / 2e-4, rel=1e-8)
 
 
 def test_integrals_of_the_loss_are_density_and_grand_potential():
