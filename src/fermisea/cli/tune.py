@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fermisea.tuning.ranking import Ranking
     from fermisea.tuning.results import Tuned
 
-_SHOWN = 8
+_SHOWN, _RANKED = 8, 12
+"""Rows of the tables of trials and of ranked ones."""
 
 
 def tune(
@@ -133,10 +134,12 @@ def _ranking_table(ranking: Ranking) -> Table:
     names = list({name: None for row in ranking.rows for name in row.design})
     cells = [
         (*(_text(row.design.get(name)) for name in names), _text(row.score), _text(row.value), str(row.trials))
-        for row in ranking.rows
+        for row in ranking.rows[:_RANKED]
     ]
     titles = {"descriptors": "average cosine similarity distance", "networks": "minus the NASWOT score"}
+    more = len(ranking.rows) - len(cells)
     title = f"{ranking.kind.capitalize()} without training, best first: {titles[ranking.kind]}"
+    title += f"; {more} more in {ranking.kind}.csv" if more else ""
     return table(title, [*names, ranking.measure.replace("_", " "), "trained, median", "trials"], cells)
 
 
