@@ -3,7 +3,7 @@
 Random descriptors and LDOS in memory, as torchrun starts the processes on one machine; the time is that of an epoch
 after a short first one.
 
-    python benchmarks/processes.py            91-400-400-250, batches of 1000, 200 000 points
+    python benchmarks/processes.py            91-400-400-250, batches of 1000 and 4000, 200 000 points
     python benchmarks/processes.py --quick    91-64-64-50, 10 000 points
 """
 
@@ -23,6 +23,8 @@ from common import Clock, Table, digits, finish, options, parse
 from training import QUICK_SMALL, SMALL, made_up_loop
 
 from fermisea.parallel import joined
+
+BATCHES = (1000, 4000)
 
 
 def work(sizes: list[int], batch: int, points: int, out: Path) -> None:
@@ -53,25 +55,22 @@ def main() -> None:
     """Measures, prints a table and writes JSON."""
     values = parse(options(__doc__, "processes", 5))
     sizes, points = (QUICK_SMALL, 10_000) if values.quick else (SMALL, 200_000)
-    runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-    worst = 0.0
+    runs: dict[int, list[dict[str, Any]]] = {batch: [] for batch in BATCHES}
     for _ in range(values.repeat):
         values.pace.take()
-        found = {count: run(count, [list(sizes), 1000, points]) for count in runs}
-        for count, got in found.items():
-            runs[count].append({name: got[name] for name in ("seconds", "cores")})
-        one, two = (found[count]["weights"] for count in (1, 2))
-        worst = max(worst, float((one - two).abs().max() / one.abs().max()))
-    medians = {count: statistics.median(run["seconds"] for run in got) for count, got in runs.items()}
-    ratio = statistics.median(two["seconds"] / one["seconds"] for one, two in zip(runs[1], runs[2], strict=True))
-    rows = [[str(count), digits(seconds), digits(points / seconds)] for count, seconds in medians.items()]
-    note = f"Two over one: {ratio:.2f} of the time; weights after the epoch differ by {worst:.1e} of the largest."
-    title = f"Training {'-'.join(map(str, sizes))} in several processes, one thread each, batches of 1000 points"
-    finish(
-        values,
-        [Table("processes", title, ["processes", "seconds for an epoch", "points/s"], rows, note)],
-        {"runs": runs, "weights": worst, "ratio": ratio},
-    )
+        for batch, found in runs.items():
+            one, two = (run(count, [list(sizes), batch, points]) for count in (1, 2))
+            worst = float((one["weights"] - two["weights"]).abs().max() / one["weights"].abs().max())
+            found.append({"one": one["seconds"], "two": two["seconds"], "weights": worst})
+    rows = []
+    for batch, found in runs.items():
+        rates = [digits(points / statistics.median(run[name] for run in found)) for name in ("one", "two")]
+        ratio = statistics.median(run["two"] / run["one"] for run in found)
+        rows.append([str(batch), *rates, f"{ratio:.2f}", f"{max(run['weights'] for run in found):.1e}"])
+    title = f"Training {'-'.join(map(str, sizes))} in two processes against one, one thread each"
+    columns = ["batch", "points/s, one", "points/s, two", "time, two over one", "difference of weights"]
+    note = "Weights after the epoch of 200 000 points, over the largest." if not values.quick else ""
+    finish(values, [Table("processes", title, columns, rows, note)], {"runs": {str(b): r for b, r in runs.items()}})
 
 
 if __name__ == "__main__":

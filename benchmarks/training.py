@@ -53,12 +53,14 @@ def made_up_loop(
     """
     inputs, *hidden, outputs = sizes
     config = TrainingConfig(hidden=tuple(hidden), batch_size=batch, precision=precision, epochs=1000)
-    rows = torch.rand((points, inputs + outputs), generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.rand((points, inputs + outputs), generator=generator)
     data = KeptPoints(rows, inputs, (points,))
     normalisation = Normalisation.of(data, config.descriptor_floor)
     network = Mlp(inputs, config.hidden, outputs, "leaky_relu")
     normalisation.apply(network)
-    loss = Loss(torch.rand(2, outputs), data, normalisation, weights=(1.0, 1.0), precision=precision)
+    integrals = torch.rand((2, outputs), generator=generator)
+    loss = Loss(integrals, data, normalisation, weights=(1.0, 1.0), precision=precision)
     return Loop([Member(network, config)], loss, data, None, config, processes or Processes())
 
 

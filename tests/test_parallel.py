@@ -47,7 +47,8 @@ def test_two_processes_train_as_one(tmp_path, dtype, tolerance, memory):
     first, second = (load_model(tmp_path / f"{number}.safetensors") for number in range(2))
     for name, tensor in one.network.state_dict().items():
         assert torch.equal(first.network.state_dict()[name], second.network.state_dict()[name]), name
-        torch.testing.assert_close(first.network.state_dict()[name], tensor, rtol=tolerance, atol=tolerance)
+        largest = max(1.0, tensor.abs().max().item())  # the last layer is the solution of a linear problem
+        torch.testing.assert_close(first.network.state_dict()[name], tensor, rtol=tolerance, atol=tolerance * largest)
     for name, value in one.provenance["final"].items():
         assert first.provenance["final"][name] == pytest.approx(value, rel=1e4 * tolerance, abs=1e-7), name
 
