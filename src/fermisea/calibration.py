@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ def calibration(rows: Sequence[Mapping[str, Any]], members: int) -> list[dict[st
     """Returns one row for each quantity and electronic temperature, plain data.
 
     Columns: quantity, electron_temperature, structures; mean_error: mean |error| of the ensemble's mean;
-    median_member_error: mean over structures of the median |error| of the members; spread: mean; pearson, spearman:
+    median_member_error: the median over the members of what theirs is; spread: mean; pearson, spearman:
     correlation of spread and |error| over the structures; within_one, within_two: share of structures whose error is
     below one and two spreads; expected_one, expected_two: the same for errors that are drawn as the members are, from
     Student's distribution with members - 1 degrees of freedom; factor: by which the spreads would have to grow for
@@ -47,6 +46,7 @@ def calibration(rows: Sequence[Mapping[str, Any]], members: int) -> list[dict[st
             spread = np.array([row[f"{name}_spread"] for row in chosen])
             if not chosen or max(error.max(), spread.max()) < _SMALLEST:
                 continue
+            of_members = np.array([row[f"{name}_member_errors"] for row in chosen])
             ratio = error / np.maximum(spread, np.finfo(float).tiny)
             table.append(
                 {
@@ -54,7 +54,7 @@ def calibration(rows: Sequence[Mapping[str, Any]], members: int) -> list[dict[st
                     "electron_temperature": temperature,
                     "structures": len(chosen),
                     "mean_error": float(error.mean()),
-                    "median_member_error": statistics.fmean(row[f"{name}_member_error"] for row in chosen),
+                    "median_member_error": float(np.median(np.abs(of_members).mean(0))),
                     "spread": float(spread.mean()),
                     "pearson": _correlation(stats.pearsonr, spread, error),
                     "spearman": _correlation(stats.spearmanr, spread, error),

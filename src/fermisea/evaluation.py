@@ -48,7 +48,7 @@ def evaluate(
         closure_error: F(tau_ref) of the snapshot's LDOS minus the DFT code's free energy.
         closure_density_error_percent: the same for the density.
     Where model or snapshots have no total free energy the columns with F are absent. For an ensemble NAME_error is that
-    of its mean, NAME_spread the standard deviation of its members and NAME_member_error their median |error|, for the
+    of its mean, NAME_spread the standard deviation of its members and NAME_member_errors the errors of each, for the
     quantities of :data:`fermisea.calibration.QUANTITIES`.
 
     Args:
@@ -91,7 +91,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "atoms": "/".join(sorted({str(row["atoms"]) for row in members})),
         }
         for name in members[0]:
-            if "error" in name:
+            if "error" in name and not isinstance(members[0][name], list):
                 values = [abs(row[name]) for row in members]
                 entry[name] = math.sqrt(math.fsum(value**2 for value in values) / len(values))
                 entry[f"{name}_mean"], entry[f"{name}_worst"] = statistics.fmean(values), max(values)
@@ -161,8 +161,8 @@ def _rows(
     return rows
 
 
-def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: int) -> list[dict[str, float]]:
-    """Returns for each tau_e the spread of an ensemble and the median error of its members, eV and eV per atom.
+def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: int) -> list[dict[str, Any]]:
+    """Returns for each tau_e the spread of an ensemble and the errors of its members, eV and eV per atom.
 
     The last tau_e is tau_ref.
     """
@@ -176,12 +176,12 @@ def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: i
     }
     if predicted.has_free_energy and true[0].free_energies:
         quantities["free_energy"] = (lambda r: r.free_energies["second_order"], atoms)
-    found: list[dict[str, float]] = [{} for _ in true]
+    found: list[dict[str, Any]] = [{} for _ in true]
 
     def add(name: str, values: FloatArray, own: FloatArray) -> None:
         for k, row in enumerate(found):
             row[f"{name}_spread"] = float(values[:, k].std(ddof=1))
-            row[f"{name}_member_error"] = float(np.median(np.abs(values[:, k] - own[k])))
+            row[f"{name}_member_errors"] = (values[:, k] - own[k]).tolist()
 
     for name, (value, number) in quantities.items():
         values, own = spread.values(value) / number, np.array([value(result) for result in true]) / number
