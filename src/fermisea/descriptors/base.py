@@ -27,19 +27,25 @@ class Descriptor(ABC):
     three directions, may have any shape and handedness, and may be smaller than the cutoff.
     """
 
+    weights: Mapping[str, float] | None
+    """Weight of each element; without them, every atom has the weight 1."""
+
     @property
     @abstractmethod
     def features(self) -> int:
         """Length of the vector."""
 
     @abstractmethod
-    def evaluator(self, atoms: Atoms, dtype: str = "float64", threads: int | None = None) -> Evaluator:
+    def evaluator(
+        self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0
+    ) -> Evaluator:
         """Returns what computes this descriptor for one structure, at as many points and as often as wanted.
 
         Args:
             atoms: positions and cell; ``atoms.pbc`` is not looked at.
             dtype: ``"float64"``, or ``"float32"``.
             threads: that share the work; without it, as many as there are cores for this process.
+            own: weight of an atom at each of the points that is not to count.
 
         Raises:
             InputError: for a cell without volume, positions that are not finite, an element without a weight.

@@ -64,11 +64,14 @@ class Bispectrum(Descriptor):
         """Number of (j1, j2, j) with j2 <= j1 <= j <= twojmax / 2 that fulfil the triangle rule."""
         return len(bispectrum_triples(self.twojmax))
 
-    def evaluator(self, atoms: Atoms, dtype: str = "float64", threads: int | None = None) -> Evaluator:
+    def evaluator(
+        self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0
+    ) -> Evaluator:
         """Returns what computes the bispectrum of one structure; see ``Descriptor.evaluator``."""
         check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
-        expansion = Expansion(self.twojmax, self.cutoff, self.rfac0, self.rmin0, centre=1.0)
+        centre = 1.0 - own if self.rmin0 == 0 else 1.0  # with rmin0, an atom at the point is left out as it is
+        expansion = Expansion(self.twojmax, self.cutoff, self.rfac0, self.rmin0, centre)
         tables = _tables(self.twojmax, np.dtype(dtype).name)
 
         contraction = Contraction(

@@ -46,11 +46,13 @@ class PowerSpectrum(Descriptor):
         """Number of (j, j', l) with j <= j' <= order and l <= j."""
         return (self.order + 1) * (self.order + 2) * (self.order + 3) // 6
 
-    def evaluator(self, atoms: Atoms, dtype: str = "float64", threads: int | None = None) -> Evaluator:
+    def evaluator(
+        self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0
+    ) -> Evaluator:
         """Returns what computes the power spectrum of one structure; see ``Descriptor.evaluator``."""
         check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
-        expansion = Expansion(self.order, self.cutoff, self.rfac0, rmin0=0.0, centre=0.0)
+        expansion = Expansion(self.order, self.cutoff, self.rfac0, rmin0=0.0, centre=-own)
 
         contraction = Contraction(
             lambda harmonics, rows, out: contract_pairs(harmonics, rows, self.order, out),

@@ -1,0 +1,62 @@
+"""A descriptor at the atoms themselves, which do not see themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea.descriptors.base import Descriptor
+from fermisea.descriptors.neighbors import weights_of
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Sites:
+    """The atoms of a structure as points of a descriptor, each without itself; its periodic images count."""
+
+    def __init__(self, descriptor: Descriptor, atoms: Atoms, threads: int | None = None) -> None:
+        """Prepares one structure.
+
+        Args:
+            descriptor: of the surroundings.
+            atoms: as for :meth:`Descriptor.evaluator`.
+            threads: that share the work.
+
+        Raises:
+            InputError: as ``Descriptor.evaluator``.
+        """
+        weights = weights_of(atoms.get_chemical_symbols(), descriptor.weights)
+        self._descriptor, self._positions = descriptor, np.asarray(atoms.positions, dtype=np.float64)
+        self._lattice = np.asarray(atoms.cell.array, dtype=np.float64)
+        self._parts = [
+            (np.flatnonzero(weights == weight), descriptor.evaluator(atoms, threads=threads, own=float(weight)))
+            for weight in np.unique(weights)
+        ]
+
+    def values(self) -> FloatArray:
+        """Returns the descriptors, (atoms, features)."""
+        found = np.empty((len(self._positions), self._descriptor.features))
+        for members, evaluator in self._parts:
+            found[members] = evaluator.points(self._positions[members])
+        return found
+
+    def vjp(self, cotangents: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Returns the derivatives of the sum of the products of descriptors and cotangents, (atoms, features).
+
+        Returns:
+            By the Cartesian positions of the atoms, (atoms, 3), 1/Angstrom, and by the strain of the cell, under which
+            atoms and cell move together, (3, 3), symmetric.
+
+        Raises:
+            InputError: for cotangents of another shape, or not finite.
+        """
+        given = np.asarray(cotangents, dtype=np.float64)
+        positions, cell = np.zeros_like(self._positions), np.zeros((3, 3))
+        for members, evaluator in self._parts:
+            found = evaluator.points_vjp(self._positions[members], given[members])
+            positions += found.positions
+            positions[members] += found.points
+            cell += found.cell
+        strain = self._positions.T @ positions + self._lattice.T @ cell
+        return positions, (strain + strain.T) / 2

@@ -1,0 +1,74 @@
+"""A model of the free energy at one electronic temperature: a sum of atomic energies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea.descriptors import Descriptor
+from fermisea.descriptors.neighbors import weights_of
+from fermisea.descriptors.sites import Sites
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RegularPrediction:
+    """What a regular model says of a structure, at its own electronic temperature.
+
+    Attributes:
+        free_energy: of the cell, eV.
+        forces: (atoms, 3), eV/Angstrom.
+        stress: (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE.
+    """
+
+    free_energy: float
+    forces: FloatArray
+    stress: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class RegularModel:
+    """F = sum over atoms of a constant of the element plus a product with the descriptor of the atom's surroundings.
+
+    The descriptor is that of the grid points of an LDOS, taken at the atoms, without the atom itself. Such a model
+    knows one electronic temperature.
+
+    Attributes:
+        descriptor: of the surroundings.
+        coefficients: of each element, (elements, features), eV.
+        constants: energy of each element, (elements,), eV.
+        elements: in this order.
+        electron_temperature: tau_e that it was fitted at, K.
+        provenance: data, settings and errors of the fit.
+    """
+
+    descriptor: Descriptor
+    coefficients: FloatArray
+    constants: FloatArray
+    elements: tuple[str, ...]
+    electron_temperature: float
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def predict(self, atoms: Atoms, threads: int | None = None) -> RegularPrediction:
+        """Returns free energy, forces and stress of a structure.
+
+        Args:
+            atoms: positions and cell, periodic in all three directions.
+            threads: that share the work.
+
+        Raises:
+            InputError: for an element that the model does not know, and as ``Descriptor.evaluator``.
+        """
+        symbols = atoms.get_chemical_symbols()
+        number = weights_of(symbols, {element: float(i) for i, element in enumerate(self.elements)}).astype(np.int64)
+        sites = Sites(self.descriptor, atoms, threads)
+        factors = self.coefficients[number]
+        energy = float(self.constants[number].sum() + np.sum(sites.values() * factors))
+        positions, strain = sites.vjp(factors)
+        return RegularPrediction(energy, -positions, strain / abs(np.linalg.det(atoms.cell.array)))
