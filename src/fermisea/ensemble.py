@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fermisea.errors import InputError
-from fermisea.network import Mlp
+from fermisea.network import DTYPES, Mlp
 
 
 class Ensemble(nn.Module):
@@ -83,3 +84,44 @@ class Ensemble(nn.Module):
 
 Network = Mlp | Ensemble
 """What a model may hold."""
+
+
+def architecture(network: Network) -> dict[str, Any]:
+    """Returns what a network is made of, without its weights, as plain data."""
+    if isinstance(network, Ensemble):
+        return {"members": [architecture(member) for member in network.members]}
+    return {
+        "inputs": network.inputs,
+        "hidden": network.widths,
+        "outputs": network.outputs,
+        "activation": _activation(network),
+        "dtype": _name(network.dtype),
+    }
+
+
+def network_of(shape: Mapping[str, Any]) -> Network:
+    """Returns a network, with any weights, of what ``architecture`` described.
+
+    Raises:
+        KeyError, TypeError, ValueError, InputError: for something else.
+    """
+    if "members" in shape:
+        members = [network_of(member) for member in shape["members"]]
+        return Ensemble([member for member in members if isinstance(member, Mlp)])
+    return Mlp(
+        int(shape["inputs"]),
+        tuple(int(width) for width in shape["hidden"]),
+        int(shape["outputs"]),
+        shape["activation"],
+        dtype=str(shape["dtype"]),
+    )
+
+
+def _activation(network: Mlp) -> str | tuple[str, ...]:
+    """Returns the name of the activation; one for each hidden layer where they differ."""
+    names = network.activations
+    return names[0] if len(set(names)) == 1 else names
+
+
+def _name(dtype: torch.dtype) -> str:
+    return next(name for name, known in DTYPES.items() if known == dtype)

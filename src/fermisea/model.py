@@ -1,9 +1,7 @@
-"""A trained model as a value, and its file: safetensors for the numbers, JSON in its header for everything else."""
+"""A trained model as a value that predicts, and that a file keeps."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,27 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ase import Atoms
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fermisea import descriptors
 from fermisea.broadening import Broadening
 from fermisea.descriptors import Descriptor
 from fermisea.energies import Ion
-from fermisea.ensemble import Ensemble, Network
-from fermisea.errors import FileFormatError, InputError
-from fermisea.files import atomic_path
+from fermisea.ensemble import Ensemble, Network, architecture, network_of
+from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.network import DTYPES, Mlp
+from fermisea.model_file import damaged, read_model_file, write_model_file
+from fermisea.network import Mlp
 from fermisea.observables import IntegrationName
 from fermisea.predict import CHUNK, MEMORY, predict, predict_ldos
 from fermisea.prediction import Prediction
-
-FORMAT = "fermisea-model"
-VERSION = 1
-_HEADER = "fermisea"
-_UNITS = {"energy": "eV", "length": "Angstrom", "temperature": "K", "ldos": "1/(eV Angstrom^3)"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +115,9 @@ class Model:
             if ion.core is not None:
                 tensors[f"core.{symbol}"] = torch.from_numpy(np.array(ion.core.values, dtype=np.float64))
                 del ions[symbol]["core"]["values"]
-        header = {
-            "format": FORMAT,
-            "version": VERSION,
-            "units": _UNITS,
+        entries = {
             "elements": self.elements,
-            "network": _architecture(self.network),
+            "network": architecture(self.network),
             "descriptor": self.descriptor.to_dict(),
             "energy_grid": asdict(self.energy_grid),
             "broadening": asdict(self.broadening),
@@ -141,9 +129,7 @@ class Model:
             "provenance": self.provenance,
             "total_energy_obstacle": self.total_energy_obstacle,
         }
-        header["checksum"] = _checksum(header, tensors)
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={_HEADER: json.dumps(header)})
+        write_model_file(path, entries, tensors)
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
@@ -156,17 +142,11 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a model file that 'fermisea train' wrote")
-    header, tensors = _read(path)
+    header, tensors = read_model_file(path)
     try:
-        unaltered = header["checksum"] == _checksum(header, tensors)
-        if unaltered:
-            return _assemble(header, tensors)
+        return _assemble(header, tensors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        detail = " ".join(str(error).split())[:120]
-        raise FileFormatError(
-            f"{path}: a fermisea model file with a wrong or missing entry ({detail}); train and save it anew"
-        ) from error
-    raise FileFormatError(f"{path}: its content does not match its checksum; the file was altered, copy it anew")
+        raise damaged(path, error) from error
 
 
 def combine_models(models: Sequence[Model]) -> Model:
@@ -195,40 +175,8 @@ def combine_models(models: Sequence[Model]) -> Model:
     )
 
 
-def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the JSON header of a model file, the tensors left aside.
-
-    Raises:
-        FileFormatError: if it is not a fermisea model, or is truncated.
-    """
-    try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-        header = json.loads(metadata[_HEADER])
-        version = int(header["version"]) if header["format"] == FORMAT else None
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise FileFormatError(_not_a_model(path)) from error
-    if version is None:
-        raise FileFormatError(_not_a_model(path))
-    if version != VERSION:
-        raise FileFormatError(
-            f"{path}: model format {version}, this fermisea reads format {VERSION}; train it anew or change the version"
-        )
-    return dict(header)
-
-
-def _not_a_model(path: str | os.PathLike[str]) -> str:
-    return f"{path}: not a fermisea model file, or a truncated one; expected a file that 'fermisea train' wrote"
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    header = read_header(path)
-    with safe_open(path, framework="pt") as stream:
-        return header, {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
-
-
 def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
-    network = _network(header["network"])
+    network = network_of(header["network"])
     prefix = "network."
     network.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
@@ -255,51 +203,3 @@ def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model
         provenance=dict(header["provenance"]),
         total_energy_obstacle=header.get("total_energy_obstacle"),
     )
-
-
-def _architecture(network: Network) -> dict[str, Any]:
-    """Returns what a network is made of, without its weights, as plain data."""
-    if isinstance(network, Ensemble):
-        return {"members": [_architecture(member) for member in network.members]}
-    return {
-        "inputs": network.inputs,
-        "hidden": network.widths,
-        "outputs": network.outputs,
-        "activation": _activation(network),
-        "dtype": _name(network.dtype),
-    }
-
-
-def _network(shape: Mapping[str, Any]) -> Network:
-    """Returns a network of the architecture that ``_architecture`` described."""
-    if "members" in shape:
-        members = [_network(member) for member in shape["members"]]
-        return Ensemble([member for member in members if isinstance(member, Mlp)])
-    return Mlp(
-        int(shape["inputs"]),
-        tuple(int(width) for width in shape["hidden"]),
-        int(shape["outputs"]),
-        shape["activation"],
-        dtype=str(shape["dtype"]),
-    )
-
-
-def _activation(network: Mlp) -> str | tuple[str, ...]:
-    """Returns the name of the activation; one for each hidden layer where they differ."""
-    names = network.activations
-    return names[0] if len(set(names)) == 1 else names
-
-
-def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the header, without the checksum itself, and all tensors in the order of their names."""
-    digest = hashlib.sha256()
-    plain = {key: value for key, value in header.items() if key != "checksum"}
-    digest.update(json.dumps(plain, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensors[name].numpy()).tobytes())
-    return digest.hexdigest()
-
-
-def _name(dtype: torch.dtype) -> str:
-    return next(name for name, known in DTYPES.items() if known == dtype)
