@@ -82,12 +82,13 @@ def test_stopped_by_a_signal_at_any_update_and_resumed(data, tmp_path, monkeypat
 
 
 KILLED = """
-import json, sys
+import json, sys, torch
 sys.path.insert(0, sys.argv[1])
 from fermisea.training import TrainingConfig, train
 from test_training import dataset
 from pathlib import Path
 config = TrainingConfig.from_dict(json.loads(sys.argv[3]))
+torch.set_num_threads(1)  # as in the tests: sums of losses depend on it
 def tell(state):
     print(state.stage, state.step, flush=True)
 model = train(dataset(1, 2, 3, 4), config, checkpoint=Path(sys.argv[2]) / "al.checkpoint", resume=True, progress=tell)

@@ -45,11 +45,12 @@ def evaluate(
         free_energy, free_energy_change: the snapshot's own values.
         transfer_error: |F_KS - F_HF| / 2 of the prediction.
         reference_error: of F(tau_ref) against the DFT code's free energy.
+        anchored_free_energy_error: of the anchored F against the DFT code's free energy plus the snapshot's own change.
         closure_error: F(tau_ref) of the snapshot's LDOS minus the DFT code's free energy.
         closure_density_error_percent: the same for the density.
-    Where model or snapshots have no total free energy the columns with F are absent. For an ensemble NAME_error is that
-    of its mean, NAME_spread the standard deviation of its members and NAME_member_errors the errors of each, for the
-    quantities of :data:`fermisea.calibration.QUANTITIES`.
+    Where model or snapshots have no total free energy, or the model has no anchor, the columns with it are absent. For
+    an ensemble NAME_error is that of its mean, NAME_spread the standard deviation of its members and NAME_member_errors
+    the errors of each, for the quantities of :data:`fermisea.calibration.QUANTITIES`.
 
     Args:
         model: to be judged.
@@ -139,6 +140,10 @@ def _rows(
             }
             for k in range(len(asked))
         ]
+        if predicted.anchor is not None:
+            anchored = np.asarray(predicted.anchored_free_energy) - (true_energies - true_energies[-1]) - energy
+            for k, total in enumerate(totals):
+                total["anchored_free_energy_error"] = float(anchored[k]) / atoms
     rows = []
     spreads = _spreads(predicted, true, atoms)
     for k, t in enumerate(asked):

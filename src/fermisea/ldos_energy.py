@@ -33,6 +33,7 @@ class ThermalObservables:
         free_energies: total free energy in every form, eV; empty without a density or where there is none to be had.
         transfer_error: |F_KS - F_HF| / 2, eV; NaN without free energies.
         density: (nx, ny, nz), 1/Angstrom^3; empty where none was asked for.
+        reference_free_energy: total free energy of the same LDOS at tau_ref, eV; NaN without free energies.
     """
 
     electron_temperature: float
@@ -44,6 +45,7 @@ class ThermalObservables:
     free_energies: dict[str, float]
     transfer_error: float
     density: FloatArray
+    reference_free_energy: float = math.nan
 
     def internal_energy(self, form: str = "second_order") -> float:
         """Returns U = F + tau_e S, eV."""
@@ -87,7 +89,7 @@ def thermal_observables(
     levels = [dos.fermi_level(electrons, t) for t in temperatures]
     weights = [dos.weights(mu, t) for mu, t in zip(levels, temperatures, strict=True)]
     fields = None if densities is None else densities([w.electrons for w in weights])
-    form = None
+    form, at_reference = None, math.nan
     if fields is not None and reference_electron_temperature is not None:
         positions = torch.as_tensor(atoms.positions, dtype=torch.float64)
         cell = torch.as_tensor(grid.lattice)
@@ -98,6 +100,8 @@ def thermal_observables(
             functional=functional(functional_name),
             ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
         )
+        band_free_energy = float((weights[-1].band_energy - temperatures[-1] * weights[-1].entropy) @ dos.dos)
+        at_reference = form.forms(band_free_energy, fields[-1])["second_order"]
     results = []
     for k, t in enumerate(electron_temperatures):
         mu, w = levels[k], weights[k]
@@ -114,6 +118,7 @@ def thermal_observables(
                 free_energies=forms,
                 transfer_error=transfer_error(forms) if forms else math.nan,
                 density=np.empty((0, 0, 0)) if fields is None else np.asarray(fields[k], dtype=np.float64),
+                reference_free_energy=at_reference,
             )
         )
     return results

@@ -26,6 +26,7 @@ from fermisea.network import Mlp
 from fermisea.observables import IntegrationName
 from fermisea.predict import CHUNK, MEMORY, predict, predict_ldos
 from fermisea.prediction import Prediction
+from fermisea.regular import RegularModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class Model:
         grid_spacing: spacing of the training grids, Angstrom; the default of a prediction.
         provenance: how the model was made; plain JSON data.
         total_energy_obstacle: why its LDOS gives no total free energy; None if it does.
+        anchor: a regular model of the free energy at tau_ref, which absolute free energies may start from.
     """
 
     network: Network
@@ -57,6 +59,7 @@ class Model:
     grid_spacing: float
     provenance: dict[str, Any] = field(default_factory=dict)
     total_energy_obstacle: str | None = None
+    anchor: RegularModel | None = None
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -74,13 +77,27 @@ class Model:
         precision: str = "float32",
         integration: IntegrationName = "sharpened",
         uncertainty: bool = True,
+        anchor: bool = False,
         allow_beyond_window: bool = False,
         chunk: int = CHUNK,
         memory: int = MEMORY,
         progress: Callable[[int, int], None] | None = None,
     ) -> Prediction:
-        """Returns density, DOS, free energy and more at one or several tau_e; see :func:`fermisea.predict.predict`."""
-        return predict(
+        """Returns density, DOS, free energy and more at one or several tau_e; see :func:`fermisea.predict.predict`.
+
+        With ``anchor``, free energies are F of the regular model at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS; the
+        prediction of a model that has a regular part holds both values in any case.
+
+        Raises:
+            InputError: if an anchor is asked for that the model has not; and as ``predict``.
+        """
+        if anchor and (self.anchor is None or not density):
+            raise InputError(
+                "anchor: this model has no regular part; train one from data with total free energies"
+                if self.anchor is None
+                else "anchor: got density=False with it, but the free energy of the LDOS needs the density"
+            )
+        prediction = predict(
             self,
             atoms,
             electron_temperature,
@@ -95,6 +112,9 @@ class Model:
             memory=memory,
             progress=progress,
         )
+        if self.anchor is None or not prediction.has_free_energy:
+            return prediction
+        return replace(prediction, anchor=self.anchor.predict(atoms).free_energy, anchored=anchor)
 
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK
@@ -129,6 +149,10 @@ class Model:
             "provenance": self.provenance,
             "total_energy_obstacle": self.total_energy_obstacle,
         }
+        if self.anchor is not None:
+            entries["anchor"] = self.anchor.to_dict()
+            tensors["anchor.coefficients"] = torch.from_numpy(self.anchor.coefficients)
+            tensors["anchor.constants"] = torch.from_numpy(self.anchor.constants)
         write_model_file(path, entries, tensors)
 
 
@@ -202,4 +226,12 @@ def _assemble(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model
         grid_spacing=float(header["grid_spacing"]),
         provenance=dict(header["provenance"]),
         total_energy_obstacle=header.get("total_energy_obstacle"),
+        anchor=_anchor(header, tensors),
     )
+
+
+def _anchor(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> RegularModel | None:
+    if "anchor" not in header:
+        return None
+    coefficients, constants = (tensors[f"anchor.{name}"].numpy() for name in ("coefficients", "constants"))
+    return RegularModel.from_dict(header["anchor"], coefficients, constants)

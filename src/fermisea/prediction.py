@@ -40,6 +40,8 @@ class Prediction:
         errors: estimates of what short cuts cost, by name, for each of the results, eV.
         total_energy_obstacle: why there is no total free energy, if so.
         uncertainty: spread of the members where the model is an ensemble, else None.
+        anchor: free energy of the model's regular part, at tau_ref, eV; None where it has none.
+        anchored: whether free and internal energies start from the anchor.
     """
 
     atoms: Atoms
@@ -51,6 +53,8 @@ class Prediction:
     errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     total_energy_obstacle: str | None = None
     uncertainty: Uncertainty | None = None
+    anchor: float | None = None
+    anchored: bool = False
 
     @cached_property
     def data(self) -> xr.Dataset:
@@ -68,8 +72,35 @@ class Prediction:
 
     @property
     def free_energy(self) -> Any:
-        """Total free energy F of the cell in the second-order form, eV."""
+        """Total free energy F of the cell in the second-order form, eV: anchored if that was asked for."""
         return self.free_energy_by("second_order")
+
+    @property
+    def ldos_free_energy(self) -> Any:
+        """F of the LDOS alone, in the second-order form, eV."""
+        self._check_total("free energy")
+        return self._each(lambda r: r.free_energies["second_order"])
+
+    @property
+    def anchored_free_energy(self) -> Any:
+        """F of the regular model at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS, eV.
+
+        Raises:
+            InputError: without a density, a way to total energies, or a regular model.
+        """
+        return self.ldos_free_energy + self.anchor_shift
+
+    @property
+    def anchor_shift(self) -> float:
+        """Anchored free energy minus that of the LDOS alone, eV: the same at every tau_e.
+
+        Raises:
+            InputError: as ``anchored_free_energy``.
+        """
+        self._check_total("free energy")
+        if self.anchor is None:
+            raise InputError("anchor: the model has no regular part; train one from data with total free energies")
+        return self.anchor - self.results[0].reference_free_energy
 
     def free_energy_by(self, form: str) -> Any:
         """Returns the total free energy in one of the forms of :mod:`fermisea.free_energy`, eV.
@@ -79,7 +110,8 @@ class Prediction:
         """
         check_form(form)
         self._check_total("free energy")
-        return self._each(lambda r: r.free_energies[form])
+        shift = self.anchor_shift if self.anchored else 0.0
+        return self._each(lambda r: r.free_energies[form] + shift)
 
     @property
     def transfer_error(self) -> Any:
@@ -101,7 +133,8 @@ class Prediction:
     def internal_energy(self) -> Any:
         """U = F + tau_e S, eV."""
         self._check_total("internal energy")
-        return self._each(lambda r: r.internal_energy())
+        shift = self.anchor_shift if self.anchored else 0.0
+        return self._each(lambda r: r.internal_energy() + shift)
 
     @property
     def fermi_level(self) -> Any:
@@ -210,12 +243,17 @@ def _dataset(prediction: Prediction) -> xr.Dataset:
         densities = np.stack([r.density for r in results])
         data["density"] = (("electron_temperature", "x", "y", "z"), densities, {"units": "1/Angstrom^3"})
     if prediction.has_free_energy:
-        energies = [[r.free_energies[form] for r in results] for form in FORMS]
+        shift = prediction.anchor_shift if prediction.anchored else 0.0
+        energies = [[r.free_energies[form] + shift for r in results] for form in FORMS]
         data = data.assign_coords(form=list(FORMS)).assign(
             free_energy=(("form", "electron_temperature"), energies, {"units": "eV"}),
             transfer_error=column("eV", (r.transfer_error for r in results)),
-            internal_energy=column("eV", (r.internal_energy() for r in results)),
+            internal_energy=column("eV", (r.internal_energy() + shift for r in results)),
         )
+        if prediction.anchor is not None:
+            anchored = (r.free_energies["second_order"] + prediction.anchor_shift for r in results)
+            data = data.assign(anchored_free_energy=column("eV", anchored))
+            data["anchor_shift"] = ((), prediction.anchor_shift, {"units": "eV"})
     return data if prediction.uncertainty is None else data.assign(_deviations(prediction, prediction.uncertainty))
 
 

@@ -58,6 +58,9 @@ class TrainingConfig:
         validation_fraction: share of the structures held out to choose the best epoch; 0 trains on all.
         patience: epochs without a better validation loss before training stops; without it, never.
         ensemble: networks trained together, on the same batches; they differ in their initial weights.
+        anchor: whether a regular model of the free energies at tau_ref is fitted beside the network.
+        anchor_order: highest order of its power spectrum.
+        anchor_cutoff: of its descriptors, Angstrom.
         seed: of initial weights (further networks take the next ones), shuffling and choice of validation structures.
         dtype: of the weights, ``"float32"`` or ``"float64"``.
         precision: of the products in training, ``"float32"`` (that of the weights) or ``"bfloat16"``.
@@ -89,6 +92,9 @@ class TrainingConfig:
     validation_fraction: float = 0.1
     patience: int | None = None
     ensemble: int = 1
+    anchor: bool = True
+    anchor_order: int = 5
+    anchor_cutoff: float = 5.4
     seed: int = 0
     dtype: str = "float32"
     precision: str = "float32"
@@ -97,12 +103,14 @@ class TrainingConfig:
         for name, known in _CHOICES.items():
             check_choice(name, getattr(self, name), known)
         object.__setattr__(self, "hidden", _sizes(self.hidden))
-        for name in ("order", "twojmax", "epochs", "batch_size", "plateau_patience", "ensemble"):
+        for name in ("order", "twojmax", "epochs", "batch_size", "plateau_patience", "ensemble", "anchor_order"):
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
         if self.patience is not None:
             _check_integer("patience", self.patience, 1)
-        for name in ("cutoff", "learning_rate"):
+        if not isinstance(self.anchor, bool):
+            raise InputError(f"anchor: got {self.anchor!r}, expected true or false")
+        for name in ("cutoff", "learning_rate", "anchor_cutoff"):
             _check_number(name, getattr(self, name), "a finite value above 0", lambda x: x > 0)
         for name in (
             "descriptor_floor",
@@ -168,6 +176,20 @@ class TrainingConfig:
         Raises:
             InputError: if ``element_weights`` lacks one of them.
         """
+        weights = self._weights(elements)
+        if self.descriptor == "bispectrum":
+            return Bispectrum(twojmax=self.twojmax, cutoff=self.cutoff, weights=weights)
+        return PowerSpectrum(order=self.order, cutoff=self.cutoff, weights=weights)
+
+    def make_anchor_descriptor(self, elements: Sequence[str]) -> Descriptor:
+        """Returns the descriptor of the regular model for these elements.
+
+        Raises:
+            InputError: if ``element_weights`` lacks one of them.
+        """
+        return PowerSpectrum(order=self.anchor_order, cutoff=self.anchor_cutoff, weights=self._weights(elements))
+
+    def _weights(self, elements: Sequence[str]) -> dict[str, float]:
         highest = max(atomic_numbers[symbol] for symbol in elements)
         weights = dict(self.element_weights or {s: atomic_numbers[s] / highest for s in elements})
         missing = sorted(set(elements) - set(weights))
@@ -175,9 +197,7 @@ class TrainingConfig:
             raise InputError(
                 f"element_weights: lacks {', '.join(missing)}; give a weight for every element of the data"
             )
-        if self.descriptor == "bispectrum":
-            return Bispectrum(twojmax=self.twojmax, cutoff=self.cutoff, weights=weights)
-        return PowerSpectrum(order=self.order, cutoff=self.cutoff, weights=weights)
+        return weights
 
 
 def _sizes(value: Any) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from fermisea.files import write_text
 _ERRORS = (
     ("free_energy_error", "F", 1000, 3),
     ("reference_error", "F(tau_ref), DFT", 1000, 3),
+    ("anchored_free_energy_error", "anchored F, DFT", 1000, 3),
     ("free_energy_change_error", "F - F(tau_ref)", 1000, 3),
     ("entropy_term_error", "-TS", 1000, 3),
     ("fermi_level_error", "mu (meV)", 1000, 2),

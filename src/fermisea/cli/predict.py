@@ -50,6 +50,9 @@ def predict(
         tuple[int, int, int] | None,
         typer.Option(help="Points for the DOS and what follows from it.  [dim]\\[default: as --grid][/]"),
     ] = None,
+    anchor: Annotated[
+        bool, typer.Option("--anchor", help="Start F from the regular part of the model; needs one.")
+    ] = False,
     no_density: Annotated[
         bool, typer.Option("--no-density", help="Only what follows from the DOS: no density, no total free energy.")
     ] = False,
@@ -82,6 +85,7 @@ def predict(
             grid,
             dos_grid=dos_grid,
             density=not no_density,
+            anchor=anchor,
             precision=precision.value,
             allow_beyond_window=allow_beyond_window,
             progress=progress,
@@ -101,6 +105,13 @@ def predict(
     console.print(table(f"{structure.get_chemical_formula()}, {n} atoms", *_columns(rows, n)))
     if "transfer_error" in rows[0]:
         console.print("± is the estimated error of the transfer from tau_ref to tau_e; that of the model comes on top")
+    if prediction.anchor is not None and prediction.has_free_energy:
+        shift = f"{1000 * prediction.anchor_shift / n:+.2f} meV/atom"
+        console.print(
+            f"F is anchored: {shift} against F of the LDOS alone"
+            if anchor
+            else f"F is that of the LDOS alone; anchored to the regular model (--anchor) it is {shift} from there"
+        )
     if prediction.uncertainty is not None:
         members = len(prediction.uncertainty.members)
         what = "F" if "free_energy" in rows[0] else "E_b"
@@ -143,14 +154,18 @@ def _columns(rows: list[dict[str, Any]], n: int) -> tuple[list[str], list[tuple[
 def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Returns one row of named numbers for each electronic temperature, for the whole cell; eV, eV/K, K."""
     rows = []
+    shift = prediction.anchor_shift if prediction.anchored else 0.0
     for index, result in enumerate(prediction.results):
         row = {"electron_temperature": result.electron_temperature}
-        forms = {f"free_energy_{form}": energy for form, energy in result.free_energies.items()}
+        forms = {f"free_energy_{form}": energy + shift for form, energy in result.free_energies.items()}
         if forms:
             row["free_energy"] = forms["free_energy_second_order"]
         row |= {name: getattr(result, name) for name in _NAMES}
         if forms:
-            row |= {"internal_energy": result.internal_energy(), "transfer_error": result.transfer_error}
+            row |= {"internal_energy": result.internal_energy() + shift, "transfer_error": result.transfer_error}
+            if prediction.anchor is not None:
+                ldos_energy = result.free_energies["second_order"]
+                row |= {"ldos_free_energy": ldos_energy, "anchored_free_energy": ldos_energy + prediction.anchor_shift}
         row |= {name: values[index] for name, values in prediction.errors.items()} | forms
         if prediction.uncertainty is not None:
             spreads = prediction.uncertainty.scalars().items()

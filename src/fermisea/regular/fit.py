@@ -23,7 +23,7 @@ ENERGY_WEIGHT, STRESS_WEIGHT = 30.0, 1.0
 """Weights of an error of 1 eV / sqrt(atoms) in free energy and in stress times volume, against 1 eV/Angstrom in a
 force. The stress of a plane-wave code is not the derivative of its energies at one cutoff, and has little weight."""
 
-_RIDGES = np.logspace(-14, -2, 25)
+_RIDGES = np.logspace(-12, -2, 21)
 _FOLDS = 20
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from fermisea import descriptors
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.neighbors import weights_of
 from fermisea.descriptors.sites import Sites
@@ -54,6 +55,29 @@ class RegularModel:
     elements: tuple[str, ...]
     electron_temperature: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything but the numbers of the fit as plain data."""
+        return {
+            "descriptor": self.descriptor.to_dict(),
+            "elements": list(self.elements),
+            "electron_temperature": self.electron_temperature,
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any], coefficients: FloatArray, constants: FloatArray) -> Self:
+        """Returns the model with the entries that ``to_dict`` gave.
+
+        Raises:
+            KeyError, TypeError, InputError: for something else.
+            ValueError: if sizes do not fit together.
+        """
+        descriptor, elements = descriptors.from_dict(entries["descriptor"]), tuple(entries["elements"])
+        if coefficients.shape != (len(elements), descriptor.features) or constants.shape != (len(elements),):
+            raise ValueError("coefficients, descriptor and elements of the regular model differ in size")
+        temperature = float(entries["electron_temperature"])
+        return cls(descriptor, coefficients, constants, elements, temperature, dict(entries["provenance"]))
 
     def predict(self, atoms: Atoms, threads: int | None = None) -> RegularPrediction:
         """Returns free energy, forces and stress of a structure.

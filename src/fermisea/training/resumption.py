@@ -29,6 +29,9 @@ _FREE = (
     "readout",
     "dos_weight",
     "ridge",
+    "anchor",
+    "anchor_order",
+    "anchor_cutoff",
 )
 """Fields of a configuration that may change while a training is interrupted."""
 

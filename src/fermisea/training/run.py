@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.parallel import Processes, joined
 from fermisea.points import MEMORY, Points, gather
+from fermisea.regular import RegularModel, fit_regular
 from fermisea.snapshot import Snapshot
 from fermisea.training.checkpoint import write_checkpoint
 from fermisea.training.interruption import stop_requests
@@ -122,7 +124,7 @@ def train(
             member.restore_best()
             if config.readout == "ridge":
                 fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
-        model = _model(networks, descriptor, dataset, config, loop.history)
+        model = replace(_model(networks, descriptor, dataset, config, loop.history), anchor=_anchor(training, config))
         if validation is not None:
             model.provenance["final"] |= validation.errors(model.network, processes)
             if len(networks) > 1:
@@ -188,6 +190,13 @@ def _gather(
 
     points = part(training.snapshots, 0, 1 - share, config.seed)
     return points, part(held, len(training), share, None) if held else None
+
+
+def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
+    """Returns the regular model of the structures trained on, if it is wanted and their free energies are there."""
+    if not config.anchor or len(training) < 2 or training[0].total_energy_obstacle is not None:
+        return None
+    return fit_regular(training, config.make_anchor_descriptor(sorted(training.ions)))
 
 
 def _model(

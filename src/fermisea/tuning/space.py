@@ -18,7 +18,7 @@ from fermisea.training_config import TrainingConfig
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-_COMMON = ("seed", "validation_fraction", "ensemble", "dtype")
+_COMMON = ("seed", "validation_fraction", "ensemble", "dtype", "anchor")
 """Fields that every trial must share, for its errors to compare with those of others."""
 
 _BELONGS: dict[str, tuple[str, str]] = {

@@ -1,0 +1,110 @@
+"""Free energies that start from a regular model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fermisea.cli.app import app
+from fermisea.dataset import Dataset
+from fermisea.descriptors import PowerSpectrum
+from fermisea.errors import InputError
+from fermisea.evaluation import evaluate
+from fermisea.model import Model, load_model
+from fermisea.regular import RegularModel
+from fermisea.training import TrainingConfig, train
+from synthetic import made_up_snapshot, structure
+from test_predict import SHAPE, random_model
+
+TEMPERATURES = [300.0, 1000.0, 8000.0]
+
+
+def regular(seed: int = 1) -> RegularModel:
+    descriptor = PowerSpectrum(2, 4.0, weights={"Al": 1.0})
+    factors = np.random.default_rng(seed).normal(size=(1, descriptor.features)) * 1e-2
+    return RegularModel(descriptor, factors, np.array([-56.0]), ("Al",), 1000.0, {"ridge": 1e-9})
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return dataclasses.replace(random_model(), anchor=regular())
+
+
+def test_the_anchor_sets_the_value_at_the_reference_and_the_ldos_the_change(model):
+    atoms = structure(4)
+    plain, anchored = (model.predict(atoms, TEMPERATURES, SHAPE, anchor=anchor) for anchor in (False, True))
+    assert anchored.free_energy[1] == pytest.approx(regular().predict(atoms).free_energy, abs=1e-9)
+    np.testing.assert_allclose(np.diff(anchored.free_energy), np.diff(plain.free_energy), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(anchored.free_energy - plain.free_energy, plain.anchor_shift, atol=1e-9)
+    for prediction in (plain, anchored):  # both values are there in any case
+        np.testing.assert_array_equal(prediction.ldos_free_energy, plain.free_energy)
+        np.testing.assert_array_equal(prediction.anchored_free_energy, anchored.free_energy)
+        expected = prediction.free_energy + TEMPERATURES * prediction.entropy
+        np.testing.assert_allclose(prediction.internal_energy, expected, atol=1e-9)
+        data = prediction.data
+        np.testing.assert_array_equal(data.free_energy.sel(form="second_order"), prediction.free_energy)
+        np.testing.assert_array_equal(data.anchored_free_energy, anchored.free_energy)
+        assert float(data.anchor_shift) == plain.anchor_shift
+    only = model.predict(atoms, 8000.0, SHAPE, anchor=True)  # without tau_ref among those asked for
+    assert only.free_energy == pytest.approx(anchored.free_energy[2], abs=1e-9)
+
+
+def test_the_file_holds_both(model, tmp_path):
+    model.save(tmp_path / "al.safetensors")
+    loaded = load_model(tmp_path / "al.safetensors")
+    assert loaded.anchor.provenance == {"ridge": 1e-9}
+    before, after = (m.predict(structure(4), TEMPERATURES, SHAPE, anchor=True) for m in (model, loaded))
+    assert before.data.identical(after.data)
+
+
+def test_what_has_no_anchor_says_so(model):
+    atoms = structure(4)
+    with pytest.raises(InputError, match="no regular part"):
+        random_model().predict(atoms, 300.0, SHAPE, anchor=True)
+    with pytest.raises(InputError, match="needs the density"):
+        model.predict(atoms, 300.0, SHAPE, anchor=True, density=False)
+    with pytest.raises(InputError, match="no regular part"):
+        _ = random_model().predict(atoms, 300.0, SHAPE).anchored_free_energy
+    assert "anchored_free_energy" not in random_model().predict(atoms, 300.0, SHAPE).data
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Model, Dataset]:
+    data = Dataset(tuple(made_up_snapshot(seed) for seed in range(8)))
+    config = TrainingConfig(order=2, cutoff=4.0, hidden=(16,), epochs=2, anchor_order=2, anchor_cutoff=4.0)
+    return train(data, config), data
+
+
+def test_training_fits_the_anchor_to_the_structures_trained_on(trained):
+    model, data = trained
+    assert model.anchor.elements == ("Al",)
+    rows = evaluate(model, data, TEMPERATURES)
+    for row in rows:  # at tau_ref that of the regular model, elsewhere the change from there is that of the LDOS
+        atoms = data[row["snapshot"]].atoms
+        error = model.anchor.predict(atoms).free_energy - data[row["snapshot"]].reference.free_energy
+        expected = error / len(atoms) + row["free_energy_change_error"]
+        assert row["anchored_free_energy_error"] == pytest.approx(expected, abs=1e-9)
+    two = Dataset(data.snapshots[:2])
+    assert train(two, TrainingConfig(order=2, cutoff=4.0, hidden=(4,), epochs=1, anchor=False)).anchor is None
+
+
+def test_command_line(trained, tmp_path):
+    model, data = trained
+    file, atoms = tmp_path / "al.safetensors", tmp_path / "al.xyz"
+    model.save(file)
+    data[0].atoms.write(atoms, format="extxyz")
+    arguments = ["predict", str(file), str(atoms), "--electron-temperature", "1000"]
+    runner = CliRunner()
+    for extra, sentence in (([], "--anchor"), (["--anchor"], "F is anchored")):
+        result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "out"), *extra])
+        assert result.exit_code == 0, result.output
+        assert sentence in result.output
+    result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "out"), "--anchor", "--json"])
+    (row,) = json.loads(result.output)["rows"]
+    assert row["free_energy"] == row["anchored_free_energy"]
+    assert row["free_energy"] == pytest.approx(model.anchor.predict(data[0].atoms).free_energy, abs=1e-5)
+    assert row["internal_energy"] == pytest.approx(row["free_energy"] + 1000 * row["entropy"], abs=1e-9)
