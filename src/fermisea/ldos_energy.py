@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 from ase import Atoms
 
-from fermisea.energies import Ion, charges, core_density, ewald_energy, functional
+from fermisea.energies import Ion, charges, core_density, electrons, ewald_energy, functional
 from fermisea.free_energy import FreeEnergyFunctional, transfer_error
 from fermisea.grid import RealSpaceGrid
+from fermisea.integration import IntegrationWeights
 from fermisea.observables import DensityOfStates
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,6 +53,66 @@ class ThermalObservables:
         return self.free_energies[form] + self.electron_temperature * self.entropy
 
 
+@dataclass(frozen=True, eq=False)
+class ThermalState:
+    """The electrons of an LDOS at one electronic temperature.
+
+    Attributes:
+        electron_temperature: tau_e, K.
+        fermi_level: mu, eV.
+        weights: of integrals over energies.
+        density: (nx, ny, nz), 1/Angstrom^3; None where no densities are wanted.
+        level_weights: derivative of the weights of the electron number by mu, (energies,); None where not wanted.
+        level_density: derivative of the density by mu, (nx, ny, nz), 1/(eV Angstrom^3); likewise.
+    """
+
+    electron_temperature: float
+    fermi_level: float
+    weights: IntegrationWeights
+    density: FloatArray | None
+    level_weights: FloatArray | None = None
+    level_density: FloatArray | None = None
+
+
+def thermal_states(
+    dos: DensityOfStates,
+    densities: Callable[[Sequence[FloatArray]], Sequence[FloatArray]] | None,
+    electrons: float,
+    electron_temperatures: Sequence[float],
+    *,
+    levels: bool = False,
+) -> list[ThermalState]:
+    """Returns Fermi levels, integration weights and densities at each tau_e (K).
+
+    Args:
+        dos: the LDOS integrated over the cell.
+        densities: as for ``thermal_observables``; called once.
+        electrons: their number.
+        electron_temperatures: K.
+        levels: whether derivatives by the Fermi level are wanted too.
+
+    Raises:
+        InputError: for a temperature not above zero, or a window too small for the electrons.
+    """
+    places = [(dos.fermi_level(electrons, t), t) for t in electron_temperatures]
+    weights = [dos.weights(*place) for place in places]
+    slopes = [dos.rule.slopes(*place).level for place in places] if levels else []
+    fields: Sequence[FloatArray | None] = [None] * (len(weights) + len(slopes))
+    if densities is not None:
+        fields = densities([w.electrons for w in weights] + slopes)
+    return [
+        ThermalState(
+            electron_temperature=float(t),
+            fermi_level=level,
+            weights=weights[k],
+            density=fields[k],
+            level_weights=slopes[k] if levels else None,
+            level_density=fields[len(places) + k] if levels else None,
+        )
+        for k, (level, t) in enumerate(places)
+    ]
+
+
 def thermal_observables(
     dos: DensityOfStates,
     densities: Callable[[Sequence[FloatArray]], Sequence[FloatArray]] | None,
@@ -80,44 +141,61 @@ def thermal_observables(
     Raises:
         InputError: for an unknown element, a temperature not above zero, or a window too small for the electrons.
     """
-    symbols: list[str] = list(atoms.symbols)
-    valence = charges(ions, symbols)
-    electrons = float(sum(valence))
-    temperatures = list(electron_temperatures)
+    temperatures, reference = [*electron_temperatures], None
     if reference_electron_temperature is not None:
         temperatures.append(reference_electron_temperature)
-    levels = [dos.fermi_level(electrons, t) for t in temperatures]
-    weights = [dos.weights(mu, t) for mu, t in zip(levels, temperatures, strict=True)]
-    fields = None if densities is None else densities([w.electrons for w in weights])
+    states = thermal_states(dos, densities, electrons(ions, list(atoms.symbols)), temperatures)
+    if reference_electron_temperature is not None:
+        reference = states.pop()
+    return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional_name=functional_name)
+
+
+def observables_of(
+    dos: DensityOfStates,
+    states: Sequence[ThermalState],
+    reference: ThermalState | None,
+    *,
+    atoms: Atoms,
+    grid: RealSpaceGrid,
+    ions: Mapping[str, Ion],
+    functional_name: str,
+) -> list[ThermalObservables]:
+    """Returns the observables of states; those at tau_ref are in ``reference``, None for no total free energy.
+
+    The other arguments are those of :func:`thermal_observables`.
+    """
+    symbols: list[str] = list(atoms.symbols)
+    valence = charges(ions, symbols)
     form, at_reference = None, math.nan
-    if fields is not None and reference_electron_temperature is not None:
+    if reference is not None and reference.density is not None:
         positions = torch.as_tensor(atoms.positions, dtype=torch.float64)
         cell = torch.as_tensor(grid.lattice)
         form = FreeEnergyFunctional(
-            reference_density=fields[-1],
+            reference_density=reference.density,
             core_density=core_density(ions, symbols, positions, cell, grid.shape),
             cell=cell,
             functional=functional(functional_name),
             ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
         )
-        band_free_energy = float((weights[-1].band_energy - temperatures[-1] * weights[-1].entropy) @ dos.dos)
-        at_reference = form.forms(band_free_energy, fields[-1])["second_order"]
+        w = reference.weights
+        band_free_energy = float((w.band_energy - reference.electron_temperature * w.entropy) @ dos.dos)
+        at_reference = form.forms(band_free_energy, reference.density)["second_order"]
     results = []
-    for k, t in enumerate(electron_temperatures):
-        mu, w = levels[k], weights[k]
+    for state in states:
+        w, t = state.weights, state.electron_temperature
         band_energy, entropy = float(w.band_energy @ dos.dos), float(w.entropy @ dos.dos)
-        forms = {} if form is None or fields is None else form.forms(band_energy - t * entropy, fields[k])
+        forms = {} if form is None else form.forms(band_energy - t * entropy, state.density)
         results.append(
             ThermalObservables(
-                electron_temperature=float(t),
-                fermi_level=mu,
+                electron_temperature=t,
+                fermi_level=state.fermi_level,
                 electrons=float(w.electrons @ dos.dos),
                 band_energy=band_energy,
                 entropy=entropy,
-                heat_capacity=dos.heat_capacity(electrons, t),
+                heat_capacity=dos.heat_capacity(math.fsum(valence), t),
                 free_energies=forms,
                 transfer_error=transfer_error(forms) if forms else math.nan,
-                density=np.empty((0, 0, 0)) if fields is None else np.asarray(fields[k], dtype=np.float64),
+                density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),
                 reference_free_energy=at_reference,
             )
         )
