@@ -7,11 +7,13 @@ from fermisea.energies.fields import gradient, reciprocal_cell, reciprocal_vecto
 from fermisea.energies.hartree import hartree_energy, hartree_potential
 from fermisea.energies.ions import CoreCharge, Ion, charges, core_density, electrons, structure_factor
 from fermisea.energies.xc import Functional, functional, xc_energy, xc_energy_and_potential, xc_energy_and_slope
+from fermisea.energies.xc_response import XcResponse, xc_response
 
 __all__ = [
     "CoreCharge",
     "Functional",
     "Ion",
+    "XcResponse",
     "charges",
     "core_density",
     "electrons",
@@ -27,4 +29,5 @@ __all__ = [
     "xc_energy",
     "xc_energy_and_potential",
     "xc_energy_and_slope",
+    "xc_response",
 ]

@@ -1,0 +1,79 @@
+"""Derivatives of the second-order free energy by the densities that it is made of, and by the cell.
+
+With n0 and n_t as in :mod:`fermisea.free_energy`, n_c the core density and q = n0 + n_t, what depends on densities is
+
+    F - A - E_ii = E_H[n_t] - E_H[q]/2 + (E_xc[n0 + n_c] + E_xc[n_t + n_c] - int v_xc[n0 + n_c] q) / 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fermisea.energies import Functional, hartree_energy, hartree_potential, xc_response
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FreeEnergyDerivatives:
+    """Derivatives of F - A - E_ii, as fields: their integral with a change of a density is the change of F, eV.
+
+    Attributes:
+        reference_density: by n0, (nx, ny, nz), eV.
+        density: by n_t, (nx, ny, nz), eV.
+        core_density: by n_c, (nx, ny, nz), eV.
+        strain: by the strain of the cell, with which the grid moves, at fixed values on it, (3, 3), eV.
+    """
+
+    reference_density: Tensor
+    density: Tensor
+    core_density: Tensor
+    strain: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        reference_density: FloatArray,
+        density: FloatArray,
+        core_density: Tensor,
+        cell: Tensor,
+        functional: Functional,
+    ) -> Self:
+        """Returns the derivatives of one pair of densities, each (nx, ny, nz), 1/Angstrom^3.
+
+        Args:
+            reference_density: n0, valence.
+            density: n_t, valence.
+            core_density: n_c.
+            cell: lattice vectors as rows, (3, 3), Angstrom.
+            functional: exchange and correlation.
+        """
+        first, second = (torch.as_tensor(field, dtype=torch.float64) for field in (reference_density, density))
+        both = first + second
+        at_reference = xc_response(first + core_density, cell, functional, both)
+        at_density = xc_response(second + core_density, cell, functional, torch.zeros_like(both))
+        half = hartree_potential(both, cell) / 2
+        strain = _hartree_strain(second, cell) - _hartree_strain(both, cell) / 2
+        strain += (at_reference.energy_strain + at_density.energy_strain - at_reference.slope_strain) / 2
+        return cls(
+            reference_density=-half - at_reference.response / 2,
+            density=hartree_potential(second, cell) - half + (at_density.potential - at_reference.potential) / 2,
+            core_density=(at_reference.potential + at_density.potential - at_reference.response) / 2,
+            strain=strain,
+        )
+
+
+def _hartree_strain(density: Tensor, cell: Tensor) -> Tensor:
+    """Returns the derivative of E_H by the strain at fixed values on the grid, (3, 3), eV."""
+    with torch.enable_grad():
+        strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+        energy = hartree_energy(density, cell @ (torch.eye(3, dtype=torch.float64) + strain))
+        (found,) = torch.autograd.grad(energy, strain)
+    return (found + found.T) / 2
