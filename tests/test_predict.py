@@ -331,7 +331,7 @@ def test_any_number_of_threads_and_points_at_a_time(model, atoms, memory, shape,
     expected = model.predict(atoms, TEMPERATURES, shape)
     for threads, chunk, rows in ((1, 5, 512), (2, 100, 7), (3, 10**6, 64)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        monkeypatch.setattr(sweep, "_ROWS", rows)
+        monkeypatch.setattr(sweep, "ROWS", rows)
         alike(model.predict(atoms, TEMPERATURES, shape, chunk=chunk, memory=memory), expected, 1e-11)
 
 

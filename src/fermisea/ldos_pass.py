@@ -55,16 +55,16 @@ class Readout:
             integration: of :class:`fermisea.DensityOfStates`.
         """
         self._take(*network.readout())
-        self._network = network
+        self.network = network
         self.kind = network.dtype
         self._energies, self._broadening = energies.energies, broadening
         self._integration: IntegrationName = integration
 
     def of_members(self) -> list[Self]:
         """Returns the readout of each member of an ensemble, from the joint hidden layer."""
-        assert isinstance(self._network, Ensemble)  # noqa: S101  # the caller knows
+        assert isinstance(self.network, Ensemble)  # noqa: S101  # the caller knows
         found = []
-        for matrix, bias in self._network.member_readouts():
+        for matrix, bias in self.network.member_readouts():
             found.append(copy(self))
             found[-1]._take(matrix, bias)  # noqa: SLF001  # a copy of this
         return found

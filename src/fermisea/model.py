@@ -21,6 +21,7 @@ from fermisea.energies import Ion
 from fermisea.ensemble import Ensemble, Network, architecture, network_of
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.ldos_forces import Mechanics
 from fermisea.model_file import damaged, read_model_file, write_model_file
 from fermisea.network import Mlp
 from fermisea.observables import IntegrationName
@@ -78,6 +79,7 @@ class Model:
         integration: IntegrationName = "sharpened",
         uncertainty: bool = True,
         anchor: bool = False,
+        forces: bool = False,
         allow_beyond_window: bool = False,
         chunk: int = CHUNK,
         memory: int = MEMORY,
@@ -85,8 +87,8 @@ class Model:
     ) -> Prediction:
         """Returns density, DOS, free energy and more at one or several tau_e; see :func:`fermisea.predict.predict`.
 
-        With ``anchor``, free energies are F of the regular model at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS; the
-        prediction of a model that has a regular part holds both values in any case.
+        With ``anchor``, free energies, forces and stress are those of F of the regular model at tau_ref plus F(tau_e) -
+        F(tau_ref) of the LDOS; the prediction of a model that has a regular part holds both free energies in any case.
 
         Raises:
             InputError: if an anchor is asked for that the model has not; and as ``predict``.
@@ -104,6 +106,8 @@ class Model:
             grid,
             dos_grid=dos_grid,
             density=density,
+            forces=forces,
+            forces_of_change=anchor,
             precision=precision,
             integration=integration,
             uncertainty=uncertainty,
@@ -114,7 +118,11 @@ class Model:
         )
         if self.anchor is None or not prediction.has_free_energy:
             return prediction
-        return replace(prediction, anchor=self.anchor.predict(atoms).free_energy, anchored=anchor)
+        regular = self.anchor.predict(atoms)
+        mechanics = prediction.mechanics
+        if anchor and mechanics is not None:
+            mechanics = tuple(Mechanics(m.forces + regular.forces, m.stress + regular.stress) for m in mechanics)
+        return replace(prediction, anchor=regular.free_energy, anchored=anchor, mechanics=mechanics)
 
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK

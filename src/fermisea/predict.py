@@ -8,7 +8,7 @@ the grid is enough; see :mod:`fermisea.ldos_pass`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,11 +18,12 @@ from ase import Atoms
 
 from fermisea.broadening import Broadening
 from fermisea.descriptors import Descriptor
-from fermisea.energies import Ion, electrons
+from fermisea.energies import Ion, electrons, functional
 from fermisea.ensemble import Ensemble, Network
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.ldos_energy import ThermalObservables, thermal_observables
+from fermisea.ldos_energy import ThermalObservables, observables_of, thermal_observables, thermal_states
+from fermisea.ldos_forces import LdosForces, Mechanics
 from fermisea.ldos_pass import Guess, KeptPass, LdosPass, Readout, StreamedPass, guessing_grid
 from fermisea.observables import DensityOfStates, IntegrationName, check_temperature, highest_electron_temperature
 from fermisea.prediction import Prediction
@@ -75,6 +76,8 @@ def predict(
     *,
     dos_grid: Shape | None = None,
     density: bool = True,
+    forces: bool = False,
+    forces_of_change: bool = False,
     precision: str = "float32",
     integration: IntegrationName = "sharpened",
     uncertainty: bool = True,
@@ -94,6 +97,9 @@ def predict(
             found in ``dos_grid_error`` of the prediction.
         density: whether densities are wanted; without them there is no total free energy, and only the grid of the DOS
             is used.
+        forces: whether forces and stress are wanted, of the second-order free energy at each tau_e; each tau_e costs
+            another pass over the grid.
+        forces_of_change: whether they are those of F(tau_e) - F(tau_ref) instead of F(tau_e).
         precision: of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; what the latter
             changes in E_b - TS, from a sample of points, is found in ``precision_error`` of the prediction.
         integration: of :class:`fermisea.DensityOfStates`.
@@ -105,9 +111,12 @@ def predict(
         progress: is told points done and points in all, of all passes.
 
     Raises:
-        InputError: for an unknown element, positions or a cell that cannot be used, tau_e <= 0 or an unknown precision.
+        InputError: for an unknown element, positions or a cell that cannot be used, tau_e <= 0 or an unknown precision;
+            for forces where there is no total free energy, or with ``dos_grid``.
         WindowError: if a tau_e is above the highest one that the energy window serves.
     """
+    if forces:
+        _check_forces(model, density=density, dos_grid=dos_grid)
     temperatures = [float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float))]
     if not temperatures:
         raise InputError("electron temperature: got an empty list, expected at least one value in kelvin")
@@ -126,9 +135,9 @@ def predict(
         if other is not None:
             errors["dos_grid_error"] = _changes(dos, ldos.dos, number, temperatures)[1]
     else:
-        states = grid if other is None else other
-        sweep.expect(states.size)
-        guess = Guess.on(sweep, readout, states)
+        coarse = grid if other is None else other
+        sweep.expect(coarse.size)
+        guess = Guess.on(sweep, readout, coarse)
         dos = guess.dos
         if other is not None and guess.coarser is not None:
             errors["dos_grid_error"] = _changes(guess.coarser, dos, number, temperatures)[1]
@@ -139,6 +148,8 @@ def predict(
         lower = _precision_change(model, atoms, readout, dos, chunk)
         band, free = _changes(dos, lower, number, temperatures)
         errors |= {"precision_error_band_energy": band, "precision_error_band_free_energy": free}
+
+    reference = None if model.total_energy_obstacle else _reference(model)
 
     def observables(
         dos: DensityOfStates, ldos: LdosPass | None, electron_temperatures: Sequence[float]
@@ -151,7 +162,7 @@ def predict(
             ions=model.ions,
             functional_name=model.functional,
             electron_temperatures=electron_temperatures,
-            reference_electron_temperature=None if model.total_energy_obstacle else _reference(model),
+            reference_electron_temperature=reference,
         )
 
     def members(network: Ensemble) -> Iterator[tuple[FloatArray, list[ThermalObservables]]]:
@@ -180,7 +191,12 @@ def predict(
     spread = None
     if uncertainty and isinstance(model.network, Ensemble):
         spread = Uncertainty.of(members(model.network), scalar=np.ndim(electron_temperature) == 0)
-    results = observables(dos, ldos, temperatures)
+    mechanics: tuple[Mechanics, ...] | None = None
+    if forces and ldos is not None:
+        job = _Forces(model, atoms, grid, sweep, readout, chunk)
+        results, mechanics = job.observables(ldos, dos, number, temperatures, change=forces_of_change)
+    else:
+        results = observables(dos, ldos, temperatures)
     return Prediction(
         atoms=atoms.copy(),
         grid=grid,
@@ -191,7 +207,53 @@ def predict(
         errors={name: tuple(values) for name, values in errors.items()},
         uncertainty=spread,
         total_energy_obstacle=model.total_energy_obstacle,
+        mechanics=mechanics,
     )
+
+
+@dataclass(frozen=True)
+class _Forces:
+    """What a prediction with forces needs beside an LDOS."""
+
+    model: LdosModel
+    atoms: Atoms
+    grid: RealSpaceGrid
+    sweep: Sweep
+    readout: Readout
+    chunk: int
+
+    def observables(
+        self, ldos: LdosPass, dos: DensityOfStates, number: float, temperatures: Sequence[float], *, change: bool
+    ) -> tuple[list[ThermalObservables], tuple[Mechanics, ...]]:
+        """Returns the observables at each tau_e (K), and forces and stress; densities are made once for both."""
+        model, atoms, grid = self.model, self.atoms, self.grid
+        asked = [*temperatures, _reference(model)]
+        *states, reference = thermal_states(dos, ldos.densities, number, asked, levels=True)
+        results = observables_of(
+            dos, states, reference, atoms=atoms, grid=grid, ions=model.ions, functional_name=model.functional
+        )
+        self.sweep.expect(grid.size * len(states))
+        derivatives = LdosForces(
+            descriptor=model.descriptor,
+            readout=self.readout,
+            dos=dos,
+            reference=reference,
+            atoms=atoms,
+            grid=grid,
+            ions=model.ions,
+            functional=functional(model.functional),
+            chunk=self.chunk,
+            count=self.sweep.count,
+        )
+        return results, tuple(derivatives.of(state, change=change) for state in states)
+
+
+def _check_forces(model: LdosModel, *, density: bool, dos_grid: Shape | None) -> None:
+    if model.total_energy_obstacle is not None:
+        raise InputError(f"forces: the model has no total free energy: {model.total_energy_obstacle}")
+    if not density or dos_grid is not None:
+        got = "a grid of its own for the DOS" if density else "density=False"
+        raise InputError(f"forces: got {got} with them, but they need the density on the grid of the DOS; leave it out")
 
 
 def _pass(

@@ -15,6 +15,7 @@ from fermisea.errors import InputError
 from fermisea.free_energy import FORMS, check_form
 from fermisea.grid import RealSpaceGrid
 from fermisea.ldos_energy import ThermalObservables
+from fermisea.ldos_forces import Mechanics
 from fermisea.observables import DensityOfStates
 from fermisea.uncertainty import Uncertainty
 
@@ -41,7 +42,8 @@ class Prediction:
         total_energy_obstacle: why there is no total free energy, if so.
         uncertainty: spread of the members where the model is an ensemble, else None.
         anchor: free energy of the model's regular part, at tau_ref, eV; None where it has none.
-        anchored: whether free and internal energies start from the anchor.
+        anchored: whether free and internal energies, forces and stress start from the anchor.
+        mechanics: forces and stress for each of the results, if they were asked for.
     """
 
     atoms: Atoms
@@ -55,6 +57,7 @@ class Prediction:
     uncertainty: Uncertainty | None = None
     anchor: float | None = None
     anchored: bool = False
+    mechanics: tuple[Mechanics, ...] | None = None
 
     @cached_property
     def data(self) -> xr.Dataset:
@@ -101,6 +104,32 @@ class Prediction:
         if self.anchor is None:
             raise InputError("anchor: the model has no regular part; train one from data with total free energies")
         return self.anchor - self.results[0].reference_free_energy
+
+    @property
+    def forces(self) -> Any:
+        """Minus the derivatives of F by the positions, (atoms, 3), eV/Angstrom; for each tau_e, if there are several.
+
+        Raises:
+            InputError: if they were not asked for.
+        """
+        return self._mechanical(lambda m: m.forces)
+
+    @property
+    def stress(self) -> Any:
+        """Derivative of F by the strain over the volume, (3, 3), eV/Angstrom^3; for each tau_e, if there are several.
+
+        Positive under tension, as in ASE.
+
+        Raises:
+            InputError: if forces were not asked for.
+        """
+        return self._mechanical(lambda m: m.stress)
+
+    def _mechanical(self, of: Callable[[Mechanics], FloatArray]) -> FloatArray:
+        if self.mechanics is None:
+            raise InputError("forces: they were not asked for; predict with forces=True")
+        values = np.stack([of(m) for m in self.mechanics])
+        return values[0] if self.scalar else values
 
     def free_energy_by(self, form: str) -> Any:
         """Returns the total free energy in one of the forms of :mod:`fermisea.free_energy`, eV.
@@ -254,6 +283,10 @@ def _dataset(prediction: Prediction) -> xr.Dataset:
             anchored = (r.free_energies["second_order"] + prediction.anchor_shift for r in results)
             data = data.assign(anchored_free_energy=column("eV", anchored))
             data["anchor_shift"] = ((), prediction.anchor_shift, {"units": "eV"})
+    if prediction.mechanics is not None:
+        forces, stress = (np.stack([getattr(m, name) for m in prediction.mechanics]) for name in ("forces", "stress"))
+        data["forces"] = (("electron_temperature", "atom", "axis"), forces, {"units": "eV/Angstrom"})
+        data["stress"] = (("electron_temperature", "axis", "other_axis"), stress, {"units": "eV/Angstrom^3"})
     return data if prediction.uncertainty is None else data.assign(_deviations(prediction, prediction.uncertainty))
 
 

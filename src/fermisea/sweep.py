@@ -6,12 +6,8 @@ products with a few columns are all that observables need.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +15,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from fermisea.boxes import Box, boxes, in_order
 from fermisea.descriptors import Descriptor, Evaluator
 from fermisea.ensemble import Network
 from fermisea.errors import InputError
@@ -28,13 +25,12 @@ from fermisea.network import FUNCTIONS, Mlp, check_choice
 if TYPE_CHECKING:
     from fermisea.descriptors.torch_route import TorchEvaluator
 
-Box = tuple[slice, slice, slice]
 Progress = Callable[[int, int], None]
 
 PRECISIONS = ("float32", "bfloat16")
 """Of the hidden layers of a network in float32; one in float64 stays so."""
 
-_ROWS = 512
+ROWS = 512
 """Points that pass through the network together: large enough for fast products, small enough for the cache."""
 
 _VALUES = 2**24
@@ -167,6 +163,12 @@ class Sweep:
         """Adds points to those that the progress display counts in all."""
         self._total += points
 
+    def count(self, points: int) -> None:
+        """Tells the progress display that so many more are done."""
+        self._done += points
+        if self._progress is not None:
+            self._progress(min(self._done, self._total), self._total)
+
     def over(
         self, grid: RealSpaceGrid, rows: Tensor | None = None, thinning: Thinning = Thinning((1, 1, 1), 1)
     ) -> Iterator[Part]:
@@ -177,21 +179,12 @@ class Sweep:
             rows: (rows, width), multiplied with h; without them, h itself is given.
             thinning: for which points h itself is given, and which coarser grid is summed over too.
         """
-        most = min(self._chunk, max(_ROWS, _VALUES // self._network.widths[-1]))
+        most = min(self._chunk, max(ROWS, _VALUES // self._network.widths[-1]))
         if rows is not None:
             rows = rows.to(self._device, self._network.dtype)
-        ahead: deque[Future[Part]] = deque()
-        with _one_thread_each(self._threads), ThreadPoolExecutor(self._threads) as pool:
-            try:
-                for box in boxes(grid.shape, most):
-                    ahead.append(pool.submit(self._part, grid, box, rows, thinning))
-                    if len(ahead) > 2 * self._threads:
-                        yield self._counted(ahead.popleft().result())
-                while ahead:
-                    yield self._counted(ahead.popleft().result())
-            finally:  # after an error or an interruption
-                for future in ahead:
-                    future.cancel()
+        for part in in_order(lambda box: self._part(grid, box, rows, thinning), boxes(grid.shape, most), self._threads):
+            self.count(math.prod(s.stop - s.start for s in part.box))
+            yield part
 
     @torch.inference_mode()
     def _part(self, grid: RealSpaceGrid, box: Box, rows: Tensor | None, thinning: Thinning) -> Part:
@@ -204,8 +197,8 @@ class Sweep:
         values = torch.empty(shape, dtype=self._network.dtype, device=self._device)
         total, thinned = torch.zeros((2, width), dtype=torch.float64, device=self._device)
         coarser = _coarser(box, thinning.steps).to(self._device)
-        for first in range(0, points, _ROWS):
-            batch = slice(first, first + _ROWS)
+        for first in range(0, points, ROWS):
+            batch = slice(first, first + ROWS)
             hidden = self._layers(descriptors[batch])
             total += hidden.sum(0)
             if thinning.steps != (1, 1, 1):
@@ -217,44 +210,11 @@ class Sweep:
                 values[:, batch] = rows @ hidden.T
         return Part(box, values, total, thinned)
 
-    def _counted(self, part: Part) -> Part:
-        self._done += math.prod(s.stop - s.start for s in part.box)
-        if self._progress is not None:
-            self._progress(min(self._done, self._total), self._total)
-        return part
-
-
-@contextmanager
-def _one_thread_each(threads: int) -> Iterator[None]:
-    """Lets each of several threads compute alone: their products are small, and there are enough of them."""
-    before = torch.get_num_threads()
-    try:
-        if threads > 1:
-            torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def boxes(shape: tuple[int, int, int], chunk: int) -> Iterator[Box]:
-    """Yields the boxes that a grid is cut into: of at most ``chunk`` points, long along the last axis."""
-    z = _even(min(shape[2], max(chunk // 4, 1)), shape[2])
-    y = _even(min(shape[1], max(chunk // (2 * z), 1)), shape[1])
-    x = _even(min(shape[0], max(chunk // (y * z), 1)), shape[0])
-    for corner in itertools.product(*(range(0, n, step) for n, step in zip(shape, (x, y, z), strict=True))):
-        ends = (min(a + step, n) for a, step, n in zip(corner, (x, y, z), shape, strict=True))
-        i, j, k = (slice(a, b) for a, b in zip(corner, ends, strict=True))
-        yield i, j, k
-
 
 def _coarser(box: Box, steps: tuple[int, int, int]) -> Tensor:
     """Returns which points of a box, in C order, belong to a grid with every ``steps``-th point, (points,)."""
     a, b, c = (torch.arange(s.start, s.stop) % step == 0 for s, step in zip(box, steps, strict=True))
     return (a[:, None, None] & b[:, None] & c).reshape(-1)
-
-
-def _even(length: int, whole: int) -> int:
-    return length if length == whole or length < 2 else length - length % 2
 
 
 def _activate(name: str, values: Tensor) -> Tensor:
