@@ -2,8 +2,10 @@
 
 Cells of eight aluminium atoms (two cubes of 4.05 A), molecular dynamics with EMT at tau_i = 100, 298, 500 and 933 K for
 training and also 700 K for the test, four structures each; PBE, GTH pseudopotential, 272.1 eV, 8x8x4 k-points,
-tau_ref = 1000 K, LDOS every 0.2 eV. For the first test structure of each tau_i also self-consistent runs at 5 and
-10 kK. About an hour on two cores; interrupted, the same command goes on.
+tau_ref = 1000 K, LDOS every 0.2 eV. Four more structures, those of 298 K scaled to other volumes, are for equations of
+state. Self-consistent runs, with forces and stress, stand in references.json: of the first test structure of each tau_i
+at 1, 5 and 10 kK, and of the crystal at several lattice constants. Two hours on two cores; interrupted, the same
+command goes on.
 
     python benchmarks/al8_data.py DIR [--workers 2]
 """
@@ -14,6 +16,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ase import Atoms
 from ase.build import bulk
 
 import fermisea
@@ -24,37 +27,65 @@ from fermisea.structures import read_structures, write_structure
 TRAINING, TEST = (100.0, 298.0, 500.0, 933.0), (100.0, 298.0, 500.0, 700.0, 933.0)
 REFERENCE = 1000.0
 HOT = (5000.0, 10_000.0)
+SCALES, CRYSTALS = (0.96, 0.98, 1.02, 1.04), (0.96, 0.973, 0.986, 1.0, 1.013, 1.027, 1.04)
+"""Lattice constants over 4.05 Angstrom, of scaled structures and of the crystal."""
+
 SETTINGS = fermisea.Campaign(xc="pbe", cutoff=272.1, kpts=(8, 8, 4), energy_window=(-5.0, 18.6))
 
 
 def structures(folder: Path, temperatures: tuple[float, ...], seed: int) -> None:
     """Writes four structures for each ion temperature, unless they are there."""
-    crystal = bulk("Al", "fcc", a=4.05, cubic=True).repeat((1, 1, 2))
     for temperature in temperatures:
         paths = [folder / f"al8-{temperature:g}K-{number:02d}.extxyz" for number in range(4)]
         if all(path.exists() for path in paths):
             continue
-        trajectory = fermisea.sample(crystal, temperature, 4, spacing=0.5, seed=seed)
+        trajectory = fermisea.sample(crystal(), temperature, 4, spacing=0.5, seed=seed)
         folder.mkdir(parents=True, exist_ok=True)
         for path, atoms in zip(paths, trajectory.frames, strict=True):
             write_structure(path, atoms)
 
 
+def volumes(folder: Path, sources: Path) -> None:
+    """Writes the structures of 298 K scaled to other lattice constants, unless they are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, scale in enumerate(SCALES):
+        path = folder / f"al8-scaled-{scale:g}.extxyz"
+        if not path.exists():
+            (atoms,) = read_structures(sources / f"al8-298K-{number:02d}.extxyz").values()
+            atoms.set_cell(scale * atoms.cell.array, scale_atoms=True)
+            write_structure(path, atoms)
+
+
+def crystal(scale: float = 1.0) -> Atoms:
+    """Two cubes of fcc aluminium."""
+    return bulk("Al", "fcc", a=4.05 * scale, cubic=True).repeat((1, 1, 2))
+
+
 def references(folder: Path, tests: Path) -> None:
-    """Writes self-consistent free energies of one structure of each ion temperature, eV per cell."""
+    """Writes self-consistent results at several tau_e of one structure of each ion temperature, for the cell."""
+    cases = [
+        (name, atoms, temperature)
+        for name, atoms in read_structures(tests).items()
+        if name.endswith("-00")
+        for temperature in (REFERENCE, *HOT)
+    ]
+    cases += [(f"fcc-{scale:g}", crystal(scale), REFERENCE) for scale in CRYSTALS]
     path = folder / "references.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     engine = SETTINGS.make_engine()
     assert isinstance(engine, PlaneWave)  # noqa: S101  # so are the settings
-    for name, atoms in read_structures(tests).items():
-        if not name.endswith("-00"):
+    for name, atoms, temperature in cases:
+        if f"{temperature:g}" in found.setdefault(name, {}):
             continue
-        for temperature in (REFERENCE, *HOT):
-            if f"{temperature:g}" in found.setdefault(name, {}):
-                continue
-            found[name][f"{temperature:g}"] = engine.solve(atoms, temperature).reference.free_energy
-            write_text(path, json.dumps(found, indent=2) + "\n")
-            print(f"{name} at {temperature:g} K: {found[name][f'{temperature:g}']:.6f} eV", flush=True)
+        result = engine.solve(atoms, temperature).reference
+        assert result.forces is not None and result.stress is not None  # noqa: S101, PT018  # of this engine
+        found[name][f"{temperature:g}"] = {
+            "free_energy": result.free_energy,
+            "forces": result.forces.tolist(),
+            "stress": result.stress.tolist(),
+        }
+        write_text(path, json.dumps(found, indent=2) + "\n")
+        print(f"{name} at {temperature:g} K: {result.free_energy:.6f} eV", flush=True)
 
 
 def main() -> None:
@@ -63,18 +94,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     values = parser.parse_args()
-    for part, temperatures, seed in (("train", TRAINING, 1), ("test", TEST, 2)):
-        structures(values.folder / "structures" / part, temperatures, seed)
-        found = read_structures(values.folder / "structures" / part)
+    sources = values.folder / "structures"
+    structures(sources / "train", TRAINING, seed=1)
+    structures(sources / "test", TEST, seed=2)
+    volumes(sources / "volumes", sources / "train")
+    for part in ("train", "test", "volumes"):
         fermisea.run_campaign(
             SETTINGS.make_engine(),
-            found,
+            read_structures(sources / part),
             REFERENCE,
             values.folder / "data" / part,
             workers=values.workers,
             end=lambda outcome: print(f"{outcome.status} {outcome.name}", flush=True),
         )
-    references(values.folder, values.folder / "structures" / "test")
+    references(values.folder, sources / "test")
 
 
 if __name__ == "__main__":

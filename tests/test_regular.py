@@ -103,12 +103,12 @@ def test_energy_is_extensive_and_does_not_turn():
     assert np.linalg.norm(model.predict(turned).forces) == pytest.approx(np.linalg.norm(one.forces), rel=1e-9)
 
 
-def labelled(model: RegularModel, seeds, *, forces: bool = True, stress: bool = True) -> Dataset:
+def labelled(model, seeds, *, make=alloy, forces: bool = True, stress: bool = True) -> Dataset:
     """Snapshots whose free energy, forces and stress are those of a model."""
     found = []
     for seed in seeds:
         snapshot = made_up_snapshot(seed)
-        atoms = alloy(seed)
+        atoms = make(seed)
         predicted = model.predict(atoms)
         reference = dataclasses.replace(
             snapshot.reference,
@@ -116,7 +116,7 @@ def labelled(model: RegularModel, seeds, *, forces: bool = True, stress: bool = 
             forces=predicted.forces if forces else None,
             stress=predicted.stress if stress else None,
         )
-        ions = {"Al": Ion("Al", 3.0), "Mg": Ion("Mg", 2.0)}
+        ions = {symbol: Ion(symbol, 3.0 if symbol == "Al" else 2.0) for symbol in set(atoms.get_chemical_symbols())}
         fields = {f.name: getattr(snapshot, f.name) for f in dataclasses.fields(snapshot) if f.name in KEPT}
         grid = dataclasses.replace(snapshot.grid, cell=tuple(map(tuple, atoms.cell.array)))
         ldos = snapshot.ldos

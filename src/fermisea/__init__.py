@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         trajectories,
         units,
     )
+    from fermisea.calculator import Calculator
     from fermisea.campaign import Campaign, run_campaign
     from fermisea.dataset import Dataset
     from fermisea.errors import ConvergenceError, FermiseaError, FileFormatError, InputError, WindowError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Calculator",
     "Campaign",
     "ConvergenceError",
     "Dataset",
@@ -99,6 +101,7 @@ _MODULES = (
     "units",
 )
 _HOMES = {
+    "Calculator": "calculator",
     "Campaign": "campaign",
     "ConvergenceError": "errors",
     "Dataset": "dataset",

@@ -106,6 +106,18 @@ class Prediction:
         return self.anchor - self.results[0].reference_free_energy
 
     @property
+    def free_energy_std(self) -> Any:
+        """Spread of the free energy over the networks of an ensemble, eV: anchored, of F(tau_e) - F(tau_ref).
+
+        Raises:
+            InputError: without an ensemble, a density or a way to total energies.
+        """
+        self._check_total("free energy")
+        if self.uncertainty is None:
+            raise InputError("uncertainty: the model is no ensemble, or uncertainty=False was asked for")
+        return self.uncertainty.free_energy_change if self.anchored else self.uncertainty.free_energy
+
+    @property
     def forces(self) -> Any:
         """Minus the derivatives of F by the positions, (atoms, 3), eV/Angstrom; for each tau_e, if there are several.
 

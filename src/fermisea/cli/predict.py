@@ -170,6 +170,8 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
         if prediction.uncertainty is not None:
             spreads = prediction.uncertainty.scalars().items()
             row |= {f"{name}_std": float(np.atleast_1d(values)[index]) for name, (values, _) in spreads}
+            if forms:
+                row["free_energy_std"] = float(np.atleast_1d(prediction.free_energy_std)[index])
         rows.append(row)
     return rows
 
