@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from fermisea.errors import InputError
 from fermisea.free_energy import FORMS, check_form
@@ -136,6 +138,24 @@ class Prediction:
             InputError: if forces were not asked for.
         """
         return self._mechanical(lambda m: m.stress)
+
+    def frames(self) -> list[Atoms]:
+        """Returns the structure for each tau_e, with free energy, forces and stress (ASE's order) in its calculator.
+
+        Raises:
+            InputError: if forces were not asked for.
+        """
+        found = []
+        energies, forces, stress = (np.asarray(values) for values in (self.free_energy, self.forces, self.stress))
+        pairs = zip(energies.reshape(-1), forces.reshape(-1, len(self.atoms), 3), stress.reshape(-1, 3, 3), strict=True)
+        for result, (energy, force, tension) in zip(self.results, pairs, strict=True):
+            atoms = self.atoms.copy()
+            voigt = full_3x3_to_voigt_6_stress(tension)
+            kept = {"energy": float(energy), "free_energy": float(energy), "forces": force, "stress": voigt}
+            atoms.calc = SinglePointCalculator(atoms, **kept)
+            atoms.info["electron_temperature"] = result.electron_temperature
+            found.append(atoms)
+        return found
 
     def _mechanical(self, of: Callable[[Mechanics], FloatArray]) -> FloatArray:
         if self.mechanics is None:

@@ -76,6 +76,12 @@ def write_structure(path: str | os.PathLike[str], atoms: Atoms) -> None:
         ase.io.write(temporary, atoms, format="extxyz", columns=["symbols", "positions"], write_results=False)
 
 
+def write_results(path: str | os.PathLike[str], frames: Sequence[Atoms]) -> None:
+    """Writes structures with what their calculators hold as extended XYZ, all frames or none."""
+    with atomic_path(path) as temporary:
+        ase.io.write(temporary, frames, format="extxyz")
+
+
 def check_structure(atoms: Atoms, name: str) -> None:
     """Raises InputError unless a structure has atoms, finite positions and a periodic cell with a volume."""
     if len(atoms) == 0:

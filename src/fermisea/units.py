@@ -33,6 +33,9 @@ COULOMB = HARTREE * BOHR
 ELECTRONVOLT = 1.602176634e-19
 """Electronvolt in joule."""
 
+GIGAPASCAL = 1e9 * METRE_PER_ANGSTROM**3 / ELECTRONVOLT
+"""eV/Angstrom^3."""
+
 KINETIC = HARTREE * BOHR**2 / 2
 """hbar^2 / (2 m_e) in eV Angstrom^2."""
 

@@ -11,6 +11,7 @@ import typer
 
 import fermisea
 from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table, write_csv
+from fermisea.structures import write_results
 
 if TYPE_CHECKING:
     from fermisea.prediction import Prediction
@@ -53,6 +54,9 @@ def predict(
     anchor: Annotated[
         bool, typer.Option("--anchor", help="Start F from the regular part of the model; needs one.")
     ] = False,
+    forces: Annotated[
+        bool, typer.Option("--forces", help="Also write forces and stress: extended xyz, a frame for each tau_e.")
+    ] = False,
     no_density: Annotated[
         bool, typer.Option("--no-density", help="Only what follows from the DOS: no density, no total free energy.")
     ] = False,
@@ -86,6 +90,7 @@ def predict(
             dos_grid=dos_grid,
             density=not no_density,
             anchor=anchor,
+            forces=forces,
             precision=precision.value,
             allow_beyond_window=allow_beyond_window,
             progress=progress,
@@ -112,6 +117,8 @@ def predict(
             if anchor
             else f"F is that of the LDOS alone; anchored to the regular model (--anchor) it is {shift} from there"
         )
+    if prediction.mechanics is not None:
+        console.print(table("Forces and stress", *_mechanical_columns(prediction)))
     if prediction.uncertainty is not None:
         members = len(prediction.uncertainty.members)
         what = "F" if "free_energy" in rows[0] else "E_b"
@@ -132,7 +139,7 @@ def _columns(rows: list[dict[str, Any]], n: int) -> tuple[list[str], list[tuple[
     spread = next((name for name in ("free_energy_std", "band_energy_std") if name in rows[0]), None)
     if spread is not None:
         first.append("spread (meV/atom)")
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for row in rows:
         energies = [f"{row['band_energy'] / n:.5f}"]
         if "free_energy" in row:
@@ -149,6 +156,24 @@ def _columns(rows: list[dict[str, Any]], n: int) -> tuple[list[str], list[tuple[
             )
         )
     return ["tau_e (K)", *first, "-TS (eV/atom)", "μ (eV)", "C_e (k_B/atom)"], cells
+
+
+def _mechanical_columns(prediction: Prediction) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns titles and cells of the table of forces and stress."""
+    cells: list[tuple[str, ...]] = []
+    for result, found in zip(prediction.results, prediction.mechanics or (), strict=True):
+        lengths = np.linalg.norm(found.forces, axis=1)
+        pressure = -np.trace(found.stress) / 3 / fermisea.units.GIGAPASCAL
+        cells.append(
+            (
+                f"{result.electron_temperature:g}",
+                f"{np.sqrt(np.mean(lengths**2)):.4f}",
+                f"{lengths.max():.4f}",
+                f"{np.linalg.norm(found.forces.sum(axis=0)):.1e}",
+                f"{pressure:.3f}",
+            )
+        )
+    return ["tau_e (K)", "rms force (eV/Å)", "largest", "their sum", "pressure (GPa)"], cells
 
 
 def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
@@ -196,6 +221,9 @@ def _write(prediction: Prediction, rows: list[dict[str, Any]], out: Path, cube: 
             title=title,
         )
         files += fermisea.plots.save_figure(figure, out / "free_energy")
+    if prediction.mechanics is not None:
+        files.append(out / "forces.extxyz")
+        write_results(files[-1], prediction.frames())
     if cube is Field.DENSITY:
         from fermisea.interop.cube import write_cube  # noqa: PLC0415  # most calls need it not
 
