@@ -27,7 +27,7 @@ demo: $(RUNTIME)
 test: $(DEVELOPER)
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow" $(ARGS)
 
-test-slow: $(DEVELOPER)
+test-slow: $(DEVELOPER) $(PEERS)
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m slow $(ARGS)
 
 bench: $(DEVELOPER) $(PEERS)

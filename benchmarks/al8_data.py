@@ -4,8 +4,8 @@ Cells of eight aluminium atoms (two cubes of 4.05 A), molecular dynamics with EM
 training and also 700 K for the test, four structures each; PBE, GTH pseudopotential, 272.1 eV, 8x8x4 k-points,
 tau_ref = 1000 K, LDOS every 0.2 eV. Four more structures, those of 298 K scaled to other volumes, are for equations of
 state. Self-consistent runs, with forces and stress, stand in references.json: of the first test structure of each tau_i
-at 1, 5 and 10 kK, and of the crystal at several lattice constants. Two hours on two cores; interrupted, the same
-command goes on.
+at 1, 5 and 10 kK, of the crystal at several lattice constants, and of a cube of four atoms at many tau_e. Two hours on
+two cores; interrupted, the same command goes on.
 
     python benchmarks/al8_data.py DIR [--workers 2]
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from ase import Atoms
@@ -29,6 +30,24 @@ REFERENCE = 1000.0
 HOT = (5000.0, 10_000.0)
 SCALES, CRYSTALS = (0.96, 0.98, 1.02, 1.04), (0.96, 0.973, 0.986, 1.0, 1.013, 1.027, 1.04)
 """Lattice constants over 4.05 Angstrom, of scaled structures and of the crystal."""
+
+WARM = (
+    900.0,
+    1100.0,
+    1800.0,
+    2200.0,
+    2700.0,
+    3300.0,
+    4500.0,
+    5500.0,
+    6750.0,
+    8250.0,
+    9000.0,
+    11_000.0,
+    13_500.0,
+    16_500.0,
+)
+"""tau_e of the crystal whose entropies give its heat capacity, K: pairs around those at which it is wanted."""
 
 SETTINGS = fermisea.Campaign(xc="pbe", cutoff=272.1, kpts=(8, 8, 4), energy_window=(-5.0, 18.6))
 
@@ -70,17 +89,19 @@ def references(folder: Path, tests: Path) -> None:
         for temperature in (REFERENCE, *HOT)
     ]
     cases += [(f"fcc-{scale:g}", crystal(scale), REFERENCE) for scale in CRYSTALS]
+    cases += [("cube", bulk("Al", "fcc", a=4.05, cubic=True), temperature) for temperature in WARM]
     path = folder / "references.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    engine = SETTINGS.make_engine()
-    assert isinstance(engine, PlaneWave)  # noqa: S101  # so are the settings
     for name, atoms, temperature in cases:
         if f"{temperature:g}" in found.setdefault(name, {}):
             continue
+        engine = (SETTINGS if len(atoms) == 8 else replace(SETTINGS, kpts=(8, 8, 8))).make_engine()
+        assert isinstance(engine, PlaneWave)  # noqa: S101  # so are the settings
         result = engine.solve(atoms, temperature).reference
         assert result.forces is not None and result.stress is not None  # noqa: S101, PT018  # of this engine
         found[name][f"{temperature:g}"] = {
             "free_energy": result.free_energy,
+            "entropy_term": result.entropy_term,
             "forces": result.forces.tolist(),
             "stress": result.stress.tolist(),
         }

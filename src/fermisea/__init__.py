@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fermisea.sampling import Trajectory, sample
     from fermisea.snapshot import Snapshot
     from fermisea.structures import read_structures
+    from fermisea.thermodynamics import Thermodynamics, thermo
     from fermisea.training import train
     from fermisea.training_config import TrainingConfig
 
@@ -57,6 +58,7 @@ __all__ = [
     "Prediction",
     "RealSpaceGrid",
     "Snapshot",
+    "Thermodynamics",
     "TrainingConfig",
     "Trajectory",
     "WindowError",
@@ -79,6 +81,7 @@ __all__ = [
     "run_campaign",
     "sample",
     "structures",
+    "thermo",
     "train",
     "trajectories",
     "units",
@@ -114,6 +117,7 @@ _HOMES = {
     "Prediction": "prediction",
     "RealSpaceGrid": "grid",
     "Snapshot": "snapshot",
+    "Thermodynamics": "thermodynamics",
     "TrainingConfig": "training_config",
     "Trajectory": "sampling",
     "WindowError": "errors",
@@ -123,6 +127,7 @@ _HOMES = {
     "read_structures": "structures",
     "run_campaign": "campaign",
     "sample": "sampling",
+    "thermo": "thermodynamics",
     "train": "training",
 }
 

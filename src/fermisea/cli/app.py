@@ -19,6 +19,7 @@ from fermisea.cli.info import info
 from fermisea.cli.predict import predict
 from fermisea.cli.sample import sample
 from fermisea.cli.shell import Command
+from fermisea.cli.thermo import thermo
 from fermisea.cli.train import train
 from fermisea.cli.tune import tune
 
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (sample, dft, train, tune, predict, evaluate, info)
+_COMMANDS = (sample, dft, train, tune, predict, evaluate, thermo, info)
 for function in _COMMANDS:
     app.command(cls=Command)(function)
 app.add_typer(convert)

@@ -11,7 +11,6 @@ import typer
 
 import fermisea
 from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table, write_csv
-from fermisea.structures import write_results
 
 if TYPE_CHECKING:
     from fermisea.prediction import Prediction
@@ -223,7 +222,7 @@ def _write(prediction: Prediction, rows: list[dict[str, Any]], out: Path, cube: 
         files += fermisea.plots.save_figure(figure, out / "free_energy")
     if prediction.mechanics is not None:
         files.append(out / "forces.extxyz")
-        write_results(files[-1], prediction.frames())
+        fermisea.structures.write_results(files[-1], prediction.frames())
     if cube is Field.DENSITY:
         from fermisea.interop.cube import write_cube  # noqa: PLC0415  # most calls need it not
 

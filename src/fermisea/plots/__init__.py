@@ -1,11 +1,11 @@
-"""Figures: free energy against tau_e, DOS with its occupation, errors of a model, trials of a search.
+"""Figures: free energy and more against tau_e, DOS with its occupation, errors of a model, trials of a search.
 
 Each function returns a matplotlib figure and draws without any global state; :func:`save_figure` writes PNG and SVG.
 """
 
 from fermisea.plots.errors import calibration_figure, errors_figure
 from fermisea.plots.style import save_figure, temperature_colours
-from fermisea.plots.thermal import dos_figure, free_energy_figure
+from fermisea.plots.thermal import dos_figure, free_energy_figure, thermodynamics_figure
 from fermisea.plots.trials import tuning_figure
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "free_energy_figure",
     "save_figure",
     "temperature_colours",
+    "thermodynamics_figure",
     "tuning_figure",
 ]

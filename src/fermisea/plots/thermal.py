@@ -124,6 +124,45 @@ def dos_figure(
     return figure
 
 
+def thermodynamics_figure(
+    electron_temperature: npt.ArrayLike,
+    quantities: Mapping[str, npt.ArrayLike],
+    *,
+    fit: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    title: str = "",
+) -> Figure:
+    """Returns what electrons do as they grow hot, a panel for each quantity, the first one highest.
+
+    Args:
+        electron_temperature: tau_e, (n,), K.
+        quantities: what stands at the axis, to its values, (n,).
+        fit: tau_e, K, and values of a fit to the first quantity, dashed.
+        title: above the figure.
+
+    Raises:
+        InputError: for sizes that differ, or no quantity.
+    """
+    if not quantities:
+        raise InputError("thermodynamics: got no quantity, expected at least one")
+    columns = {name: _columns(name, electron_temperature, values) for name, values in quantities.items()}
+    count = len(columns)
+    with panels_figure(count, (1.7, *([1.0] * (count - 1))), 2.0 + 1.1 * count) as (figure, axes):
+        for axis, (name, (temperature, values)) in zip(axes, columns.items(), strict=True):
+            axis.axhline(0, color=GREY, linewidth=0.7)
+            axis.plot(temperature / 1000, values, color=MODEL, label="model")
+            axis.set_ylabel(name)
+        if fit is not None:
+            x, y = _columns("fit", *fit)
+            style: dict[str, Any] = {"color": INK, "linestyle": (0, (1.2, 1.6)), "linewidth": 1.6}
+            axes[0].plot(x / 1000, y, label="fit for ttm/mod", **style)
+            axes[0].legend(loc="upper left")
+        axes[0].set_ylim(0, None)
+        axes[-1].set_xlabel(r"electronic temperature $\tau_e$ (1000 K)")
+        axes[-1].set_xlim(0, 1.02 * max(temperature[-1] for temperature, _ in columns.values()) / 1000)
+        axes[0].set_title(title)
+    return figure
+
+
 def _error_panel(
     axis: Axes, temperature: FloatArray, index: Sequence[int], error: FloatArray, estimate: FloatArray | None
 ) -> None:

@@ -1,0 +1,139 @@
+"""``fermisea thermo``: the electrons of a structure over a range of electronic temperatures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+import fermisea
+from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table, write_csv
+
+if TYPE_CHECKING:
+    from fermisea.interop.ttm import HeatCapacityFit
+    from fermisea.thermodynamics import Thermodynamics
+
+_SHOWN = 9
+"""Rows of the table on the terminal."""
+
+
+def thermo(
+    model: Annotated[Path, typer.Argument(help="A model file that 'fermisea train' wrote.")],
+    atoms: Annotated[Path, typer.Argument(help="A structure; any format of ASE, one of several frames as FILE@3.")],
+    to: Annotated[float, typer.Option("--to", help="Highest tau_e, K.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for table, figure and parameter files.", show_default=False)],
+    start: Annotated[float, typer.Option("--from", help="Lowest tau_e, K.")] = 300.0,
+    anchor: Annotated[bool, typer.Option("--anchor", help="Start F from the regular part of the model.")] = False,
+    no_pressure: Annotated[
+        bool, typer.Option("--no-pressure", help="Leave out the electronic pressure, which takes most of the time.")
+    ] = False,
+    grid: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="Points.  [dim]\\[default: spaced as in training][/]")
+    ] = None,
+    thermal_diffusivity: Annotated[
+        float, typer.Option(help="D_e for the ttm/mod file, Å²/ps; the model knows nothing of it.")
+    ] = 0.0,
+    friction: Annotated[
+        float, typer.Option(help="gamma_p of electrons and ions for the ttm/mod file, g/mol/ps; likewise.")
+    ] = 0.0,
+    fdm: Annotated[
+        float | None, typer.Option(help="Also write a grid of one cell for LAMMPS's fix eph at this tau_e, K.")
+    ] = None,
+    allow_beyond_window: Annotated[
+        bool, typer.Option("--allow-beyond-window", help="Warn instead of refusing above the highest tau_e.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Free energy, entropy, Fermi level, heat capacity and pressure of the electrons at fixed ions, against tau_e.
+
+    Example: [bold]fermisea thermo al.safetensors Al.cif --to 15000 --out thermo/[/]
+    """
+    loaded = fermisea.load_model(model)
+    structure = fermisea.structures.read_structure(atoms)
+    if fdm is not None and not start <= fdm <= to:
+        raise fermisea.InputError(f"--fdm: got {fdm:g} K, expected a tau_e from {start:g} to {to:g} K")
+    with output_folder(out), progress_bar() as bar:
+        task = bar.add_task("grid points", total=None, note="")
+        found = fermisea.thermo(
+            loaded,
+            structure,
+            to,
+            lowest=start,
+            pressure=not no_pressure,
+            anchor=anchor,
+            grid=grid,
+            allow_beyond_window=allow_beyond_window,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        fit, files = _write(found, out, thermal_diffusivity, friction, fdm)
+    rows = found.rows()
+    if json:
+        summary = {"error": fit.error, "coefficients": fit.coefficients, "limit": fit.limit, "damping": fit.damping}
+        print_json({"formula": structure.get_chemical_formula(), "rows": rows, "fit": summary, "files": files})
+        return
+    picked = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(int))]
+    titles = {
+        "electron_temperature_K": ("tau_e (K)", "{:.0f}"),
+        "free_energy_eV_per_atom": ("F (eV/atom)", "{:.5f}"),
+        "entropy_eV_per_K_atom": ("S (meV/K/atom)", "{:.5f}"),
+        "fermi_level_eV": ("μ (eV)", "{:.4f}"),
+        "heat_capacity_J_per_m3_K": ("C_e (10⁵ J/m³/K)", "{:.4f}"),
+        "sommerfeld_coefficient_J_per_m3_K2": ("C_e/tau_e (J/m³/K²)", "{:.2f}"),
+        "electronic_pressure_GPa": ("P_e (GPa)", "{:.3f}"),
+    }
+    units = {"entropy_eV_per_K_atom": 1000.0, "heat_capacity_J_per_m3_K": 1e-5}
+    shown = {name: title for name, title in titles.items() if name in rows[0]}
+    cells = [
+        tuple(form.format(units.get(name, 1.0) * row[name]) for name, (_, form) in shown.items()) for row in picked
+    ]
+    console = stdout()
+    title = (
+        f"{structure.get_chemical_formula()}, ions fixed; {len(rows)} temperatures, of which {len(picked)} are shown"
+    )
+    console.print(table(title, [title for title, _ in shown.values()], cells))
+    console.print(f"ttm/mod: C_e fitted to {100 * fit.error:.2f} % of its largest value")
+    if not (thermal_diffusivity and friction):
+        console.print(
+            "ttm/mod: without --thermal-diffusivity and --friction nothing conducts or couples; edit the file"
+        )
+    console.print("files: " + ", ".join(str(file) for file in files))
+
+
+def _write(
+    found: Thermodynamics, out: Path, thermal_diffusivity: float, friction: float, fdm: float | None
+) -> tuple[HeatCapacityFit, list[Path]]:
+    """Writes table, figure and parameter files; returns the fit of C_e and the files."""
+    from fermisea.interop import ttm  # noqa: PLC0415  # most commands need it not
+
+    units, atoms = fermisea.units, found.atoms
+    temperatures, per_volume = found.electron_temperature, found.heat_capacity / found.volume
+    fit = ttm.fit_heat_capacity(temperatures, per_volume, found.electrons / found.volume)
+    factor = 0.0
+    pressure = found.pressure
+    if not np.isnan(pressure).any():
+        drive = per_volume * temperatures - per_volume[0] * temperatures[0]
+        factor = float(pressure @ drive / (drive @ drive))
+    files = [out / "thermo.csv", out / "electrons.ttm"]
+    write_csv(files[0], found.rows())
+    parameters = ttm.TtmParameters(thermal_diffusivity=thermal_diffusivity, friction=friction)
+    ttm.write_ttm_mod(files[1], fit, len(atoms) / found.volume, factor, parameters)
+    if fdm is not None:
+        files.append(out / "electrons.fdm")
+        x, y, z = (float(length) for length in atoms.cell.lengths())
+        heat_capacity = float(np.interp(fdm, temperatures, per_volume))
+        ttm.write_fdm(files[-1], electron_temperature=fdm, heat_capacity=heat_capacity, lengths=(x, y, z))
+    joule = 1e-5 * units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3
+    quantities = {
+        "$C_e$ (10$^5$ J m$^{-3}$ K$^{-1}$)": joule * per_volume,
+        r"$\mu - \mu_0$ (eV)": found.fermi_level - found.fermi_level[0],
+    }
+    if not np.isnan(pressure).any():
+        quantities["$P_e$ (GPa)"] = pressure / units.GIGAPASCAL
+    fine = np.linspace(0, temperatures[-1], 200)
+    title = f"{atoms.get_chemical_formula()}, {len(atoms)} atoms"
+    figure = fermisea.plots.thermodynamics_figure(
+        temperatures, quantities, fit=(fine, joule * fit.heat_capacity(fine)), title=title
+    )
+    return fit, files + fermisea.plots.save_figure(figure, out / "thermo")

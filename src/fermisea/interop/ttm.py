@@ -1,0 +1,222 @@
+"""Electronic heat capacities for two-temperature molecular dynamics: LAMMPS's ``fix ttm/mod``, and ``fix eph``.
+
+Formulas and the order of the entries are those of the LAMMPS documentation of ``fix ttm/mod``: with X = tau_e / 1000 K
+
+    C_e = rho_e [(a_0 + a_1 X + a_2 X^2 + a_3 X^3 + a_4 X^4) exp(-(A X)^2) + C_0],
+
+in metal units; and P_e = PF C_e tau_e. Grids of ``fix eph`` are files with three comments, the number of cells, the
+ends of the box and one row for each cell.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fermisea.errors import InputError
+from fermisea.files import write_text
+
+FloatArray = npt.NDArray[np.float64]
+
+_DAMPING = (0.0, *(float(a) for a in np.geomspace(0.005, 0.5, 41)))
+"""Values of A, 1/(1000 K), that are tried."""
+
+_BEYOND = 3.0
+"""C_e must not be negative up to so many times the highest tau_e."""
+
+
+@dataclass(frozen=True)
+class HeatCapacityFit:
+    """C_e as ``fix ttm/mod`` knows it.
+
+    Attributes:
+        coefficients: a_0 to a_4, eV/(K electron) over powers of 1000 K.
+        limit: C_0, eV/(K electron).
+        damping: A, 1/(1000 K).
+        electron_density: rho_e, electrons/Angstrom^3.
+        error: largest deviation from what was fitted, over the largest C_e.
+        lowest: tau_e from which on it was fitted, K.
+        highest: tau_e up to which it was fitted, K.
+    """
+
+    coefficients: tuple[float, float, float, float, float]
+    limit: float
+    damping: float
+    electron_density: float
+    error: float
+    lowest: float
+    highest: float
+
+    def heat_capacity(self, electron_temperature: npt.ArrayLike) -> FloatArray:
+        """Returns C_e over the volume, eV/(K Angstrom^3), at tau_e in K, in its shape."""
+        x = np.asarray(electron_temperature, dtype=float) / 1000
+        polynomial = np.polynomial.polynomial.polyval(x, self.coefficients)
+        return self.electron_density * np.asarray(polynomial * np.exp(-((self.damping * x) ** 2)) + self.limit)
+
+
+@dataclass(frozen=True)
+class TtmParameters:
+    """What ``fix ttm/mod`` wants to know beside C_e, in metal units; equilibrium has nothing to say about it.
+
+    Attributes:
+        thermal_diffusivity: D_e = kappa_e / C_e, Angstrom^2/ps.
+        friction: gamma_p, of the coupling of electrons and ions, mass/time.
+        stopping: gamma_s, of electronic stopping, mass/time.
+        stopping_velocity: v_0, Angstrom/ps.
+        intensity: of the pulse, eV/(ps Angstrom^2).
+        left_surface: in cells of the grid along x.
+        right_surface: likewise.
+        skin_layer: depth of absorption, in cells.
+        width: of the pulse, ps.
+        free_path: of the electrons, Angstrom.
+        moving_surface: whether the surface moves.
+        lowest_temperature: tau_e of cells that are filled first, K.
+    """
+
+    thermal_diffusivity: float = 0.0
+    friction: float = 0.0
+    stopping: float = 0.0
+    stopping_velocity: float = 0.0
+    intensity: float = 0.0
+    left_surface: int = 0
+    right_surface: int = 1
+    skin_layer: int = 1
+    width: float = 1.0
+    free_path: float = 0.0
+    moving_surface: bool = False
+    lowest_temperature: float = 300.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"{field.name}: got {value}, expected a finite number of at least 0")
+        if self.left_surface >= self.right_surface:
+            raise InputError(f"surfaces: got {self.left_surface} and {self.right_surface}, expected left < right")
+
+
+def fit_heat_capacity(
+    electron_temperature: npt.ArrayLike, heat_capacity: npt.ArrayLike, electron_density: float
+) -> HeatCapacityFit:
+    """Returns the C_e of ``fix ttm/mod`` with the smallest largest error of those tried; it vanishes at tau_e = 0.
+
+    Args:
+        electron_temperature: tau_e, ascending, (n,), K.
+        heat_capacity: over the volume, (n,), eV/(K Angstrom^3).
+        electron_density: electrons/Angstrom^3.
+
+    Raises:
+        InputError: for fewer than six temperatures, or values that are not positive.
+    """
+    temperatures, values = np.asarray(electron_temperature, dtype=float), np.asarray(heat_capacity, dtype=float)
+    if temperatures.ndim != 1 or temperatures.shape != values.shape or temperatures.size < 6:
+        raise InputError(
+            f"heat capacity: got {temperatures.shape} temperatures and {values.shape} values, expected six or more"
+        )
+    if not (np.isfinite(values).all() and (values > 0).all() and (np.diff(temperatures, prepend=0.0) > 0).all()):
+        raise InputError("heat capacity: expected positive values at ascending temperatures above 0")
+    if not (math.isfinite(electron_density) and electron_density > 0):
+        raise InputError(f"electron density: got {electron_density}, expected a finite number above 0")
+    x, far = temperatures / 1000, np.linspace(0.0, _BEYOND * temperatures[-1], 400)[1:] / 1000
+    best: HeatCapacityFit | None = None
+    for damping, degree in itertools.product(_DAMPING, (4, 3, 2, 1)):
+        design, beyond = (_columns(points, damping, degree) for points in (x, far))
+        scale = np.abs(design).max(axis=0)
+        solution = np.linalg.lstsq(design / scale, values / electron_density, rcond=None)[0] / scale
+        if (beyond @ solution).min() < 0:
+            continue
+        error = float(np.abs(electron_density * (design @ solution) - values).max() / values.max())
+        if best is None or error < 0.999 * best.error:
+            powers = [*solution[:degree].tolist(), *([0.0] * (4 - degree))]
+            limit = float(solution[degree]) if damping > 0 else 0.0
+            coefficients = (-limit, powers[0], powers[1], powers[2], powers[3])
+            ends = float(temperatures[0]), float(temperatures[-1])
+            best = HeatCapacityFit(coefficients, limit, damping, electron_density, error, *ends)
+    if best is None:
+        raise InputError("heat capacity: no fit that stays positive; give values at more temperatures")
+    return best
+
+
+def _columns(x: FloatArray, damping: float, degree: int) -> FloatArray:
+    """Returns what C_e / rho_e is linear in: powers of X, damped, and, if damped, what they leave to the limit."""
+    factor = np.exp(-((damping * x) ** 2))
+    columns = [factor * x**power for power in range(1, degree + 1)]
+    return np.stack([*columns, 1 - factor] if damping > 0 else columns, axis=1)
+
+
+def write_ttm_mod(
+    path: Path,
+    fit: HeatCapacityFit,
+    ion_density: float,
+    pressure_factor: float = 0.0,
+    parameters: TtmParameters | None = None,
+) -> None:
+    """Writes a parameter file of ``fix ttm/mod`` in LAMMPS's metal units, whole or not at all.
+
+    Args:
+        path: of the file.
+        fit: of C_e.
+        ion_density: ions/Angstrom^3.
+        pressure_factor: PF.
+        parameters: the rest; without them coupling, conduction and pulse are off.
+    """
+    p = parameters or TtmParameters()
+    own = f"fitted from {fit.lowest:g} to {fit.highest:g} K, off by at most {100 * fit.error:.2f} % of the largest C_e"
+    entries: list[tuple[str, float | int]] = [
+        *((f"a_{k}, eV/(K electron) / (1000 K)^{k}; C_e {own}", a) for k, a in enumerate(fit.coefficients)),
+        ("C_0, eV/(K electron)", fit.limit),
+        ("A, 1/(1000 K)", fit.damping),
+        ("rho_e, electrons/Angstrom^3", fit.electron_density),
+        ("D_e, Angstrom^2/ps", p.thermal_diffusivity),
+        ("gamma_p, g/mol/ps", p.friction),
+        ("gamma_s, g/mol/ps", p.stopping),
+        ("v_0, Angstrom/ps", p.stopping_velocity),
+        ("I_0, eV/(ps Angstrom^2)", p.intensity),
+        ("lsurface, cells", p.left_surface),
+        ("rsurface, cells", p.right_surface),
+        ("l_skin, cells", p.skin_layer),
+        ("tau, ps", p.width),
+        ("PF, P_e = PF C_e T_e", pressure_factor),
+        ("lambda, Angstrom", p.free_path),
+        ("n_ion, ions/Angstrom^3", ion_density),
+        ("surface_movement, 0 or 1", int(p.moving_surface)),
+        ("T_e_min, K", p.lowest_temperature),
+    ]
+    write_text(path, "".join(f"{name}\n{value!r}\n" for name, value in entries))
+
+
+def write_fdm(
+    path: Path,
+    *,
+    electron_temperature: float,
+    heat_capacity: float,
+    lengths: tuple[float, float, float],
+    shape: tuple[int, int, int] = (1, 1, 1),
+    conductivity: float = 0.0,
+) -> None:
+    """Writes a grid of ``fix eph`` (``.fdm``), all cells alike, whole or not at all.
+
+    Args:
+        path: of the file.
+        electron_temperature: tau_e, K.
+        heat_capacity: over the volume, eV/(K Angstrom^3).
+        lengths: of an orthogonal box that begins at 0, Angstrom.
+        shape: number of cells along each axis.
+        conductivity: kappa_e, eV/(ps K Angstrom).
+
+    Raises:
+        InputError: for lengths or numbers of cells that are not positive.
+    """
+    if min(*lengths, *shape) <= 0:
+        raise InputError(f"grid: got {shape} cells in a box of {lengths} Angstrom, expected positive numbers")
+    head = ["# electrons of fermisea", "# eV, Angstrom, ps, K", "# C_e at T_e"]
+    head += [" ".join(map(str, (*shape, 1))), *(f"0 {length!r}" for length in lengths)]
+    head.append("i j k T_e S_e rho_e C_e K_e flag T_dyn_flag")
+    values = f"{electron_temperature!r} 0 1 {heat_capacity!r} {conductivity!r} 1 0"
+    cells = itertools.product(*(range(1, n + 1) for n in reversed(shape)))
+    write_text(path, "\n".join([*head, *(f"{i} {j} {k} {values}" for k, j, i in cells)]) + "\n")

