@@ -21,7 +21,7 @@ from fermisea.grid import RealSpaceGrid
 
 WEIGHTS = {"Al": 1.0, "Ni": 0.6}
 KINDS = [
-    PowerSpectrum(5, 4.1, WEIGHTS),
+    PowerSpectrum(5, 4.1, WEIGHTS, smoothness=2),
     Bispectrum(6, 4.1, WEIGHTS),
     Bispectrum(9, 3.1, WEIGHTS, rfac0=0.8),
     Bispectrum(4, 4.1, WEIGHTS, rmin0=0.9),

@@ -49,7 +49,7 @@ def test_number_of_features(order, features):
     assert sum(j + 1 for j in range(order + 1) for _ in range(j, order + 1)) == features
 
 
-def slow_power_spectrum(atoms, point, order, cutoff, weights, rfac0):
+def slow_power_spectrum(atoms, point, order, cutoff, weights, rfac0, smoothness=1):
     """Straight from the definitions, with scipy's complex spherical harmonics and Gegenbauer polynomials."""
     expansion = {}
     for symbol, position in zip(atoms.symbols, atoms.positions, strict=True):
@@ -59,7 +59,7 @@ def slow_power_spectrum(atoms, point, order, cutoff, weights, rfac0):
             if r >= cutoff:
                 continue
             theta0 = rfac0 * math.pi * r / cutoff
-            weight = weights[symbol] * 0.5 * (math.cos(math.pi * r / cutoff) + 1)
+            weight = weights[symbol] * (0.5 * (math.cos(math.pi * r / cutoff) + 1)) ** smoothness
             for j in range(order + 1):
                 for l in range(j + 1):  # noqa: E741
                     norm = math.sqrt(2 * (j + 1) * math.factorial(j - l) / (math.pi * math.factorial(j + l + 1)))
@@ -78,16 +78,17 @@ def slow_power_spectrum(atoms, point, order, cutoff, weights, rfac0):
     )
 
 
-def test_agrees_with_the_definition():
+@pytest.mark.parametrize("smoothness", [1, 2, 3])
+def test_agrees_with_the_definition(smoothness):
     cell = [[5.1, 0.0, 0.0], [1.3, 4.6, 0.0], [-0.9, 1.1, 5.8]]
     atoms = Atoms("AlNiAl", positions=[[0.1, 0.2, 4.0], [2.7, 0.9, 2.5], [2.0, 3.5, 4.3]], cell=cell, pbc=True)
     weights = {"Al": 1.0, "Ni": -0.6}
-    descriptor = PowerSpectrum(5, 4.4, weights, rfac0=0.97)
+    descriptor = PowerSpectrum(5, 4.4, weights, rfac0=0.97, smoothness=smoothness)
     points = np.array([[0.3, 0.1, 0.2], [2.0, 1.5, 1.0], [-4.0, 7.0, 3.0]])
     values = descriptor.compute_points(atoms, points)
     for point, value in zip(points, values, strict=True):
         inside = point - np.floor(point @ np.linalg.inv(cell)) @ np.array(cell)
-        expected = slow_power_spectrum(atoms, inside, 5, 4.4, weights, 0.97)
+        expected = slow_power_spectrum(atoms, inside, 5, 4.4, weights, 0.97, smoothness)
         assert np.abs(value - expected).max() < 1e-12 * np.abs(expected).max()
 
 

@@ -30,8 +30,8 @@ REFERENCES = sorted((Path(__file__).parent / "data" / "bispectrum").glob("*.npz"
 WEIGHTS = {"Al": 1.0, "Ni": 0.7}
 BOTH = pytest.mark.parametrize(
     "descriptor",
-    [Bispectrum(5, 4.2, WEIGHTS), PowerSpectrum(6, 4.2, WEIGHTS)],
-    ids=["bispectrum", "power_spectrum"],
+    [Bispectrum(5, 4.2, WEIGHTS), PowerSpectrum(6, 4.2, WEIGHTS), PowerSpectrum(3, 4.2, WEIGHTS, smoothness=2)],
+    ids=["bispectrum", "power_spectrum", "smooth"],
 )
 SMALL = pytest.mark.parametrize(
     "descriptor",

@@ -34,6 +34,7 @@ class TrainingConfig:
         order: highest order of the power spectrum.
         twojmax: twice the highest angular momentum of the bispectrum.
         cutoff: of the descriptors, Angstrom.
+        smoothness: of the power spectrum, 1 to 3; see :class:`fermisea.descriptors.PowerSpectrum`.
         element_weights: weight of each element in the descriptors; without it, atomic numbers over the highest one.
         descriptor_floor: smallest scale of a component of the descriptors over the root mean square of all: components
             that hardly vary in the data are not blown up; 0 scales each by its own standard deviation.
@@ -70,6 +71,7 @@ class TrainingConfig:
     order: int = 6
     twojmax: int = 10
     cutoff: float = 5.4
+    smoothness: int = 1
     element_weights: Mapping[str, float] | None = None
     descriptor_floor: float = 1.0
     hidden: tuple[int, ...] = (256, 256)
@@ -106,6 +108,7 @@ class TrainingConfig:
         for name in ("order", "twojmax", "epochs", "batch_size", "plateau_patience", "ensemble", "anchor_order"):
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
+        _check_integer("smoothness", self.smoothness, 1)
         if self.patience is not None:
             _check_integer("patience", self.patience, 1)
         if not isinstance(self.anchor, bool):
@@ -179,7 +182,7 @@ class TrainingConfig:
         weights = self._weights(elements)
         if self.descriptor == "bispectrum":
             return Bispectrum(twojmax=self.twojmax, cutoff=self.cutoff, weights=weights)
-        return PowerSpectrum(order=self.order, cutoff=self.cutoff, weights=weights)
+        return PowerSpectrum(self.order, self.cutoff, weights, smoothness=self.smoothness)
 
     def make_anchor_descriptor(self, elements: Sequence[str]) -> Descriptor:
         """Returns the descriptor of the regular model for these elements.

@@ -135,7 +135,7 @@ def hyperspherical_harmonics(quaternions: npt.ArrayLike, order: int) -> FloatArr
 class Expansion:
     """How a neighbour at distance r enters: weight f_c(r) times the harmonics of (cos theta_0, sin theta_0 r/|r|).
 
-    theta_0 = rfac0 pi x and f_c = (cos pi x + 1) / 2 with x = (r - rmin0) / (cutoff - rmin0)
+    theta_0 = rfac0 pi x and f_c = ((cos pi x + 1) / 2)^smoothness with x = (r - rmin0) / (cutoff - rmin0)
     (A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015)).
 
     An atom at the point itself counts with theta_0 = 0. Closer than rmin0, where theta_0 < 0, f_c = 1 and the
@@ -148,6 +148,7 @@ class Expansion:
         rfac0: theta_0 / pi at the cutoff.
         rmin0: at most half the cutoff, Angstrom.
         centre: weight of a neighbour at the point itself, beside the atoms.
+        smoothness: power of f_c; its derivatives are continuous at the cutoff up to order 2 smoothness - 1.
     """
 
     order: int
@@ -155,11 +156,12 @@ class Expansion:
     rfac0: float
     rmin0: float
     centre: float
+    smoothness: int = 1
 
     def arrays(self, dtype: str) -> tuple[float | npt.NDArray[np.floating], ...]:
         """Returns what the compiled loops take: cutoff, rmin0, polynomials, loss, down, norm."""
         tables = harmonic_tables(self.order)
-        arrays = (radial_polynomials(self.rfac0, dtype), tables.loss, tables.down, tables.norm)
+        arrays = (radial_polynomials(self.rfac0, self.smoothness, dtype), tables.loss, tables.down, tables.norm)
         return (self.cutoff, self.rmin0, *(np.array(array, dtype=dtype) for array in arrays))
 
     def at_centre(self) -> FloatArray:
@@ -168,16 +170,21 @@ class Expansion:
 
 
 @lru_cache(maxsize=32)
-def radial_polynomials(rfac0: float, dtype: str) -> FloatArray:
-    """Returns cos theta_0, sin theta_0 / x and f_c in powers of x^2, good to rounding for 0 <= x <= 1: (powers, 3)."""
-    powers = range(10 if np.dtype(dtype) == np.float32 else 16)
-    angle = rfac0 * math.pi
+def radial_polynomials(rfac0: float, smoothness: int, dtype: str) -> FloatArray:
+    """Returns cos theta_0, sin theta_0 / x and f_c in powers of x^2, good to rounding for 0 <= x <= 1: (powers, 3).
+
+    cos^2n(y) is a sum of cos(2 j y), j = 0 .. n, with binomial coefficients.
+    """
+    powers = range((10 if np.dtype(dtype) == np.float32 else 16) + 7 * (smoothness - 1))
+    angle, n = rfac0 * math.pi, smoothness
+    shares = [math.comb(2 * n, n) / 4**n, *(2 * math.comb(2 * n, n - j) / 4**n for j in range(1, n + 1))]
     return np.array(
         [
             (
                 (-(angle**2)) ** k / math.factorial(2 * k),
                 angle * (-(angle**2)) ** k / math.factorial(2 * k + 1),
-                (-(math.pi**2)) ** k / math.factorial(2 * k) / 2 + (0.5 if k == 0 else 0),
+                math.fsum(share * (-((j * math.pi) ** 2)) ** k for j, share in enumerate(shares))
+                / math.factorial(2 * k),
             )
             for k in powers
         ]

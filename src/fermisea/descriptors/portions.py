@@ -78,6 +78,8 @@ class Recipe:
             cosine = _even_cosine(angle**2 * t)
             lever = angle / self.cutoff * _even_sine(angle**2 * t)
             counts = t < 1
+            if isinstance(self.descriptor, PowerSpectrum):
+                switch = switch**self.descriptor.smoothness
         else:
             away = square >= 1e-20
             distance = torch.where(away, square, 1.0).sqrt()

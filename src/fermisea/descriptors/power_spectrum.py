@@ -13,6 +13,7 @@ from fermisea.descriptors.compiled.pairs import contract_pairs, contract_pairs_v
 from fermisea.descriptors.evaluator import Contraction, Evaluator, check_dtype
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
+from fermisea.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,23 @@ class PowerSpectrum(Descriptor):
         cutoff: distance beyond which atoms do not count, Angstrom.
         weights: weight of each element; ``None`` gives every atom the weight 1, whatever its element.
         rfac0: theta_0 / pi at the cutoff, above 0 and at most 1.
+        smoothness: power of f_c, 1 to 3. With 1, as in SNAP, its second derivative jumps at the cutoff, and sums over a
+            grid converge as the fourth power of its spacing; with 2 the fourth one does, and a cutoff longer by a
+            quarter sees as much.
     """
 
     order: int
     cutoff: float
     weights: Mapping[str, float] | None = field(default=None, hash=False)
     rfac0: float = 0.99363
+    smoothness: int = 1
 
     kind: ClassVar[str] = "power_spectrum"
 
     def __post_init__(self) -> None:
         check_definition(self, "order", highest=30)
+        if self.smoothness not in (1, 2, 3):
+            raise InputError(f"smoothness: got {self.smoothness!r}, expected 1, 2 or 3")
 
     @property
     def features(self) -> int:
@@ -52,7 +59,7 @@ class PowerSpectrum(Descriptor):
         """Returns what computes the power spectrum of one structure; see ``Descriptor.evaluator``."""
         check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
-        expansion = Expansion(self.order, self.cutoff, self.rfac0, rmin0=0.0, centre=-own)
+        expansion = Expansion(self.order, self.cutoff, self.rfac0, 0.0, -own, self.smoothness)
 
         contraction = Contraction(
             lambda harmonics, rows, out: contract_pairs(harmonics, rows, self.order, out),
