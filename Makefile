@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
 RUNTIME := .venv/.runtime
 DEVELOPER := .venv/.developer
 PEERS := .venv/.peers
-BENCHMARKS := gemm descriptors prediction wide startup batches training processes large_data mala_training
+BENCHMARKS := gemm descriptors prediction wide startup batches training processes large_data mala_training forces
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .PHONY: help install demo test test-slow bench lint clean

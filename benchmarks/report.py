@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common import OUTPUT, ROOT, Table, facts_line
 
-PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "training.md")
+PAGES = tuple(ROOT / "docs" / name for name in ("performance.md", "training.md", "free-energies.md"))
 
 
 def blocks(folder: Path) -> dict[str, str]:
@@ -47,7 +47,9 @@ def main() -> int:
     """Fills the pages and names the tables written; 1 if one has no place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=OUTPUT, help="folder of JSON  [bench-output]")
-    parser.add_argument("--page", type=Path, nargs="+", default=PAGES, help="[docs/performance.md docs/training.md]")
+    parser.add_argument(
+        "--page", type=Path, nargs="+", default=PAGES, help="[performance.md, training.md and free-energies.md in docs]"
+    )
     values = parser.parse_args()
     found = blocks(values.results)
     missing = set(found)

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from fermisea.cli.app import app
@@ -59,6 +60,21 @@ def test_the_file_holds_both(model, tmp_path):
     assert loaded.anchor.provenance == {"ridge": 1e-9}
     before, after = (m.predict(structure(4), TEMPERATURES, SHAPE, anchor=True) for m in (model, loaded))
     assert before.data.identical(after.data)
+
+
+def test_networks_of_the_anchor_survive_the_file(tmp_path):
+    data = Dataset(tuple(made_up_snapshot(seed) for seed in range(6)))
+    config = TrainingConfig(order=2, cutoff=4.0, hidden=(4,), epochs=1, anchor_order=2, anchor_hidden=[4, 3])
+    model = train(data, config)
+    (network,) = model.anchor.corrections
+    network.set_readout(torch.ones(1, 3, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    model.save(tmp_path / "al.safetensors")
+    loaded, atoms = load_model(tmp_path / "al.safetensors"), structure(4)
+    assert loaded.anchor.corrections[0].widths == (4, 3)
+    one, two = (m.anchor.predict(atoms) for m in (model, loaded))
+    assert one.free_energy == two.free_energy
+    np.testing.assert_array_equal(one.forces, two.forces)
+    assert one.free_energy != dataclasses.replace(model.anchor, corrections=()).predict(atoms).free_energy
 
 
 def test_what_has_no_anchor_says_so(model):

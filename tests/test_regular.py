@@ -14,7 +14,7 @@ from fermisea.descriptors import Bispectrum, PowerSpectrum
 from fermisea.descriptors.sites import Sites
 from fermisea.energies import Ion
 from fermisea.errors import InputError
-from fermisea.regular import RegularModel, fit_regular
+from fermisea.regular import RegularModel, fit_correction, fit_regular
 from synthetic import made_up_snapshot
 
 KINDS = [
@@ -162,3 +162,73 @@ def test_data_that_cannot_be_fitted():
         fit_regular(data, model.descriptor, ridge=0.0)
     with pytest.raises(InputError, match="element Cu"):
         model.predict(bulk("Cu", cubic=True))
+
+
+class Bent:
+    """A sum of atomic energies that is not linear in the descriptors of a power spectrum."""
+
+    def __init__(self) -> None:
+        self.linear = model_of(PowerSpectrum(1, 4.0, weights={"Al": 1.0, "Mg": 0.7}))
+
+    def predict(self, atoms):
+        found = self.linear.predict(atoms)
+        sites = Sites(self.linear.descriptor, atoms)
+        values = 20 * (sites.values()[:, 0] - 0.24)
+        cotangents = np.zeros((len(atoms), self.linear.descriptor.features))
+        cotangents[:, 0] = 20 * 0.2 * np.cos(2 * values) * 2
+        positions, strain = sites.vjp(cotangents)
+        return dataclasses.replace(
+            found,
+            free_energy=found.free_energy + float(np.sum(0.2 * np.sin(2 * values))),
+            forces=found.forces - positions,
+            stress=found.stress + strain / atoms.get_volume(),
+        )
+
+
+@pytest.fixture(scope="module")
+def bent():
+    truth = Bent()
+    data = labelled(truth, range(24))
+    linear = fit_regular(data, truth.linear.descriptor)
+    return truth, linear, fit_correction(data, linear, (8, 8), steps=400)
+
+
+def test_networks_add_what_is_not_linear(bent):
+    truth, linear, corrected = bent
+    errors = []
+    for model in (linear, corrected):
+        pairs = [(model.predict(alloy(seed)), truth.predict(alloy(seed))) for seed in range(30, 36)]
+        errors.append(np.mean([np.abs(got.forces - expected.forces).mean() for got, expected in pairs]))
+    assert errors[1] < 0.7 * errors[0]
+    assert corrected.provenance["network_steps"] > 0
+    assert corrected.provenance["network_error_over_linear"] < 0.2
+
+
+def test_forces_of_networks_are_derivatives(bent):
+    model, atoms, step = bent[2], alloy(3), 1e-4
+    found = model.predict(atoms)
+
+    def energy(by, strain):
+        moved = atoms.copy()
+        deformation = np.eye(3)
+        deformation[0, 1] = deformation[1, 0] = strain / 2
+        moved.set_cell(atoms.cell.array @ deformation)
+        moved.positions = atoms.positions @ deformation
+        moved.positions[2, 1] += by
+        return model.predict(moved).free_energy
+
+    slope = (energy(step, 0) - energy(-step, 0)) / (2 * step)
+    assert -slope == pytest.approx(found.forces[2, 1], rel=1e-6)
+    slope = (energy(0, step) - energy(0, -step)) / (2 * step)
+    assert slope / atoms.get_volume() == pytest.approx(found.stress[0, 1], rel=1e-5)
+
+
+def test_a_linear_truth_needs_no_network():
+    truth = model_of(PowerSpectrum(1, 4.0, weights={"Al": 1.0, "Mg": 0.7}))
+    data = labelled(truth, range(6))
+    linear = fit_regular(data, truth.descriptor)
+    corrected = fit_correction(data, linear, (4,), steps=20)
+    got, expected = corrected.predict(alloy(9)), truth.predict(alloy(9))
+    assert got.free_energy == pytest.approx(expected.free_energy, abs=1e-4)
+    with pytest.raises(InputError, match="at least five"):
+        fit_correction(Dataset(data.snapshots[:4]), linear)

@@ -158,9 +158,12 @@ class Model:
             "total_energy_obstacle": self.total_energy_obstacle,
         }
         if self.anchor is not None:
-            entries["anchor"] = self.anchor.to_dict()
+            corrections = [architecture(network) for network in self.anchor.corrections]
+            entries["anchor"] = self.anchor.to_dict() | {"corrections": corrections}
             tensors["anchor.coefficients"] = torch.from_numpy(self.anchor.coefficients)
             tensors["anchor.constants"] = torch.from_numpy(self.anchor.constants)
+            for index, network in enumerate(self.anchor.corrections):
+                tensors |= {f"anchor.{index}.{name}": tensor for name, tensor in network.state_dict().items()}
         write_model_file(path, entries, tensors)
 
 
@@ -242,4 +245,12 @@ def _anchor(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Regular
     if "anchor" not in header:
         return None
     coefficients, constants = (tensors[f"anchor.{name}"].numpy() for name in ("coefficients", "constants"))
-    return RegularModel.from_dict(header["anchor"], coefficients, constants)
+    regular = RegularModel.from_dict(header["anchor"], coefficients, constants)
+    corrections = []
+    for index, shape in enumerate(header["anchor"].get("corrections", [])):
+        network, prefix = network_of(shape), f"anchor.{index}."
+        assert isinstance(network, Mlp)  # noqa: S101  # an ensemble has other entries, which fail below
+        found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        network.load_state_dict(found)
+        corrections.append(network.eval().requires_grad_(requires_grad=False))
+    return replace(regular, corrections=tuple(corrections))

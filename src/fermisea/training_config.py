@@ -62,6 +62,7 @@ class TrainingConfig:
         anchor: whether a regular model of the free energies at tau_ref is fitted beside the network.
         anchor_order: highest order of its power spectrum.
         anchor_cutoff: of its descriptors, Angstrom.
+        anchor_hidden: hidden layers of networks added to its atomic energies; none makes it linear.
         seed: of initial weights (further networks take the next ones), shuffling and choice of validation structures.
         dtype: of the weights, ``"float32"`` or ``"float64"``.
         precision: of the products in training, ``"float32"`` (that of the weights) or ``"bfloat16"``.
@@ -97,6 +98,7 @@ class TrainingConfig:
     anchor: bool = True
     anchor_order: int = 5
     anchor_cutoff: float = 5.4
+    anchor_hidden: tuple[int, ...] = ()
     seed: int = 0
     dtype: str = "float32"
     precision: str = "float32"
@@ -104,7 +106,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
             check_choice(name, getattr(self, name), known)
-        object.__setattr__(self, "hidden", _sizes(self.hidden))
+        object.__setattr__(self, "hidden", _sizes("hidden", self.hidden))
+        anchor_hidden = _sizes("anchor_hidden", self.anchor_hidden) if self.anchor_hidden else ()
+        object.__setattr__(self, "anchor_hidden", anchor_hidden)
         for name in ("order", "twojmax", "epochs", "batch_size", "plateau_patience", "ensemble", "anchor_order"):
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
@@ -203,11 +207,11 @@ class TrainingConfig:
         return weights
 
 
-def _sizes(value: Any) -> tuple[int, ...]:
+def _sizes(name: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise InputError(f"hidden: got {value!r}, expected a list of layer sizes such as [256, 256]")
+        raise InputError(f"{name}: got {value!r}, expected a list of layer sizes such as [256, 256]")
     for size in value:
-        _check_integer("hidden", size, 1)
+        _check_integer(name, size, 1)
     return tuple(value)
 
 

@@ -60,3 +60,26 @@ class Sites:
             cell += found.cell
         strain = self._positions.T @ positions + self._lattice.T @ cell
         return positions, (strain + strain.T) / 2
+
+    def jacobian(self) -> tuple[FloatArray, FloatArray]:
+        """Returns the derivatives of every descriptor of every atom.
+
+        Returns:
+            By the Cartesian positions, (atoms, features, atoms, 3), 1/Angstrom, and by the strain, (atoms, features,
+            3, 3), symmetric; see :meth:`vjp`.
+        """
+        atoms, features = len(self._positions), self._descriptor.features
+        positions, strains = np.zeros((atoms, features, atoms, 3)), np.empty((atoms, features, 3, 3))
+        for members, evaluator in self._parts:
+            for atom in members:
+                place = self._positions[[atom]]
+                for feature in range(features):
+                    one = np.zeros((1, features))
+                    one[0, feature] = 1.0
+                    found = evaluator.points_vjp(place, one)
+                    by_position = positions[atom, feature]
+                    by_position[:] = found.positions
+                    by_position[atom] += found.points[0]
+                    strain = self._positions.T @ by_position + self._lattice.T @ found.cell
+                    strains[atom, feature] = (strain + strain.T) / 2
+        return positions, strains

@@ -62,7 +62,7 @@ def fit_regular(
     obstacle = dataset[0].total_energy_obstacle
     if obstacle is not None:
         raise InputError(f"regular model: the data have no total free energy ({obstacle})")
-    elements = tuple(sorted(dataset.ions))
+    elements = tuple(sorted({symbol for snapshot in dataset for symbol in snapshot.atoms.symbols}))
     designs = []
     for index, snapshot in enumerate(dataset):
         designs.append(design_of(descriptor, elements, snapshot.atoms))

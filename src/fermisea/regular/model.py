@@ -8,12 +8,14 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from ase import Atoms
 
 from fermisea import descriptors
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.neighbors import weights_of
 from fermisea.descriptors.sites import Sites
+from fermisea.network import Mlp
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,7 +37,7 @@ class RegularPrediction:
 
 @dataclass(frozen=True, eq=False)
 class RegularModel:
-    """F = sum over atoms of a constant of the element plus a product with the descriptor of the atom's surroundings.
+    """F = sum over atoms of a constant of the element plus a function of the descriptor of the atom's surroundings.
 
     The descriptor is that of the grid points of an LDOS, taken at the atoms, without the atom itself. Such a model
     knows one electronic temperature.
@@ -47,6 +49,7 @@ class RegularModel:
         elements: in this order.
         electron_temperature: tau_e that it was fitted at, K.
         provenance: data, settings and errors of the fit.
+        corrections: networks whose output, eV, is added to the energies of the atoms of each element; or none.
     """
 
     descriptor: Descriptor
@@ -55,6 +58,7 @@ class RegularModel:
     elements: tuple[str, ...]
     electron_temperature: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    corrections: tuple[Mlp, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything but the numbers of the fit as plain data."""
@@ -92,7 +96,14 @@ class RegularModel:
         symbols = atoms.get_chemical_symbols()
         number = weights_of(symbols, {element: float(i) for i, element in enumerate(self.elements)}).astype(np.int64)
         sites = Sites(self.descriptor, atoms, threads)
-        factors = self.coefficients[number]
-        energy = float(self.constants[number].sum() + np.sum(sites.values() * factors))
-        positions, strain = sites.vjp(factors)
+        values, slopes = sites.values(), self.coefficients[number]
+        energy = float(self.constants[number].sum() + np.sum(values * slopes))
+        for index, network in enumerate(self.corrections):
+            members = np.flatnonzero(number == index)
+            with torch.enable_grad():
+                rows = torch.from_numpy(values[members]).requires_grad_()
+                added = network(rows).sum()
+            slopes[members] += torch.autograd.grad(added, rows)[0].numpy()
+            energy += added.item()
+        positions, strain = sites.vjp(slopes)
         return RegularPrediction(energy, -positions, strain / abs(np.linalg.det(atoms.cell.array)))

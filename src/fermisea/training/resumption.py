@@ -32,6 +32,7 @@ _FREE = (
     "anchor",
     "anchor_order",
     "anchor_cutoff",
+    "anchor_hidden",
 )
 """Fields of a configuration that may change while a training is interrupted."""
 

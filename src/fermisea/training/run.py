@@ -19,7 +19,7 @@ from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.parallel import Processes, joined
 from fermisea.points import MEMORY, Points, gather
-from fermisea.regular import RegularModel, fit_regular
+from fermisea.regular import RegularModel, fit_correction, fit_regular
 from fermisea.snapshot import Snapshot
 from fermisea.training.checkpoint import write_checkpoint
 from fermisea.training.interruption import stop_requests
@@ -196,7 +196,8 @@ def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
     """Returns the regular model of the structures trained on, if it is wanted and their free energies are there."""
     if not config.anchor or len(training) < 2 or training[0].total_energy_obstacle is not None:
         return None
-    return fit_regular(training, config.make_anchor_descriptor(sorted(training.ions)))
+    linear = fit_regular(training, config.make_anchor_descriptor(sorted(training.ions)))
+    return fit_correction(training, linear, config.anchor_hidden, seed=config.seed) if config.anchor_hidden else linear
 
 
 def _model(
