@@ -4,7 +4,7 @@ Molecular dynamics of 32 atoms: 0.5 ps at 298 K with a thermostat, then from the
 temperatures. What is written: trajectories, which go on after an interruption; a table and a figure of temperature,
 pressure, conserved energy and pair distribution; summary.json. About half an hour for each tau_e on one core.
 
-    python examples/laser_heating.py MODEL DIR [--steps 2000] [--electron-temperature 298 10000]
+    python examples/laser_heating.py MODEL DIR [--steps 2000] [--electron-temperature 298 10000] [--check 2]
 """
 
 from __future__ import annotations
@@ -93,6 +93,43 @@ def pair_distribution(path: Path, reach: float = 4.0, bins: int = 80) -> tuple[F
     return (edges[1:] + edges[:-1]) / 2, counts / len(frames) / (atoms * (atoms - 1) / 2) * volume / shells
 
 
+def check(
+    model: fermisea.Model,
+    paths: dict[float, Path],
+    count: int,
+    repeat: list[int],
+    grid: tuple[int, int, int] | None,
+    path: Path,
+    progress: Progress,
+) -> list[dict[str, float]]:
+    """Returns errors of the last frames of each run against self-consistent DFT, those known from a file."""
+    found: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    x, y, z = (max(1, 8 // n) for n in repeat)
+    engine = fermisea.engines.PlaneWave(xc="pbe", cutoff=272.1, kpts=(x, y, z), pseudopotentials="gth")
+    task = progress.add_task("DFT", total=count * len(paths), completed=len(found))
+    for temperature, trajectory in paths.items():
+        frames = Trajectory(str(trajectory))
+        for index in range(len(frames) - count, len(frames)):
+            if any((row["electron_temperature"], row["frame"]) == (temperature, index) for row in found):
+                continue
+            atoms = frames[index]
+            result = engine.solve(atoms, temperature).reference
+            predicted = model.predict(atoms, temperature, grid, anchor=True, forces=True)
+            assert result.forces is not None  # noqa: S101  # of this engine
+            difference = predicted.forces - result.forces
+            row = {
+                "electron_temperature": temperature,
+                "frame": index,
+                "free_energy_error_meV_per_atom": 1000 * (predicted.free_energy - result.free_energy) / len(atoms),
+                "force_error_meV_per_Angstrom": 1000 * float(np.abs(difference).mean()),
+                "mean_force_meV_per_Angstrom": 1000 * float(np.abs(result.forces).mean()),
+            }
+            found.append(row)
+            write_text(path, json.dumps(found, indent=2) + "\n")
+            progress.update(task, completed=len(found))
+    return found
+
+
 def figure(results: dict[float, dict[str, FloatArray]], pairs: dict[float, tuple[FloatArray, FloatArray]]) -> Figure:
     """Returns ionic temperature, pressure and conserved energy against time, and g(r)."""
     drawn = Figure(figsize=(6.4, 4.6), layout="constrained")
@@ -122,12 +159,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help="of 1 fs, without a thermostat")
     parser.add_argument("--equilibration", type=int, default=500, help="steps with one")
     parser.add_argument("--electron-temperature", type=float, nargs="+", default=[298.0, 10_000.0])
-    parser.add_argument("--repeat", type=int, default=2, help="cubes of four atoms along each axis")
+    parser.add_argument("--repeat", type=int, nargs=3, default=[2, 2, 2], help="cubes of four atoms along each axis")
+    parser.add_argument("--check", type=int, default=0, help="frames of each run that DFT is asked about")
     parser.add_argument("--grid", type=int, nargs=3, help="points; by default, spaced as in training")
     values = parser.parse_args()
     values.folder.mkdir(parents=True, exist_ok=True)
     model, grid = fermisea.load_model(values.model), None if values.grid is None else tuple(values.grid)
-    crystal = bulk("Al", "fcc", a=4.05, cubic=True).repeat(values.repeat)
+    crystal = bulk("Al", "fcc", a=4.05, cubic=True).repeat(tuple(values.repeat))
     crystal.set_constraint(FixCom())
     thermal = np.sqrt(2 * IONS * units.kB * crystal.get_masses())[:, None]  # half of it becomes potential energy
     crystal.set_momenta(thermal * np.random.default_rng(1).standard_normal((len(crystal), 3)))
@@ -144,9 +182,10 @@ def main() -> None:
             atoms = start_of(path, equilibrated)
             atoms.calc = fermisea.Calculator(model, temperature, grid=grid)
             run(atoms, VelocityVerlet(atoms, units.fs), path, values.steps, progress)
+        checks = check(model, paths, values.check, values.repeat, grid, values.folder / "checks.json", progress)
     results = {t: observables(path) for t, path in paths.items()}
     pairs = {t: pair_distribution(path) for t, path in paths.items()}
-    summary: dict[str, Any] = {"atoms": len(crystal), "steps": values.steps}
+    summary: dict[str, Any] = {"atoms": len(crystal), "steps": values.steps, "against_dft": checks}
     first = {t: next(iter(Trajectory(str(path)))).get_forces() for t, path in paths.items()}
     coldest = min(first)
     for temperature, columns in results.items():

@@ -193,6 +193,7 @@ def bent():
     return truth, linear, fit_correction(data, linear, (8, 8), steps=400)
 
 
+@pytest.mark.slow
 def test_networks_add_what_is_not_linear(bent):
     truth, linear, corrected = bent
     errors = []
@@ -204,6 +205,7 @@ def test_networks_add_what_is_not_linear(bent):
     assert corrected.provenance["network_error_over_linear"] < 0.2
 
 
+@pytest.mark.slow
 def test_forces_of_networks_are_derivatives(bent):
     model, atoms, step = bent[2], alloy(3), 1e-4
     found = model.predict(atoms)
