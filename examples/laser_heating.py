@@ -79,10 +79,11 @@ def observables(path: Path) -> dict[str, FloatArray]:
     }
 
 
-def pair_distribution(path: Path, reach: float = 4.0, bins: int = 80) -> tuple[FloatArray, FloatArray]:
+def pair_distribution(path: Path, bins: int = 100) -> tuple[FloatArray, FloatArray]:
     """Returns distances, Angstrom, and g(r), averaged over the second half of a trajectory."""
     frames = [frame for frame in Trajectory(str(path)) if isinstance(frame, Atoms)]
     frames = frames[len(frames) // 2 :]
+    reach = min(frames[0].cell.lengths()) / 2  # of an orthogonal cell
     counts = np.zeros(bins)
     for frame in frames:
         distances = frame.get_all_distances(mic=True)[np.triu_indices(len(frame), 1)]
@@ -147,7 +148,11 @@ def figure(results: dict[float, dict[str, FloatArray]], pairs: dict[float, tuple
         axis.set_ylabel(label)
     pair.set_xlabel("distance (Å)")
     pair.set_ylabel("g(r)")
-    warm.legend(title=r"$\tau_e$", frameon=False)
+    pair.set_xlim(2, None)
+    handles, labels = warm.get_legend_handles_labels()
+    drawn.legend(
+        handles, labels, title=r"electronic temperature $\tau_e$", loc="outside upper center", ncols=len(labels)
+    )
     return drawn
 
 
