@@ -70,9 +70,22 @@ class Campaign:
         """
         values = read_toml(path, [item.name for item in fields(cls)])
         try:
-            return cls(**(values | changes))
+            return cls.from_dict(values | changes)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the settings from plain values; what is left out keeps its default.
+
+        Raises:
+            InputError: for an unknown key, naming the known ones, or a value that cannot be used.
+        """
+        known = [item.name for item in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise InputError(f"campaign: unknown key {', '.join(unknown)}; the known ones are {', '.join(known)}")
+        return cls(**values)
 
     def make_engine(self) -> PlaneWave | Espresso:
         """Returns the engine with these settings.

@@ -227,8 +227,9 @@ class PlaneWave:
         """Returns bands that fill the energy window at every k-point, for the converged potential."""
         needed = energies.stop + REACH * self.ldos.broadening
         above = max(needed - state.fermi_level, 0.0)
-        bands = math.ceil(free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
+        bands = math.ceil(1.25 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
         bands = max(bands, *(len(band.eigenvalues) for band in state.states))
+        lowest = min(float(band.eigenvalues[0]) for band in state.states)
 
         def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             return np.where(values < needed, WINDOW_TOLERANCE, np.inf)
@@ -236,8 +237,9 @@ class PlaneWave:
         solver.cast(torch.complex64)
         for _ in range(8):
             states = solver.solve(state.potential, bands, limits, max_steps=12)
-            if min(float(band.eigenvalues[-1]) for band in states) < needed:
-                bands = math.ceil(1.08 * bands) + 1
+            top = min(float(band.eigenvalues[-1]) for band in states)
+            if top < needed:  # numbers of bands grow as those of free electrons do
+                bands = math.ceil(bands * min(2.0, 1.02 * ((needed - lowest) / (top - lowest)) ** 1.5)) + 1
             elif all(bool((b.residuals[b.eigenvalues < needed] <= WINDOW_TOLERANCE).all()) for b in states):
                 break
         else:
