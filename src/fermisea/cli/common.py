@@ -1,12 +1,7 @@
-"""Consoles, progress bars, tables and files that the commands share.
-
-Results go to standard output; progress and errors go to standard error, so that output can be piped.
-"""
+"""Options, errors, plain data and folders that the commands share."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -18,14 +13,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from fermisea.errors import InputError
-from fermisea.files import check_writable_folder, write_text
-
-_UNITS = {"_eV_per_A": "eV/Å", "_eV": "eV", "_A3": "Å³", "_A": "Å", "temperature": "K"}
+from fermisea.files import check_writable_folder
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, for machines.")]
 """The option that every command has."""
@@ -35,32 +25,6 @@ def fail(message: str, status: int) -> int:
     """Prints an error as one line to standard error and returns ``status``."""
     sys.stderr.write(f"fermisea: {' '.join(message.split())}\n")
     return status
-
-
-def stdout() -> Console:
-    """Returns the console for results: nothing coloured by guesswork, nothing wrapped where no terminal's edge is."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-
-
-def stderr() -> Console:
-    """Returns the console for progress."""
-    return Console(stderr=True, highlight=False)
-
-
-def progress_bar(console: Console | None = None) -> Progress:
-    """Returns a progress bar on standard error; it leaves nothing behind, and shows only on a terminal."""
-    console = console or stderr()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[note]}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def print_json(value: Any) -> None:
@@ -131,64 +95,3 @@ def output_folder(folder: Path) -> Iterator[Path]:
             with suppress(OSError):
                 place.rmdir()
         raise
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows with the same keys as a CSV table; the keys are its header, and lists become words."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _csv_cell(value) for key, value in row.items()} for row in rows)
-    write_text(path, stream.getvalue())
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return " ".join(str(item) for item in value)
-    return "" if value is None else value
-
-
-def facts(title: str, values: Mapping[str, Any]) -> Table:
-    """Returns named values as a table of two columns; names of nested values are joined by dots."""
-    result = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    result.add_column(style="bold")
-    result.add_column(overflow="fold")
-    for name, text in _flat("", values):
-        result.add_row(name, text)
-    return result
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        key = prefix + _label(name)
-        if isinstance(value, Mapping):
-            yield from _flat(f"{key}.", value)
-        elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-            yield key, f"{len(value)} entries"
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            yield key, " ".join(_text(item) for item in value)
-        else:
-            yield key, _text(value)
-
-
-def _label(name: str) -> str:
-    for ending, unit in _UNITS.items():
-        if name.endswith(ending):
-            return f"{name.removesuffix(ending if ending.startswith('_') else '').replace('_', ' ')} ({unit})"
-    return name.replace("_", " ")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.8g}"
-    return "-" if value is None else str(value)
-
-
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Returns a table whose columns are set flush right but for the first."""
-    result = Table(title=title, title_justify="left", header_style="bold")
-    for index, column in enumerate(columns):
-        result.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
-        result.add_row(*(cell for cell, _ in zip(row, columns, strict=True)))
-    return result

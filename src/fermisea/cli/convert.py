@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import fermisea
-from fermisea.cli.common import Json, facts, print_json, progress_bar, pseudopotential_files, stdout
+from fermisea.cli.common import Json, print_json, pseudopotential_files
 from fermisea.cli.convert_cube import Overwrite, check_output, cube, show_files, show_snapshot
 from fermisea.cli.shell import Command
+from fermisea.terminal import facts, progress_bar, stdout
 
 if TYPE_CHECKING:
     from fermisea.snapshot import Snapshot

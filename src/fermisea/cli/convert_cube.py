@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import fermisea
-from fermisea.cli.common import Json, facts, print_json, pseudopotential_files, stdout
+from fermisea.cli.common import Json, print_json, pseudopotential_files
+from fermisea.terminal import facts, stdout
 
 if TYPE_CHECKING:
     from fermisea.energies import Ion

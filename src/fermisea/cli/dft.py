@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import fermisea
-from fermisea.cli.campaign_view import CampaignView
-from fermisea.cli.common import Json, print_json, pseudopotential_files, stderr, stdout, table
+from fermisea.cli.common import Json, print_json, pseudopotential_files
+from fermisea.terminal import CampaignView, stderr, stdout, table
 
 if TYPE_CHECKING:
     from fermisea.campaign import Outcome

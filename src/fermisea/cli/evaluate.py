@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 
 import fermisea
-from fermisea.cli.common import Json, output_folder, plain, print_json, progress_bar, stdout, table, write_csv
-from fermisea.files import write_text
+from fermisea.cli.common import Json, output_folder, plain, print_json
+from fermisea.files import write_csv, write_text
+from fermisea.terminal import progress_bar, stdout, table
 
 _ERRORS = (
     ("free_energy_error", "F", 1000, 3),

@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 
 import fermisea
-from fermisea.cli.common import Json, facts, print_json, progress_bar, stdout
+from fermisea.cli.common import Json, print_json
+from fermisea.terminal import facts, progress_bar, stdout
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 

@@ -11,7 +11,8 @@ import typer
 from rich.progress import Progress, TaskID
 
 import fermisea
-from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table
+from fermisea.cli.common import Json, output_folder, print_json
+from fermisea.terminal import progress_bar, stdout, table
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -9,7 +9,9 @@ import numpy as np
 import typer
 
 import fermisea
-from fermisea.cli.common import Json, output_folder, print_json, progress_bar, stdout, table, write_csv
+from fermisea.cli.common import Json, output_folder, print_json
+from fermisea.files import write_csv
+from fermisea.terminal import progress_bar, stdout, table
 
 if TYPE_CHECKING:
     from fermisea.interop.ttm import HeatCapacityFit

@@ -11,7 +11,8 @@ import typer
 from rich.progress import TaskID
 
 import fermisea
-from fermisea.cli.common import Json, bytes_of, facts, output_folder, print_json, progress_bar, stderr, stdout
+from fermisea.cli.common import Json, bytes_of, output_folder, print_json
+from fermisea.terminal import facts, progress_bar, stderr, stdout
 
 if TYPE_CHECKING:
     from fermisea.training import TrainingState

@@ -12,7 +12,8 @@ import typer
 from rich.table import Table
 
 import fermisea
-from fermisea.cli.common import Json, bytes_of, output_folder, print_json, progress_bar, stderr, stdout, table
+from fermisea.cli.common import Json, bytes_of, output_folder, print_json
+from fermisea.terminal import progress_bar, stderr, stdout, table
 
 if TYPE_CHECKING:
     from fermisea.tuning.ranking import Ranking

@@ -1,0 +1,85 @@
+"""Consoles, progress bars and tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+_UNITS = {"_eV_per_A": "eV/Å", "_eV": "eV", "_A3": "Å³", "_A": "Å", "temperature": "K"}
+
+
+def stdout() -> Console:
+    """Returns the console for results: nothing coloured by guesswork, nothing wrapped where no terminal's edge is."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+
+
+def stderr() -> Console:
+    """Returns the console for progress."""
+    return Console(stderr=True, highlight=False)
+
+
+def progress_bar(console: Console | None = None) -> Progress:
+    """Returns a progress bar on standard error; it leaves nothing behind, and shows only on a terminal."""
+    console = console or stderr()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def facts(title: str, values: Mapping[str, Any]) -> Table:
+    """Returns named values as a table of two columns; names of nested values are joined by dots."""
+    result = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    result.add_column(style="bold")
+    result.add_column(overflow="fold")
+    for name, text in _flat("", values):
+        result.add_row(name, text)
+    return result
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        key = prefix + _label(name)
+        if isinstance(value, Mapping):
+            yield from _flat(f"{key}.", value)
+        elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+            yield key, f"{len(value)} entries"
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            yield key, " ".join(_text(item) for item in value)
+        else:
+            yield key, _text(value)
+
+
+def _label(name: str) -> str:
+    for ending, unit in _UNITS.items():
+        if name.endswith(ending):
+            return f"{name.removesuffix(ending if ending.startswith('_') else '').replace('_', ' ')} ({unit})"
+    return name.replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    return "-" if value is None else str(value)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Returns a table whose columns are set flush right but for the first."""
+    result = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        result.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        result.add_row(*(cell for cell, _ in zip(row, columns, strict=True)))
+    return result
