@@ -158,7 +158,13 @@ def _digest(path: Path, size: int) -> str:
     return sha.hexdigest()
 
 
-def _check_tail(path: Path, *, verify: bool) -> None:
+def stored_checksum(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 that a snapshot file was saved with, which names its content.
+
+    Raises:
+        FileFormatError: for a truncated file or another kind of file.
+    """
+    path = Path(path)
     size = path.stat().st_size
     with path.open("rb") as stream:
         magic = stream.read(8)
@@ -168,7 +174,12 @@ def _check_tail(path: Path, *, verify: bool) -> None:
         raise FileFormatError(f"{path}: not a snapshot, expected a netCDF4 file made by `fermisea dft`")
     if not tail.startswith(_MARK):
         raise FileFormatError(f"{path}: truncated or not a snapshot, its checksum is missing; {_REMEDY}")
-    if verify and _digest(path, size - _TAIL) != tail[len(_MARK) :].decode(errors="replace"):
+    return tail[len(_MARK) :].decode(errors="replace")
+
+
+def _check_tail(path: Path, *, verify: bool) -> None:
+    kept = stored_checksum(path)
+    if verify and _digest(path, path.stat().st_size - _TAIL) != kept:
         raise FileFormatError(f"{path}: altered, its content does not have the checksum it was saved with; {_REMEDY}")
 
 

@@ -17,8 +17,10 @@ from fermisea.cli.dft import dft
 from fermisea.cli.evaluate import evaluate
 from fermisea.cli.info import info
 from fermisea.cli.predict import predict
+from fermisea.cli.report import report
 from fermisea.cli.sample import sample
 from fermisea.cli.shell import Command
+from fermisea.cli.study import study
 from fermisea.cli.thermo import thermo
 from fermisea.cli.train import train
 from fermisea.cli.tune import tune
@@ -34,10 +36,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (sample, dft, train, tune, predict, evaluate, thermo, info)
+_COMMANDS = (sample, dft, train, tune, predict, evaluate, thermo, report, info)
+_GROUPS = (convert, study)
 for function in _COMMANDS:
     app.command(cls=Command)(function)
-app.add_typer(convert)
+for group in _GROUPS:
+    app.add_typer(group)
 
 # typer's own name for wrong usage moved between versions; its base class did not.
 _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -87,9 +91,10 @@ def _run(arguments: Sequence[str]) -> int:
             return 2  # a call without arguments, which has shown the help
         known = {function.__name__ for function in _COMMANDS}
         named = next((word for word in arguments if word in known), "")
-        if "convert" in arguments[:1]:
-            inner = {command.callback.__name__ for command in convert.registered_commands if command.callback}
-            named = " ".join(["convert", *(word for word in arguments[1:2] if word in inner)])
+        for group in _GROUPS:
+            if group.info.name in arguments[:1]:
+                inner = {command.callback.__name__ for command in group.registered_commands if command.callback}
+                named = " ".join([str(group.info.name), *(word for word in arguments[1:2] if word in inner)])
         return fail(f"{text}. See fermisea {named + ' ' if named else ''}--help", 2)
     except (KeyboardInterrupt, typer.Abort):
         return fail("interrupted", 130)

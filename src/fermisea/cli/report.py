@@ -1,0 +1,28 @@
+"""``fermisea report``: one HTML page from a folder of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fermisea.cli.common import Json, print_json
+from fermisea.terminal import stdout
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Figures and tables, as evaluate, thermo and study write them.")],
+    json: Json = False,
+) -> None:
+    """Put the figures and tables of a folder on one page, report.html, that needs no other file.
+
+    Example: [bold]fermisea report errors/[/]
+    """
+    from fermisea.report import write_report  # noqa: PLC0415  # --help needs it not
+
+    path = write_report(folder)
+    if json:
+        print_json({"file": path})
+    else:
+        stdout().print(str(path))

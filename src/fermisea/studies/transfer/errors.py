@@ -1,0 +1,114 @@
+"""Errors of each model against the test structures and the self-consistent runs, kept in a file for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fermisea.dataset import Dataset
+from fermisea.evaluation import evaluate
+from fermisea.files import write_text
+from fermisea.free_energy import FORMS
+from fermisea.model import Model
+from fermisea.studies.transfer.references import Reference
+
+Rows = list[dict[str, Any]]
+
+
+def evaluated(
+    name: str,
+    model: Model,
+    tests: Dataset,
+    electron_temperatures: Sequence[float],
+    folder: Path,
+    progress: Callable[[int, int], None],
+) -> Rows:
+    """Returns the rows of :func:`fermisea.evaluate` with the model's name, from the folder if they are there.
+
+    Args:
+        name: of the model.
+        model: of the study; its provenance says which one.
+        tests: structures that it has not seen.
+        electron_temperatures: tau_e, K.
+        folder: for the results.
+        progress: is told structures done and structures in all.
+    """
+    key = [model.provenance["study"], list(map(float, electron_temperatures)), len(tests)]
+    return _kept(
+        folder / f"{name}.json",
+        key,
+        lambda: [{"model": name} | row for row in evaluate(model, tests, electron_temperatures, progress=progress)],
+    )
+
+
+def transferred(
+    name: str, model: Model, tests: Dataset, references: Sequence[Reference], reference_temperature: float, folder: Path
+) -> Rows:
+    """Returns errors of F(tau_e) - F(tau_ref) and of F against self-consistent runs, for each form of F.
+
+    Columns: model, name, ion_temperature, electron_temperature, change (of DFT), change_error_FORM,
+    anchored_free_energy_error, free_energy_error, fermi_level_error, entropy_term_error; eV per atom, K.
+
+    Args:
+        name: of the model.
+        model: of the study.
+        tests: the first structure of each ion temperature among them.
+        references: self-consistent runs, those at tau_ref not among them.
+        reference_temperature: tau_ref, K.
+        folder: for the results.
+    """
+    key = [model.provenance["study"], [[r.name, r.electron_temperature, r.free_energy] for r in references]]
+    starts = {Path(file).stem: snapshot for file, snapshot in zip(tests.names, tests, strict=True)}
+
+    def compute() -> Rows:
+        rows: Rows = []
+        for structure in dict.fromkeys(r.name for r in references):
+            chosen = [r for r in references if r.name == structure]
+            snapshot, atoms = starts[structure], len(starts[structure].atoms)
+            temperatures = [reference_temperature, *(r.electron_temperature for r in chosen)]
+            predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, uncertainty=False)
+            start = snapshot.reference.free_energy
+            for index, run in enumerate(chosen, start=1):
+                change = run.free_energy - start
+                forms = {form: predicted.free_energy_by(form) for form in FORMS}
+                anchored = np.asarray(predicted.anchored_free_energy)
+                rows.append(
+                    {
+                        "model": name,
+                        "name": structure,
+                        "ion_temperature": run.ion_temperature,
+                        "electron_temperature": run.electron_temperature,
+                        "change": change / atoms,
+                        **{
+                            f"change_error_{form}": float(values[index] - values[0] - change) / atoms
+                            for form, values in forms.items()
+                        },
+                        "anchored_free_energy_error": float(anchored[index] - run.free_energy) / atoms,
+                        "free_energy_error": float(forms["second_order"][index] - run.free_energy) / atoms,
+                        "fermi_level_error": float(predicted.fermi_level[index] - run.fermi_level),
+                        "entropy_term_error": float(
+                            -run.electron_temperature * predicted.entropy[index] - run.entropy_term
+                        )
+                        / atoms,
+                    }
+                )
+        return rows
+
+    return _kept(folder / f"{name}.json", key, compute)
+
+
+def _kept(path: Path, key: list[Any], compute: Callable[[], Rows]) -> Rows:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["key"] == key:
+            return list(known["rows"])
+    except (OSError, ValueError, KeyError):
+        pass
+    rows = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({"key": key, "rows": rows}) + "\n")
+    return rows

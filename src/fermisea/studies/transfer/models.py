@@ -1,0 +1,59 @@
+"""The models of the study, trained or taken from an earlier run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fermisea.dataset import Dataset
+from fermisea.errors import InputError
+from fermisea.model import Model, load_model
+from fermisea.snapshot_file import stored_checksum
+from fermisea.studies.transfer.plans import Plan
+from fermisea.training import TrainingState, train
+from fermisea.training_config import TrainingConfig
+
+
+def trained(
+    plan: Plan,
+    config: TrainingConfig,
+    files: Sequence[Path],
+    folder: Path,
+    progress: Callable[[TrainingState], None],
+) -> Model:
+    """Returns the ensemble of a plan; an interrupted training goes on.
+
+    Args:
+        plan: what it is called.
+        config: how to train.
+        files: its snapshots.
+        folder: for model files.
+        progress: is told where the training is.
+
+    Raises:
+        InputError: if the snapshots cannot be used.
+    """
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    for file in files:
+        digest.update(stored_checksum(file).encode())
+    key = digest.hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{plan.name}.safetensors"
+    if path.exists():
+        try:
+            model = load_model(path)
+        except InputError:
+            path.unlink()  # damaged
+        else:
+            if model.provenance.get("study") == key:
+                return model
+    checkpoint = folder / f"{plan.name}-{key[:12]}.checkpoint"
+    data = Dataset.load(list(files), verify=False)
+    model = train(data, config, checkpoint=checkpoint, resume=checkpoint.exists(), progress=progress)
+    model = replace(model, provenance=model.provenance | {"study": key})
+    model.save(path)
+    checkpoint.unlink(missing_ok=True)
+    return model

@@ -1,0 +1,75 @@
+"""Which models the study trains, and on what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fermisea.studies.transfer.data import crystal, name_of
+from fermisea.studies.transfer.settings import TransferSettings
+
+EVERYTHING = "everything"
+"""Name of the model of all training structures, those at other volumes among them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One ensemble and its training structures.
+
+    Attributes:
+        name: of the model and its file.
+        ion_temperatures: of the structures, K.
+        structures: their names, in the folder of training or scaled snapshots.
+    """
+
+    name: str
+    ion_temperatures: tuple[float, ...]
+    structures: tuple[str, ...]
+
+
+def plans(settings: TransferSettings) -> list[Plan]:
+    """Returns the ensembles of the study.
+
+    Each ionic temperature alone; the combinations with all structures of theirs; the same with as many structures in
+    all as one and two temperatures have; and everything.
+    """
+    number = settings.training_snapshots
+    alone = [(temperature,) for temperature in settings.ion_temperatures]
+    found = [_plan(settings, members, number * len(members)) for members in (*alone, *settings.combinations)]
+    for total in (number, 2 * number):
+        found += [
+            _plan(settings, members, total)
+            for members in settings.combinations
+            if len(members) <= total < number * len(members)
+        ]
+    whole = _plan(settings, settings.ion_temperatures, number * len(settings.ion_temperatures))
+    source = settings.scaled_ion_temperature
+    scaled = tuple(scaled_name(settings, source, index, scale) for index, scale in enumerate(settings.scales))
+    return [*found, Plan(EVERYTHING, settings.ion_temperatures, whole.structures + scaled)]
+
+
+def combined(settings: TransferSettings) -> list[str]:
+    """Returns the names of the models of several temperatures with all structures of theirs, the largest last."""
+    return [_name(members, settings.training_snapshots * len(members)) for members in settings.combinations]
+
+
+def scaled_name(settings: TransferSettings, ion_temperature: float, number: int, scale: float) -> str:
+    """Returns the name of a structure at another volume."""
+    return f"{name_of(crystal(settings), ion_temperature, number)}-scaled-{scale:g}"
+
+
+def _plan(settings: TransferSettings, members: Sequence[float], total: int) -> Plan:
+    """Spreads structures evenly over temperatures; what is left over goes to the hottest, which differ most."""
+    each, left = divmod(total, len(members))
+    counts = [each + (index >= len(members) - left) for index in range(len(members))]
+    ideal = crystal(settings)
+    names = tuple(
+        name_of(ideal, temperature, number)
+        for temperature, count in zip(members, counts, strict=True)
+        for number in range(count)
+    )
+    return Plan(_name(members, total), tuple(members), names)
+
+
+def _name(members: Sequence[float], total: int) -> str:
+    return f"{'-'.join(f'{temperature:g}' for temperature in members)}K-{total}"

@@ -1,0 +1,169 @@
+"""The study from end to end; interrupted, it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from fermisea import __version__
+from fermisea.dataset import Dataset
+from fermisea.errors import InputError
+from fermisea.files import check_writable_folder, write_text
+from fermisea.model import Model
+from fermisea.report import write_report
+from fermisea.studies.transfer.data import Structures, make_structures, name_of, run_dft
+from fermisea.studies.transfer.errors import Rows, evaluated, transferred
+from fermisea.studies.transfer.models import trained
+from fermisea.studies.transfer.plans import plans
+from fermisea.studies.transfer.references import Reference, reference
+from fermisea.studies.transfer.results import Results, write_results
+from fermisea.studies.transfer.settings import TransferSettings
+from fermisea.studies.transfer.size import k_mesh_offset, size_errors
+from fermisea.terminal import CampaignView, progress_bar
+
+_PARTS = ("training", "scaled", "test", "large")
+
+
+def run_transfer(settings: TransferSettings, out: Path, console: Console, *, workers: int = 1) -> Path:
+    """Runs the study into the folder ``out`` and returns its report.
+
+    Args:
+        settings: what to compute.
+        out: folder; what an earlier run with the same settings left there is kept.
+        console: for progress.
+        workers: structures that DFT computes at once.
+
+    Raises:
+        InputError: if the folder holds a study with other settings or cannot be written to, or a DFT run fails.
+        ConvergenceError: if a self-consistent run does not converge.
+    """
+    _claim(settings, out)
+    with _step(console, 1, "structures from molecular dynamics"), progress_bar(console) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(title: str, done: int, total: int) -> None:
+            if title not in tasks:
+                tasks[title] = bar.add_task(title, total=total, note="")
+            bar.update(tasks[title], completed=done)
+
+        structures = make_structures(settings, out / "structures", show)
+    with _step(console, 2, f"DFT at tau_ref = {settings.reference_electron_temperature:g} K"):
+        number = sum(len(found) for found in structures.parts().values())
+        with CampaignView(console, number, workers) as view:
+            run_dft(settings, structures, out / "data", workers=workers, watch=view.watch, end=view.end)
+        data = {part: _loaded(out / "data" / part) for part in _PARTS if structures.parts()[part]}
+    with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
+        references = _references(settings, structures, out, console)
+    with _step(console, 4, "training"):
+        models = _models(settings, out, console)
+    with _step(console, 5, "errors on structures that no model has seen"):
+        evaluations, comparisons = _errors(settings, models, data["test"], references, out, console)
+        sizes: Rows = []
+        if "large" in data:
+            offset = k_mesh_offset(settings, out / "references" / "k-mesh.json")
+            sizes = [size_errors(name, model, data["large"][0], offset) for name, model in models.items()]
+    with _step(console, 6, "tables, figures, report"):
+        write_results(out, settings, Results(data, references, models, evaluations, comparisons, sizes))
+        return write_report(out)
+
+
+def _claim(settings: TransferSettings, out: Path) -> None:
+    """Writes the settings into the folder; refuses the results of other settings."""
+    check_writable_folder(out)
+    text = json.dumps({"fermisea": __version__, **settings.to_dict()}, indent=2) + "\n"
+    path = out / "settings.json"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise InputError(f"{out}: holds a study with other settings; remove it or choose another --out folder")
+    if not path.exists():
+        write_text(path, text)
+
+
+def _loaded(folder: Path) -> Dataset:
+    return Dataset.load(folder, verify=False)
+
+
+def _references(settings: TransferSettings, structures: Structures, out: Path, console: Console) -> list[Reference]:
+    found = []
+    with progress_bar(console) as bar:
+        task = bar.add_task("runs", total=len(settings.references), note="")
+        for electron, ion in settings.references:
+            atoms = next(atoms for atoms in structures.test.values() if atoms.info["ion_temperature"] == ion)
+            name = name_of(atoms, ion, 0)
+            run = reference(
+                settings.dft,
+                name,
+                structures.test[name],
+                electron,
+                out / "references",
+                lambda scf, name=name, electron=electron: bar.update(  # type: ignore[misc]
+                    task, note=f"{name} at {electron:g} K, iteration {scf.iteration}, residual {scf.residual:.0e}"
+                ),
+            )
+            found.append(run)
+            bar.advance(task)
+            energy = run.free_energy / len(atoms)
+            console.print(f"  {name} at tau_e = {electron:g} K: F = {energy:.5f} eV/atom", soft_wrap=True)
+    return found
+
+
+def _models(settings: TransferSettings, out: Path, console: Console) -> dict[str, Model]:
+    found = {}
+    chosen = plans(settings)
+    with progress_bar(console) as bar:
+        task = bar.add_task("models", total=len(chosen), note="")
+        inner = bar.add_task("", total=None, note="")
+        for plan in chosen:
+            files = [
+                out / "data" / ("scaled" if "scaled" in name else "training") / f"{name}.nc" for name in plan.structures
+            ]
+            found[plan.name] = trained(
+                plan,
+                settings.training,
+                files,
+                out / "models",
+                lambda state, plan=plan: bar.update(  # type: ignore[misc]
+                    inner, description=f"{plan.name}, {state.stage}", completed=state.step, total=state.steps
+                ),
+            )
+            bar.advance(task)
+            console.print(f"  {plan.name}: {len(files)} structures", soft_wrap=True)
+    return found
+
+
+def _errors(
+    settings: TransferSettings,
+    models: Mapping[str, Model],
+    tests: Dataset,
+    references: list[Reference],
+    out: Path,
+    console: Console,
+) -> tuple[dict[str, Rows], dict[str, Rows]]:
+    at_reference = settings.reference_electron_temperature
+    temperatures = sorted({at_reference, *(run.electron_temperature for run in references)})
+    evaluations, comparisons = {}, {}
+    with progress_bar(console) as bar:
+        task = bar.add_task("structures", total=len(models) * len(tests), note="")
+        for index, (name, model) in enumerate(models.items()):
+            before = index * len(tests)
+            evaluations[name] = evaluated(
+                name,
+                model,
+                tests,
+                temperatures,
+                out / "errors",
+                lambda done, _, before=before, name=name: bar.update(task, completed=before + done, note=name),  # type: ignore[misc]
+            )
+            bar.update(task, completed=before + len(tests))
+            comparisons[name] = transferred(name, model, tests, references, at_reference, out / "transfer")
+    return evaluations, comparisons
+
+
+@contextmanager
+def _step(console: Console, number: int, title: str) -> Iterator[None]:
+    console.print(f"[bold]{number}/6  {title}[/]")
+    yield

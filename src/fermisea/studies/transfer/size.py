@@ -1,0 +1,98 @@
+"""A cell of another size, which no model was trained on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fermisea.campaign import Campaign
+from fermisea.engines import PlaneWave
+from fermisea.errors import InputError
+from fermisea.files import write_text
+from fermisea.model import Model
+from fermisea.snapshot import Snapshot
+from fermisea.studies.transfer.data import crystal
+from fermisea.studies.transfer.settings import TransferSettings
+
+
+def size_errors(name: str, model: Model, snapshot: Snapshot, offset: float) -> dict[str, Any]:
+    """Returns errors of a model at tau_ref in a cell of another size, per atom.
+
+    Args:
+        name: of the model.
+        model: of the study.
+        snapshot: of that cell; its energies are the first ones of the model's.
+        offset: F of the crystal with the k-points of this cell minus that with those of the training cells, eV/atom:
+            what the model cannot know.
+    """
+    atoms, count = snapshot.atoms, len(snapshot.atoms)
+    predicted = model.predict(atoms, snapshot.electron_temperature, snapshot.grid, uncertainty=False)
+    true, own = snapshot.observables([snapshot.electron_temperature])[0], snapshot.reference
+    shared = len(snapshot.dos)
+    if not np.allclose(predicted.energies[:shared], snapshot.energies):
+        raise InputError("large cell: its energies are not the first ones of the model; give it a window that is")
+    error = (predicted.free_energy - own.free_energy) / count
+    anchored = (predicted.anchored_free_energy - own.free_energy) / count
+    return {
+        "model": name,
+        "atoms": count,
+        "ion_temperature": snapshot.ion_temperature,
+        "free_energy_error": error,
+        "anchored_free_energy_error": anchored,
+        "k_mesh_offset": offset,
+        "free_energy_error_without_offset": error + offset,
+        "anchored_free_energy_error_without_offset": anchored + offset,
+        "dos_error_percent": _percent(predicted.dos[:shared], snapshot.dos),
+        "density_error_percent": _percent(predicted.density, true.density),
+        "fermi_level_error": predicted.fermi_level - true.fermi_level,
+        "closure_error": (true.free_energies["second_order"] - own.free_energy) / count,
+    }
+
+
+def k_mesh_offset(settings: TransferSettings, path: Path) -> float:
+    """Returns F of the crystal with the k-points of the large cell minus that with those of the others, eV/atom.
+
+    Args:
+        settings: of the study, with a large cell.
+        path: file that keeps the result.
+    """
+    if settings.large_repeat is None:
+        raise InputError("large_repeat: got none, expected a cell")
+    meshes = {
+        "large": _cube(settings.dft, settings.large_repeat, settings.large_kpts, settings.large_shift),
+        "others": _cube(settings.dft, settings.repeat, settings.dft.kpts, settings.dft.shift),
+    }
+    key = json.loads(json.dumps([[campaign.kpts, campaign.shift, campaign.cutoff] for campaign in meshes.values()]))
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["key"] == key:
+            return float(known["offset"])
+    except (OSError, ValueError, KeyError):
+        pass
+    cube = crystal(settings, (1, 1, 1))
+    energies = {}
+    for name, campaign in meshes.items():
+        engine = campaign.make_engine()
+        if not isinstance(engine, PlaneWave):
+            raise InputError(f"dft: got the engine {campaign.engine}, expected planewave")
+        energies[name] = engine.solve(cube, settings.reference_electron_temperature).reference.free_energy / len(cube)
+    offset = energies["large"] - energies["others"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({"key": key, "offset": offset} | energies) + "\n")
+    return offset
+
+
+def _cube(
+    dft: Campaign, repeat: tuple[int, int, int], kpts: tuple[int, int, int], shift: tuple[int, int, int]
+) -> Campaign:
+    """Returns settings whose k-points of one cube are those of a cell of several, unfolded."""
+    x, y, z = (number * points for number, points in zip(repeat, kpts, strict=True))
+    return replace(dft, kpts=(x, y, z), shift=shift)
+
+
+def _percent(values: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> float:
+    return 100 * float(np.mean(np.abs(values - true)) / np.mean(true))

@@ -1,0 +1,224 @@
+"""The tables of the study: plain rows, from which its figures and its text are made."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from fermisea.dataset import Dataset
+from fermisea.free_energy import FORMS
+from fermisea.model import Model
+from fermisea.snapshot_file import stored_checksum
+from fermisea.studies.transfer.references import Reference
+from fermisea.units import BOLTZMANN
+
+Rows = list[dict[str, Any]]
+
+COLUMNS = {
+    "ldos_error_percent": "LDOS (%)",
+    "density_error_percent": "density (%)",
+    "dos_error_percent": "DOS (%)",
+    "fermi_level_error": "mu",
+    "band_energy_error": "E_b",
+    "entropy_term_error": "-TS",
+    "free_energy_error": "F",
+    "free_energy_change_error": "F - F(tau_ref)",
+    "anchored_free_energy_error": "anchored F",
+}
+"""Errors that the tables hold, and what they are called."""
+
+
+def provenance_rows(parts: Mapping[str, Dataset]) -> Rows:
+    """Returns one row for each snapshot: name, part, tau_i, free energy, closure error and checksum of the file."""
+    rows: Rows = []
+    for part, dataset in parts.items():
+        for file, snapshot in zip(dataset.names, dataset, strict=True):
+            atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
+            own = snapshot.free_energy(snapshot.electron_temperature)
+            rows.append(
+                {
+                    "name": Path(file).stem,
+                    "part": part,
+                    "atoms": atoms,
+                    "ion_temperature_K": snapshot.ion_temperature,
+                    "volume_A3_per_atom": snapshot.grid.volume / atoms,
+                    "free_energy_eV_per_atom": energy / atoms,
+                    "fermi_level_eV": snapshot.reference.fermi_level,
+                    "closure_error_meV_per_atom": 1000 * (own - energy) / atoms,
+                    "sha256": stored_checksum(file),
+                }
+            )
+    return rows
+
+
+def error_rows(evaluations: Iterable[Rows]) -> Rows:
+    """Returns mean absolute errors of each model at each tau_i and tau_e, and over all tau_i (``all``).
+
+    Energies in meV, per atom but for mu. NAME_spread is the standard deviation over the members of the ensemble of
+    their own mean absolute errors; NAME_worst is that of the worst ion temperature, in the rows of all.
+    """
+    table: Rows = []
+    for rows in evaluations:
+        ions = sorted({row["ion_temperature"] for row in rows})
+        for electron in sorted({row["electron_temperature"] for row in rows}):
+            at = [row for row in rows if row["electron_temperature"] == electron]
+            each = [_means([row for row in at if row["ion_temperature"] == ion], ion, electron) for ion in ions]
+            whole = _means(at, "all", electron)
+            for name in COLUMNS:
+                if name in whole:
+                    whole[f"{name}_worst"] = max(entry[name] for entry in each)
+            table += [*({**entry, **{f"{n}_worst": None for n in COLUMNS if n in entry}} for entry in each), whole]
+    return table
+
+
+def _means(rows: Rows, ion_temperature: float | str, electron_temperature: float) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "model": rows[0]["model"],
+        "ion_temperature": ion_temperature,
+        "electron_temperature": electron_temperature,
+        "structures": len(rows),
+    }
+    for name in COLUMNS:
+        if name in rows[0]:
+            unit = 1 if name.endswith("percent") else 1000
+            entry[name] = unit * statistics.fmean(abs(row[name]) for row in rows)
+            members = f"{name.removesuffix('_error')}_member_errors"
+            if members in rows[0]:
+                own = np.abs([row[members] for row in rows]).mean(axis=0)
+                entry[f"{name}_spread"] = unit * float(own.std(ddof=1))
+    return entry
+
+
+def transfer_rows(comparisons: Iterable[Rows]) -> Rows:
+    """Returns errors against self-consistent runs of each model and tau_e, meV/atom: mean and worst over tau_i."""
+    table: Rows = []
+    for rows in comparisons:
+        for electron in sorted({row["electron_temperature"] for row in rows}):
+            at = [row for row in rows if row["electron_temperature"] == electron]
+            entry: dict[str, Any] = {
+                "model": at[0]["model"],
+                "electron_temperature": electron,
+                "structures": len(at),
+                "change": 1000 * statistics.fmean(row["change"] for row in at),
+            }
+            for name in (
+                *(f"change_error_{form}" for form in FORMS),
+                "free_energy_error",
+                "anchored_free_energy_error",
+            ):
+                values = [1000 * abs(row[name]) for row in at]
+                entry[name], entry[f"{name}_worst"] = statistics.fmean(values), max(values)
+            table.append(entry)
+    return table
+
+
+def free_energy_rows(models: Mapping[str, Model], evaluations: Mapping[str, Rows], tests: Dataset) -> Rows:
+    """Returns F at tau_ref against tau_i, of DFT and of models, eV/atom, means over the test structures.
+
+    Args:
+        models: to be shown.
+        evaluations: rows of each model.
+        tests: the test structures, in the order of the rows.
+    """
+    table: Rows = []
+    for ion in tests.ion_temperatures:
+        chosen = [(k, s) for k, s in enumerate(tests) if s.ion_temperature == ion]
+        entry: dict[str, Any] = {
+            "ion_temperature": ion,
+            "dft": statistics.fmean(s.reference.free_energy / len(s.atoms) for _, s in chosen),
+        }
+        for name in models:
+            rows = {
+                row["snapshot"]: row
+                for row in evaluations[name]
+                if row["electron_temperature"] == tests.electron_temperature
+            }
+            for kind in ("anchored_free_energy_error", "reference_error"):
+                error = statistics.fmean(rows[k][kind] for k, _ in chosen)
+                title = "anchored" if kind.startswith("anchored") else "LDOS"
+                entry[f"{name}, {title}"] = entry["dft"] + error
+        table.append(entry)
+    return table
+
+
+def curve_rows(
+    model: Model, atoms: Atoms, references: Sequence[Reference], reference_energy: float, highest: float
+) -> Rows:
+    """Returns F against tau_e of one structure: of DFT where there is a run, the LDOS's forms, and the regular model.
+
+    All in eV/atom, anchored at tau_ref to the regular model but for DFT.
+
+    Args:
+        model: with a regular part.
+        atoms: the structure.
+        references: self-consistent runs of it.
+        reference_energy: F of DFT at tau_ref, eV.
+        highest: tau_e, K, that the curve ends at.
+    """
+    at_reference = model.reference_electron_temperature
+    runs = {run.electron_temperature: run.free_energy for run in references} | {at_reference: reference_energy}
+    temperatures = sorted({*np.linspace(300.0, highest, 60).tolist(), *runs})
+    predicted = model.predict(atoms, temperatures, uncertainty=False, anchor=True)
+    start = temperatures.index(at_reference)
+    count = len(atoms)
+    regular = float(predicted.anchored_free_energy[start])
+    naive = predicted.free_energy_by("naive")
+    return [
+        {
+            "electron_temperature": temperature,
+            "dft": runs[temperature] / count if temperature in runs else None,
+            "second_order": float(predicted.anchored_free_energy[k]) / count,
+            "naive": float(naive[k] - naive[start] + regular) / count,
+            "regular": regular / count,
+        }
+        for k, temperature in enumerate(temperatures)
+    ]
+
+
+def dos_rows(energies: Sequence[float], at_reference: Sequence[float], references: Sequence[Reference]) -> Rows:
+    """Returns the DOS of DFT at tau_ref and at other tau_e, 1/eV; empty where its bands end."""
+    columns = {"tau_ref": list(at_reference)} | {f"{run.electron_temperature:g} K": run.dos for run in references}
+    return [
+        {"energy": energy} | {name: values[k] if k < len(values) else None for name, values in columns.items()}
+        for k, energy in enumerate(energies)
+    ]
+
+
+def dos_change_rows(
+    energies: np.ndarray[Any, Any],
+    at_reference: np.ndarray[Any, Any],
+    electrons: float,
+    references: Sequence[Reference],
+) -> Rows:
+    """Returns how much the DOS itself changes with tau_e, below mu + 4 k_B tau_e.
+
+    Columns: electron_temperature; change_percent: integral of |D(tau_e) - D(tau_ref)| over the integral of D(tau_ref);
+    shift: rigid shift of the occupied states' centre, eV.
+
+    Args:
+        energies: eV.
+        at_reference: DOS at tau_ref, 1/eV.
+        electrons: of the cell.
+        references: self-consistent runs of the same structure.
+    """
+    rows: Rows = []
+    for run in references:
+        reach = min(run.fermi_level + 4 * BOLTZMANN * run.electron_temperature, energies[len(run.dos) - 1])
+        part = energies <= reach
+        one, other = np.asarray(at_reference)[part], np.asarray(run.dos)[: part.sum()]
+        filled = np.cumsum(one) * (energies[1] - energies[0]) <= electrons
+        centre = [float(np.sum(d[filled] * energies[part][filled]) / np.sum(d[filled])) for d in (other, one)]
+        rows.append(
+            {
+                "electron_temperature": run.electron_temperature,
+                "reach": float(reach),
+                "change_percent": 100 * float(np.abs(other - one).sum() / one.sum()),
+                "shift": centre[0] - centre[1],
+            }
+        )
+    return rows

@@ -1,0 +1,124 @@
+"""What the page of the study says: its text is page.txt beside this file, its numbers come from the tables."""
+
+from __future__ import annotations
+
+import importlib.resources
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+
+from fermisea.report import Section
+from fermisea.studies.transfer.plans import EVERYTHING, combined, plans
+from fermisea.studies.transfer.settings import TransferSettings
+from fermisea.studies.transfer.tables import COLUMNS
+
+Rows = list[dict[str, Any]]
+
+
+def sections_of(settings: TransferSettings, rows: Mapping[str, Rows]) -> list[Section]:
+    """Returns the sections of the page.
+
+    Args:
+        settings: of the study.
+        rows: its tables by name.
+    """
+    source = (importlib.resources.files(__package__) / "page.txt").read_text(encoding="utf-8")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # plain text
+    environment.filters["error"] = _error
+    text = environment.from_string(source).render(_facts(settings, rows))
+    return [_section(part) for part in text.split("\n# ") if part.strip()]
+
+
+def _section(text: str) -> Section:
+    title, *lines = text.removeprefix("# ").strip().splitlines()
+    named: dict[str, list[str]] = {"figures": [], "tables": []}
+    paragraphs = []
+    for line in lines:
+        kind, colon, names = line.partition(":")
+        if colon and kind in named:
+            named[kind] = names.split()
+        elif line.strip():
+            paragraphs.append(line.strip())
+    images = tuple(f"figures/{name}.png" for name in named["figures"])
+    return Section(title, tuple(paragraphs), images, tuple(f"{name}.csv" for name in named["tables"]))
+
+
+def _facts(settings: TransferSettings, rows: Mapping[str, Rows]) -> dict[str, Any]:
+    best, coldest = combined(settings)[-1], settings.ion_temperatures[0]
+    reference = settings.reference_electron_temperature
+    whole = {
+        row["model"]: {name: _summary(row, name) for name in COLUMNS if name in row}
+        for row in rows["errors"]
+        if row["ion_temperature"] == "all" and row["electron_temperature"] == reference
+    }
+    runs = [r for r in rows["transfer_structures"] if r["model"] == best and r["ion_temperature"] == coldest]
+    return {
+        "best": best,
+        "data": _data(settings, rows["data"]),
+        "whole": whole,
+        "several": [*combined(settings), EVERYTHING],
+        "hottest": max(runs, key=lambda row: float(row["electron_temperature"]), default=None),
+        "dos_change": rows["dos_change"],
+        "alone": _alone(rows["one_temperature"]),
+        "equal": _equal(settings, whole),
+        "transfer": [row for row in rows["transfer"] if row["model"] == best],
+        "foretold": rows["foretold"],
+        "size": next((row for row in rows["size"] if row["model"] == best), None),
+    }
+
+
+def _data(settings: TransferSettings, data: Rows) -> dict[str, Any]:
+    parts = dict.fromkeys(row["part"] for row in data)
+    counts = ", ".join(f"{sum(row['part'] == part for row in data)} snapshots called {part}" for part in parts)
+    return {
+        "snapshots": counts[0].upper() + counts[1:],
+        "ions": len(settings.ion_temperatures),
+        "lattice_constant": f"{settings.lattice_constant:g}",
+        "reference": f"{settings.reference_electron_temperature:g}",
+        "closure": max(abs(row["closure_error_meV_per_atom"]) for row in data),
+    }
+
+
+def _summary(row: Mapping[str, Any], name: str) -> dict[str, float | None]:
+    return {"mean": row[name], "spread": row.get(f"{name}_spread"), "worst": row[f"{name}_worst"]}
+
+
+def _alone(rows: Rows) -> dict[str, Any]:
+    """Returns errors of F of the models of one ion temperature, at home and elsewhere."""
+    name = "free_energy_error"
+    mean = _means_by(rows, "trained_at", name)
+    tested = _means_by(rows, "ion_temperature", name)
+    return {
+        "own": statistics.fmean(row[name] for row in rows if row["trained_at"] == row["ion_temperature"]),
+        "foreign": statistics.fmean(row[name] for row in rows if row["trained_at"] != row["ion_temperature"]),
+        "spread": statistics.fmean(row.get(f"{name}_spread", 0.0) for row in rows),
+        "mean": mean,
+        "best": min(mean, key=lambda t: mean[t]),
+        "worst": max(mean, key=lambda t: mean[t]),
+        "hardest": max(tested, key=lambda t: tested[t]),
+    }
+
+
+def _means_by(rows: Rows, key: str, name: str) -> dict[float, float]:
+    return {t: statistics.fmean(row[name] for row in rows if row[key] == t) for t in sorted({r[key] for r in rows})}
+
+
+def _equal(settings: TransferSettings, whole: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Returns errors of models with as many structures as those of one ion temperature."""
+    number = settings.training_snapshots
+    chosen = [plan for plan in plans(settings) if len(plan.structures) == number]
+    found: dict[str, Any] = {"number": number}
+    for key, name in (("", "free_energy_error"), ("_anchored", "anchored_free_energy_error")):
+        for kind, several in (("alone", False), ("together", True)):
+            values = [whole[p.name][name]["mean"] for p in chosen if (len(p.ion_temperatures) > 1) == several]
+            if not values:
+                return None
+            found[kind + key] = values
+    return found
+
+
+def _error(entry: Mapping[str, float | None]) -> str:
+    spread = entry["spread"]
+    return f"{entry['mean']:.2f}{'' if spread is None else f' ± {spread:.2f}'} meV/atom"

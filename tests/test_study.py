@@ -1,0 +1,204 @@
+"""The study of temperature transfer, small: what it writes, that its numbers are right, and that it goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from fermisea.campaign import Campaign
+from fermisea.cli import main
+from fermisea.errors import InputError
+from fermisea.model import load_model
+from fermisea.report import read_sections
+from fermisea.snapshot import Snapshot
+from fermisea.studies.transfer import PRESETS, TransferSettings, run_transfer
+from fermisea.studies.transfer import run as run_module
+from fermisea.studies.transfer.plans import EVERYTHING, plans
+from fermisea.training_config import TrainingConfig
+
+SMALL = TransferSettings(
+    lattice_constant=4.05,
+    repeat=(1, 1, 1),
+    ion_temperatures=(100.0, 500.0),
+    training_snapshots=2,
+    test_snapshots=2,
+    combinations=((100.0, 500.0),),
+    reference_electron_temperature=1000.0,
+    references=((4000.0, 100.0), (3000.0, 500.0)),
+    spacing=0.1,
+    scales=(0.98,),
+    scaled_ion_temperature=100.0,
+    large_repeat=(1, 1, 2),
+    large_kpts=(1, 1, 1),
+    large_energy_window=(-8.0, 12.0),
+    dft=Campaign(cutoff=60.0, kpts=(1, 1, 2), energy_spacing=0.5, energy_window=(-8.0, 16.0)),
+    training=TrainingConfig(
+        validation_fraction=0.0, epochs=2, hidden=(8,), order=1, ensemble=2, anchor_order=1, batch_size=256
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    return out, run_transfer(SMALL, out, Console(quiet=True))
+
+
+def table(path):
+    with path.open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_page_stands_alone_and_shows_every_figure_and_table(finished):
+    out, page = finished
+    text = page.read_text(encoding="utf-8")
+    assert "src=\"data:image/png;base64," in text and "http" not in text.replace("http-equiv", "")
+    _, sections, _ = read_sections(out)
+    shown = {name for section in sections for name in section.tables}
+    assert shown == {path.name for path in out.glob("*.csv")}
+    assert {name for section in sections for name in section.figures} == {
+        f"figures/{path.name}" for path in (out / "figures").glob("*.png")
+    }
+    assert "{{" not in text and "None" not in text
+
+
+def test_errors_are_those_of_the_models_against_the_snapshots(finished):
+    out, _ = finished
+    model = load_model(out / "models" / "100-500K-4.safetensors")
+    found = [Snapshot.load(out / "data" / "test" / f"al4-500K-0{number}.nc") for number in range(2)]
+    errors = [
+        1000 * abs(model.predict(s.atoms, 1000.0, s.grid, anchor=True).free_energy - s.reference.free_energy) / 4
+        for s in found
+    ]
+    (row,) = [
+        row
+        for row in table(out / "errors.csv")
+        if (row["model"], row["ion_temperature"], float(row["electron_temperature"])) == ("100-500K-4", "500.0", 1000.0)
+    ]
+    assert float(row["anchored_free_energy_error"]) == pytest.approx(np.mean(errors), rel=1e-6)
+    assert int(row["structures"]) == 2
+
+
+def test_transfer_is_judged_by_self_consistent_runs(finished):
+    out, _ = finished
+    snapshot = Snapshot.load(out / "data" / "test" / "al4-100K-00.nc")
+    run = SMALL.dft.make_engine().solve(snapshot.atoms, 4000.0).reference
+    model = load_model(out / "models" / f"{EVERYTHING}.safetensors")
+    predicted = model.predict(snapshot.atoms, [1000.0, 4000.0], snapshot.grid)
+    (row,) = [
+        row
+        for row in table(out / "transfer_structures.csv")
+        if (row["model"], float(row["electron_temperature"])) == (EVERYTHING, 4000.0)
+    ]
+    change = (run.free_energy - snapshot.reference.free_energy) / 4
+    assert float(row["change"]) == pytest.approx(change, abs=1e-7)
+    for form in ("naive", "second_order"):
+        first, last = predicted.free_energy_by(form) / 4
+        assert float(row[f"change_error_{form}"]) == pytest.approx(last - first - change, abs=1e-7)
+
+
+def test_data_are_named_by_their_checksums(finished):
+    out, _ = finished
+    rows = table(out / "data.csv")
+    assert [row["part"] for row in rows] == ["training"] * 4 + ["scaled"] + ["test"] * 4 + ["large"]
+    assert all(len(row["sha256"]) == 64 for row in rows) and len({row["sha256"] for row in rows}) == 10
+    assert float(rows[4]["volume_A3_per_atom"]) == pytest.approx(0.98**3 * 4.05**3 / 4)
+
+
+def test_a_larger_cell_is_there_with_its_own_k_points(finished):
+    out, _ = finished
+    rows = table(out / "size.csv")
+    assert {row["model"] for row in rows} == {plan.name for plan in plans(SMALL)}
+    row = rows[0]
+    offset = json.loads((out / "references" / "k-mesh.json").read_text(encoding="utf-8"))
+    # two cubes with 1x1x1 and one with 1x1x2 have the same k-points
+    assert offset["offset"] == pytest.approx(0.0, abs=1e-9)
+    assert float(row["free_energy_error_without_offset"]) == pytest.approx(float(row["free_energy_error"]), abs=1e-9)
+    assert row["atoms"] == "8"
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same(finished, monkeypatch):
+    out, page = finished
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".csv", ".html", ".png")}
+
+    def never(*_, **__):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("fermisea.studies.transfer.models.train", never)
+    monkeypatch.setattr("fermisea.studies.transfer.errors.evaluate", never)
+    monkeypatch.setattr("fermisea.studies.transfer.data.sample", never)
+    monkeypatch.setattr("fermisea.engines.PlaneWave.solve", never)
+    monkeypatch.setattr("fermisea.engines.PlaneWave.run", never)
+    run_transfer(SMALL, out, Console(quiet=True))
+    assert {path: path.read_bytes() for path in before} == before
+    assert page in before
+
+
+def test_a_damaged_model_is_trained_again(finished):
+    out, _ = finished
+    path = out / "models" / "100K-2.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    run_transfer(SMALL, out, Console(quiet=True))
+    assert path.read_bytes() == whole
+
+
+def test_other_settings_do_not_mix(finished):
+    out, _ = finished
+    with pytest.raises(InputError, match="holds a study with other settings"):
+        run_transfer(replace(SMALL, seed=2), out, Console(quiet=True))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_shipped_settings_can_be_used(name):
+    settings = TransferSettings.load(name)
+    names = [plan.name for plan in plans(settings)]
+    assert len(set(names)) == len(names)
+    assert settings.dft.energy_window is not None
+    assert sum(len(plan.structures) for plan in plans(settings)[: len(settings.ion_temperatures)]) == (
+        settings.training_snapshots * len(settings.ion_temperatures)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ion_temperatures": (500.0, 100.0)}, "ascending"),
+        ({"combinations": ((100.0, 700.0),)}, "700 K is asked for elsewhere"),
+        ({"references": ((4000.0, 300.0),)}, "300 K is asked for elsewhere"),
+        ({"training_snapshots": 1}, "expected at least 2"),
+        ({"scales": (0.9, 1.0, 1.1)}, "2 structures to scale"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        replace(SMALL, **changes)
+
+
+def test_the_command_takes_a_file_and_names_what_is_wrong_in_it(tmp_path, capsys):
+    file = tmp_path / "mine.toml"
+    file.write_text("lattice_constant = 4.05\n", encoding="utf-8")
+    assert main(["study", "transfer", "--settings", str(file), "--out", str(tmp_path / "out")]) == 2
+    assert "mine.toml: lacks combinations" in capsys.readouterr().err
+    assert main(["study", "transfer", "--quick", "--settings", "talk", "--out", str(tmp_path / "out")]) == 2
+    assert "expected one of them" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_runs_the_study(tmp_path, capsys, monkeypatch):
+    seen = {}
+
+    def fake(settings, out, console, *, workers):
+        seen.update(settings=settings, out=out, workers=workers)
+        return out / "report.html"
+
+    monkeypatch.setattr(run_module, "run_transfer", fake)
+    monkeypatch.setattr("fermisea.studies.transfer.run_transfer", fake)
+    assert main(["study", "transfer", "--quick", "--workers", "2", "--out", str(tmp_path)]) == 0
+    assert seen == {"settings": TransferSettings.load("quick"), "out": tmp_path, "workers": 2}
+    assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
