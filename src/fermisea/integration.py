@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -222,7 +222,13 @@ def _quadrature(knots: FloatArray, mu: float, kt: float) -> tuple[FloatArray, Fl
     small = ~filled & (right - left < kt / 4)
     parts = []
     for pieces, count in ((filled, 4), (small, 6), (~filled & ~small, 12)):
-        nodes, measure = np.polynomial.legendre.leggauss(count)
+        nodes, measure = _legendre(count)
         middle, half = (left[pieces] + right[pieces]) / 2, (right[pieces] - left[pieces]) / 2
         parts.append(((middle[:, None] + half[:, None] * nodes).ravel(), (half[:, None] * measure).ravel()))
     return np.concatenate([p for p, _ in parts]), np.concatenate([w for _, w in parts])
+
+
+@cache
+def _legendre(count: int) -> tuple[FloatArray, FloatArray]:
+    """Returns nodes and weights of Gauss and Legendre, which are an eigenvalue problem of their own."""
+    return np.polynomial.legendre.leggauss(count)

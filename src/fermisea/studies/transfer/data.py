@@ -70,6 +70,7 @@ def make_structures(settings: TransferSettings, folder: Path, progress: Callable
                     ideal,
                     temperature,
                     count,
+                    thermalise=settings.thermalise,
                     spacing=settings.spacing,
                     seed=seed,
                     progress=lambda done, of, title=title: progress(title, done, of),  # type: ignore[misc]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
 
@@ -57,7 +58,7 @@ def free_energy_against_electrons(rows: Sequence[Row], *, title: str) -> Figure:
         top.set_ylabel("F (eV/atom)")
         top.set_title(title)
         top.legend(loc="lower left")
-        bottom.set_yscale("log")
+        _logarithmic(bottom)
         bottom.set_ylabel("|model − DFT|\n(meV/atom)")
         bottom.set_xlabel(_TAU_E)
     return figure
@@ -106,7 +107,9 @@ def one_temperature(rows: Sequence[Row], columns: Mapping[str, str]) -> Figure:
             axis.set_xticks(range(len(tested)), [f"{t:g}" for t in tested])
             axis.minorticks_off()
             axis.set_ylabel(r"trained at $\tau_i$ (K)")
-            figure.colorbar(image, ax=axis, label=label)
+            bar = figure.colorbar(image, ax=axis, label=label)
+            for plain in (bar.ax.yaxis.set_major_formatter, bar.ax.yaxis.set_minor_formatter):
+                plain(LogFormatter(minor_thresholds=(2, 0.5)))
         axes[-1].set_xlabel(r"tested at $\tau_i$ (K)")
     return figure
 
@@ -118,6 +121,13 @@ def _write_values(axis: Axes, values: np.ndarray[Any, Any]) -> None:
             colour = "white" if value < middle else INK
             text = f"{value:.2g}" if value < 10 else f"{value:.0f}"
             axis.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+
+
+def _logarithmic(axis: Axes) -> None:
+    """Makes the vertical axis logarithmic, with plain numbers at it."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
 
 
 def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Mapping[str, str]) -> Figure:
@@ -143,7 +153,7 @@ def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Ma
                     capsize=2,
                 )
             axis.set_ylabel(label)
-            axis.set_yscale("log")
+            _logarithmic(axis)
         axes[-1].set_xlabel(_TAU_I)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7)
     return figure
@@ -168,7 +178,7 @@ def transfer(rows: Sequence[Row], *, title: str) -> Figure:
             )
             worst = [row[f"{name}_worst"] for row in rows]
             axis.plot(temperature, worst, color=colour, linestyle=":", linewidth=1.0)
-        axis.set_yscale("log")
+        _logarithmic(axis)
         axis.set_ylabel(f"error of ${_CHANGE}$\n(meV/atom)")
         axis.set_xlabel(_TAU_E)
         axis.set_title(title)
@@ -177,21 +187,23 @@ def transfer(rows: Sequence[Row], *, title: str) -> Figure:
 
 
 def similarity(rows: Sequence[Row]) -> Figure:
-    """Returns how alike the surroundings of each pair of ionic temperatures are."""
+    """Returns how far apart the surroundings of each pair of ionic temperatures are."""
     temperatures = sorted({row["ion_temperature"] for row in rows})
     values = np.zeros((len(temperatures), len(temperatures)))
     for row in rows:
-        values[temperatures.index(row["ion_temperature"]), temperatures.index(row["other"])] = row["similarity"]
+        values[temperatures.index(row["ion_temperature"]), temperatures.index(row["other"])] = 1000 * (
+            1 - row["similarity"]
+        )
     with panels_figure(1, (1.0,), 3.4) as (figure, (axis,)):
         image = axis.imshow(values, origin="lower", cmap="viridis")
         for (row_index, column), value in np.ndenumerate(values):
             colour = "white" if value < values.mean() else INK
-            axis.text(column, row_index, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+            axis.text(column, row_index, f"{value:.2g}", ha="center", va="center", fontsize=6, color=colour)
         names = [f"{t:g}" for t in temperatures]
         axis.set_xticks(range(len(names)), names)
         axis.set_yticks(range(len(names)), names)
         axis.minorticks_off()
         axis.set_xlabel(r"nearest point at $\tau_i$ (K)")
         axis.set_ylabel(r"points of $\tau_i$ (K)")
-        figure.colorbar(image, ax=axis, label="cosine of the nearest point")
+        figure.colorbar(image, ax=axis, label="1 − cosine of the nearest point (10⁻³)")
     return figure

@@ -30,6 +30,7 @@ class TransferSettings:
         combinations: sets of tau_i that models are trained on together, besides each one alone.
         reference_electron_temperature: tau_ref of all snapshots, K.
         references: (tau_e, tau_i) of self-consistent runs, each of the first test structure of tau_i.
+        thermalise: time before the first structure of a trajectory, ps.
         spacing: time between structures of one trajectory, ps.
         scales: lattice constants over the above of further structures for the model of everything, from training
             structures of ``scaled_ion_temperature``.
@@ -52,6 +53,7 @@ class TransferSettings:
     combinations: tuple[tuple[float, ...], ...]
     reference_electron_temperature: float
     references: tuple[tuple[float, float], ...]
+    thermalise: float = 2.0
     spacing: float = 0.5
     scales: tuple[float, ...] = ()
     scaled_ion_temperature: float = 298.0

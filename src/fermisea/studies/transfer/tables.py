@@ -162,7 +162,7 @@ def curve_rows(
     """
     at_reference = model.reference_electron_temperature
     runs = {run.electron_temperature: run.free_energy for run in references} | {at_reference: reference_energy}
-    temperatures = sorted({*np.linspace(300.0, highest, 60).tolist(), *runs})
+    temperatures = sorted({*np.linspace(300.0, highest, 40).tolist(), *runs})
     predicted = model.predict(atoms, temperatures, uncertainty=False, anchor=True)
     start = temperatures.index(at_reference)
     count = len(atoms)

@@ -56,6 +56,7 @@ def _facts(settings: TransferSettings, rows: Mapping[str, Rows]) -> dict[str, An
     runs = [r for r in rows["transfer_structures"] if r["model"] == best and r["ion_temperature"] == coldest]
     return {
         "best": best,
+        "members": settings.training.ensemble,
         "data": _data(settings, rows["data"]),
         "whole": whole,
         "several": [*combined(settings), EVERYTHING],
