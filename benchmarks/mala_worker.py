@@ -17,8 +17,16 @@ PREDICTED = "predicted.npy"
 """The LDOS that the trained network predicts for the first snapshot of the validation."""
 
 
-def train(folder: str, training: list[str], validation: list[str], widths: list[int], epochs: int) -> dict[str, Any]:
-    """Returns the validation loss after each epoch of MALA's own training on exported files, and the layers' sizes.
+def train(
+    folder: str,
+    training: list[str],
+    validation: list[str],
+    widths: list[int],
+    epochs: int,
+    batch: int = 40,
+    rate: float = 1e-3,
+) -> dict[str, Any]:
+    """Returns the validation loss after each epoch of MALA's own training on exported files, layers' sizes and seconds.
 
     The run is saved as ``run.zip``, the LDOS that it predicts as ``PREDICTED``.
 
@@ -28,6 +36,8 @@ def train(folder: str, training: list[str], validation: list[str], widths: list[
         validation: names of others.
         widths: of the hidden layers.
         epochs: number of them.
+        batch: points of an update.
+        rate: of Adam.
     """
     import mala  # noqa: PLC0415  # slow
     import torch  # noqa: PLC0415
@@ -35,8 +45,9 @@ def train(folder: str, training: list[str], validation: list[str], widths: list[
     parameters = _parameters(mala, folder)
     parameters.data.input_rescaling_type = "feature-wise-standard"
     parameters.data.output_rescaling_type = "minmax"
-    parameters.running.mini_batch_size = 40
-    parameters.running.learning_rate = 1e-3
+    parameters.data.use_fast_tensor_data_set = True
+    parameters.running.mini_batch_size = batch
+    parameters.running.learning_rate = rate
     parameters.running.optimizer = "Adam"
     parameters.running.max_number_epochs = 0
     parameters.manual_seed = 1
@@ -51,11 +62,13 @@ def train(folder: str, training: list[str], validation: list[str], widths: list[
     parameters.network.layer_sizes = [handler.input_dimension, *widths, handler.output_dimension]
     parameters.network.layer_activations = "LeakyReLU"
     trainer = mala.Trainer(parameters, mala.Network(parameters), handler)
-    losses = []
+    losses, clock, spent = [], Clock(), 0.0
     for epoch in range(epochs):
         parameters.running.max_number_epochs = epoch + 1
         trainer._last_epoch = epoch  # noqa: SLF001  # goes on from there, as after a checkpoint
-        trainer.train_network()
+        with clock:
+            trainer.train_network()
+        spent += clock.seconds
         losses.append(float(trainer.final_validation_loss))
     trainer.save_run("run", path=folder, save_runner=False, zip_run=True)
     network = trainer.network.eval()
@@ -66,7 +79,7 @@ def train(folder: str, training: list[str], validation: list[str], widths: list[
         outputs = handler.output_data_scaler.inverse_transform(network(scaled), as_numpy=True)
     outputs = handler.target_calculator.restrict_data(outputs)
     np.save(Path(folder) / PREDICTED, outputs.reshape(*inputs.shape[:-1], -1))
-    return {"sizes": parameters.network.layer_sizes, "losses": losses}
+    return {"sizes": parameters.network.layer_sizes, "losses": losses, "seconds": spent}
 
 
 def training_rate(folder: str, sizes: list[int], batch: int, points: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -108,11 +109,22 @@ class TransferSettings:
         if lacking := sorted(required - set(values)):
             raise InputError(f"{path}: lacks {', '.join(lacking)}")
         try:
-            values["dft"] = Campaign.from_dict(values.get("dft", {}))
-            values["training"] = TrainingConfig.from_dict(values.get("training", {}))
-            return cls(**{key: _frozen(value) for key, value in values.items()})
+            return cls.from_dict(values)
         except (InputError, TypeError, ValueError) as error:
             raise InputError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the settings that ``to_dict`` or a TOML file holds.
+
+        Raises:
+            InputError: for a value that cannot be used.
+        """
+        tables = {
+            "dft": Campaign.from_dict(values.get("dft", {})),
+            "training": TrainingConfig.from_dict(values.get("training", {})),
+        }
+        return cls(**{key: _frozen(value) for key, value in values.items()} | tables)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values that JSON can hold."""
