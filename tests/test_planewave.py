@@ -14,10 +14,14 @@ from ase.build import bulk
 from fermisea import units
 from fermisea.energies import core_density, functional
 from fermisea.engines import LdosOptions, PlaneWave, ScfOptions
+from fermisea.engines.basis import plane_waves
+from fermisea.engines.planewave.eigensolver import davidson, first_guess
+from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.fermi_dirac import occupation
 from fermisea.free_energy import FreeEnergyFunctional
+from fermisea.grid import RealSpaceGrid
 
 DATA = Path(__file__).parent / "data"
 RUNS = json.loads((DATA / "al4_qe.json").read_text())
@@ -225,3 +229,37 @@ def test_free_energy_falls_with_the_basis() -> None:
     """The variational principle: more plane waves, lower free energy."""
     low, high = (quick(cutoff=c, kpts=(2, 2, 2)).solve(bulk("Al"), 1000.0).reference for c in (120.0, 200.0))
     assert high.free_energy < low.free_energy
+
+
+def made_up_hamiltonian() -> Hamiltonian:
+    """Returns H of random fields in a left-handed, triclinic cell."""
+    random = torch.Generator().manual_seed(1)
+    grid = RealSpaceGrid.from_momentum(np.array([[0.0, 2.1, 2.0], [2.3, 0.0, 2.0], [2.0, 2.0, 0.3]]), 2 * 4.0)
+    fraction = np.array([0.1, -0.3, 0.25])
+    waves = plane_waves(grid, fraction, units.KINETIC * 16.0, torch.device("cpu"))
+    kinetic = units.KINETIC * torch.sum(waves.vectors(torch.as_tensor(grid.reciprocal)) ** 2, dim=1)
+    projectors = torch.randn((3, len(waves)), generator=random, dtype=torch.complex128)
+    coupling = torch.randn((3, 3), generator=random, dtype=torch.complex128)
+    potential = 5 * torch.randn(grid.shape, generator=random, dtype=torch.float64)
+    return Hamiltonian(waves, kinetic, projectors, coupling + coupling.conj().T, potential)
+
+
+def test_matrix_elements_are_those_of_the_operator() -> None:
+    hamiltonian = made_up_hamiltonian()
+    unit = torch.eye(len(hamiltonian.waves), dtype=torch.complex128)
+    chosen = torch.randperm(len(hamiltonian.waves), generator=torch.Generator().manual_seed(2))[:17]
+    # a row of images holds <G|H|row>
+    expected = hamiltonian.apply(unit)[chosen][:, chosen].T
+    torch.testing.assert_close(hamiltonian.matrix(chosen), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("max_blocks", [2, 4])
+def test_lowest_bands_are_those_of_the_whole_matrix(max_blocks: int) -> None:
+    hamiltonian = made_up_hamiltonian()
+    everything = torch.linalg.eigvalsh(hamiltonian.matrix(torch.arange(len(hamiltonian.waves))))
+    start = first_guess(hamiltonian, 6)
+    torch.testing.assert_close(start.conj() @ start.T, torch.eye(6, dtype=torch.complex128), rtol=0, atol=1e-12)
+    found = davidson(
+        hamiltonian, start, 6, lambda values: np.full(len(values), 1e-7), max_steps=200, max_blocks=max_blocks
+    )
+    torch.testing.assert_close(found.eigenvalues, everything[:6], rtol=0, atol=1e-9)

@@ -30,11 +30,15 @@ class Bands:
     residuals: Tensor
 
 
-def lowest_plane_waves(hamiltonian: Hamiltonian, bands: int) -> Tensor:
-    """Returns rows to start from: the plane waves of lowest kinetic energy, a few times ``bands`` of them."""
-    size = min(len(hamiltonian.waves), max(3 * bands, 40))
-    start = hamiltonian.projectors.new_zeros((size, len(hamiltonian.waves)))
-    start[torch.arange(size), torch.argsort(hamiltonian.kinetic)[:size]] = 1.0
+def first_guess(hamiltonian: Hamiltonian, bands: int) -> Tensor:
+    """Returns orthonormal rows to start from: the lowest eigenstates among the plane waves of lowest kinetic energy.
+
+    Three plane waves for each band, at least forty.
+    """
+    chosen = torch.argsort(hamiltonian.kinetic)[: max(3 * bands, 40)]
+    _, vectors = torch.linalg.eigh(hamiltonian.matrix(chosen))
+    start = hamiltonian.projectors.new_zeros((min(bands, len(chosen)), len(hamiltonian.waves)))
+    start[:, chosen] = vectors[:, :bands].T
     return start
 
 

@@ -227,7 +227,7 @@ class PlaneWave:
         """Returns bands that fill the energy window at every k-point, for the converged potential."""
         needed = energies.stop + REACH * self.ldos.broadening
         above = max(needed - state.fermi_level, 0.0)
-        bands = math.ceil(1.25 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
+        bands = math.ceil(1.1 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
         bands = max(bands, *(len(band.eigenvalues) for band in state.states))
         lowest = min(float(band.eigenvalues[0]) for band in state.states)
 
@@ -236,7 +236,8 @@ class PlaneWave:
 
         solver.cast(torch.complex64)
         for _ in range(8):
-            states = solver.solve(state.potential, bands, limits, max_steps=12)
+            # of many bands a small basis is diagonalised faster than it would converge in fewer steps
+            states = solver.solve(state.potential, bands, limits, max_steps=16, max_blocks=2)
             top = min(float(band.eigenvalues[-1]) for band in states)
             if top < needed:  # numbers of bands grow as those of free electrons do
                 bands = math.ceil(bands * min(2.0, 1.02 * ((needed - lowest) / (top - lowest)) ** 1.5)) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fermisea.engines.basis import PlaneWaves
@@ -37,6 +38,24 @@ class Hamiltonian:
             overlaps = coefficients @ self.projectors.conj().T
             result += (overlaps @ self.coupling) @ self.projectors
         return result
+
+    def matrix(self, chosen: Tensor) -> Tensor:
+        """Returns H between some of the plane waves, (m, m), eV.
+
+        Args:
+            chosen: their positions, (m,).
+        """
+        indices, shape = self.waves.indices[chosen], self.potential.shape
+        strides = (shape[1] * shape[2], shape[2], 1)
+        place = sum(
+            stride * torch.remainder(axis[:, None] - axis[None], size)
+            for axis, size, stride in zip(indices.T, shape, strides, strict=True)
+        )
+        coefficients = torch.fft.fftn(self.potential.to(self.projectors.dtype), norm="forward").flatten()
+        result = coefficients[place]
+        result.diagonal().add_(self.kinetic[chosen])
+        projectors = self.projectors[:, chosen]
+        return result.addmm_(projectors.T, self.coupling.T @ projectors.conj())
 
     def precondition(self, residuals: Tensor, kinetic_energies: Tensor) -> Tensor:
         """Returns residuals (bands, npw) damped at large kinetic energy (Teter, Payne, Allan, PRB 40, 12255, 1989).

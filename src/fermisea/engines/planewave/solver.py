@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.engines.basis import PlaneWaves
-from fermisea.engines.planewave.eigensolver import Bands, Tolerance, davidson, lowest_plane_waves
+from fermisea.engines.planewave.eigensolver import Bands, Tolerance, davidson, first_guess
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.ions import projectors
 from fermisea.engines.planewave.problem import Problem
@@ -56,7 +56,9 @@ class KPointSolver:
         if self._bands is not None:
             self._bands = [replace(b, coefficients=b.coefficients.to(dtype)) for b in self._bands]
 
-    def solve(self, potential: Tensor, bands: int, tolerance: Tolerance, max_steps: int) -> list[Bands]:
+    def solve(
+        self, potential: Tensor, bands: int, tolerance: Tolerance, max_steps: int, max_blocks: int = 4
+    ) -> list[Bands]:
         """Returns the lowest eigenstates at each k-point.
 
         Args:
@@ -64,6 +66,7 @@ class KPointSolver:
             bands: how many at each k-point.
             tolerance: residual norms (eV) wanted for bands at given eigenvalues (eV).
             max_steps: expansions of the basis at most.
+            max_blocks: of ``davidson``.
         """
         shared = potential.to(self._hamiltonians[0].kinetic.dtype)
 
@@ -71,12 +74,12 @@ class KPointSolver:
             hamiltonian = replace(self._hamiltonians[index], potential=shared)
             count = min(bands, len(hamiltonian.waves))
             if self._bands is None:
-                start = lowest_plane_waves(hamiltonian, count)
+                start = first_guess(hamiltonian, count)
             else:
                 start = self._bands[index].coefficients[:count]
                 if start.shape[0] < count:
-                    start = torch.cat([start, lowest_plane_waves(hamiltonian, count)])
-            return davidson(hamiltonian, start, count, tolerance, max_steps=max_steps)
+                    start = torch.cat([start, first_guess(hamiltonian, count)])
+            return davidson(hamiltonian, start, count, tolerance, max_steps=max_steps, max_blocks=max_blocks)
 
         self._bands = list(self._pool.map(one, range(len(self._hamiltonians))))
         return self._bands
