@@ -8,11 +8,12 @@ PEERS := .venv/.peers
 BENCHMARKS := gemm descriptors prediction wide startup batches training processes large_data mala_training forces
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help install demo test test-slow bench lint clean
+.PHONY: help install demo study test test-slow bench lint clean
 
 help:
 	@echo "make install   fermisea in .venv, with the tested versions of its dependencies"
 	@echo "make demo      DFT, training and prediction for aluminium, into demo-output/; interrupted, it goes on where it was"
+	@echo "make study     how models of aluminium transfer between temperatures, into study-output/; many hours, ARGS=--quick minutes"
 	@echo "make test      the tests, a few minutes"
 	@echo "make test-slow the tests against large references, several minutes more"
 	@echo "make bench     speed against LAMMPS, MALA and, if pw.x is there, Quantum ESPRESSO; half an hour, ARGS=--quick 3 minutes"
@@ -23,6 +24,9 @@ install: $(RUNTIME)
 
 demo: $(RUNTIME)
 	$(BIN)/python -m fermisea.demo --out demo-output
+
+study: $(RUNTIME)
+	$(BIN)/fermisea study transfer --workers 2 --out study-output $(ARGS)
 
 test: $(DEVELOPER)
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow" $(ARGS)

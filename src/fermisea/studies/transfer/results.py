@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,13 @@ def write_results(out: Path, settings: TransferSettings, found: Results) -> None
         f"fermisea {__version__}; {first['engine']}, {first['xc']}, k-points {mesh}; the rest is in settings.json"
     )
     title = f"Temperature transfer of aluminium, {len(found.data['test'][0].atoms)} atoms"
-    write_sections(out, title, sections_of(settings, rows), provenance)
+    write_sections(out, title, sections_of(settings, rows, _mala(out)), provenance)
+
+
+def _mala(out: Path) -> list[dict[str, str]]:
+    """Returns what a comparison with MALA (benchmarks/mala_study.py) left in the folder."""
+    path = out / "mala.csv"
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
 
 
 def _tables(settings: TransferSettings, found: Results) -> dict[str, Rows]:

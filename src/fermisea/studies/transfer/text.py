@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -17,17 +17,20 @@ from fermisea.studies.transfer.tables import COLUMNS
 Rows = list[dict[str, Any]]
 
 
-def sections_of(settings: TransferSettings, rows: Mapping[str, Rows]) -> list[Section]:
+def sections_of(
+    settings: TransferSettings, rows: Mapping[str, Rows], mala: Sequence[Mapping[str, str]]
+) -> list[Section]:
     """Returns the sections of the page.
 
     Args:
         settings: of the study.
         rows: its tables by name.
+        mala: rows of mala.csv, which a comparison with MALA leaves in the folder; or none.
     """
     source = (importlib.resources.files(__package__) / "page.txt").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # plain text
     environment.filters["error"] = _error
-    text = environment.from_string(source).render(_facts(settings, rows))
+    text = environment.from_string(source).render(_facts(settings, rows) | {"mala": _mala(settings, mala)})
     return [_section(part) for part in text.split("\n# ") if part.strip()]
 
 
@@ -79,6 +82,28 @@ def _data(settings: TransferSettings, data: Rows) -> dict[str, Any]:
         "lattice_constant": f"{settings.lattice_constant:g}",
         "reference": f"{settings.reference_electron_temperature:g}",
         "closure": max(abs(row["closure_error_meV_per_atom"]) for row in data),
+    }
+
+
+def _mala(settings: TransferSettings, rows: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
+    """Returns the comparison with MALA; the change of F is that to the highest tau_e with a self-consistent run."""
+    if not rows:
+        return None
+    changes = [name for name in rows[0] if name.startswith("change_error_")]
+    shown = [
+        {
+            "code": row["code"],
+            "form": row["form"],
+            "change": float(row[changes[-1]]) if changes else None,
+            **{key: float(row[key]) for key in ("ldos_error_percent", "density_error_percent", "free_energy_error")},
+        }
+        for row in rows
+    ]
+    return {
+        "rows": shown,
+        "hottest": changes[-1].removeprefix("change_error_").removesuffix("K") if changes else None,
+        "training": settings.training_snapshots * len(settings.combinations[-1]),
+        "tests": settings.test_snapshots * len(settings.ion_temperatures),
     }
 
 
