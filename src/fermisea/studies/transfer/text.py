@@ -74,10 +74,15 @@ def _facts(settings: TransferSettings, rows: Mapping[str, Rows]) -> dict[str, An
 
 
 def _data(settings: TransferSettings, data: Rows) -> dict[str, Any]:
-    parts = dict.fromkeys(row["part"] for row in data)
-    counts = ", ".join(f"{sum(row['part'] == part for row in data)} snapshots called {part}" for part in parts)
+    words = {
+        "training": "for training",
+        "scaled": "at other volumes",
+        "test": "for the test",
+        "large": "of another size",
+    }
+    counts = {part: sum(row["part"] == part for row in data) for part in words}
     return {
-        "snapshots": counts[0].upper() + counts[1:],
+        "snapshots": ", ".join(f"{counts[part]} {text}" for part, text in words.items() if counts[part]),
         "ions": len(settings.ion_temperatures),
         "lattice_constant": f"{settings.lattice_constant:g}",
         "reference": f"{settings.reference_electron_temperature:g}",
