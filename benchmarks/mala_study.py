@@ -21,8 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import Table as BenchmarkTable
-from common import Worker, digits, finish, options, parse
+from common import Table, Worker, digits, finish, options, parse
 from peers import ENVIRONMENT, PYTHON, Peers
 
 import fermisea
@@ -155,7 +154,7 @@ def main() -> None:
     cells = [
         [digits(x) if isinstance(x, float) else str(x or "") for x in (row.get(key) for key in columns)] for row in rows
     ]
-    table = BenchmarkTable("mala_study", "MALA and fermisea on the same data, mean absolute errors", columns, cells)
+    table = Table("mala_study", "MALA and fermisea on the same data, mean absolute errors", columns, cells)
     finish(values, [table], {"rows": rows}, **peers.versions)
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from common import OUTPUT, ROOT, Table, facts_line
 
-PAGES = tuple(ROOT / "docs" / name for name in ("performance.md", "training.md", "free-energies.md"))
+PAGES = tuple(
+    ROOT / "docs" / name for name in ("performance.md", "training.md", "free-energies.md", "temperature-transfer.md")
+)
 
 
 def blocks(folder: Path) -> dict[str, str]:
@@ -47,9 +49,7 @@ def main() -> int:
     """Fills the pages and names the tables written; 1 if one has no place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=OUTPUT, help="folder of JSON  [bench-output]")
-    parser.add_argument(
-        "--page", type=Path, nargs="+", default=PAGES, help="[performance.md, training.md and free-energies.md in docs]"
-    )
+    parser.add_argument("--page", type=Path, nargs="+", default=PAGES, help="[those of docs with tables]")
     values = parser.parse_args()
     found = blocks(values.results)
     missing = set(found)

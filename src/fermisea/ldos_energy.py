@@ -192,7 +192,7 @@ def observables_of(
                 electrons=float(w.electrons @ dos.dos),
                 band_energy=band_energy,
                 entropy=entropy,
-                heat_capacity=dos.heat_capacity(math.fsum(valence), t),
+                heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),
                 free_energies=forms,
                 transfer_error=transfer_error(forms) if forms else math.nan,
                 density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),

@@ -136,14 +136,15 @@ class DensityOfStates:
             near, far, step = far, min(max(far - sign * step, low), high), 2 * step
         return _bisect(excess, min(near, far), max(near, far), tolerance=1e-14)
 
-    def heat_capacity(self, electrons: float, electron_temperature: float) -> float:
+    def heat_capacity(self, electrons: float, electron_temperature: float, fermi_level: float | None = None) -> float:
         """Returns C_e = dU/dtau_e at fixed electron number and density of states, eV/K.
 
         Args:
             electrons: fixed number.
             electron_temperature: tau_e, K.
+            fermi_level: mu of this number there, eV, if it is known.
         """
-        mu = self.fermi_level(electrons, electron_temperature)
+        mu = self.fermi_level(electrons, electron_temperature) if fermi_level is None else fermi_level
         slopes = self.rule.slopes(mu, electron_temperature)
         level, number, energy = (w @ self.dos for w in (slopes.level, slopes.temperature, slopes.band_energy))
         # U = int f eps D; dU/dT = int eps df/dT D + dmu/dT int eps df/dmu D, with int (eps - mu) df/dmu D = T dN/dT

@@ -173,7 +173,7 @@ def _chosen(dos: DensityOfStates, electrons: float, lowest: float, highest: floa
         """Returns C_e, eV/K, and mu, eV."""
         if temperature not in known:
             level = dos.fermi_level(electrons, temperature)
-            known[temperature] = np.array([dos.heat_capacity(electrons, temperature), level])
+            known[temperature] = np.array([dos.heat_capacity(electrons, temperature, level), level])
         return known[temperature]
 
     chosen = [float(t) for t in np.linspace(lowest, highest, _FIRST)]
