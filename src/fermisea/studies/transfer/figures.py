@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
 
@@ -79,7 +80,7 @@ def dos(rows: Sequence[Row], *, title: str) -> Figure:
                 bottom.plot(energy, values - first, color=colours[index], linewidth=0.9)
         top.set_ylabel("DOS (1/eV/cell)")
         top.set_title(title)
-        top.legend(title=r"$\tau_e$", title_fontsize=8, loc="lower right")
+        top.legend(title=r"$\tau_e$", title_fontsize=8, loc="upper left")
         bottom.set_ylabel(r"difference to $\tau_{\mathrm{ref}}$")
         bottom.set_xlabel(r"energy $\varepsilon$ (eV)")
         bottom.axhline(0, color=GREY, linewidth=0.7)
@@ -108,8 +109,7 @@ def one_temperature(rows: Sequence[Row], columns: Mapping[str, str]) -> Figure:
             axis.minorticks_off()
             axis.set_ylabel(r"trained at $\tau_i$ (K)")
             bar = figure.colorbar(image, ax=axis, label=label)
-            for plain in (bar.ax.yaxis.set_major_formatter, bar.ax.yaxis.set_minor_formatter):
-                plain(LogFormatter(minor_thresholds=(2, 0.5)))
+            _plain_numbers(bar.ax.yaxis, lowest, float(np.nanmax(values)))
         axes[-1].set_xlabel(r"tested at $\tau_i$ (K)")
     return figure
 
@@ -124,10 +124,15 @@ def _write_values(axis: Axes, values: np.ndarray[Any, Any]) -> None:
 
 
 def _logarithmic(axis: Axes) -> None:
-    """Makes the vertical axis logarithmic, with plain numbers at it."""
+    """Makes the vertical axis of a panel, whose lines are drawn, logarithmic with plain numbers at it."""
     axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-    axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    _plain_numbers(axis.yaxis, *axis.get_ylim())
+
+
+def _plain_numbers(axis: Axis, low: float, high: float) -> None:
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 300 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Mapping[str, str]) -> Figure:
@@ -198,7 +203,8 @@ def similarity(rows: Sequence[Row]) -> Figure:
         image = axis.imshow(values, origin="lower", cmap="viridis")
         for (row_index, column), value in np.ndenumerate(values):
             colour = "white" if value < values.mean() else INK
-            axis.text(column, row_index, f"{value:.2g}", ha="center", va="center", fontsize=6, color=colour)
+            text = f"{value:.1f}" if value < 10 else f"{value:.0f}"
+            axis.text(column, row_index, text, ha="center", va="center", fontsize=6, color=colour)
         names = [f"{t:g}" for t in temperatures]
         axis.set_xticks(range(len(names)), names)
         axis.set_yticks(range(len(names)), names)
