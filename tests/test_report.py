@@ -1,0 +1,90 @@
+"""Pages from folders of figures and tables."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from matplotlib.figure import Figure
+
+from fermisea.cli import main
+from fermisea.errors import InputError
+from fermisea.files import write_csv
+from fermisea.plots import save_figure
+from fermisea.report import Section, read_sections, write_report, write_sections
+
+
+@pytest.fixture
+def folder(tmp_path):
+    figure = Figure(figsize=(1, 1))
+    figure.subplots().plot([0, 1], [0, 1])
+    save_figure(figure, tmp_path / "figures" / "line")
+    write_csv(tmp_path / "errors.csv", [{"tau_e": 300.0, "F <eV>": 1.23456789, "name": "a & b", "sha256": "0" * 64}])
+    return tmp_path
+
+
+def test_a_folder_without_words_of_its_own_shows_all_it_has(folder):
+    title, sections, _ = read_sections(folder)
+    assert title == folder.name
+    assert sections == [
+        Section("errors", tables=("errors.csv",)),
+        Section("figures/line", figures=("figures/line.png",)),
+    ]
+    text = write_report(folder).read_text(encoding="utf-8")
+    content = base64.b64encode((folder / "figures" / "line.png").read_bytes()).decode()
+    assert f'src="data:image/png;base64,{content}"' in text
+
+
+def test_cells_are_shortened_and_escaped(folder):
+    text = write_report(folder).read_text(encoding="utf-8")
+    for cell in ("<th>F &lt;eV&gt;</th>", "<td>1.2346</td>", "<td>a &amp; b</td>", "<td>000000000000…</td>"):
+        assert cell in text
+
+
+def test_a_page_says_what_was_written_for_it(folder):
+    sections = [
+        Section("First", ("One < two.", "Three."), ("figures/line.png",)),
+        Section("Second", tables=("errors.csv",)),
+    ]
+    write_sections(folder, "A title", sections, "made by a test")
+    assert read_sections(folder) == ("A title", sections, "made by a test")
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "<title>A title</title>" in text
+    assert "<p>One &lt; two.</p>" in text
+    assert text.index("First") < text.index("base64") < text.index("Second") < text.index("errors.csv")
+    assert "made by a test" in text
+
+
+def test_the_same_folder_gives_the_same_page(folder):
+    first = write_report(folder).read_bytes()
+    assert write_report(folder).read_bytes() == first
+
+
+def test_what_is_missing_or_damaged_is_named(folder, tmp_path_factory):
+    with pytest.raises(InputError, match="no figures"):
+        write_report(tmp_path_factory.mktemp("empty"))
+    write_sections(folder, "A title", [Section("One", tables=("gone.csv",))])
+    with pytest.raises(InputError, match=r"gone\.csv: cannot be read"):
+        write_report(folder)
+    (folder / "gone.csv").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=r"gone\.csv: empty"):
+        write_report(folder)
+    (folder / "report.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"report\.json: cannot be read"):
+        write_report(folder)
+    (folder / "report.json").write_text(
+        json.dumps({"title": "t", "sections": [{}], "provenance": ""}), encoding="utf-8"
+    )
+    with pytest.raises(InputError, match=r"report\.json: cannot be read"):
+        write_report(folder)
+    assert not (folder / "report.html").exists()
+
+
+def test_the_command_prints_the_page(folder, capsys):
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.strip() == str(folder / "report.html")
+    assert main(["report", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(folder / "report.html")}
+    assert main(["report", str(folder / "nothing")]) == 2
+    assert "no figures" in capsys.readouterr().err
