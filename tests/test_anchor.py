@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from fermisea.cli.app import app
+from fermisea.cli.app import app, main
 from fermisea.dataset import Dataset
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError
@@ -124,3 +124,13 @@ def test_command_line(trained, tmp_path):
     assert row["free_energy"] == row["anchored_free_energy"]
     assert row["free_energy"] == pytest.approx(model.anchor.predict(data[0].atoms).free_energy, abs=1e-5)
     assert row["internal_energy"] == pytest.approx(row["free_energy"] + 1000 * row["entropy"], abs=1e-9)
+
+
+def test_info_shows_the_regular_part(trained, tmp_path, capsys):
+    model, _ = trained
+    model.save(tmp_path / "al.safetensors")
+    assert main(["info", str(tmp_path / "al.safetensors"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["regular_part"]
+    assert shown["structures"] == 7
+    assert shown["descriptor"]["order"] == 2
+    assert shown["left_out_force_error_eV_per_A"] == model.anchor.provenance["left_out_force_error"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -11,6 +11,9 @@ from rich.markup import escape
 import fermisea
 from fermisea.cli.common import Json, print_json
 from fermisea.terminal import facts, progress_bar, stdout
+
+if TYPE_CHECKING:
+    from fermisea.regular import RegularModel
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -110,5 +113,19 @@ def _model(file: Path) -> dict[str, Any]:
         "broadening_eV": model.broadening.standard_deviation,
         "grid_spacing_A": model.grid_spacing,
         "obstacle_to_total_energies": model.total_energy_obstacle,
+        "regular_part": None if model.anchor is None else _regular(model.anchor),
         "provenance": model.provenance,
+    }
+
+
+def _regular(anchor: RegularModel) -> dict[str, Any]:
+    """Returns what the regular part of a model is, and how far off it was on structures left out of its fit."""
+    made = anchor.provenance
+    return {
+        "descriptor": anchor.descriptor.to_dict(),
+        "networks": len(anchor.corrections),
+        "electron_temperature": anchor.electron_temperature,
+        "structures": made.get("structures"),
+        "left_out_free_energy_error_per_atom_eV": made.get("left_out_free_energy_error"),
+        "left_out_force_error_eV_per_A": made.get("left_out_force_error"),
     }
