@@ -53,7 +53,7 @@ class Study:
         self.settings = TransferSettings.from_dict(values)
         self.name = combined(self.settings)[-1]
         plan = next(plan for plan in plans(self.settings) if plan.name == self.name)
-        self.training = [folder / "data" / "training" / f"{name}.nc" for name in plan.structures]
+        self.training = [folder / "data" / f"{name}.nc" for name in plan.structures]
         self.ours = fermisea.load_model(folder / "models" / f"{self.name}.safetensors")
         self.tests = fermisea.Dataset.load(folder / "data" / "test", verify=False)
         runs = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -163,8 +164,25 @@ def test_a_damaged_model_is_trained_again(finished):
 @pytest.mark.slow
 def test_other_settings_do_not_mix(finished):
     out, _ = finished
-    with pytest.raises(InputError, match="holds a study with other settings"):
+    with pytest.raises(InputError, match=r"holds a study with other settings \(seed\)"):
         run_transfer(replace(SMALL, seed=2), out, Console(quiet=True))
+
+
+@pytest.mark.slow
+def test_another_recipe_goes_on_with_the_same_data(finished, monkeypatch, tmp_path):
+    out, _ = finished
+    copy = tmp_path / "study"
+    shutil.copytree(out, copy)
+
+    def never(*_, **__):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("fermisea.studies.transfer.data.sample", never)
+    monkeypatch.setattr("fermisea.engines.PlaneWave.run", never)
+    changed = replace(SMALL, training=replace(SMALL.training, hidden=(6,)), references=SMALL.references[:1])
+    run_transfer(changed, copy, Console(quiet=True))
+    assert load_model(copy / "models" / "100K-2.safetensors").network.members[0].widths == (6,)
+    assert {row["electron_temperature"] for row in table(copy / "transfer.csv")} == {"4000.0"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -29,6 +29,11 @@ def name_of(atoms: Atoms, ion_temperature: float, number: int) -> str:
     return f"al{len(atoms)}-{ion_temperature:g}K-{number:02d}"
 
 
+def scaled_name(name: str, scale: float) -> str:
+    """Returns the name of a structure scaled to another lattice constant."""
+    return f"{name}-scaled-{scale:g}"
+
+
 @dataclass(frozen=True)
 class Structures:
     """Structures of the study by name.
@@ -90,7 +95,7 @@ def make_structures(settings: TransferSettings, folder: Path, progress: Callable
         source = name_of(ideal, settings.scaled_ion_temperature, number)
         atoms = training[source].copy()
         atoms.set_cell(scale * atoms.cell.array, scale_atoms=True)
-        scaled[f"{source}-scaled-{scale:g}"] = atoms
+        scaled[scaled_name(source, scale)] = atoms
     large = {}
     if settings.large_repeat is not None:
         other = crystal(settings, settings.large_repeat)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fermisea.studies.transfer.data import crystal, name_of
+from fermisea.studies.transfer.data import crystal, name_of, scaled_name
 from fermisea.studies.transfer.settings import TransferSettings
 
 EVERYTHING = "everything"
@@ -19,7 +19,7 @@ class Plan:
     Attributes:
         name: of the model and its file.
         ion_temperatures: of the structures, K.
-        structures: their names, in the folder of training or scaled snapshots.
+        structures: their snapshots, as ``training/NAME`` or ``scaled/NAME``.
     """
 
     name: str
@@ -43,19 +43,16 @@ def plans(settings: TransferSettings) -> list[Plan]:
             if len(members) <= total < number * len(members)
         ]
     whole = _plan(settings, settings.ion_temperatures, number * len(settings.ion_temperatures))
-    source = settings.scaled_ion_temperature
-    scaled = tuple(scaled_name(settings, source, index, scale) for index, scale in enumerate(settings.scales))
+    source, ideal = settings.scaled_ion_temperature, crystal(settings)
+    scaled = tuple(
+        f"scaled/{scaled_name(name_of(ideal, source, number), scale)}" for number, scale in enumerate(settings.scales)
+    )
     return [*found, Plan(EVERYTHING, settings.ion_temperatures, whole.structures + scaled)]
 
 
 def combined(settings: TransferSettings) -> list[str]:
-    """Returns the names of the models of several temperatures with all structures of theirs, the largest last."""
+    """Returns the names of the models of the combinations with all structures of theirs; the last is shown most."""
     return [_name(members, settings.training_snapshots * len(members)) for members in settings.combinations]
-
-
-def scaled_name(settings: TransferSettings, ion_temperature: float, number: int, scale: float) -> str:
-    """Returns the name of a structure at another volume."""
-    return f"{name_of(crystal(settings), ion_temperature, number)}-scaled-{scale:g}"
 
 
 def _plan(settings: TransferSettings, members: Sequence[float], total: int) -> Plan:
@@ -64,7 +61,7 @@ def _plan(settings: TransferSettings, members: Sequence[float], total: int) -> P
     counts = [each + (index >= len(members) - left) for index in range(len(members))]
     ideal = crystal(settings)
     names = tuple(
-        name_of(ideal, temperature, number)
+        f"training/{name_of(ideal, temperature, number)}"
         for temperature, count in zip(members, counts, strict=True)
         for number in range(count)
     )

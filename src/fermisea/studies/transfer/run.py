@@ -27,6 +27,8 @@ from fermisea.studies.transfer.size import k_mesh_offset, size_errors
 from fermisea.terminal import CampaignView, progress_bar
 
 _PARTS = ("training", "scaled", "test", "large")
+_FREE = ("training", "combinations", "references")
+"""Settings that may change: what depends on them knows what it was made from."""
 
 
 def run_transfer(settings: TransferSettings, out: Path, console: Console, *, workers: int = 1) -> Path:
@@ -73,14 +75,22 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
 
 
 def _claim(settings: TransferSettings, out: Path) -> None:
-    """Writes the settings into the folder; refuses the results of other settings."""
+    """Writes the settings into the folder; refuses one whose structures or DFT came from others."""
     check_writable_folder(out)
-    text = json.dumps({"fermisea": __version__, **settings.to_dict()}, indent=2) + "\n"
     path = out / "settings.json"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise InputError(f"{out}: holds a study with other settings; remove it or choose another --out folder")
-    if not path.exists():
-        write_text(path, text)
+    wanted = {"fermisea": __version__, **settings.to_dict()}
+    if path.exists():
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise InputError(f"{path}: cannot be read ({error}); choose another --out folder") from error
+        differing = [name for name in wanted if name not in _FREE and found.get(name) != wanted[name]]
+        if differing:
+            raise InputError(
+                f"{out}: holds a study with other settings ({', '.join(differing)}); remove it or choose another --out "
+                "folder"
+            )
+    write_text(path, json.dumps(wanted, indent=2) + "\n")
 
 
 def _loaded(folder: Path) -> Dataset:
@@ -118,9 +128,7 @@ def _models(settings: TransferSettings, out: Path, console: Console) -> dict[str
         task = bar.add_task("models", total=len(chosen), note="")
         inner = bar.add_task("", total=None, note="")
         for plan in chosen:
-            files = [
-                out / "data" / ("scaled" if "scaled" in name else "training") / f"{name}.nc" for name in plan.structures
-            ]
+            files = [out / "data" / f"{name}.nc" for name in plan.structures]
             found[plan.name] = trained(
                 plan,
                 settings.training,

@@ -28,7 +28,7 @@ class TransferSettings:
         ion_temperatures: tau_i that structures are sampled at, K, ascending.
         training_snapshots: structures of each tau_i that models may learn from.
         test_snapshots: structures of each tau_i that none sees.
-        combinations: sets of tau_i that models are trained on together, besides each one alone.
+        combinations: sets of tau_i that models are trained on together, besides each one alone; the last is shown most.
         reference_electron_temperature: tau_ref of all snapshots, K.
         references: (tau_e, tau_i) of self-consistent runs, each of the first test structure of tau_i.
         thermalise: time before the first structure of a trajectory, ps.
