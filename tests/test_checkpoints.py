@@ -103,7 +103,9 @@ def test_killed_at_random_moments_and_resumed(data, tmp_path):
     command = [sys.executable, "-c", KILLED, str(place), str(tmp_path), json.dumps(config.to_dict())]
     for _ in range(3):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        while not process.stdout.readline().startswith("training"):
+        epochs = 0
+        while epochs < 2:  # when the second one is told, the first has been written down
+            epochs += process.stdout.readline().startswith("training")
             assert process.poll() is None
         time.sleep(chance.uniform(0, 0.4))
         process.kill()

@@ -300,3 +300,38 @@ def test_scales_of_descriptors_have_a_floor(floor):
     if floor == 0.0:
         expected[4] = 1.0  # a component without variance is left as it is
     np.testing.assert_allclose(scale, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("quantum", "got 'quantum', expected cpu, cuda"),
+        ("meta", "got 'meta', expected cpu or cuda"),
+        ("cuda:99", "got 'cuda:99', number 99 for this process, but torch finds"),
+    ],
+)
+def test_devices_that_cannot_be(data, name, message):
+    with pytest.raises(InputError, match=message):
+        train(data, QUICK, device=name)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("memory", [2**30, 1_500_000])
+def test_gpu_trains_as_the_cpu(tmp_path, data, memory):
+    config = dataclasses.replace(QUICK, epochs=2, dtype="float64", gradient_clip=0.5, averaging=0.5, ensemble=2)
+    file = tmp_path / "al.checkpoint"
+    expected = train(data, config, memory=memory)
+    got = train(data, config, memory=memory, device="cuda", checkpoint=file)
+    assert got.network.device.type == "cpu"
+    for one, other in zip(got.network.parameters(), expected.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
+    for name, value in expected.provenance["final"].items():
+        assert got.provenance["final"][name] == pytest.approx(value, rel=1e-6, abs=1e-9), name
+    longer = dataclasses.replace(config, epochs=3)
+    content = file.read_bytes()
+    resumed = train(data, longer, memory=memory, device="cuda", checkpoint=file, resume=True)
+    file.write_bytes(content)
+    again = train(data, longer, memory=memory, checkpoint=file, resume=True)  # the state of a GPU goes on without one
+    for one, other in zip(resumed.network.parameters(), again.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)

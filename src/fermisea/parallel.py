@@ -69,9 +69,37 @@ def rank() -> int:
     return _variable("RANK", 0)
 
 
+def device_of(name: str) -> torch.device:
+    """Returns the device that this process works on: of several ``"cuda"`` devices, the one that torchrun gives it.
+
+    Raises:
+        InputError: for a name that torch does not know, or a device that is not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device: got {name!r}, expected cpu, cuda or, for one of several, cuda:1") from error
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise InputError(f"device: got {name!r}, expected cpu or cuda")
+    number = _variable("LOCAL_RANK", 0) if device.index is None else device.index
+    count = torch.cuda.device_count()
+    if number >= count:
+        raise InputError(
+            f"device: got {name!r}, number {number} for this process, but torch finds {count} CUDA devices here"
+        )
+    return torch.device("cuda", number)
+
+
 @contextmanager
-def joined() -> Iterator[Processes]:
+def joined(device: torch.device | None = None) -> Iterator[Processes]:
     """Joins the processes that torchrun started for the length of a block; without torchrun, this one is alone.
+
+    Tensors on the CPU go through gloo, those on CUDA devices through NCCL.
+
+    Args:
+        device: that this process works on; the CPU if left out.
 
     Raises:
         InputError: if the variables that torchrun sets cannot be, or the others are not found.
@@ -84,7 +112,11 @@ def joined() -> Iterator[Processes]:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
         return
     try:
-        distributed.init_process_group("gloo")
+        if device is None or device.type == "cpu":
+            distributed.init_process_group("gloo")
+        else:
+            torch.cuda.set_device(device)
+            distributed.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
     except (ValueError, RuntimeError) as error:
         detail = " ".join(str(error).split())[:120]
         raise InputError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SHOWN = (
     ("ldos_error_percent", "LDOS", 1, "%"),
     ("density_error_percent", "density", 1, "%"),
+    ("dos_error_percent", "DOS", 1, "%"),
     ("band_energy_error", "E_b", 1000, "meV/atom"),
     ("free_energy_error", "F", 1000, "meV/atom"),
 )
@@ -50,6 +51,9 @@ def train(
     scratch: Annotated[
         Path | None, typer.Option(help="Folder for that file.  [dim]\\[default: the system's for temporary files][/]")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu or cuda; under torchrun each process takes a CUDA device of its own.")
+    ] = "cpu",
     json: Json = False,
 ) -> None:
     """Train a model of the LDOS on snapshots.
@@ -95,7 +99,14 @@ def train(
                 record(state)
 
         model = fermisea.train(
-            dataset, settings, checkpoint=checkpoint, resume=resume, memory=allowed, scratch=scratch, progress=show
+            dataset,
+            settings,
+            checkpoint=checkpoint,
+            resume=resume,
+            memory=allowed,
+            scratch=scratch,
+            device=device,
+            progress=show,
         )
         if not first:
             return

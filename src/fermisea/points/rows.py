@@ -27,10 +27,12 @@ class Points(ABC):
         energies: number of energies.
         sizes: number of points of each snapshot, in the order of the rows.
         dtype: of the rows.
+        device: that batches and blocks are handed out on; the rows themselves are kept in memory or in a file.
     """
 
     def __init__(self, features: int, energies: int, sizes: Sequence[int], dtype: torch.dtype, capacity: int) -> None:
         """Takes the shapes, and the number of rows that are shuffled together, a multiple of ``RUN``."""
+        self.device = torch.device("cpu")
         self.features, self.energies, self.sizes, self.dtype = features, energies, tuple(sizes), dtype
         self._capacity = capacity
 
@@ -79,7 +81,7 @@ class Points(ABC):
                 fresh = order[used : used + min(size, whole - start) - len(rest)]
                 number += 1
                 if number > skip:
-                    batch = _batch(rest, rows, fresh, share)
+                    batch = _batch(rest, rows, fresh, share).to(self.device)
                     yield batch[:, : self.features], batch[:, self.features :]
                 used, rest = used + len(fresh), rest[:0]
             rest = torch.cat([rest, rows.index_select(0, order[used:])])
@@ -94,7 +96,7 @@ class Points(ABC):
         for index, size in enumerate(self.sizes):
             if only in (None, index):
                 for start in range(first, first + size, _BLOCK):
-                    rows = self.read_block(start, min(start + _BLOCK, first + size))
+                    rows = self.read_block(start, min(start + _BLOCK, first + size)).to(self.device)
                     yield index, rows[:, : self.features], rows[:, self.features :]
             first += size
 

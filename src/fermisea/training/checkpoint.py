@@ -33,7 +33,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], numbers: Mapping
     """
     header = json.dumps({"format": FORMAT, "version": VERSION} | dict(numbers))
     with atomic_path(path) as temporary:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {_HEADER: header})
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, temporary, {_HEADER: header})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -38,19 +38,20 @@ class Loss:
             weights: of each integral, against 1 for the LDOS.
             precision: of the network's arithmetic, ``"float32"`` (that of its weights) or ``"bfloat16"``.
         """
-        integrals = integrals.to(points.dtype)
+        place: Any = {"device": points.device, "dtype": points.dtype}
+        integrals = integrals.to(**place)
         found = Moments(len(integrals))
         for _, _, ldos in points.blocks():
             found.add(ldos @ integrals.T)
-        scale = normalisation.output_scale.to(points.dtype)
-        self._minus, self._shift = -1 / scale, normalisation.output_mean.to(points.dtype) / scale
+        scale = normalisation.output_scale.to(**place)
+        self._minus, self._shift = -1 / scale, normalisation.output_mean.to(**place) / scale
         share = torch.tensor(weights, dtype=torch.float64).sqrt() / found.deviation.clamp(min=1e-12)
-        self._integrals = integrals * scale * share.to(points.dtype)[:, None]
-        self._lower = precision == "bfloat16"
+        self._integrals = integrals * scale * share.to(**place)[:, None]
+        self._lower, self._device = precision == "bfloat16", points.device.type
 
     def __call__(self, network: Mlp, descriptors: Tensor, ldos: Tensor) -> Tensor:
         """Returns the mean over the points of a batch."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._lower):
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._lower):
             predicted = network.normalised(descriptors)
         error = torch.addcmul(predicted.to(ldos.dtype) + self._shift, ldos, self._minus)
         value: Tensor = _SquaresFunction.apply(error, self._integrals)  # type: ignore[no-untyped-call]

@@ -37,7 +37,9 @@ class Member:
             self._averaged = AveragedModel(network, multi_avg_fn=_average(config.averaging))
         self._best = self._copy()
         weights = list(network.parameters())
-        self.sums = torch.zeros(sum(weight.numel() for weight in weights) + 1, dtype=network.dtype)
+        self.sums = torch.zeros(
+            sum(weight.numel() for weight in weights) + 1, dtype=network.dtype, device=network.device
+        )
         parts = self.sums[:-1].split([weight.numel() for weight in weights])
         for weight, part in zip(weights, parts, strict=True):
             weight.grad = part.view_as(weight)

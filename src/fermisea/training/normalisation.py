@@ -62,18 +62,18 @@ class Moments:
 
     def __init__(self, columns: int) -> None:
         self.count = 0
-        self.mean = torch.zeros(columns, dtype=torch.float64)
-        self.largest = torch.zeros(columns, dtype=torch.float64)
-        self._squares = torch.zeros(columns, dtype=torch.float64)
+        self.mean, self.largest, self._squares = torch.zeros((3, columns), dtype=torch.float64)
 
     def add(self, values: Tensor) -> None:
         """Takes rows, (n, columns)."""
         values = values.double()
-        mean, count = values.mean(0), len(values)
+        count = len(values)
+        mean, largest = values.mean(0), values.abs().amax(0).cpu()
+        squares, mean = (values - mean).square().sum(0).cpu(), mean.cpu()
         change, total = mean - self.mean, self.count + count
-        self._squares += (values - mean).square().sum(0) + change.square() * (self.count * count / total)
+        self._squares += squares + change.square() * (self.count * count / total)
         self.mean = self.mean + change * (count / total)
-        self.largest = torch.maximum(self.largest, values.abs().amax(0))
+        self.largest = torch.maximum(self.largest, largest)
         self.count = total
 
     @property

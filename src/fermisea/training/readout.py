@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,10 +23,11 @@ def fit_readout(
     result is best for every linear functional of the LDOS at once.
     """
     width = network.widths[-1] + 1
-    normal = torch.zeros(width, width, dtype=torch.float64)
-    right = torch.zeros(width, network.outputs, dtype=torch.float64)
-    mean_input = torch.zeros(len(points.sizes), width, dtype=torch.float64)
-    mean_error = torch.zeros(len(points.sizes), network.outputs, dtype=torch.float64)
+    place: Any = {"dtype": torch.float64, "device": network.device}
+    normal = torch.zeros(width, width, **place)
+    right = torch.zeros(width, network.outputs, **place)
+    mean_input = torch.zeros(len(points.sizes), width, **place)
+    mean_error = torch.zeros(len(points.sizes), network.outputs, **place)
     processes = processes or Processes()
     for number, (index, descriptors, ldos) in enumerate(points.blocks()):
         if not processes.mine(number):
@@ -38,7 +41,7 @@ def fit_readout(
     weight = dos_weight / len(points.sizes)
     normal += weight * mean_input.T @ mean_input
     right += weight * mean_input.T @ mean_error
-    normal += ridge * normal.trace() / width * torch.eye(width, dtype=torch.float64)
+    normal += ridge * normal.trace() / width * torch.eye(width, **place)
     change = torch.linalg.solve(normal, right).T
     matrix, bias = network.readout()
     scale, mean = network.output_scale.double(), network.output_mean.double()
@@ -50,4 +53,5 @@ def _hidden_and_error(network: Mlp, descriptors: Tensor, ldos: Tensor) -> tuple[
     hidden = network.hidden(descriptors)
     predicted = torch.as_tensor(network.layers[-1](hidden)).double()
     error = (ldos.double() - network.output_mean.double()) / network.output_scale.double() - predicted
-    return torch.cat([hidden.double(), torch.ones(len(hidden), 1, dtype=torch.float64)], dim=1), error
+    ones = torch.ones(len(hidden), 1, dtype=torch.float64, device=hidden.device)
+    return torch.cat([hidden.double(), ones], dim=1), error

@@ -17,7 +17,7 @@ from fermisea.descriptors import Descriptor
 from fermisea.ensemble import Ensemble
 from fermisea.model import Model
 from fermisea.network import Mlp
-from fermisea.parallel import Processes, joined
+from fermisea.parallel import Processes, device_of, joined
 from fermisea.points import MEMORY, Points, gather
 from fermisea.regular import RegularModel, fit_correction, fit_regular
 from fermisea.snapshot import Snapshot
@@ -42,6 +42,7 @@ def train(
     resume: bool = False,
     memory: int = MEMORY,
     scratch: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
     progress: Callable[[TrainingState], None] | None = None,
 ) -> Model:
     """Returns a model of the LDOS in ``data``.
@@ -62,11 +63,13 @@ def train(
             may have changed since.
         memory: bytes of descriptors and LDOS that are held at once; what is beyond goes through a scratch file.
         scratch: folder for that file; without, that of the system for temporary files.
+        device: that the networks are trained on, "cpu" or "cuda"; with torchrun, each process of a machine takes the
+            CUDA device of its own number. Descriptors are computed on the CPU, and the model comes back there.
         progress: is called after each snapshot's descriptors and after each epoch.
 
     Raises:
-        InputError: if the data cannot be used, or a checkpoint is there that is not to be resumed, or of other data or
-            settings.
+        InputError: if the data or the device cannot be used, or a checkpoint is there that is not to be resumed, or of
+            other data or settings.
         FileFormatError: for a damaged checkpoint.
         StorageError: if the scratch file or the checkpoint does not fit on the disk.
         DivergenceError: if the loss stops being a number; the checkpoint then holds the last whole epoch.
@@ -77,11 +80,15 @@ def train(
     identity = identity_of(dataset, config)
     file = None if checkpoint is None else Path(checkpoint)
     state = begun(file, identity, resume=resume)
-    with joined() as processes:
+    where = device_of(device)
+    with joined(where) as processes:
         tell = progress if progress is not None and processes.first else lambda _: None
         training, held_out = dataset.split(config.validation_fraction, config.seed)
         descriptor = config.make_descriptor(sorted(dataset.ions))
         points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch, processes)
+        points.device = where
+        if held_points is not None:
+            held_points.device = where
         normalisation = Normalisation.of(points, config.descriptor_floor)
         networks = [
             Mlp(
@@ -96,6 +103,7 @@ def train(
         ]
         for network in networks:
             normalisation.apply(network)
+            network.to(where)
         loss = Loss(
             local_integrals(training),
             points,
@@ -113,6 +121,7 @@ def train(
         except NotFiniteError as error:
             for member in members:
                 member.restore_best()
+                member.network.cpu()
             kept = f"; {file} holds the state after epoch {loop.epoch}" if file is not None and loop.epoch else ""
             raise DivergenceError(
                 f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite "
@@ -129,6 +138,7 @@ def train(
             model.provenance["final"] |= validation.errors(model.network, processes)
             if len(networks) > 1:
                 model.provenance["members"] = [validation.errors(network, processes) for network in networks]
+        model.network.cpu()
         return model
 
 

@@ -63,18 +63,20 @@ class Validation:
     def _errors(self, network: Network, index: int) -> dict[str, float]:
         snapshot, true = self._snapshots[index], self._true[index]
         readout = Readout(network, snapshot.energy_grid, snapshot.broadening.standard_deviation)
-        total = torch.zeros(network.widths[-1], dtype=torch.float64)
-        mean = torch.from_numpy(snapshot.dos / snapshot.grid.volume)
+        device = self.points.device
+        total = torch.zeros(network.widths[-1], dtype=torch.float64, device=device)
+        mean = torch.from_numpy(snapshot.dos / snapshot.grid.volume).to(device)
+        matrix, bias = readout.matrix.to(device), readout.bias.to(device)
         wrong = spread = 0.0
         for hidden, ldos in self._hidden(network, index):
             total += hidden.sum(0)
-            wrong += float((hidden @ readout.matrix.T + readout.bias - ldos).square().sum())
+            wrong += float((hidden @ matrix.T + bias - ldos).square().sum())
             spread += float((ldos - mean).square().sum())
         dos = readout.density_of_states(total, snapshot.grid.size, snapshot.grid.volume)
 
         def densities(weights: Sequence[FloatArray]) -> list[FloatArray]:
-            vectors = readout.vectors(weights)
-            fields = torch.cat([h @ vectors[:-1] + vectors[-1] for h, _ in self._hidden(network, index)])
+            vectors = readout.vectors(weights).to(device)
+            fields = torch.cat([h @ vectors[:-1] + vectors[-1] for h, _ in self._hidden(network, index)]).cpu()
             return [column.reshape(snapshot.grid.shape).numpy() for column in fields.T]
 
         reference = None if snapshot.total_energy_obstacle else snapshot.electron_temperature
