@@ -119,6 +119,8 @@ def local_density_of_states(
 ) -> npt.NDArray[np.float32]:
     """Returns sum_k w_k sum_n 2 |psi_nk(r)|^2 g(eps - eps_nk), (nx, ny, nz, energies), 1/(eV Angstrom^3).
 
+    In single precision at each k-point, as the LDOS is kept.
+
     Args:
         kpoints: each gives its bands, which reach above the energies' top, when they are needed.
         grid: of the DFT code.
@@ -135,12 +137,12 @@ def local_density_of_states(
         distance = (axis.to(device)[:, None] - bands.eigenvalues.to(device)[None]) / broadening
         spectrum = torch.exp(-(distance**2) / 2) / (math.sqrt(2 * math.pi) * broadening)
         spectrum *= 2 * bands.weight / grid.volume
-        squares = torch.empty((len(bands.eigenvalues), grid.size), dtype=torch.float64, device=device)
+        squares = torch.empty((len(bands.eigenvalues), grid.size), dtype=torch.float32, device=device)
         for batch in bands.waves.batches(len(bands.eigenvalues), device):
-            field = bands.waves.to_grid(bands.coefficients[batch])
+            field = bands.waves.to_grid(bands.coefficients[batch].to(torch.complex64))
             parts = torch.view_as_real(field).square_().flatten(1, -2)
-            squares[batch] = parts[..., 0] + parts[..., 1]
-        return spectrum @ squares
+            torch.add(parts[..., 0], parts[..., 1], out=squares[batch])
+        return (spectrum.float() @ squares).double()
 
     total: Tensor | float = 0.0
     for part in pool.map(one, kpoints):

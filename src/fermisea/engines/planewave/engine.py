@@ -28,7 +28,7 @@ from fermisea.engines.ldos import (
     local_density_of_states,
     resample,
 )
-from fermisea.engines.planewave.eigensolver import Bands
+from fermisea.engines.planewave.eigensolver import Bands, Tolerance
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.problem import Problem
@@ -43,6 +43,10 @@ from fermisea.snapshot import Reference, Snapshot
 
 WINDOW_TOLERANCE = 0.03
 """Residual norm, eV, of bands that fill the energy window; its square over a band gap is what an eigenvalue is off."""
+
+_LOOSER_ABOVE = 5.0
+"""Energy over the Fermi level, eV, from which that tolerance grows, by itself every 2 eV: hardly occupied, even at
+30 000 K, such bands may be off by a hundredth of the broadening."""
 
 _VERSION = "1"
 _DTYPES = {"complex128": torch.complex128, "complex64": torch.complex64}
@@ -232,7 +236,8 @@ class PlaneWave:
         lowest = min(float(band.eigenvalues[0]) for band in state.states)
 
         def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            return np.where(values < needed, WINDOW_TOLERANCE, np.inf)
+            high = np.maximum(values - state.fermi_level - _LOOSER_ABOVE, 0.0)
+            return np.where(values < needed, WINDOW_TOLERANCE * (1 + high / 2), np.inf)
 
         solver.cast(torch.complex64)
         for _ in range(8):
@@ -241,16 +246,18 @@ class PlaneWave:
             top = min(float(band.eigenvalues[-1]) for band in states)
             if top < needed:  # numbers of bands grow as those of free electrons do
                 bands = math.ceil(bands * min(2.0, 1.02 * ((needed - lowest) / (top - lowest)) ** 1.5)) + 1
-            elif all(bool((b.residuals[b.eigenvalues < needed] <= WINDOW_TOLERANCE).all()) for b in states):
+            elif all(_within(band, limits) for band in states):
                 break
         else:
             raise InputError(
                 f"energy window: {bands} bands do not fill it up to {needed:.1f} eV; raise the cutoff "
                 f"({self.cutoff} eV) or lower `highest_electron_temperature`"
             )
-        # one Rayleigh-Ritz step in full precision rids eigenvalues of the rounding errors
+        # one Rayleigh-Ritz step in full precision rids the bands that count at tau_ref of rounding errors
         solver.cast(problem.dtype)
-        return solver.solve(state.potential, bands, limits, max_steps=0)
+        occupied = min(len(band.eigenvalues) for band in state.states)
+        exact = solver.solve(state.potential, occupied, limits, max_steps=0)
+        return [_with_lowest(band, lowest) for band, lowest in zip(states, exact, strict=True)]
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
         """Returns the settings as they stand in the provenance of a snapshot of these elements.
@@ -274,6 +281,20 @@ class PlaneWave:
             "dtype": self.dtype,
             "pseudopotentials": {symbol: {"name": p.name, "sha256": p.digest} for symbol, p in potentials.items()},
         }
+
+
+def _within(bands: Bands, limits: Tolerance) -> bool:
+    return bool((bands.residuals.cpu().numpy() <= limits(bands.eigenvalues.cpu().numpy())).all())
+
+
+def _with_lowest(bands: Bands, lowest: Bands) -> Bands:
+    """Returns the bands with the lowest ones put in the place of theirs; the precision is that of the others."""
+    count = len(lowest.eigenvalues)
+    return Bands(
+        torch.cat([lowest.eigenvalues, bands.eigenvalues[count:]]),
+        torch.cat([lowest.coefficients.to(bands.coefficients.dtype), bands.coefficients[count:]]),
+        torch.cat([lowest.residuals, bands.residuals[count:]]),
+    )
 
 
 def _reference(problem: Problem, state: GroundState, total: TotalEnergy) -> Reference:

@@ -26,8 +26,9 @@ from fermisea.fermi_dirac import entropy_density, fermi_level_of_states, occupat
 EMPTY = 1e-6
 """Highest occupation (0 to 1) that the top band may have."""
 
-DOUBLE_BELOW = 1e-3
-"""Residual, eV per atom, above which the wavefunctions are in single precision, whose errors are far smaller."""
+DOUBLE_BELOW = 1e-7
+"""Residual, eV per atom, above which the wavefunctions are in single precision, whose errors are far smaller; a state
+is never accepted in single precision."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def self_consistent(
     history: list[ScfStep] = []
     residual, mu = 0.1, math.inf
     while len(history) < options.max_iterations:
-        solver.cast(problem.dtype if residual < DOUBLE_BELOW else torch.complex64)
+        exact = residual < max(DOUBLE_BELOW, 10 * options.tolerance)
+        solver.cast(problem.dtype if exact else torch.complex64)
         hxc, double_counting = _hartree_xc(problem, density)
         potential = ionic + hxc
         wanted = math.sqrt(0.1 * max(residual, options.tolerance))
@@ -136,7 +138,7 @@ def self_consistent(
         top = max(float(filled[-1]) for filled in occupations)
         if top > EMPTY:
             bands = _more_bands(bands, top, temperature, fixed=fixed_bands)
-        elif residual < min(options.tolerance, DOUBLE_BELOW):
+        elif exact and residual < options.tolerance:
             return GroundState(states, occupations, mu, entropy_term, new_density, potential, history)
         density = mixer.next_input(density, new_density)
     raise ConvergenceError(
