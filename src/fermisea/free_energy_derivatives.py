@@ -15,7 +15,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fermisea.energies import Functional, hartree_energy, hartree_potential, xc_response
+from fermisea.energies import (
+    Functional,
+    hartree_energy,
+    hartree_potential,
+    xc_potential_and_strain,
+    xc_response,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -58,16 +64,16 @@ class FreeEnergyDerivatives:
         first, second = (torch.as_tensor(field, dtype=torch.float64) for field in (reference_density, density))
         both = first + second
         at_reference = xc_response(first + core_density, cell, functional, both)
-        at_density = xc_response(second + core_density, cell, functional, torch.zeros_like(both))
-        half = hartree_potential(both, cell) / 2
+        potential, energy_strain = xc_potential_and_strain(second + core_density, cell, functional)
         strain = _hartree_strain(second, cell) - _hartree_strain(both, cell) / 2
-        strain += (at_reference.energy_strain + at_density.energy_strain - at_reference.slope_strain) / 2
-        return cls(
-            reference_density=-half - at_reference.response / 2,
-            density=hartree_potential(second, cell) - half + (at_density.potential - at_reference.potential) / 2,
-            core_density=(at_reference.potential + at_density.potential - at_reference.response) / 2,
-            strain=strain,
-        )
+        strain += (at_reference.energy_strain + energy_strain - at_reference.slope_strain) / 2
+        half = hartree_potential(both, cell).div_(2)
+        del both
+        by_density = hartree_potential(second, cell).sub_(half)
+        by_density.add_(potential, alpha=0.5).sub_(at_reference.potential, alpha=0.5)
+        by_core = potential.add_(at_reference.potential).sub_(at_reference.response).div_(2)
+        by_reference = half.neg_().sub_(at_reference.response, alpha=0.5)
+        return cls(reference_density=by_reference, density=by_density, core_density=by_core, strain=strain)
 
 
 def _hartree_strain(density: Tensor, cell: Tensor) -> Tensor:

@@ -85,25 +85,25 @@ class LdosForces:
         terms = [(1.0, state), (-1.0, self.reference)] if change else [(1.0, state)]
         cell = torch.as_tensor(self.grid.lattice)
         core = core_density(self.ions, list(self.atoms.symbols), self._positions(), cell, self.grid.shape)
-        potentials = [torch.zeros(self.grid.shape, dtype=torch.float64) for _ in range(2)]  # of tau_ref, tau_e
+        potentials = torch.zeros((2, *self.grid.shape), dtype=torch.float64)  # of tau_ref, tau_e
         core_potential, strain = torch.zeros_like(core), torch.zeros(3, 3, dtype=torch.float64)
         energies = np.zeros(self.dos.energies.size)
         for factor, term in terms:
             found = self._derivatives(term, core, cell)
-            potentials[0] += factor * found.reference_density
-            potentials[0 if term is self.reference else 1] += factor * found.density
-            core_potential += factor * found.core_density
+            potentials[0].add_(found.reference_density, alpha=factor)
+            potentials[0 if term is self.reference else 1].add_(found.density, alpha=factor)
+            core_potential.add_(found.core_density, alpha=factor)
             strain += factor * found.strain
+            del found  # before the next one is made
             w = term.weights
             band_free_energy = w.band_energy - term.electron_temperature * w.entropy
             energies += factor * (band_free_energy - term.fermi_level * w.electrons)
         total = float(energies @ self.dos.dos)
-        fields = []
         for place, potential in zip((self.reference, state), potentials, strict=True):
             level = self._at_fixed_electrons(place, potential)
             total -= level * float(place.weights.electrons @ self.dos.dos)
-            fields.append(potential.numpy() - level)
-        by_positions, by_strain = self._through_the_ldos(energies, fields, [self.reference, state])
+            potential.sub_(level)
+        by_positions, by_strain = self._through_the_ldos(energies, potentials, [self.reference, state])
         explicit = self._without_the_ldos(math.fsum(factor for factor, _ in terms), core_potential)
         by_strain += explicit[1] + strain.numpy() + total * np.eye(3)
         return Mechanics(-(by_positions + explicit[0]), (by_strain + by_strain.T) / (2 * self.grid.volume))
@@ -130,7 +130,7 @@ class LdosForces:
         return float(np.vdot(potential.numpy(), state.level_density)) * self.grid.voxel / slope
 
     def _through_the_ldos(
-        self, energies: FloatArray, fields: Sequence[FloatArray], states: Sequence[ThermalState]
+        self, energies: FloatArray, potentials: Tensor, states: Sequence[ThermalState]
     ) -> tuple[FloatArray, FloatArray]:
         vectors = self.readout.vectors([energies, *(state.weights.electrons for state in states)])
         uniform, *others = self.grid.voxel * vectors[:-1].T
@@ -139,7 +139,7 @@ class LdosForces:
             self.descriptor,
             self.atoms,
             self.grid,
-            Cotangent(uniform, torch.stack(others), np.stack(fields)),
+            Cotangent(uniform, torch.stack(others), potentials.numpy()),
             chunk=self.chunk,
             count=self.count,
         )

@@ -7,7 +7,7 @@ from fermisea.energies.fields import gradient, reciprocal_cell, reciprocal_vecto
 from fermisea.energies.hartree import hartree_energy, hartree_potential
 from fermisea.energies.ions import CoreCharge, Ion, charges, core_density, electrons, structure_factor
 from fermisea.energies.xc import Functional, functional, xc_energy, xc_energy_and_potential, xc_energy_and_slope
-from fermisea.energies.xc_response import XcResponse, xc_response
+from fermisea.energies.xc_response import XcResponse, xc_potential_and_strain, xc_response
 
 __all__ = [
     "CoreCharge",
@@ -29,5 +29,6 @@ __all__ = [
     "xc_energy",
     "xc_energy_and_potential",
     "xc_energy_and_slope",
+    "xc_potential_and_strain",
     "xc_response",
 ]
