@@ -32,7 +32,7 @@ from fermisea.engines.planewave.eigensolver import Bands, Tolerance
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.problem import Problem
-from fermisea.engines.planewave.scf import GroundState, ScfOptions, self_consistent
+from fermisea.engines.planewave.scf import ScfOptions, ScfState, self_consistent
 from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
@@ -212,7 +212,7 @@ class PlaneWave:
             dtype=_DTYPES[self.dtype],
         )
 
-    def _converge(self, problem: Problem, solver: KPointSolver, pool: Workers) -> GroundState:
+    def _converge(self, problem: Problem, solver: KPointSolver, pool: Workers) -> ScfState:
         occupied = problem.electrons / 2
         thermal = 18 * units.thermal_energy(problem.electron_temperature)
         chosen = free_electron_bands(problem.electrons, problem.grid.volume, thermal)
@@ -227,7 +227,7 @@ class PlaneWave:
             problem, solver, bands, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
         )
 
-    def _window(self, problem: Problem, solver: KPointSolver, state: GroundState, energies: EnergyGrid) -> list[Bands]:
+    def _window(self, problem: Problem, solver: KPointSolver, state: ScfState, energies: EnergyGrid) -> list[Bands]:
         """Returns bands that fill the energy window at every k-point, for the converged potential."""
         needed = energies.stop + REACH * self.ldos.broadening
         above = max(needed - state.fermi_level, 0.0)
@@ -297,7 +297,7 @@ def _with_lowest(bands: Bands, lowest: Bands) -> Bands:
     )
 
 
-def _reference(problem: Problem, state: GroundState, total: TotalEnergy) -> Reference:
+def _reference(problem: Problem, state: ScfState, total: TotalEnergy) -> Reference:
     return Reference(
         free_energy=total.free_energy,
         parts=total.parts,

@@ -55,7 +55,7 @@ class ScfOptions:
 
 
 @dataclass(frozen=True)
-class GroundState:
+class ScfState:
     """A converged thermal state.
 
     Attributes:
@@ -86,7 +86,7 @@ def self_consistent(
     options: ScfOptions,
     pool: Workers,
     report: Callable[[ScfStep], None] | None = None,
-) -> GroundState:
+) -> ScfState:
     """Returns the self-consistent thermal state.
 
     Args:
@@ -139,7 +139,7 @@ def self_consistent(
         if top > EMPTY:
             bands = _more_bands(bands, top, temperature, fixed=fixed_bands)
         elif exact and residual < options.tolerance:
-            return GroundState(states, occupations, mu, entropy_term, new_density, potential, history)
+            return ScfState(states, occupations, mu, entropy_term, new_density, potential, history)
         density = mixer.next_input(density, new_density)
     raise ConvergenceError(
         f"SCF: {len(history)} iterations left a residual of {residual:.1e} eV/atom, expected at most "

@@ -18,7 +18,7 @@ from fermisea import units
 from fermisea.energies import core_density, ewald_energy, hartree_energy, xc_energy
 from fermisea.engines.planewave.ions import Ions, local_potential, projectors
 from fermisea.engines.planewave.problem import Problem
-from fermisea.engines.planewave.scf import GroundState
+from fermisea.engines.planewave.scf import ScfState
 from fermisea.engines.workers import Workers
 
 
@@ -42,7 +42,7 @@ class TotalEnergy:
         return sum(self.parts.values())
 
 
-def total_energy(problem: Problem, state: GroundState, pool: Workers) -> TotalEnergy:
+def total_energy(problem: Problem, state: ScfState, pool: Workers) -> TotalEnergy:
     """Returns the Mermin free energy of a state with forces and stress."""
     parts: dict[str, float] = {"entropy_term": state.entropy_term}
     gradients = torch.zeros(len(problem.ions.symbols) + 3, 3, dtype=torch.float64, device=problem.ions.cell.device)
@@ -92,7 +92,7 @@ def _terms(problem: Problem) -> Iterator[tuple[str, int | None]]:
         yield "nonlocal", k
 
 
-def _density_part(name: str, problem: Problem, state: GroundState, ions: Ions) -> Tensor:
+def _density_part(name: str, problem: Problem, state: ScfState, ions: Ions) -> Tensor:
     """Returns one part that depends on the density alone, eV; the electrons in each voxel are fixed under strain."""
     shape = problem.grid.shape
     density = state.density * (problem.grid.volume / ions.volume)
@@ -108,7 +108,7 @@ def _density_part(name: str, problem: Problem, state: GroundState, ions: Ions) -
     return ewald_energy(ions.positions, torch.tensor(charges, dtype=torch.float64, device=ions.cell.device), ions.cell)
 
 
-def _band_part(name: str, k: int, problem: Problem, state: GroundState, ions: Ions) -> Tensor:
+def _band_part(name: str, k: int, problem: Problem, state: ScfState, ions: Ions) -> Tensor:
     """Returns the kinetic or nonlocal energy of one k-point's bands, eV."""
     waves, bands = problem.waves[k], state.states[k]
     filled = 2 * problem.weights[k] * state.occupations[k]
