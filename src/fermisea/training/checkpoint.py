@@ -15,7 +15,7 @@ from fermisea.errors import FileFormatError
 from fermisea.files import atomic_path
 
 FORMAT = "fermisea-checkpoint"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".checkpoint"
 _HEADER = "fermisea"
 

@@ -152,11 +152,8 @@ class Loop:
 
         Returns the loss of the batch.
         """
-        member.clear()
-        if len(ldos) > 0:
-            loss = self._loss(member.network, descriptors, ldos) * (len(ldos) / count)
-            loss.backward()
-            member.sums[-1] = loss.detach()
+        own = self._loss(member.network, descriptors, ldos) * (len(ldos) / count) if len(ldos) > 0 else None
+        member.differentiate(own)
         self._processes.add(member.sums)
         if not math.isfinite(mean := member.sums[-1].item()):
             raise NotFiniteError(mean)

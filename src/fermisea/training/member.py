@@ -1,17 +1,22 @@
-"""One network in training: its optimiser, averaged weights and best state."""
+"""One network in training: its optimiser, averaged weights and best state.
+
+All weights of a network lie in one piece of memory, so do their gradients and their averages. Whatever is done to every
+weight is then one operation, and processes add up one tensor.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor, nn
 
 from fermisea.network import Mlp
 from fermisea.training_config import TrainingConfig
+
+_ALIGNED = 16
+"""Every weight matrix begins at a multiple of so many numbers, as vector registers like it."""
 
 
 class Member:
@@ -28,63 +33,68 @@ class Member:
         """Makes the optimiser, AdamW (Loshchilov and Hutter, arXiv 1711.05101)."""
         self.network = network
         self.best_loss, self.best_epoch = math.inf, 0
-        self._clip = config.gradient_clip
+        self._clip, self._decay = config.gradient_clip, config.averaging
+        self._average: Tensor | None = None
+        self._averaged = network
+        if self._decay > 0:
+            self._averaged = copy.deepcopy(network).requires_grad_(requires_grad=False)
+            self._average = _joined(self._averaged)
+        self._weights = nn.Parameter(_joined(network))
+        self._updates = torch.zeros((), dtype=torch.int64)
+        self._best = self._judged_weights().clone()
         self._optimiser = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            [self._weights], lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        self._averaged = None
-        if config.averaging > 0:
-            self._averaged = AveragedModel(network, multi_avg_fn=_average(config.averaging))
-        self._best = self._copy()
-        weights = list(network.parameters())
-        self.sums = torch.zeros(
-            sum(weight.numel() for weight in weights) + 1, dtype=network.dtype, device=network.device
-        )
-        parts = self.sums[:-1].split([weight.numel() for weight in weights])
-        for weight, part in zip(weights, parts, strict=True):
-            weight.grad = part.view_as(weight)
+        self.sums = self._weights.new_zeros(self._weights.numel() + 1)
+        self._weights.grad = self.sums[:-1]
+        self._gradients = _parts(self.sums[:-1], network)
 
     @property
     def judged(self) -> Mlp:
         """The network with averaged weights if there are any: what is validated and kept."""
-        if self._averaged is None:
-            return self.network
-        module = self._averaged.module
-        assert isinstance(module, Mlp)  # noqa: S101  # a copy of the network
-        return module
+        return self._averaged
 
-    def clear(self) -> None:
-        """Sets loss and gradients to zero."""
-        self.sums.zero_()
+    def differentiate(self, loss: Tensor | None) -> None:
+        """Puts a loss and its gradients into ``sums``; zero if there is none."""
+        if loss is None:
+            self.sums.zero_()
+            return
+        found = torch.autograd.grad(loss, list(self.network.parameters()))
+        for part, gradient in zip(self._gradients, found, strict=True):
+            part.copy_(gradient)
+        self.sums[-1] = loss.detach()
 
     def update(self, learning_rate: float) -> None:
         """Moves the weights along their gradients."""
         if self._clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._clip)
+            torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         self._optimiser.step()
-        if self._averaged is not None:
-            self._averaged.update_parameters(self.network)
+        if self._average is not None:  # remembers the longer the more updates there were, until it is ``decay``
+            done = int(self._updates)
+            kept = 0.0 if done == 0 else min(self._decay, (1 + done) / (10 + done))
+            self._average.lerp_(self._weights.detach(), 1 - kept)
+        self._updates += 1
 
     def keep_if_better(self, loss: float, epoch: int) -> None:
         """Takes the present weights as the best ones if their loss is below that of the best so far."""
         if loss < self.best_loss:
-            self._best, self.best_loss, self.best_epoch = self._copy(), loss, epoch
+            self._best.copy_(self._judged_weights())
+            self.best_loss, self.best_epoch = loss, epoch
 
     def restore_best(self) -> None:
-        """Makes the best weights those of the network."""
-        self.network.load_state_dict(self._best)
+        """Makes the best weights those of the network, each a tensor of its own again; nothing is trained after it."""
+        for weight, part in zip(self.network.parameters(), _parts(self._best, self.network), strict=True):
+            weight.data = part.clone()
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all of its state but the best loss and epoch, by name."""
-        found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        found |= {f"best.{name}": value for name, value in self._best.items()}
-        if self._averaged is not None:
-            found |= {f"averaged.{name}": value for name, value in self._averaged.state_dict().items()}
-        for index, state in self._optimiser.state_dict()["state"].items():
-            found |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
-        return {name: value.detach() for name, value in found.items()}
+        found = {"weights": self._weights.detach(), "best": self._best, "updates": self._updates}
+        if self._average is not None:
+            found["average"] = self._average
+        state = self._optimiser.state_dict()["state"].get(0, {})
+        return found | {f"optimiser.{name}": value.detach() for name, value in state.items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Takes the state that ``tensors`` returned.
@@ -92,37 +102,39 @@ class Member:
         Raises:
             KeyError, RuntimeError: for the state of something else.
         """
+        places = {"weights": self._weights.detach(), "best": self._best, "updates": self._updates}
+        if self._average is not None:
+            places["average"] = self._average
+        for name, place in places.items():
+            if tensors[name].shape != place.shape:
+                raise RuntimeError(f"{name} of another network")
+            place.copy_(tensors[name])
+        state = {
+            name.removeprefix("optimiser."): value.clone()
+            for name, value in tensors.items()
+            if name.startswith("optimiser.")
+        }
+        groups = self._optimiser.state_dict()["param_groups"]
+        self._optimiser.load_state_dict({"state": {0: state} if state else {}, "param_groups": groups})
 
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
-
-        self.network.load_state_dict(part("network."))
-        self._best = {name: value.clone() for name, value in part("best.").items()}
-        self._copy_fits()
-        if self._averaged is not None:
-            self._averaged.load_state_dict(part("averaged."))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("optimiser.").items():
-            index, quantity = name.split(".")
-            state.setdefault(int(index), {})[quantity] = value.clone()
-        self._optimiser.load_state_dict({"state": state, "param_groups": self._optimiser.state_dict()["param_groups"]})
-
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.judged.state_dict().items()}
-
-    def _copy_fits(self) -> None:
-        expected = {name: value.shape for name, value in self.network.state_dict().items()}
-        if {name: value.shape for name, value in self._best.items()} != expected:
-            raise RuntimeError("best weights of another network")
+    def _judged_weights(self) -> Tensor:
+        return self._weights.detach() if self._average is None else self._average
 
 
-def _average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]:
-    """Returns an exponential average for torch whose memory grows with the number of updates until it is ``decay``."""
+def _joined(network: Mlp) -> Tensor:
+    """Moves the weights of a network into one piece of memory, which is returned."""
+    sizes = [-(-weight.numel() // _ALIGNED) * _ALIGNED for weight in network.parameters()]
+    whole = torch.zeros(sum(sizes), dtype=network.dtype, device=network.device)
+    for weight, part in zip(network.parameters(), _parts(whole, network), strict=True):
+        part.copy_(weight.detach())
+        weight.data = part
+    return whole
 
-    @torch.no_grad()
-    def update(averaged: Sequence[Tensor], present: Sequence[Tensor], count: Any) -> None:
-        done = float(count)
-        for old, new in zip(averaged, present, strict=True):
-            old.lerp_(new, 1 - min(decay, (1 + done) / (10 + done)))
 
-    return update
+def _parts(whole: Tensor, network: Mlp) -> list[Tensor]:
+    """Returns the part of each weight of a network in a tensor like that of ``_joined``, in the weight's shape."""
+    found, place = [], 0
+    for weight in network.parameters():
+        found.append(whole[place : place + weight.numel()].view_as(weight))
+        place += -(-weight.numel() // _ALIGNED) * _ALIGNED
+    return found
