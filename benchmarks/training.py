@@ -5,7 +5,7 @@ LDOS and density in the loss, AdamW). Operations are those of the products: forw
 of the descriptors. MALA trains with its FastTensorDataset and Adam on data of the same size; a validation of 1000
 points after every epoch is in its time.
 
-    python benchmarks/training.py            91-4000-4000-4000-201, batches of 1024; 91-400-400-250, batches of 1000
+    python benchmarks/training.py            91-4000-4000-4000-201, batches of 1024 and 4096; 91-400-400-250, of 1000
     python benchmarks/training.py --quick    91-256-256-256-50 and 91-64-64-50
 """
 
@@ -101,7 +101,8 @@ def main() -> None:
     """Measures, prints tables and writes JSON."""
     values = parse(options(__doc__, "training", 5))
     wide, small = (QUICK_WIDE, QUICK_SMALL) if values.quick else (WIDE, SMALL)
-    many, few = (20_000, 4096) if values.quick else (200_000, 4096)
+    many, few = (20_000, 4096) if values.quick else (200_000, 8192)
+    cases = {"wide": (wide, 1024, few), "wide, large": (wide, 4096, few), "small": (small, 1000, many)}
     peers = Peers.find()
     runs: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder, Worker(Path(__file__), 1) as own:
@@ -109,7 +110,7 @@ def main() -> None:
         for _ in range(values.repeat):
             values.pace.take()
             for precision in PRECISIONS:
-                for name, sizes, batch, points in (("wide", wide, 1024, few), ("small", small, 1000, many)):
+                for name, (sizes, batch, points) in cases.items():
                     got = own.call("epoch", sizes=list(sizes), batch=batch, points=points, precision=precision)
                     runs.setdefault(f"{name}, {precision}", []).append(got)
             if peer is not None:
@@ -118,17 +119,17 @@ def main() -> None:
         if peer is not None:
             peer.__exit__()
     rows = []
-    for name, sizes in (("wide", wide), ("small", small)):
+    for name, (sizes, batch, _) in cases.items():
         for precision in PRECISIONS:
             got = medians(runs[f"{name}, {precision}"])
             share = 100 * got["points_per_s"] * operations(sizes) / got["mm_flop_per_s"]
             cells = [digits(got["points_per_s"]), f"{got['cores']:.2f}", digits(got["mm_flop_per_s"] / 1e9)]
-            rows.append(["-".join(map(str, sizes)), f"fermisea, {precision}", *cells, f"{share:.0f}"])
+            rows.append(["-".join(map(str, sizes)), str(batch), f"fermisea, {precision}", *cells, f"{share:.0f}"])
     ratios = ""
     if "MALA" in runs:
         theirs = medians(runs["MALA"])
         cells = [digits(theirs["points_per_s"]), f"{theirs['cores']:.2f}", "", ""]
-        rows.append(["-".join(map(str, small)), "MALA, float32", *cells])
+        rows.append(["-".join(map(str, small)), "1000", "MALA, float32", *cells])
         parts = [f"{p} {medians(runs[f'small, {p}'])['points_per_s'] / theirs['points_per_s']:.2f}" for p in PRECISIONS]
         limit = medians(runs["small, float32"])["mm_flop_per_s"] / operations(small) / theirs["points_per_s"]
         ratios = f"Over MALA's rate: {', '.join(parts)}; torch.mm alone in float32 would reach {limit:.2f}. "
@@ -137,7 +138,7 @@ def main() -> None:
         for name in ("wide", "small")
     ]
     note = f"{ratios}bfloat16 over float32: {gains[0]:.2f} with the wide network, {gains[1]:.2f} with the small one."
-    columns = ["network", "code", "points/s", "cores busy", "torch.mm, GFLOP/s", "share, %"]
+    columns = ["network", "batch", "code", "points/s", "cores busy", "torch.mm, GFLOP/s", "share, %"]
     table = Table(
         "training",
         "Training, one thread; the share is of torch.mm, (batch, width) times (width, width), just before and after",
