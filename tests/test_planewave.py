@@ -15,9 +15,12 @@ from fermisea import units
 from fermisea.energies import core_density, functional
 from fermisea.engines import LdosOptions, PlaneWave, ScfOptions
 from fermisea.engines.basis import plane_waves
+from fermisea.engines.planewave import engine as planewave
 from fermisea.engines.planewave.eigensolver import davidson, first_guess
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.kpoints import monkhorst_pack
+from fermisea.engines.planewave.solver import KPointSolver
+from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.fermi_dirac import occupation
 from fermisea.free_energy import FreeEnergyFunctional
@@ -158,6 +161,30 @@ def test_single_precision_agrees() -> None:
     double, single = (quick(dtype=dtype).solve(small_cell(), 2000.0).reference for dtype in ("complex128", "complex64"))
     assert single.free_energy == pytest.approx(double.free_energy, abs=2e-4)
     assert single.forces == pytest.approx(double.forces, abs=2e-3)
+
+
+def test_no_state_is_accepted_in_single_precision() -> None:
+    engine = quick(scf=ScfOptions(tolerance=1e-3))
+    with Workers(1) as pool:
+        problem = engine._problem(small_cell(), 1000.0)
+        state = engine._converge(problem, KPointSolver(problem, pool), pool)
+    assert {band.coefficients.dtype for band in state.states} == {torch.complex128}
+    assert state.history[-1].residual < 1e-3
+
+
+def test_high_bands_need_not_be_converged_as_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = quick(ldos=LdosOptions(highest_electron_temperature=20_000.0))
+    snapshot = engine.run(small_cell(), 1000.0)
+    monkeypatch.setattr(planewave, "WINDOW_TOLERANCE", 1e-3)
+    monkeypatch.setattr(planewave, "_LOOSER_ABOVE", np.inf)
+    tight = engine.run(small_cell(), 1000.0)
+    temperatures = [1000.0, 10_000.0, 20_000.0]
+    error = np.subtract(*(s.free_energy(electron_temperature=temperatures) for s in (snapshot, tight))) / 2
+    assert np.abs(error).max() > 0  # they are not the same
+    assert np.all(np.abs(error) < [0.01e-3, 0.01e-3, 0.02e-3]), error
+    rough = np.abs(snapshot.ldos - tight.ldos).mean(axis=(0, 1, 2)) / tight.ldos.mean()
+    assert rough[snapshot.energy_grid.energies < snapshot.reference.fermi_level + 4].max() < 2e-3
+    assert rough.max() < 0.05
 
 
 def test_entropy_is_the_temperature_derivative_of_the_free_energy() -> None:
