@@ -43,6 +43,9 @@ class Processes:
             return
         for kind in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order everywhere
             group = [tensor for tensor in tensors if tensor.dtype == kind]
+            if len(group) == 1 and group[0].is_contiguous():  # as the gradients of a network are
+                distributed.all_reduce(group[0])
+                continue
             flat = torch.cat([tensor.flatten() for tensor in group])
             distributed.all_reduce(flat)
             for tensor, part in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
