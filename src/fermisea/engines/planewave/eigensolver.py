@@ -71,7 +71,7 @@ def davidson(
             matrix = torch.diag(values).to(psi.dtype)
         kinetic = band_kinetic_energies(hamiltonian.kinetic, psi[open_bands])
         new = hamiltonian.precondition(residual[open_bands], kinetic)
-        new = _expand(basis, new)
+        new = outside_span(basis, new)
         if new.shape[0] == 0:
             break
         h_new = hamiltonian.apply(new)
@@ -107,7 +107,7 @@ def _orthonormal(rows: Tensor) -> Tensor:
     return (vectors[:, keep] / torch.sqrt(values[keep])).T @ rows
 
 
-def _expand(basis: Tensor, new: Tensor) -> Tensor:
+def outside_span(basis: Tensor, new: Tensor) -> Tensor:
     """Returns the part of ``new`` outside the span of the orthonormal ``basis``, orthonormal."""
     new = new / _norms(new)[:, None].clamp_min(1e-30)
     new = new - (new @ basis.conj().T) @ basis

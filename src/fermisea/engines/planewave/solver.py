@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.engines.basis import PlaneWaves
-from fermisea.engines.planewave.eigensolver import Bands, Tolerance, davidson, first_guess
+from fermisea.engines.planewave.eigensolver import Bands, Tolerance, davidson, first_guess, outside_span
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.ions import projectors
 from fermisea.engines.planewave.problem import Problem
@@ -78,7 +78,8 @@ class KPointSolver:
             else:
                 start = self._bands[index].coefficients[:count]
                 if start.shape[0] < count:
-                    start = torch.cat([start, first_guess(hamiltonian, count)])
+                    # more rows must not take from what is converged, so they are made orthogonal to it first
+                    start = torch.cat([start, outside_span(start, first_guess(hamiltonian, count))])
             return davidson(hamiltonian, start, count, tolerance, max_steps=max_steps, max_blocks=max_blocks)
 
         self._bands = list(self._pool.map(one, range(len(self._hamiltonians))))
