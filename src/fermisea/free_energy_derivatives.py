@@ -15,13 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fermisea.energies import (
-    Functional,
-    hartree_energy,
-    hartree_potential,
-    xc_potential_and_strain,
-    xc_response,
-)
+from fermisea.energies import Functional, hartree_energy, hartree_potential, xc_potential_and_strain, xc_response
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -87,7 +87,7 @@ def xc_response(density: Tensor, cell: Tensor, functional: Functional, direction
 def xc_potential_and_strain(density: Tensor, cell: Tensor, functional: Functional) -> tuple[Tensor, Tensor]:
     """Returns v_xc, (nx, ny, nz), eV, and the derivative of E_xc by the strain at fixed values on the grid, (3, 3), eV.
 
-    The same as the first and the third of :func:`xc_response`, for a third of the work.
+    The same as in :func:`xc_response`, without second derivatives.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
@@ -121,6 +121,7 @@ def _gradient(field: Tensor, cell: Tensor) -> list[Tensor]:
 
 
 def _dot(one: Sequence[Tensor], two: Sequence[Tensor]) -> Tensor:
+    """Returns the scalar product of two fields at every point, (nx, ny, nz)."""
     total = one[0] * two[0]
     for a, b in zip(one[1:], two[1:], strict=True):
         total.addcmul_(a, b)

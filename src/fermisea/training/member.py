@@ -123,8 +123,8 @@ class Member:
 
 def _joined(network: Mlp) -> Tensor:
     """Moves the weights of a network into one piece of memory, which is returned."""
-    sizes = [-(-weight.numel() // _ALIGNED) * _ALIGNED for weight in network.parameters()]
-    whole = torch.zeros(sum(sizes), dtype=network.dtype, device=network.device)
+    length = sum(_room(weight) for weight in network.parameters())
+    whole = torch.zeros(length, dtype=network.dtype, device=network.device)
     for weight, part in zip(network.parameters(), _parts(whole, network), strict=True):
         part.copy_(weight.detach())
         weight.data = part
@@ -136,5 +136,9 @@ def _parts(whole: Tensor, network: Mlp) -> list[Tensor]:
     found, place = [], 0
     for weight in network.parameters():
         found.append(whole[place : place + weight.numel()].view_as(weight))
-        place += -(-weight.numel() // _ALIGNED) * _ALIGNED
+        place += _room(weight)
     return found
+
+
+def _room(weight: Tensor) -> int:
+    return -(-weight.numel() // _ALIGNED) * _ALIGNED

@@ -108,7 +108,7 @@ def _orthonormal(rows: Tensor) -> Tensor:
 
 
 def outside_span(basis: Tensor, new: Tensor) -> Tensor:
-    """Returns the part of ``new`` outside the span of the orthonormal ``basis``, orthonormal."""
+    """Returns what of ``new`` lies outside the span of the orthonormal ``basis``, orthonormal; both (rows, npw)."""
     new = new / _norms(new)[:, None].clamp_min(1e-30)
     new = new - (new @ basis.conj().T) @ basis
     new = _orthonormal(new)

@@ -45,8 +45,10 @@ WINDOW_TOLERANCE = 0.03
 """Residual norm, eV, of bands that fill the energy window; its square over a band gap is what an eigenvalue is off."""
 
 _LOOSER_ABOVE = 5.0
-"""Energy over the Fermi level, eV, from which that tolerance grows, by itself every 2 eV: hardly occupied, even at
-30 000 K, such bands may be off by a hundredth of the broadening."""
+"""Energy over the Fermi level, eV, from which that tolerance grows: the higher a band, the less it is occupied."""
+
+_TWICE_AS_LOOSE = 2.0
+"""Energy above that, eV, over which the tolerance grows by itself."""
 
 _VERSION = "1"
 _DTYPES = {"complex128": torch.complex128, "complex64": torch.complex64}
@@ -237,7 +239,7 @@ class PlaneWave:
 
         def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             high = np.maximum(values - state.fermi_level - _LOOSER_ABOVE, 0.0)
-            return np.where(values < needed, WINDOW_TOLERANCE * (1 + high / 2), np.inf)
+            return np.where(values < needed, WINDOW_TOLERANCE * (1 + high / _TWICE_AS_LOOSE), np.inf)
 
         solver.cast(torch.complex64)
         for _ in range(8):
