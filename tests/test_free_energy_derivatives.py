@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,3 +76,17 @@ def test_at_the_reference_density_the_density_does_not_matter():
     values = setting("pbe")
     found = derivatives(values, values["reference_density"])
     assert found.density.abs().max() < 1e-12 * found.core_density.abs().max()
+
+
+@pytest.mark.parametrize("xc", ["lda", "pbe"])
+def test_where_a_density_passes_through_zero(xc):
+    values, density = setting(xc), field(3)
+    values["functional"] = replace(values["functional"], fade=0.05)
+    values["reference_density"] = values["reference_density"] - np.quantile(values["reference_density"], 0.1)
+    assert (np.abs(values["reference_density"]) < 0.02).sum() > 20
+    direction = 0.1 * change(5)
+    expected = slope(
+        lambda x: energy(values | {"reference_density": values["reference_density"] + x * direction}, density)
+    )
+    found = derivatives(values, density).reference_density.numpy()
+    assert float(np.sum(found * direction)) * VOXEL == pytest.approx(expected, rel=2e-7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -235,3 +237,25 @@ def test_unknown_name_lists_the_known_ones():
 def test_gradient_is_asked_for():
     with pytest.raises(ValueError, match="sigma is missing"):
         functional("pbe").energy_density(torch.ones(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_functional_that_fades_is_itself_but_at_low_densities(name):
+    plain, fading = functional(name), replace(functional(name), fade=3e-4)
+    density, sigma = torch.logspace(-2.7, 1, 50, dtype=torch.float64), torch.logspace(-6, 1, 50, dtype=torch.float64)
+    expected = plain.energy_density(density[:, None], sigma)
+    torch.testing.assert_close(fading.energy_density(density[:, None], sigma), expected, rtol=1e-13, atol=0)
+    empty = torch.tensor([-1.0, -1e-4, 0.0, 1e-30], dtype=torch.float64)
+    assert not fading.energy_density(empty, torch.ones(4, dtype=torch.float64)).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_it_fades_the_potential_has_a_finite_slope_through_zero(name):
+    def steepest(xc, step):
+        density = step * (torch.arange(-100, 100, dtype=torch.float64) + 0.5)
+        energy = xc.energy_density(density, torch.full_like(density, 1e-3))
+        return float(energy.diff().diff().abs().max()) / step**2
+
+    plain, fading = functional(name), replace(functional(name), fade=3e-4)
+    assert steepest(plain, 1e-7) > 3 * steepest(plain, 1e-6) > 9 * steepest(plain, 1e-5)
+    assert steepest(fading, 1e-6) <= steepest(fading, 1e-5) < 1e-2 * steepest(plain, 1e-8)

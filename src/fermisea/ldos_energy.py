@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from ase import Atoms
 
-from fermisea.energies import Ion, charges, core_density, electrons, ewald_energy, functional
+from fermisea.energies import Functional, Ion, charges, core_density, electrons, ewald_energy, functional
 from fermisea.free_energy import FreeEnergyFunctional, transfer_error
 from fermisea.grid import RealSpaceGrid
 from fermisea.integration import IntegrationWeights
 from fermisea.observables import DensityOfStates
 
 FloatArray = npt.NDArray[np.float64]
+
+_FADE = 3e-4
+"""Density, 1/Angstrom^3, below which exchange and correlation of the density of an LDOS fade out.
+
+Pseudopotentials leave few electrons at a nucleus, and a predicted density may pass through zero there. Without this a
+point where it nearly vanishes adds a force of its own, of up to 16 meV/Angstrom in aluminium.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +157,15 @@ def thermal_observables(
     return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional_name=functional_name)
 
 
+def smooth_functional(name: str) -> Functional:
+    """Returns a functional that is smooth where a density passes through zero, as a predicted one may.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    return replace(functional(name), fade=_FADE)
+
+
 def observables_of(
     dos: DensityOfStates,
     states: Sequence[ThermalState],
@@ -174,7 +190,7 @@ def observables_of(
             reference_density=reference.density,
             core_density=core_density(ions, symbols, positions, cell, grid.shape),
             cell=cell,
-            functional=functional(functional_name),
+            functional=smooth_functional(functional_name),
             ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
         )
         w = reference.weights

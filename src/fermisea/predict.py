@@ -18,11 +18,17 @@ from ase import Atoms
 
 from fermisea.broadening import Broadening
 from fermisea.descriptors import Descriptor
-from fermisea.energies import Ion, electrons, functional
+from fermisea.energies import Ion, electrons
 from fermisea.ensemble import Ensemble, Network
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.ldos_energy import ThermalObservables, observables_of, thermal_observables, thermal_states
+from fermisea.ldos_energy import (
+    ThermalObservables,
+    observables_of,
+    smooth_functional,
+    thermal_observables,
+    thermal_states,
+)
 from fermisea.ldos_forces import LdosForces, Mechanics
 from fermisea.ldos_pass import Guess, KeptPass, LdosPass, Readout, StreamedPass, guessing_grid
 from fermisea.observables import DensityOfStates, IntegrationName, check_temperature, highest_electron_temperature
@@ -241,7 +247,7 @@ class _Forces:
             atoms=atoms,
             grid=grid,
             ions=model.ions,
-            functional=functional(model.functional),
+            functional=smooth_functional(model.functional),
             chunk=self.chunk,
             count=self.sweep.count,
         )

@@ -36,11 +36,14 @@ class Functional:
         name: "lda", "pz", "pbe" or "pbesol".
         mu: gradient coefficient of exchange; 0 for LDA.
         beta: gradient coefficient of correlation; 0 for LDA.
+        fade: density, 1/Angstrom^3, below which the energy fades out smoothly; 0 keeps the functional as it is defined,
+            whose potential grows as the cube root of the density, with an infinite slope where that is zero.
     """
 
     name: str
     mu: float = 0.0
     beta: float = 0.0
+    fade: float = 0.0
 
     @property
     def needs_gradient(self) -> bool:
@@ -55,6 +58,8 @@ class Functional:
             sigma: |grad n|^2, 1/Angstrom^8, same shape; not used by LDA.
         """
         n = density * units.BOHR**3
+        if self.fade > 0:  # as its third power below, as itself within rounding from six times that density on
+            n = -n * torch.expm1(-((density / self.fade) ** 2))
         present = n > _VACUUM
         n = torch.where(present, n, 1.0)
         if self.needs_gradient:
