@@ -3,8 +3,8 @@
 Random descriptors and LDOS in memory, as torchrun starts the processes on one machine; the time is that of an epoch
 after a short first one.
 
-    python benchmarks/processes.py            91-400-400-250, batches of 1000 and 4000, 200 000 points
-    python benchmarks/processes.py --quick    91-64-64-50, 10 000 points
+    python benchmarks/processes.py            91-400-400-250, batches of 1000, 4000 and 16 000, 320 000 points
+    python benchmarks/processes.py --quick    91-64-64-50, 32 000 points
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training import QUICK_SMALL, SMALL, made_up_loop
 
 from fermisea.parallel import joined
 
-BATCHES = (1000, 4000)
+BATCHES = (1000, 4000, 16_000)
 
 
 def work(sizes: list[int], batch: int, points: int, out: Path) -> None:
@@ -54,7 +54,7 @@ def run(count: int, arguments: list[Any]) -> dict[str, Any]:
 def main() -> None:
     """Measures, prints a table and writes JSON."""
     values = parse(options(__doc__, "processes", 5))
-    sizes, points = (QUICK_SMALL, 10_000) if values.quick else (SMALL, 200_000)
+    sizes, points = (QUICK_SMALL, 32_000) if values.quick else (SMALL, 320_000)
     runs: dict[int, list[dict[str, Any]]] = {batch: [] for batch in BATCHES}
     for _ in range(values.repeat):
         values.pace.take()
@@ -69,7 +69,7 @@ def main() -> None:
         rows.append([str(batch), *rates, f"{ratio:.2f}", f"{max(run['weights'] for run in found):.1e}"])
     title = f"Training {'-'.join(map(str, sizes))} in two processes against one, one thread each"
     columns = ["batch", "points/s, one", "points/s, two", "time, two over one", "difference of weights"]
-    note = "Weights after the epoch of 200 000 points, over the largest." if not values.quick else ""
+    note = "Weights after the epoch of 320 000 points, over the largest." if not values.quick else ""
     finish(values, [Table("processes", title, columns, rows, note)], {"runs": {str(b): r for b, r in runs.items()}})
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -335,3 +336,18 @@ def test_gpu_trains_as_the_cpu(tmp_path, data, memory):
     again = train(data, longer, memory=memory, checkpoint=file, resume=True)  # the state of a GPU goes on without one
     for one, other in zip(resumed.network.parameters(), again.network.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
+
+
+def test_bfloat16_only_where_the_processor_has_it(data, monkeypatch):
+    short = dataclasses.replace(QUICK, epochs=1)
+    lower = dataclasses.replace(short, precision="bfloat16")
+    found = {}
+    for name, present in (("with", True), ("without", False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda present=present: {"avx512_bf16": present})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found[name] = train(data, lower).network.state_dict()
+        assert any("no arithmetic for bfloat16" in str(warning.message) for warning in caught) is not present
+    full = train(data, short).network.state_dict()
+    assert all(torch.equal(full[name], tensor) for name, tensor in found["without"].items())
+    assert not all(torch.equal(full[name], tensor) for name, tensor in found["with"].items())

@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from fermisea.errors import InputError
 from fermisea.model import Model, load_model
 from fermisea.observables import check_temperature
-from fermisea.predict import make_grid
+from fermisea.predict import FINER, make_grid
 from fermisea.prediction import Prediction
 
 _KEPT = (0.8, 1.2)
@@ -56,7 +56,8 @@ class Calculator(AseCalculator):
             model: a model, or the path of one.
             electron_temperature: tau_e, K.
             anchor: whether F starts from the regular part of the model; by default, where it has one.
-            grid: number of points along each lattice vector; without it, spaced as in training.
+            grid: number of points along each lattice vector; without it, spaced as in training, or 7/8 of that where F
+                is that of the LDOS alone.
             uncertainty: whether the spread of an ensemble is wanted; it costs time.
             allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
             options: of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
@@ -158,7 +159,7 @@ class Calculator(AseCalculator):
         """Returns the number of points along each lattice vector: if none is asked for, that of before if it serves."""
         if asked is not None:
             return asked
-        fresh = make_grid(self.model, atoms, None).shape
+        fresh = make_grid(self.model, atoms, None, 1.0 if self.parameters["anchor"] else FINER).shape
         if self._shape is None or not all(
             _KEPT[0] <= new / old <= _KEPT[1] for new, old in zip(fresh, self._shape, strict=True)
         ):

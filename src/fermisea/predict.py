@@ -42,6 +42,9 @@ CHUNK = 16384
 MEMORY = 2**28
 """Default largest size of a stored last hidden layer, bytes."""
 
+FINER = 7 / 8
+"""Spacing over that of the training data for forces of F(tau_e): a grid harms them more than those of a change of F."""
+
 _CHECKED = 4096
 """Points at which a lower precision is compared with the network's own."""
 
@@ -98,7 +101,8 @@ def predict(
         model: what to predict with.
         atoms: a periodic structure of elements that the model knows, Angstrom.
         electron_temperature: tau_e, K.
-        grid: of the density, or its shape; without it, points at most as far apart as in training.
+        grid: of the density, or its shape; without it, points at most as far apart as in training, or 7/8 of that for
+            forces of F(tau_e).
         dos_grid: shape of another grid, for the DOS and all that follows from it; what that changes in E_b - TS is
             found in ``dos_grid_error`` of the prediction.
         density: whether densities are wanted; without them there is no total free energy, and only the grid of the DOS
@@ -129,7 +133,7 @@ def predict(
     window = model.energy_grid
     for t in temperatures:
         check_temperature(window, model.highest_electron_temperature, t, allow_beyond_window=allow_beyond_window)
-    grid = make_grid(model, atoms, grid)
+    grid = make_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
     other = None if dos_grid is None else make_grid(model, atoms, dos_grid)
     number = electrons(model.ions, list(atoms.symbols))
     sweep = Sweep(model.network, model.descriptor, atoms, chunk=chunk, precision=precision, progress=progress)
@@ -353,8 +357,16 @@ def ldos_chunks(
             yield part, (hidden.double() @ matrix.T + bias).numpy()
 
 
-def make_grid(model: LdosModel, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None) -> RealSpaceGrid:
+def make_grid(
+    model: LdosModel, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None, finer: float = 1.0
+) -> RealSpaceGrid:
     """Returns the grid of a prediction after checking the structure.
+
+    Args:
+        model: whose elements and spacing count.
+        atoms: the structure.
+        grid: a grid or its shape, taken as it is.
+        finer: times the spacing of the model is that of a grid that is not given.
 
     Raises:
         InputError: naming an unknown element, a position that is not finite, or a cell that cannot be used.
@@ -379,4 +391,4 @@ def make_grid(model: LdosModel, atoms: Atoms, grid: RealSpaceGrid | tuple[int, i
         return grid
     if grid is not None:
         return RealSpaceGrid(atoms.cell.array, grid)
-    return RealSpaceGrid.from_spacing(atoms.cell.array, model.grid_spacing)
+    return RealSpaceGrid.from_spacing(atoms.cell.array, finer * model.grid_spacing)

@@ -65,7 +65,8 @@ class TrainingConfig:
         anchor_hidden: hidden layers of networks added to its atomic energies; none makes it linear.
         seed: of initial weights (further networks take the next ones), shuffling and choice of validation structures.
         dtype: of the weights, ``"float32"`` or ``"float64"``.
-        precision: of the products in training, ``"float32"`` (that of the weights) or ``"bfloat16"``.
+        precision: of the products in training, ``"float32"`` (that of the weights) or ``"bfloat16"``, which a processor
+            without arithmetic for it replaces by the former, with a warning.
     """
 
     descriptor: str = "power_spectrum"

@@ -46,7 +46,8 @@ def predict(
         typer.Option(help="Also write density (1/bohr³, for each tau_e) or LDOS (1/(Ry bohr³), for each energy)."),
     ] = None,
     grid: Annotated[
-        tuple[int, int, int] | None, typer.Option(help="Points.  [dim]\\[default: spaced as in training][/]")
+        tuple[int, int, int] | None,
+        typer.Option(help="Points.  [dim]\\[default: spaced as in training; 7/8 of that for forces without anchor][/]"),
     ] = None,
     dos_grid: Annotated[
         tuple[int, int, int] | None,

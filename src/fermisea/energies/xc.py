@@ -165,11 +165,11 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
     sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
     potential = torch.empty_like(density)
     total = density.new_zeros(())
-    for part, energy, slopes in _slopes(functional, density, sigma):
+    for part, energy, by_fields in slopes(functional, density, sigma):
         total += energy
-        potential.view(-1)[part] = slopes[0]
+        potential.view(-1)[part] = by_fields[0]
         if sigma is not None:  # no longer needed there
-            sigma.view(-1)[part] = slopes[1]
+            sigma.view(-1)[part] = by_fields[1]
     if sigma is not None:
         shape = (density.shape[0], density.shape[1], density.shape[2])
         coefficients = gradient_coefficients(density)
@@ -202,19 +202,22 @@ def xc_energy_and_slope(
         sigma = _squared_gradient(density, cell)
         product = sigma if same else _gradient_product(density, direction, cell)
     total, slope = density.new_zeros(()), density.new_zeros(())
-    for part, energy, slopes in _slopes(functional, density, sigma):
+    for part, energy, by_fields in slopes(functional, density, sigma):
         total += energy
-        slope += torch.dot(slopes[0], direction.view(-1)[part])
+        slope += torch.dot(by_fields[0], direction.view(-1)[part])
         if product is not None:
-            slope += 2 * torch.dot(slopes[1], product.view(-1)[part])
+            slope += 2 * torch.dot(by_fields[1], product.view(-1)[part])
     point = volume(cell) / density.numel()
     return total * point, slope * point
 
 
-def _slopes(
+def slopes(
     functional: Functional, density: Tensor, sigma: Tensor | None
 ) -> Iterator[tuple[slice, Tensor, tuple[Tensor, ...]]]:
-    """Yields blocks of points with their energy and its derivatives by density and, if there is one, sigma."""
+    """Yields blocks of points with their energy and its derivatives by density and, if there is one, sigma.
+
+    The fields may be overwritten block by block with what comes out.
+    """
     fields = [field.reshape(-1) for field in (density, sigma) if field is not None]
     for start in range(0, density.numel(), _BLOCK):
         part = slice(start, start + _BLOCK)

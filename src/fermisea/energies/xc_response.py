@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fermisea.energies.fields import derivative, differentiated, gradient_coefficients, real_field, volume
-from fermisea.energies.xc import Functional
+from fermisea.energies.xc import Functional, slopes
 
 _BLOCK = 2**14
 """Grid points whose derivatives are taken at once."""
@@ -65,11 +65,11 @@ def xc_response(density: Tensor, cell: Tensor, functional: Functional, direction
         with torch.enable_grad():
             block = [field.reshape(-1)[part].clone().requires_grad_() for field in fields]
             value = functional.energy_density(*block).sum()
-            slopes = torch.autograd.grad(value, block, create_graph=True)
-        bent = torch.autograd.grad(slopes, block, along)
+            by_fields = torch.autograd.grad(value, block, create_graph=True)
+        bent = torch.autograd.grad(by_fields, block, along)
         energy += value.item()
-        slope += sum(torch.dot(a.detach(), b).item() for a, b in zip(slopes, along, strict=True))
-        for index, (a, b) in enumerate(zip(slopes, bent, strict=True)):
+        slope += sum(torch.dot(a.detach(), b).item() for a, b in zip(by_fields, along, strict=True))
+        for index, (a, b) in enumerate(zip(by_fields, bent, strict=True)):
             first[index].view(-1)[part], second[index].view(-1)[part] = a.detach(), b
     point = float(volume(cell)) / density.numel()
     energy_strain, slope_strain = (torch.eye(3, dtype=torch.float64) * (value * point) for value in (energy, slope))
@@ -96,23 +96,19 @@ def xc_potential_and_strain(density: Tensor, cell: Tensor, functional: Functiona
     """
     density, cell = density.detach(), cell.detach()
     own = _gradient(density, cell) if functional.needs_gradient else []
-    fields = [density, _dot(own, own)] if own else [density]
-    first = [torch.empty_like(density), *fields[1:]]
-    energy = 0.0
-    for start in range(0, density.numel(), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        with torch.enable_grad():
-            block = [field.reshape(-1)[part].clone().requires_grad_() for field in fields]
-            value = functional.energy_density(*block).sum()
+    sigma = _dot(own, own) if own else None
+    potential, energy = torch.empty_like(density), 0.0
+    for part, value, by_fields in slopes(functional, density, sigma):
         energy += value.item()
-        for field, slopes in zip(first, torch.autograd.grad(value, block), strict=True):
-            field.view(-1)[part] = slopes
+        potential.view(-1)[part] = by_fields[0]
+        if sigma is not None:  # no longer needed there
+            sigma.view(-1)[part] = by_fields[1]
     point = float(volume(cell)) / density.numel()
     strain = torch.eye(3, dtype=torch.float64) * (energy * point)
-    if own:
-        strain -= 2 * point * _products(first[1], own, own)
-        first[0].sub_(_divergence((first[1] * a for a in own), cell), alpha=2)
-    return first[0], strain
+    if sigma is not None:
+        strain -= 2 * point * _products(sigma, own, own)
+        potential.sub_(_divergence((sigma * a for a in own), cell), alpha=2)
+    return potential, strain
 
 
 def _gradient(field: Tensor, cell: Tensor) -> list[Tensor]:

@@ -27,6 +27,7 @@ from fermisea.training.loop import Loop, NotFiniteError
 from fermisea.training.loss import Loss, local_integrals
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
+from fermisea.training.precision import chosen_precision
 from fermisea.training.readout import fit_readout
 from fermisea.training.resumption import begun, identity_of, load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
@@ -109,7 +110,7 @@ def train(
             points,
             normalisation,
             weights=(config.density_weight, config.grand_potential_weight),
-            precision=config.precision,
+            precision=chosen_precision(config.precision, where),
         )
         validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
         members = [Member(network, config) for network in networks]
