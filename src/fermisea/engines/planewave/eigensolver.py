@@ -12,6 +12,9 @@ from torch import Tensor
 
 from fermisea.engines.planewave.hamiltonian import Hamiltonian, band_kinetic_energies
 
+_GAP = 1.0
+"""Least distance, eV, that plane waves of a first guess are taken to have from those that are folded in."""
+
 Tolerance = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 
@@ -31,14 +34,23 @@ class Bands:
 
 
 def first_guess(hamiltonian: Hamiltonian, bands: int) -> Tensor:
-    """Returns orthonormal rows to start from: the lowest eigenstates among the plane waves of lowest kinetic energy.
+    """Returns rows to start from: the lowest eigenstates among the plane waves of lowest kinetic energy.
 
-    Three plane waves for each band, at least forty.
+    Two plane waves for each band, at least forty. The others are folded in as by P.-O. Loewdin, J. Chem. Phys. 19, 1396
+    (1951), without what couples them to each other; that saves two steps of four.
     """
-    chosen = torch.argsort(hamiltonian.kinetic)[: max(3 * bands, 40)]
-    _, vectors = torch.linalg.eigh(hamiltonian.matrix(chosen))
-    start = hamiltonian.projectors.new_zeros((min(bands, len(chosen)), len(hamiltonian.waves)))
-    start[:, chosen] = vectors[:, :bands].T
+    order = torch.argsort(hamiltonian.kinetic)
+    chosen, others = order.tensor_split([max(2 * bands, 40)])
+    bands = min(bands, len(chosen))
+    matrix, coupling = hamiltonian.matrix(chosen, chosen), hamiltonian.matrix(chosen, others)
+    high = hamiltonian.diagonal()[others]
+    middle = matrix.diagonal().real[:bands].mean()
+    matrix -= (coupling / (high - middle).clamp_min(_GAP)) @ coupling.conj().T
+    values, vectors = torch.linalg.eigh(matrix)
+    vectors = vectors[:, :bands]
+    start = hamiltonian.projectors.new_empty((bands, len(order)))
+    start[:, chosen] = vectors.T
+    start[:, others] = vectors.T @ coupling.conj() / (values[:bands, None] - high).clamp_max(-_GAP)
     return start
 
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from fermisea.engines.basis import PlaneWaves
 
+_ROWS = 128
+"""Rows of a matrix that are looked up at once."""
+
 
 @dataclass(frozen=True)
 class Hamiltonian:
@@ -39,23 +42,33 @@ class Hamiltonian:
             result += (overlaps @ self.coupling) @ self.projectors
         return result
 
-    def matrix(self, chosen: Tensor) -> Tensor:
-        """Returns H between some of the plane waves, (m, m), eV.
+    def matrix(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Returns H between some plane waves and others, (rows, columns), eV.
 
         Args:
-            chosen: their positions, (m,).
+            rows: positions of plane waves, (rows,).
+            columns: likewise, (columns,); the same ones as ``rows`` or none of them.
         """
-        indices, shape = self.waves.indices[chosen], self.potential.shape
-        strides = (shape[1] * shape[2], shape[2], 1)
-        place = sum(
-            stride * torch.remainder(axis[:, None] - axis[None], size)
-            for axis, size, stride in zip(indices.T, shape, strides, strict=True)
-        )
-        coefficients = torch.fft.fftn(self.potential.to(self.projectors.dtype), norm="forward").flatten()
-        result = coefficients[place]
-        result.diagonal().add_(self.kinetic[chosen])
-        projectors = self.projectors[:, chosen]
-        return result.addmm_(projectors.T, self.coupling.T @ projectors.conj())
+        coefficients = torch.fft.fftn(self.potential.to(self.projectors.dtype), norm="forward")
+        result = self.projectors[:, rows].T @ (self.coupling.T @ self.projectors[:, columns].conj())
+        columns_of = self.waves.indices[columns].T
+        for first in range(0, len(rows), _ROWS):
+            part = slice(first, first + _ROWS)
+            place = (
+                torch.remainder(own[:, None] - other[None], size)
+                for own, other, size in zip(
+                    self.waves.indices[rows[part]].T, columns_of, coefficients.shape, strict=True
+                )
+            )
+            result[part] += coefficients[tuple(place)]
+        if torch.equal(rows, columns):
+            result.diagonal().add_(self.kinetic[rows])
+        return result
+
+    def diagonal(self) -> Tensor:
+        """Returns the diagonal of H, (npw,), eV."""
+        nonlocal_part = torch.sum(self.projectors * (self.coupling.T @ self.projectors.conj()), dim=0).real
+        return self.kinetic + self.potential.mean() + nonlocal_part
 
     def precondition(self, residuals: Tensor, kinetic_energies: Tensor) -> Tensor:
         """Returns residuals (bands, npw) damped at large kinetic energy (Teter, Payne, Allan, PRB 40, 12255, 1989).
