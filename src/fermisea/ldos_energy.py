@@ -23,7 +23,7 @@ _FADE = 3e-4
 """Density, 1/Angstrom^3, below which exchange and correlation of the density of an LDOS fade out.
 
 Pseudopotentials leave few electrons at a nucleus, and a predicted density may pass through zero there. Without this a
-point where it nearly vanishes adds a force of its own, of up to 16 meV/Angstrom in aluminium.
+point where it nearly vanishes adds a force of its own, 1 meV/Angstrom and more in aluminium.
 """
 
 
