@@ -121,6 +121,8 @@ def predict(
         )
     if prediction.mechanics is not None:
         console.print(table("Forces and stress", *_mechanical_columns(prediction)))
+        if prediction.anchor is not None and not anchor:
+            console.print("they are those of F of the LDOS alone, which errs most of all in the pressure; see --anchor")
     if prediction.uncertainty is not None:
         members = len(prediction.uncertainty.members)
         what = "F" if "free_energy" in rows[0] else "E_b"
