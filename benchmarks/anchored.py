@@ -33,8 +33,10 @@ GRID = {4: (21, 21, 21), 8: (21, 21, 45)}
 """Points of the training data, by the number of atoms."""
 
 
-def model(folder: Path, data: Sequence[Path], name: str, seed: int) -> fermisea.Model:
+def model(data: Sequence[Path], name: str, seed: int) -> fermisea.Model:
     """Returns a model of the default recipe, from a file if it was made before."""
+    folder = OUTPUT / "anchored"
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{seed}.safetensors"
     if not path.exists():
         config = TrainingConfig(validation_fraction=0.0, precision="bfloat16", seed=seed)
@@ -191,11 +193,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="trainings  [2]")
     values = parse(parser)
     torch.set_num_threads(1)
-    folder = OUTPUT / "anchored"
-    folder.mkdir(parents=True, exist_ok=True)
     data = values.data / "data"
-    models = [model(folder, [data / "train"], "train", seed) for seed in range(values.seeds)]
-    scaled = model(folder, [data / "train", data / "volumes"], "volumes", 0)
+    models = [model([data / "train"], "train", seed) for seed in range(values.seeds)]
+    scaled = model([data / "train", data / "volumes"], "volumes", 0)
     references = json.loads((values.data / "references.json").read_text(encoding="utf-8"))
     parts = {
         "test": test_table(models, values.data),

@@ -20,7 +20,7 @@ import torch
 from al8_data import HOT, REFERENCE, TEST
 from anchored import model
 from ase import Atoms
-from common import OUTPUT, Table, digits, finish, options, parse
+from common import Table, digits, finish, options, parse
 
 import fermisea
 from fermisea.grid import RealSpaceGrid
@@ -50,10 +50,8 @@ def main() -> None:
     parser.add_argument("--shifts", type=int, default=8, help="of a spacing  [8]")
     values = parse(parser)
     torch.set_num_threads(1)
-    folder = OUTPUT / "anchored"
-    folder.mkdir(parents=True, exist_ok=True)
     data = values.data / "data"
-    found = model(folder, [data / "train", data / "volumes"], "volumes", 0)
+    found = model([data / "train", data / "volumes"], "volumes", 0)
     structures = read_structures(values.data / "structures" / "test")
     runs: list[dict[str, Any]] = []
     for name, anchor, as_in_training in (

@@ -111,6 +111,8 @@ class Calculator(AseCalculator):
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]
+        if "anchor" in changed:
+            self._shape = None  # the other F has a default grid of its own
         return changed
 
     def calculate(
