@@ -116,6 +116,19 @@ def test_the_number_of_points_stays_while_the_cell_changes_little():
         assert (other.calc.prediction.grid.shape == shape) is same
 
 
+def test_the_default_grid_is_that_of_the_free_energy_asked_for():
+    model, atoms = model_of("power"), alloy()
+    atoms.calc = calculator = Calculator(model, 1000.0)
+    shapes = {}
+    for anchor in (True, False, True):
+        calculator.set(anchor=anchor)
+        atoms.get_forces()
+        shape = calculator.prediction.grid.shape
+        assert shape == model.predict(atoms, 1000.0, forces=True, anchor=anchor).grid.shape
+        assert shapes.setdefault(anchor, shape) == shape
+    assert np.prod(shapes[False]) > np.prod(shapes[True])
+
+
 def test_bad_input_is_named():
     model = random_model()
     with pytest.raises(InputError, match="no regular part"):

@@ -183,6 +183,14 @@ def test_default_grid_has_the_spacing_of_training(model, atoms):
     assert model.predict(atoms, 1000.0, grid).density.shape == (5, 6, 7)
 
 
+def test_forces_of_the_ldos_alone_take_a_finer_default_grid(model, atoms):
+    own = model.predict(atoms, 1000.0, forces=True).grid
+    assert max(own.spacing) <= 7 / 8 * model.grid_spacing
+    assert own.shape == RealSpaceGrid.from_spacing(atoms.cell.array, 7 / 8 * model.grid_spacing).shape
+    of_change = predict.predict(model, atoms, 1000.0, forces=True, forces_of_change=True).grid
+    assert of_change.shape == model.predict(atoms, 1000.0).grid.shape != own.shape
+
+
 def test_data_carries_units(model, atoms):
     data = model.predict(atoms, TEMPERATURES, SHAPE).data
     assert isinstance(data, xr.Dataset)
