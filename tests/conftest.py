@@ -10,3 +10,9 @@ import torch
 def _one_thread():
     """Workers of pytest-xdist share the cores; and sums are the same in every run."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def _bfloat16(monkeypatch):
+    """Arithmetic for bfloat16, imitated where the processor has none."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)

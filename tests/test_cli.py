@@ -223,6 +223,7 @@ def test_predict_without_the_density(work, tmp_path, capsys):
     assert "±" not in out
 
 
+@pytest.mark.usefixtures("_bfloat16")
 def test_predict_says_what_short_cuts_cost(work, tmp_path, capsys):
     words = [str(work / "al.safetensors"), str(work / "al.extxyz"), "--electron-temperature", "300", "2000"]
     options = ["--grid", "12", "12", "12", "--dos-grid", "6", "6", "6", "--precision", "bfloat16"]

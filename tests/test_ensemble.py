@@ -105,6 +105,7 @@ def test_equal_members_have_no_spread(singles):
     assert prediction.free_energy == pytest.approx(alone.free_energy, abs=1e-6)
 
 
+@pytest.mark.usefixtures("_bfloat16")
 def test_other_precision_and_chunks(model):
     atoms = structure(11)
     one, two = (model.predict(atoms, 1000.0, GRID, chunk=chunk) for chunk in (37, 10_000))

@@ -111,7 +111,8 @@ def predict(
             another pass over the grid.
         forces_of_change: whether they are those of F(tau_e) - F(tau_ref) instead of F(tau_e).
         precision: of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; what the latter
-            changes in E_b - TS, from a sample of points, is found in ``precision_error`` of the prediction.
+            changes in E_b - TS, from a sample of points, is found in ``precision_error`` of the prediction. A processor
+            without arithmetic for bfloat16 takes float32, with a warning.
         integration: of :class:`fermisea.DensityOfStates`.
         uncertainty: whether the spread of the members is wanted if the network is an ensemble. Where the hidden layer
             fits into ``memory`` it costs the energies of each member; else each member needs a pass of its own.
@@ -154,7 +155,7 @@ def predict(
     if not allow_beyond_window:
         highest = highest_electron_temperature(dos, number, len(atoms))
         check_temperature(window, highest, max(temperatures))
-    if precision == "bfloat16":
+    if sweep.precision == "bfloat16":
         lower = _precision_change(model, atoms, readout, dos, chunk)
         band, free = _changes(dos, lower, number, temperatures)
         errors |= {"precision_error_band_energy": band, "precision_error_band_free_energy": free}
@@ -190,7 +191,7 @@ def predict(
                 grid,
                 dos_grid=dos_grid,
                 density=density,
-                precision=precision,
+                precision=sweep.precision,
                 integration=integration,
                 allow_beyond_window=True,
                 chunk=chunk,

@@ -21,6 +21,7 @@ from fermisea.ensemble import Network
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.network import FUNCTIONS, Mlp, check_choice
+from fermisea.precision import chosen_precision
 
 if TYPE_CHECKING:
     from fermisea.descriptors.torch_route import TorchEvaluator
@@ -69,7 +70,11 @@ class Thinning:
 
 
 class HiddenLayers:
-    """The hidden layers of a network or of all networks of an ensemble, for batches of points."""
+    """The hidden layers of a network or of all networks of an ensemble, for batches of points.
+
+    Attributes:
+        precision: float32 where the bfloat16 asked for would have to be imitated by the processor.
+    """
 
     def __init__(self, network: Network, precision: str) -> None:
         """Converts the weights.
@@ -84,7 +89,8 @@ class HiddenLayers:
         check_choice("precision", precision, PRECISIONS)
         if precision == "bfloat16" and network.dtype != torch.float32:
             raise InputError(f"precision: got bfloat16, but the network is in {network.dtype}; expected one in float32")
-        self._stacks = [_Stack(member, precision) for member in network.members]
+        self.precision = chosen_precision(precision, network.device)
+        self._stacks = [_Stack(member, self.precision) for member in network.members]
 
     def __call__(self, descriptors: Tensor) -> Tensor:
         """Returns h, (points, width), in the type of the network, of descriptors, (points, inputs)."""
@@ -158,6 +164,11 @@ class Sweep:
 
             self._threads = 1
             self._evaluator = TorchEvaluator(descriptor, atoms, dtype, self._device)
+
+    @property
+    def precision(self) -> str:
+        """That of :class:`HiddenLayers`."""
+        return self._layers.precision
 
     def expect(self, points: int) -> None:
         """Adds points to those that the progress display counts in all."""

@@ -19,6 +19,7 @@ from fermisea.model import Model
 from fermisea.network import Mlp
 from fermisea.parallel import Processes, device_of, joined
 from fermisea.points import MEMORY, Points, gather
+from fermisea.precision import chosen_precision
 from fermisea.regular import RegularModel, fit_correction, fit_regular
 from fermisea.snapshot import Snapshot
 from fermisea.training.checkpoint import write_checkpoint
@@ -27,7 +28,6 @@ from fermisea.training.loop import Loop, NotFiniteError
 from fermisea.training.loss import Loss, local_integrals
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
-from fermisea.training.precision import chosen_precision
 from fermisea.training.readout import fit_readout
 from fermisea.training.resumption import begun, identity_of, load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState

@@ -1,4 +1,4 @@
-"""The precision of products in training, where a processor has arithmetic for it."""
+"""The precision of matrix products, where a processor has arithmetic for it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def chosen_precision(precision: str, device: torch.device) -> str:
 
     Args:
         precision: ``"float32"`` or ``"bfloat16"``.
-        device: that the training runs on.
+        device: that multiplies.
     """
     if precision == "float32" or device.type != "cpu" or _multiplies_bfloat16():
         return precision
     warnings.warn(
-        "precision: this processor has no arithmetic for bfloat16 and would be ten times slower with it; training goes "
-        "on in float32",
+        "precision: this processor has no arithmetic for bfloat16 and would be ten times slower with it; float32 is "
+        "used instead",
         stacklevel=3,
     )
     return "float32"
