@@ -6,9 +6,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _one_thread():
-    """Workers of pytest-xdist share the cores; and sums are the same in every run."""
+    """Workers of pytest-xdist share the cores; and sums are the same in every run, whatever a test before has set."""
     torch.set_num_threads(1)
 
 
