@@ -98,6 +98,10 @@ def test_an_ensemble_gives_its_spread():
         atoms.get_potential_energy()
         spread = both.predict(atoms, 5000.0, GRID).uncertainty
         assert atoms.calc.results["free_energy_std"] == pytest.approx(getattr(spread, name), rel=1e-9)
+        data = atoms.calc.prediction.data
+        assert data["free_energy_std"].item() == pytest.approx(getattr(spread, name), rel=1e-9)
+        internal = getattr(spread, name.replace("free", "internal"))
+        assert data["internal_energy_std"].item() == pytest.approx(internal, rel=1e-9)
     atoms.calc = Calculator(both, 5000.0, grid=GRID, uncertainty=False)
     atoms.get_potential_energy()
     assert "free_energy_std" not in atoms.calc.results

@@ -18,6 +18,7 @@ import torch
 from ase.build import bulk
 from ase.io.cube import read_cube_data
 
+import fermisea
 from fermisea import __version__
 from fermisea.cli import main
 from fermisea.cli.shell import spread
@@ -268,6 +269,22 @@ def test_info_shows_both_kinds_of_file(work, capsys):
         assert "broadening" in capsys.readouterr().out
 
 
+def test_sampled_temperatures_are_kept_when_a_later_one_is_interrupted(tmp_path, monkeypatch, capsys):
+    honest = fermisea.sample
+
+    def interrupted(atoms, temperature, *arguments, **options):
+        if temperature == 500.0:
+            raise KeyboardInterrupt
+        return honest(atoms, temperature, *arguments, **options)
+
+    monkeypatch.setattr(fermisea, "sample", interrupted)
+    write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05, cubic=True))
+    words = ["sample", str(tmp_path / "Al.extxyz"), "--ion-temperature", "300", "500", "--snapshots", "1"]
+    assert main([*words, "--thermalise", "0", "--spacing", "0.01", "--out", str(tmp_path / "s")]) == 130
+    assert capsys.readouterr().err.endswith("fermisea: interrupted; finished files stay\n")
+    assert [path.name for path in (tmp_path / "s").iterdir()] == ["Al-300K-00.extxyz"]
+
+
 def test_interruption_ends_with_130_and_one_line(tmp_path):
     write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05, cubic=True))
     # a shell starts background jobs deaf to the signal; this one shall hear it
@@ -293,7 +310,7 @@ def test_interruption_ends_with_130_and_one_line(tmp_path):
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "fermisea: interrupted; finished files stay, the same command goes on"
+    assert err.splitlines()[-1] == "fermisea: interrupted; finished files stay"
     assert not (tmp_path / "s").exists()
 
 

@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 from ase import units as ase_units
+from ase.build import bulk
 from scipy.interpolate import make_interp_spline
 from typer.testing import CliRunner
 
@@ -121,3 +122,20 @@ def test_command_line(model, tmp_path, capsys):
     assert data["fit"]["error"] < 0.05
     assert main([*arguments, "--fdm", "9000"]) == 2
     assert "--fdm: got 9000 K, expected a tau_e from 300 to 6000 K" in capsys.readouterr().err
+    skewed = bulk("Al", "fcc", a=4.05)
+    skewed.write(tmp_path / "al.extxyz")
+    assert main([*arguments, "--fdm", "1000"]) == 2
+    assert "--fdm: the grid of fix eph is an orthogonal box" in capsys.readouterr().err
+
+
+def test_results_stay_where_no_fit_is_found(model, tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise InputError("heat capacity: no fit")
+
+    monkeypatch.setattr("fermisea.interop.ttm.fit_heat_capacity", fail)
+    model.save(tmp_path / "al.safetensors")
+    structure(3).write(tmp_path / "al.extxyz")
+    words = ["thermo", str(tmp_path / "al.safetensors"), str(tmp_path / "al.extxyz"), "--to", "3000", "--no-pressure"]
+    with pytest.warns(UserWarning, match="no file for fix ttm/mod: heat capacity: no fit"):
+        assert CliRunner().invoke(app, [*words, "--grid", "6", "6", "6", "--out", str(tmp_path / "out")]).exit_code == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"thermo.csv", "thermo.png", "thermo.svg"}

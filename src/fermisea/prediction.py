@@ -326,7 +326,7 @@ def _deviations(prediction: Prediction, uncertainty: Uncertainty) -> dict[str, A
     """Returns the standard deviations of an ensemble as variables of a data set, NAME_std."""
     found: dict[str, Any] = {
         f"{name}_std": ("electron_temperature", np.atleast_1d(values), {"units": unit})
-        for name, (values, unit) in uncertainty.scalars().items()
+        for name, (values, unit) in uncertainty.scalars(anchored=prediction.anchored).items()
     }
     found["dos_std"] = ("energy", uncertainty.dos, {"units": "1/eV"})
     if prediction.has_density:

@@ -71,14 +71,17 @@ class Uncertainty:
     @property
     def free_energy_change(self) -> Any:
         """Of F(tau_e) - F(tau_ref), eV."""
-        values = self.values(lambda r: r.free_energies["second_order"])
-        before = np.array([r.free_energies["second_order"] for r in self.references])
-        return self._spread(values - before[:, None])
+        return self._spread(self.values(lambda r: r.free_energies["second_order"]) - self._before())
 
     @property
     def internal_energy(self) -> Any:
         """Of U = F + tau_e S, eV."""
         return self._deviation(lambda r: r.internal_energy())
+
+    @property
+    def internal_energy_change(self) -> Any:
+        """Of U - F(tau_ref), what an anchored U has of the LDOS, eV."""
+        return self._spread(self.values(lambda r: r.internal_energy()) - self._before())
 
     @property
     def band_energy(self) -> Any:
@@ -100,16 +103,25 @@ class Uncertainty:
         """Of C_e, eV/K."""
         return self._deviation(lambda r: r.heat_capacity)
 
-    def scalars(self) -> dict[str, tuple[Any, str]]:
-        """Returns every number per tau_e by name, with its unit; those of F only where there is one."""
+    def scalars(self, *, anchored: bool = False) -> dict[str, tuple[Any, str]]:
+        """Returns every number per tau_e by name, with its unit; those of F only where there is one.
+
+        Args:
+            anchored: whether F(tau_ref) is that of a regular model, so that F and U have only their change from it of
+                the LDOS.
+        """
         units = {"fermi_level": "eV", "band_energy": "eV", "entropy": "eV/K", "heat_capacity": "eV/K"}
         if self.members[0][0].free_energies:
             units |= {"free_energy": "eV", "free_energy_change": "eV", "internal_energy": "eV"}
-        return {name: (getattr(self, name), unit) for name, unit in units.items()}
+        own = {"free_energy": "free_energy_change", "internal_energy": "internal_energy_change"} if anchored else {}
+        return {name: (getattr(self, own.get(name, name)), unit) for name, unit in units.items()}
 
     def values(self, value: Callable[[ThermalObservables], float]) -> FloatArray:
         """Returns a number of each member at each tau_e, (members, temperatures)."""
         return np.array([[value(result) for result in member] for member in self.members])
+
+    def _before(self) -> FloatArray:
+        return np.array([[result.free_energies["second_order"]] for result in self.references])
 
     def _deviation(self, value: Callable[[ThermalObservables], float]) -> Any:
         return self._spread(self.values(value))

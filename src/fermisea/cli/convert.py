@@ -189,7 +189,9 @@ def espresso(
     Example: [bold]fermisea convert espresso run/ --out al.nc[/]
     """
     check_output(out, ".nc", overwrite=overwrite)
-    options = fermisea.engines.LdosOptions(energy_spacing, broadening or energy_spacing, highest_electron_temperature)
+    options = fermisea.engines.LdosOptions(
+        energy_spacing, energy_spacing if broadening is None else broadening, highest_electron_temperature
+    )
     snapshot = fermisea.engines.import_run(
         source,
         ldos=options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,17 +43,20 @@ def evaluate(
     """
     loaded = fermisea.load_model(model)
     snapshots = fermisea.Dataset.load(data)
-    with progress_bar() as bar:
-        task = bar.add_task("snapshots", total=len(snapshots), note="")
-        rows = fermisea.evaluate(
-            loaded, snapshots, electron_temperature or None, progress=lambda done, _: bar.update(task, completed=done)
-        )
-    summary = fermisea.evaluation.summary(rows)
     members = len(loaded.network.members)
-    calibration = fermisea.calibration.calibration(rows, members) if members > 1 else []
-    results = {"summary": summary, "rows": rows} | ({"calibration": calibration} if calibration else {})
-    if out is not None:
-        with output_folder(out):
+    with nullcontext() if out is None else output_folder(out):
+        with progress_bar() as bar:
+            task = bar.add_task("snapshots", total=len(snapshots), note="")
+            rows = fermisea.evaluate(
+                loaded,
+                snapshots,
+                electron_temperature or None,
+                progress=lambda done, _: bar.update(task, completed=done),
+            )
+        summary = fermisea.evaluation.summary(rows)
+        calibration = fermisea.calibration.calibration(rows, members) if members > 1 else []
+        results = {"summary": summary, "rows": rows} | ({"calibration": calibration} if calibration else {})
+        if out is not None:
             write_csv(out / "errors.csv", rows)
             write_csv(out / "summary.csv", summary)
             write_text(out / "errors.json", dumps(plain(results), indent=2) + "\n")

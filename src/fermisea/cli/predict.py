@@ -102,7 +102,7 @@ def predict(
         if cube is Field.LDOS:
             from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415  # most calls need it not
 
-            ldos = loaded.ldos(structure, grid)
+            ldos = loaded.ldos(structure, prediction.grid)
             files += write_ldos_cubes(out, structure, ldos, loaded.energy_grid)
     if json:
         print_json({"atoms": len(structure), "formula": structure.get_chemical_formula(), "rows": rows, "files": files})
@@ -197,10 +197,8 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
                 row |= {"ldos_free_energy": ldos_energy, "anchored_free_energy": ldos_energy + prediction.anchor_shift}
         row |= {name: values[index] for name, values in prediction.errors.items()} | forms
         if prediction.uncertainty is not None:
-            spreads = prediction.uncertainty.scalars().items()
+            spreads = prediction.uncertainty.scalars(anchored=prediction.anchored).items()
             row |= {f"{name}_std": float(np.atleast_1d(values)[index]) for name, (values, _) in spreads}
-            if forms:
-                row["free_energy_std"] = float(np.atleast_1d(prediction.free_energy_std)[index])
         rows.append(row)
     return rows
 

@@ -67,24 +67,20 @@ def sample(
     stem = structure.name.partition(".")[0]
     rows: list[dict[str, Any]] = []
     with output_folder(out), progress_bar() as bar:
-        trajectories = []
         for temperature in ion_temperature:
             task = bar.add_task(f"tau_i = {temperature:g} K", total=None, note="")
-            trajectories.append(
-                fermisea.sample(
-                    atoms,
-                    temperature,
-                    snapshots,
-                    calculator=calculator,
-                    timestep=timestep,
-                    thermalise=thermalise,
-                    spacing=spacing,
-                    friction=friction,
-                    seed=seed,
-                    progress=partial(_update, bar, task),
-                )
+            result = fermisea.sample(
+                atoms,
+                temperature,
+                snapshots,
+                calculator=calculator,
+                timestep=timestep,
+                thermalise=thermalise,
+                spacing=spacing,
+                friction=friction,
+                seed=seed,
+                progress=partial(_update, bar, task),
             )
-        for result in trajectories:
             paths = _write(result.frames, out, stem, result.ion_temperature)
             rows.append(
                 {

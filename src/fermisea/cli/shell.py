@@ -11,6 +11,9 @@ from typer.core import TyperCommand
 from fermisea.cli.common import fail
 from fermisea.errors import ConvergenceError, FermiseaError
 
+_RESUMED = ("dft", "transfer", "tune")
+"""Commands that do not repeat what is done; train names its file itself."""
+
 
 class Command(TyperCommand):
     """A command whose list options take several values, ``--ion-temperature 100 298``, whose errors are a line."""
@@ -29,7 +32,8 @@ class Command(TyperCommand):
         except FermiseaError as error:
             raise typer.Exit(fail(str(error), 2)) from error
         except KeyboardInterrupt as error:
-            text = str(error) or "interrupted; finished files stay, the same command goes on"
+            goes_on = ", the same command goes on" if self.name in _RESUMED else ""
+            text = str(error) or f"interrupted; finished files stay{goes_on}"
             raise typer.Exit(fail(text, 130)) from error
 
 

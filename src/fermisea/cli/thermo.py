@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ from fermisea.files import write_csv
 from fermisea.terminal import progress_bar, stdout, table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from fermisea.interop.ttm import HeatCapacityFit
     from fermisea.thermodynamics import Thermodynamics
 
@@ -56,6 +59,8 @@ def thermo(
     structure = fermisea.structures.read_structure(atoms)
     if fdm is not None and not start <= fdm <= to:
         raise fermisea.InputError(f"--fdm: got {fdm:g} K, expected a tau_e from {start:g} to {to:g} K")
+    if fdm is not None and not structure.cell.orthorhombic:
+        raise fermisea.InputError("--fdm: the grid of fix eph is an orthogonal box, and this cell is none")
     with output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
         found = fermisea.thermo(
@@ -72,7 +77,8 @@ def thermo(
         fit, files = _write(found, out, thermal_diffusivity, friction, fdm)
     rows = found.rows()
     if json:
-        summary = {"error": fit.error, "coefficients": fit.coefficients, "limit": fit.limit, "damping": fit.damping}
+        names = ("error", "coefficients", "limit", "damping")
+        summary = None if fit is None else {name: getattr(fit, name) for name in names}
         print_json({"formula": structure.get_chemical_formula(), "rows": rows, "fit": summary, "files": files})
         return
     picked = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(int))]
@@ -95,8 +101,9 @@ def thermo(
         f"{structure.get_chemical_formula()}, ions fixed; {len(rows)} temperatures, of which {len(picked)} are shown"
     )
     console.print(table(title, [title for title, _ in shown.values()], cells))
-    console.print(f"ttm/mod: C_e fitted to {100 * fit.error:.2f} % of its largest value")
-    if not (thermal_diffusivity and friction):
+    if fit is not None:
+        console.print(f"ttm/mod: C_e fitted to {100 * fit.error:.2f} % of its largest value")
+    if fit is not None and not (thermal_diffusivity and friction):
         console.print(
             "ttm/mod: without --thermal-diffusivity and --friction nothing conducts or couples; edit the file"
         )
@@ -105,37 +112,46 @@ def thermo(
 
 def _write(
     found: Thermodynamics, out: Path, thermal_diffusivity: float, friction: float, fdm: float | None
-) -> tuple[HeatCapacityFit, list[Path]]:
-    """Writes table, figure and parameter files; returns the fit of C_e and the files."""
+) -> tuple[HeatCapacityFit | None, list[Path]]:
+    """Writes table, figure and parameter files; returns the fit of C_e, if there is one, and the files."""
     from fermisea.interop import ttm  # noqa: PLC0415  # most commands need it not
 
-    units, atoms = fermisea.units, found.atoms
-    temperatures, per_volume = found.electron_temperature, found.heat_capacity / found.volume
-    fit = ttm.fit_heat_capacity(temperatures, per_volume, found.electrons / found.volume)
-    factor = 0.0
-    pressure = found.pressure
-    if not np.isnan(pressure).any():
-        drive = per_volume * temperatures - per_volume[0] * temperatures[0]
-        factor = float(pressure @ drive / (drive @ drive))
-    files = [out / "thermo.csv", out / "electrons.ttm"]
+    atoms, temperatures, pressure = found.atoms, found.electron_temperature, found.pressure
+    per_volume = found.heat_capacity / found.volume
+    files = [out / "thermo.csv"]
     write_csv(files[0], found.rows())
-    parameters = ttm.TtmParameters(thermal_diffusivity=thermal_diffusivity, friction=friction)
-    ttm.write_ttm_mod(files[1], fit, len(atoms) / found.volume, factor, parameters)
+    fit: HeatCapacityFit | None = None
+    try:
+        fit = ttm.fit_heat_capacity(temperatures, per_volume, found.electrons / found.volume)
+    except fermisea.InputError as error:
+        warnings.warn(f"no file for fix ttm/mod: {error}", stacklevel=2)
+    else:
+        factor = 0.0
+        if not np.isnan(pressure).any():
+            drive = per_volume * temperatures - per_volume[0] * temperatures[0]
+            factor = float(pressure @ drive / (drive @ drive))
+        files.append(out / "electrons.ttm")
+        parameters = ttm.TtmParameters(thermal_diffusivity=thermal_diffusivity, friction=friction)
+        ttm.write_ttm_mod(files[-1], fit, len(atoms) / found.volume, factor, parameters)
     if fdm is not None:
         files.append(out / "electrons.fdm")
         x, y, z = (float(length) for length in atoms.cell.lengths())
         heat_capacity = float(np.interp(fdm, temperatures, per_volume))
         ttm.write_fdm(files[-1], electron_temperature=fdm, heat_capacity=heat_capacity, lengths=(x, y, z))
+    return fit, files + fermisea.plots.save_figure(_figure(found, fit), out / "thermo")
+
+
+def _figure(found: Thermodynamics, fit: HeatCapacityFit | None) -> Figure:
+    """Returns C_e with its fit, mu and the electronic pressure against tau_e."""
+    units, atoms, temperatures = fermisea.units, found.atoms, found.electron_temperature
     joule = 1e-5 * units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3
     quantities = {
-        "$C_e$ (10$^5$ J m$^{-3}$ K$^{-1}$)": joule * per_volume,
+        "$C_e$ (10$^5$ J m$^{-3}$ K$^{-1}$)": joule * found.heat_capacity / found.volume,
         r"$\mu - \mu_0$ (eV)": found.fermi_level - found.fermi_level[0],
     }
-    if not np.isnan(pressure).any():
-        quantities["$P_e$ (GPa)"] = pressure / units.GIGAPASCAL
+    if not np.isnan(found.pressure).any():
+        quantities["$P_e$ (GPa)"] = found.pressure / units.GIGAPASCAL
     fine = np.linspace(0, temperatures[-1], 200)
     title = f"{atoms.get_chemical_formula()}, {len(atoms)} atoms"
-    figure = fermisea.plots.thermodynamics_figure(
-        temperatures, quantities, fit=(fine, joule * fit.heat_capacity(fine)), title=title
-    )
-    return fit, files + fermisea.plots.save_figure(figure, out / "thermo")
+    fitted = None if fit is None else (fine, joule * fit.heat_capacity(fine))
+    return fermisea.plots.thermodynamics_figure(temperatures, quantities, fit=fitted, title=title)

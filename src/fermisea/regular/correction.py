@@ -167,7 +167,7 @@ def _networks(linear: RegularModel, structures: Sequence[_Structure], hidden: tu
     for index in range(len(linear.elements)):
         network = Mlp(linear.descriptor.features, hidden, 1, dtype="float64", seed=seed + index)
         rows = torch.cat([s.values[s.elements == index] for s in structures])
-        scale = rows.std(0)
+        scale = rows.std(0, correction=0)  # an element may have one atom in all the data
         scale = torch.where(scale > 0.01 * scale.max(), scale, 0.01 * scale.max() + 1e-12)
         network.set_normalisation(rows.mean(0), scale, torch.zeros(1), torch.ones(1))
         width = network.widths[-1]
