@@ -204,6 +204,12 @@ def test_shipped_settings_can_be_used(name):
         ({"references": ((4000.0, 300.0),)}, "300 K is asked for elsewhere"),
         ({"training_snapshots": 1}, "expected at least 2"),
         ({"scales": (0.9, 1.0, 1.1)}, "2 structures to scale"),
+        ({"test_snapshots": 1}, "test_snapshots: got 1, expected at least 2"),
+        ({"combinations": ()}, "expected sets of two"),
+        ({"combinations": ((100.0,),)}, "expected sets of two"),
+        ({"training": replace(SMALL.training, anchor=False)}, "both free energies"),
+        ({"dft": replace(SMALL.dft, engine="espresso", pseudopotentials={"Al": "Al.upf"})}, "need planewave"),
+        ({"dft": replace(SMALL.dft, energy_window=None)}, "got no energy_window"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(changes, message):

@@ -76,12 +76,12 @@ def train(
         DivergenceError: if the loss stops being a number; the checkpoint then holds the last whole epoch.
         TrainingInterruptedError: when a signal asked to stop.
     """
-    config = config or TrainingConfig()
+    config, where = config or TrainingConfig(), device_of(device)
+    config = replace(config, precision=chosen_precision(config.precision, where))
     dataset = data if isinstance(data, Dataset) else Dataset.load(data)
     identity = identity_of(dataset, config)
     file = None if checkpoint is None else Path(checkpoint)
     state = begun(file, identity, resume=resume)
-    where = device_of(device)
     with joined(where) as processes:
         tell = progress if progress is not None and processes.first else lambda _: None
         training, held_out = dataset.split(config.validation_fraction, config.seed)
@@ -110,7 +110,7 @@ def train(
             points,
             normalisation,
             weights=(config.density_weight, config.grand_potential_weight),
-            precision=chosen_precision(config.precision, where),
+            precision=config.precision,
         )
         validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
         members = [Member(network, config) for network in networks]

@@ -118,8 +118,10 @@ def run_dft(
         end: is told what became of each structure.
 
     Raises:
-        InputError: if a structure fails, or a folder holds snapshots of other settings.
+        InputError: if structures fail, once the others are done, or a folder holds snapshots of other settings.
     """
+    failed: list[str] = []
+    number = 0
     for part, found in structures.parts().items():
         campaign = settings.dft
         if part == "large":
@@ -137,9 +139,11 @@ def run_dft(
             settings.reference_electron_temperature,
             folder / part,
             workers=workers,
+            retry=True,
             watch=watch,
             end=end,
         )
-        failed = [f"{outcome.name}: {outcome.error}" for outcome in outcomes if outcome.status == "failed"]
-        if failed:
-            raise InputError(f"DFT: {len(failed)} of {len(outcomes)} structures failed, the first is {failed[0]}")
+        number += len(outcomes)
+        failed += [f"{outcome.name}: {outcome.error}" for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        raise InputError(f"DFT: {len(failed)} of {number} structures failed, the first is {failed[0]}")

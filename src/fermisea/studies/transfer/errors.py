@@ -19,6 +19,20 @@ from fermisea.studies.transfer.references import Reference
 Rows = list[dict[str, Any]]
 
 
+def kept(path: Path, key: list[Any], compute: Callable[[], Rows]) -> Rows:
+    """Returns rows from a file if they were made from what ``key`` says; else computes and writes them."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["key"] == key:
+            return list(known["rows"])
+    except (OSError, ValueError, KeyError):
+        pass
+    rows = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({"key": key, "rows": rows}) + "\n")
+    return rows
+
+
 def evaluated(
     name: str,
     model: Model,
@@ -38,7 +52,7 @@ def evaluated(
         progress: is told structures done and structures in all.
     """
     key = [model.provenance["study"], list(map(float, electron_temperatures)), len(tests)]
-    return _kept(
+    return kept(
         folder / f"{name}.json",
         key,
         lambda: [{"model": name} | row for row in evaluate(model, tests, electron_temperatures, progress=progress)],
@@ -98,17 +112,4 @@ def transferred(
                 )
         return rows
 
-    return _kept(folder / f"{name}.json", key, compute)
-
-
-def _kept(path: Path, key: list[Any], compute: Callable[[], Rows]) -> Rows:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known["key"] == key:
-            return list(known["rows"])
-    except (OSError, ValueError, KeyError):
-        pass
-    rows = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({"key": key, "rows": rows}) + "\n")
-    return rows
+    return kept(folder / f"{name}.json", key, compute)

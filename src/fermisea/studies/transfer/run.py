@@ -12,7 +12,7 @@ from rich.console import Console
 
 from fermisea import __version__
 from fermisea.dataset import Dataset
-from fermisea.errors import InputError
+from fermisea.errors import ConvergenceError, InputError
 from fermisea.files import check_writable_folder, write_text
 from fermisea.model import Model
 from fermisea.report import write_report
@@ -41,8 +41,9 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
         workers: structures that DFT computes at once.
 
     Raises:
-        InputError: if the folder holds a study with other settings or cannot be written to, or a DFT run fails.
-        ConvergenceError: if a self-consistent run does not converge.
+        InputError: if the folder holds a study with other settings or cannot be written to, DFT runs fail, or their
+            energy window is too narrow for the references.
+        ConvergenceError: if self-consistent runs do not converge, once the others are done.
     """
     _claim(settings, out)
     with _step(console, 1, "structures from molecular dynamics"), progress_bar(console) as bar:
@@ -59,6 +60,7 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
         with CampaignView(console, number, workers) as view:
             run_dft(settings, structures, out / "data", workers=workers, watch=view.watch, end=view.end)
         data = {part: _loaded(out / "data" / part) for part in _PARTS if structures.parts()[part]}
+        _check_window(settings, data["test"])
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
         references = _references(settings, structures, out, console)
     with _step(console, 4, "training"):
@@ -68,7 +70,8 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
         sizes: Rows = []
         if "large" in data:
             offset = k_mesh_offset(settings, out / "references" / "k-mesh.json")
-            sizes = [size_errors(name, model, data["large"][0], offset) for name, model in models.items()]
+            large = data["large"][0]
+            sizes = [size_errors(name, model, large, offset, out / "size") for name, model in models.items()]
     with _step(console, 6, "tables, figures, report"):
         write_results(out, settings, Results(data, references, models, evaluations, comparisons, sizes))
         return write_report(out)
@@ -78,46 +81,68 @@ def _claim(settings: TransferSettings, out: Path) -> None:
     """Writes the settings into the folder; refuses one whose structures or DFT came from others."""
     check_writable_folder(out)
     path = out / "settings.json"
-    wanted = {"fermisea": __version__, **settings.to_dict()}
+    wanted = settings.to_dict()
     if path.exists():
         try:
-            found = dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
+            stored = dict(json.loads(path.read_text(encoding="utf-8")))
+            stored.pop("fermisea")
+            found = TransferSettings.from_dict(stored).to_dict()  # what a newer version has besides is as by default
+        except (ValueError, TypeError, LookupError) as error:
             raise InputError(f"{path}: cannot be read ({error}); choose another --out folder") from error
-        differing = [name for name in wanted if name not in _FREE and found.get(name) != wanted[name]]
+        differing = [name for name in wanted if name not in _FREE and found[name] != wanted[name]]
         if differing:
             raise InputError(
                 f"{out}: holds a study with other settings ({', '.join(differing)}); remove it or choose another --out "
                 "folder"
             )
-    write_text(path, json.dumps(wanted, indent=2) + "\n")
+    write_text(path, json.dumps({"fermisea": __version__, **wanted}, indent=2) + "\n")
 
 
 def _loaded(folder: Path) -> Dataset:
     return Dataset.load(folder, verify=False)
 
 
+def _check_window(settings: TransferSettings, tests: Dataset) -> None:
+    wanted = max((electron for electron, _ in settings.references), default=0.0)
+    served = min(snapshot.highest_electron_temperature for snapshot in tests)
+    if wanted > served:
+        raise InputError(
+            f"references: got {wanted:g} K, but the energy window of the data serves {served:g} K at most; ask for "
+            "less, or begin another study with a wider energy_window"
+        )
+
+
 def _references(settings: TransferSettings, structures: Structures, out: Path, console: Console) -> list[Reference]:
-    found = []
+    found: list[Reference] = []
+    failed: dict[str, ConvergenceError] = {}
     with progress_bar(console) as bar:
         task = bar.add_task("runs", total=len(settings.references), note="")
         for electron, ion in settings.references:
             atoms = next(atoms for atoms in structures.test.values() if atoms.info["ion_temperature"] == ion)
             name = name_of(atoms, ion, 0)
-            run = reference(
-                settings.dft,
-                name,
-                structures.test[name],
-                electron,
-                out / "references",
-                lambda scf, name=name, electron=electron: bar.update(  # type: ignore[misc]
-                    task, note=f"{name} at {electron:g} K, iteration {scf.iteration}, residual {scf.residual:.0e}"
-                ),
-            )
+            try:
+                run = reference(
+                    settings.dft,
+                    name,
+                    structures.test[name],
+                    electron,
+                    out / "references",
+                    lambda scf, name=name, electron=electron: bar.update(  # type: ignore[misc]
+                        task, note=f"{name} at {electron:g} K, iteration {scf.iteration}, residual {scf.residual:.0e}"
+                    ),
+                )
+            except ConvergenceError as error:
+                failed[f"{name} at {electron:g} K"] = error
+                continue
             found.append(run)
             bar.advance(task)
             energy = run.free_energy / len(atoms)
             console.print(f"  {name} at tau_e = {electron:g} K: F = {energy:.5f} eV/atom", soft_wrap=True)
+    if failed:
+        (run_name, first), count = next(iter(failed.items())), len(settings.references)
+        raise ConvergenceError(
+            f"DFT: {len(failed)} of {count} runs did not converge, the first is {run_name}: {first}", first.history
+        )
     return found
 
 

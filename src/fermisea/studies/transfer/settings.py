@@ -82,13 +82,28 @@ class TransferSettings:
             raise InputError(
                 f"ion_temperatures: {missing} K is asked for elsewhere, but there are only {sorted(known)}"
             )
-        for name, lowest in (("training_snapshots", 2), ("test_snapshots", 1)):
+        for name, lowest in (("training_snapshots", 2), ("test_snapshots", 2)):
             if getattr(self, name) < lowest:
                 raise InputError(f"{name}: got {getattr(self, name)}, expected at least {lowest}")
+        if not self.combinations or min(map(len, self.combinations)) < 2:
+            raise InputError(f"combinations: got {self.combinations}, expected sets of two ion temperatures or more")
+        self._check_parts()
         if len(self.scales) > self.training_snapshots:
             raise InputError(
                 f"scales: got {len(self.scales)}, but there are {self.training_snapshots} structures to scale"
             )
+
+    def _check_parts(self) -> None:
+        if not self.training.anchor:
+            raise InputError("training: got anchor = false, but the study is about both free energies")
+        if not (self.references or self.large_repeat):
+            return
+        if self.dft.engine != "planewave":
+            raise InputError(
+                f"dft: got engine {self.dft.engine}, but references and the large cell need planewave; leave them out"
+            )
+        if self.dft.energy_window is None:
+            raise InputError("dft: got no energy_window, which references and the large cell need")
 
     @classmethod
     def load(cls, name: str | os.PathLike[str]) -> Self:

@@ -16,11 +16,12 @@ from fermisea.files import write_text
 from fermisea.model import Model
 from fermisea.snapshot import Snapshot
 from fermisea.studies.transfer.data import crystal
+from fermisea.studies.transfer.errors import kept
 from fermisea.studies.transfer.settings import TransferSettings
 
 
-def size_errors(name: str, model: Model, snapshot: Snapshot, offset: float) -> dict[str, Any]:
-    """Returns errors of a model at tau_ref in a cell of another size, per atom.
+def size_errors(name: str, model: Model, snapshot: Snapshot, offset: float, folder: Path) -> dict[str, Any]:
+    """Returns errors of a model at tau_ref in a cell of another size, per atom, from the folder if they are there.
 
     Args:
         name: of the model.
@@ -28,7 +29,13 @@ def size_errors(name: str, model: Model, snapshot: Snapshot, offset: float) -> d
         snapshot: of that cell; its energies are the first ones of the model's.
         offset: F of the crystal with the k-points of this cell minus that with those of the training cells, eV/atom:
             what the model cannot know.
+        folder: for the results.
     """
+    key = [model.provenance["study"], offset, snapshot.reference.free_energy]
+    return kept(folder / f"{name}.json", key, lambda: [_size_errors(name, model, snapshot, offset)])[0]
+
+
+def _size_errors(name: str, model: Model, snapshot: Snapshot, offset: float) -> dict[str, Any]:
     atoms, count = snapshot.atoms, len(snapshot.atoms)
     predicted = model.predict(atoms, snapshot.electron_temperature, snapshot.grid, uncertainty=False)
     true, own = snapshot.observables([snapshot.electron_temperature])[0], snapshot.reference
