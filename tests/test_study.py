@@ -13,7 +13,8 @@ from rich.console import Console
 
 from fermisea.campaign import Campaign
 from fermisea.cli import main
-from fermisea.errors import InputError
+from fermisea.engines import PlaneWave
+from fermisea.errors import ConvergenceError, InputError
 from fermisea.model import load_model
 from fermisea.report import read_sections
 from fermisea.snapshot import Snapshot
@@ -103,11 +104,13 @@ def test_transfer_is_judged_by_self_consistent_runs(finished):
         for row in table(out / "transfer_structures.csv")
         if (row["model"], float(row["electron_temperature"])) == (EVERYTHING, 4000.0)
     ]
-    change = (run.free_energy - snapshot.reference.free_energy) / 4
-    assert float(row["change"]) == pytest.approx(change, abs=1e-7)
+    change = 1000 * (run.free_energy - snapshot.reference.free_energy) / 4  # meV/atom
+    assert float(row["change"]) == pytest.approx(change, abs=1e-4)
+    spread = 1000 * predicted.uncertainty.free_energy_change[1] / 4
+    assert float(row["change_spread"]) == pytest.approx(spread, rel=1e-6)
     for form in ("naive", "second_order"):
-        first, last = predicted.free_energy_by(form) / 4
-        assert float(row[f"change_error_{form}"]) == pytest.approx(last - first - change, abs=1e-7)
+        first, last = 1000 * predicted.free_energy_by(form) / 4
+        assert float(row[f"change_error_{form}"]) == pytest.approx(last - first - change, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -143,6 +146,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same(finished, monkeypatch)
 
     monkeypatch.setattr("fermisea.studies.transfer.models.train", never)
     monkeypatch.setattr("fermisea.studies.transfer.errors.evaluate", never)
+    monkeypatch.setattr("fermisea.studies.transfer.size._size_errors", never)
     monkeypatch.setattr("fermisea.studies.transfer.data.sample", never)
     monkeypatch.setattr("fermisea.engines.PlaneWave.solve", never)
     monkeypatch.setattr("fermisea.engines.PlaneWave.run", never)
@@ -166,6 +170,49 @@ def test_other_settings_do_not_mix(finished):
     out, _ = finished
     with pytest.raises(InputError, match=r"holds a study with other settings \(seed\)"):
         run_transfer(replace(SMALL, seed=2), out, Console(quiet=True))
+
+
+@pytest.mark.slow
+def test_a_folder_of_another_version_goes_on(finished, tmp_path):
+    out, _ = finished
+    copy = tmp_path / "study"
+    shutil.copytree(out, copy)
+    stored = json.loads((copy / "settings.json").read_text(encoding="utf-8"))
+    del stored["large_shift"]  # as if it had not been there
+    (copy / "settings.json").write_text(json.dumps(stored | {"fermisea": "0.0.1"}), encoding="utf-8")
+    assert run_transfer(SMALL, copy, Console(quiet=True)).read_bytes() == (out / "report.html").read_bytes()
+
+
+@pytest.mark.slow
+def test_what_failed_is_told_once_all_else_is_done_and_tried_again(finished, tmp_path, monkeypatch):
+    out, _ = finished
+    copy = tmp_path / "study"
+    shutil.copytree(out, copy)
+    for name in ("training/al4-100K-01.nc", "test/al4-500K-00.nc"):
+        (copy / "data" / name).unlink()
+    honest, hopeless = PlaneWave.run, []
+
+    def run(engine, atoms, *arguments, **options):
+        if len(hopeless) == 0:
+            hopeless.append(atoms)
+            raise ConvergenceError("no end in sight", [])
+        return honest(engine, atoms, *arguments, **options)
+
+    monkeypatch.setattr(PlaneWave, "run", run)
+    with pytest.raises(InputError, match="1 of 10 structures failed, the first is al4-100K-01: no end in sight"):
+        run_transfer(SMALL, copy, Console(quiet=True))
+    assert (copy / "data" / "test" / "al4-500K-00.nc").exists()
+    run_transfer(SMALL, copy, Console(quiet=True))
+    assert (copy / "data" / "training" / "al4-100K-01.nc").exists()
+
+
+@pytest.mark.slow
+def test_references_beyond_the_window_are_refused_before_they_are_computed(finished, tmp_path):
+    out, _ = finished
+    copy = tmp_path / "study"
+    shutil.copytree(out, copy)
+    with pytest.raises(InputError, match="references: got 90000 K, but the energy window of the data serves"):
+        run_transfer(replace(SMALL, references=((90_000.0, 100.0),)), copy, Console(quiet=True))
 
 
 @pytest.mark.slow
@@ -222,7 +269,7 @@ def test_the_command_takes_a_file_and_names_what_is_wrong_in_it(tmp_path, capsys
     file.write_text("lattice_constant = 4.05\n", encoding="utf-8")
     assert main(["study", "transfer", "--settings", str(file), "--out", str(tmp_path / "out")]) == 2
     assert "mine.toml: lacks combinations" in capsys.readouterr().err
-    assert main(["study", "transfer", "--quick", "--settings", "talk", "--out", str(tmp_path / "out")]) == 2
+    assert main(["study", "transfer", "--quick", "--settings", "cluster", "--out", str(tmp_path / "out")]) == 2
     assert "expected one of them" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

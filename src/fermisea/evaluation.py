@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fermisea.errors import InputError
 from fermisea.ldos_energy import ThermalObservables
 from fermisea.model import Model
-from fermisea.predict import CHUNK, ldos_chunks
+from fermisea.predict import CHUNK, MEMORY, ldos_chunks
 from fermisea.prediction import Prediction
 from fermisea.snapshot import Snapshot
 
@@ -28,6 +28,7 @@ def evaluate(
     electron_temperatures: Sequence[float] | None = None,
     *,
     chunk: int = CHUNK,
+    memory: int = MEMORY,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Returns one row of errors for each snapshot and electronic temperature, plain data that JSON can hold.
@@ -50,13 +51,15 @@ def evaluate(
         closure_density_error_percent: the same for the density.
     Where model or snapshots have no total free energy, or the model has no anchor, the columns with it are absent. For
     an ensemble NAME_error is that of its mean, NAME_spread the standard deviation of its members and NAME_member_errors
-    the errors of each, for the quantities of :data:`fermisea.calibration.QUANTITIES`.
+    the errors of each, for the quantities of :data:`fermisea.calibration.QUANTITIES`; dos_percent_member_errors are
+    those of dos_error_percent.
 
     Args:
         model: to be judged.
         snapshots: with the model's energies, functional and tau_ref.
         electron_temperatures: tau_e, K; without them tau_ref and those of ``DEFAULT_TEMPERATURES`` the window serves.
         chunk: grid points in one go.
+        memory: of :meth:`fermisea.Model.predict`, bytes; an ensemble takes one pass over the grid where it is enough.
         progress: is told snapshots done and snapshots in all.
 
     Raises:
@@ -67,7 +70,7 @@ def evaluate(
     rows = []
     for index, snapshot in enumerate(chosen):
         _check_same_kind(model, snapshot, index)
-        rows += _rows(model, snapshot, index, electron_temperatures, chunk)
+        rows += _rows(model, snapshot, index, electron_temperatures, chunk, memory)
         if progress is not None:
             progress(index + 1, len(chosen))
     return rows
@@ -101,7 +104,12 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _rows(
-    model: Model, snapshot: Snapshot, index: int, electron_temperatures: Sequence[float] | None, chunk: int
+    model: Model,
+    snapshot: Snapshot,
+    index: int,
+    electron_temperatures: Sequence[float] | None,
+    chunk: int,
+    memory: int,
 ) -> list[dict[str, Any]]:
     reference = model.reference_electron_temperature
     if electron_temperatures is None:
@@ -110,7 +118,7 @@ def _rows(
     else:
         asked = [float(t) for t in electron_temperatures]
     temperatures = [*asked, reference]
-    predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, chunk=chunk)
+    predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, chunk=chunk, memory=memory)
     true = snapshot.observables(temperatures)
     atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
     shared = {
@@ -122,6 +130,7 @@ def _rows(
     once = {
         "ldos_error_percent": _ldos_error(model, snapshot, chunk),
         "dos_error_percent": _percent(predicted.dos, snapshot.dos),
+        **_dos_members(predicted, snapshot.dos),
         "closure_density_error_percent": _percent(true[-1].density, snapshot.density),
     }
     totals: list[dict[str, float]] = [{} for _ in asked]
@@ -194,6 +203,13 @@ def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: i
         if name == "free_energy":
             add("free_energy_change", values - values[:, -1:], own - own[-1])
     return found
+
+
+def _dos_members(predicted: Prediction, true: FloatArray) -> dict[str, list[float]]:
+    """Returns the errors of the DOS of the members of an ensemble, percent."""
+    if predicted.uncertainty is None:
+        return {}
+    return {"dos_percent_member_errors": [_percent(dos, true) for dos in predicted.uncertainty.member_dos]}
 
 
 def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:

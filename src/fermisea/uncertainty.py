@@ -23,14 +23,14 @@ class Uncertainty:
     Attributes:
         members: observables of each member at each tau_e, without densities.
         references: observables of each member at tau_ref.
-        dos: of the DOS, (energies,), 1/eV.
+        member_dos: the DOS of each member, (members, energies), 1/eV.
         density: of the density at each tau_e, (nx, ny, nz) or (temperatures, nx, ny, nz), 1/Angstrom^3; empty without.
         scalar: whether a single temperature was asked for.
     """
 
     members: tuple[tuple[ThermalObservables, ...], ...]
     references: tuple[ThermalObservables, ...]
-    dos: FloatArray
+    member_dos: FloatArray
     density: FloatArray
     scalar: bool
 
@@ -58,10 +58,15 @@ class Uncertainty:
         return cls(
             members=tuple(tuple(results[:-1]) for results in kept),
             references=tuple(results[-1] for results in kept),
-            dos=np.std(dos, axis=0, ddof=1),
+            member_dos=np.array(dos),
             density=density[0] if scalar else density,
             scalar=scalar,
         )
+
+    @property
+    def dos(self) -> FloatArray:
+        """Of the DOS, (energies,), 1/eV."""
+        return self.member_dos.std(axis=0, ddof=1)
 
     @property
     def free_energy(self) -> Any:

@@ -33,7 +33,7 @@ def transfer(
         bool, typer.Option("--quick", help="A first look in minutes: four atoms, small networks.")
     ] = False,
     settings: Annotated[
-        str | None, typer.Option(help="TOML file with other settings, or talk: 256 atoms, for a cluster.")
+        str | None, typer.Option(help="TOML file with other settings, or [bold]cluster[/]: 256 atoms, by pw.x.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Structures that DFT computes at once.")] = 1,
     json: Json = False,

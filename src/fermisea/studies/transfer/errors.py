@@ -18,6 +18,9 @@ from fermisea.studies.transfer.references import Reference
 
 Rows = list[dict[str, Any]]
 
+MEMORY = 2**30
+"""For hidden layers, bytes: those of five networks on the grid of a cell of 32 atoms fit into it."""
+
 
 def kept(path: Path, key: list[Any], compute: Callable[[], Rows]) -> Rows:
     """Returns rows from a file if they were made from what ``key`` says; else computes and writes them."""
@@ -55,7 +58,10 @@ def evaluated(
     return kept(
         folder / f"{name}.json",
         key,
-        lambda: [{"model": name} | row for row in evaluate(model, tests, electron_temperatures, progress=progress)],
+        lambda: [
+            {"model": name} | row
+            for row in evaluate(model, tests, electron_temperatures, memory=MEMORY, progress=progress)
+        ],
     )
 
 
@@ -64,8 +70,9 @@ def transferred(
 ) -> Rows:
     """Returns errors of F(tau_e) - F(tau_ref) and of F against self-consistent runs, for each form of F.
 
-    Columns: model, name, ion_temperature, electron_temperature, change (of DFT), change_error_FORM,
-    anchored_free_energy_error, free_energy_error, fermi_level_error, entropy_term_error; eV per atom, K.
+    Columns: model, name, ion_temperature, electron_temperature, change (of DFT), change_error_FORM, change_spread (of
+    the members, second-order form), anchored_free_energy_error, free_energy_error, fermi_level_error,
+    entropy_term_error; eV per atom, K.
 
     Args:
         name: of the model.
@@ -84,11 +91,12 @@ def transferred(
             chosen = [r for r in references if r.name == structure]
             snapshot, atoms = starts[structure], len(starts[structure].atoms)
             temperatures = [reference_temperature, *(r.electron_temperature for r in chosen)]
-            predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, uncertainty=False)
+            predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, memory=MEMORY)
             start = snapshot.reference.free_energy
             for index, run in enumerate(chosen, start=1):
                 change = run.free_energy - start
                 forms = {form: predicted.free_energy_by(form) for form in FORMS}
+                spread = predicted.uncertainty
                 anchored = np.asarray(predicted.anchored_free_energy)
                 rows.append(
                     {
@@ -101,6 +109,7 @@ def transferred(
                             f"change_error_{form}": float(values[index] - values[0] - change) / atoms
                             for form, values in forms.items()
                         },
+                        "change_spread": None if spread is None else float(spread.free_energy_change[index]) / atoms,
                         "anchored_free_energy_error": float(anchored[index] - run.free_energy) / atoms,
                         "free_energy_error": float(forms["second_order"][index] - run.free_energy) / atoms,
                         "fermi_level_error": float(predicted.fermi_level[index] - run.fermi_level),

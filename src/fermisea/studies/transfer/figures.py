@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
+from fermisea.studies.transfer.tables import COLUMNS
 
 Row = Mapping[str, Any]
 _TAU_I, _TAU_E = r"ionic temperature $\tau_i$ (K)", r"electronic temperature $\tau_e$ (1000 K)"
@@ -136,7 +137,7 @@ def _plain_numbers(axis: Axis, low: float, high: float) -> None:
 
 
 def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Mapping[str, str]) -> Figure:
-    """Returns errors of models against tau_i of the test, with the spread over the members of each ensemble as bars."""
+    """Returns errors of models against tau_i of the test; bars are spreads over the members of each ensemble."""
     colours = temperature_colours(range(len(models)))
     with panels_figure(len(columns), (1.0,) * len(columns), 1.9 * len(columns) + 0.5) as (figure, axes):
         for axis, (name, label) in zip(axes, columns.items(), strict=True):
@@ -145,7 +146,7 @@ def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Ma
                 chosen.sort(key=lambda row: float(row["ion_temperature"]))
                 ions = [float(row["ion_temperature"]) for row in chosen]
                 values = np.array([row[name] for row in chosen])
-                spread = [row.get(f"{name}_spread", 0.0) for row in chosen]
+                spread = [row[f"{name}_spread"] for row in chosen] if f"{name}_spread" in chosen[0] else None
                 axis.errorbar(
                     ions,
                     values,
@@ -160,6 +161,29 @@ def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Ma
             axis.set_ylabel(label)
             _logarithmic(axis)
         axes[-1].set_xlabel(_TAU_I)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7)
+    return figure
+
+
+def side_by_side(rows: Sequence[Row], models: Sequence[str]) -> Figure:
+    """Returns every kind of error of some models over all tau_i; bars are spreads over the members of each ensemble."""
+    chosen = {row["model"]: row for row in rows if row["model"] in models and row["ion_temperature"] == "all"}
+    groups = [
+        [name for name in COLUMNS if name.endswith("percent")],
+        ["band_energy_error", "entropy_term_error", "free_energy_error", "anchored_free_energy_error"],
+    ]
+    colours = temperature_colours(range(len(models)))
+    with panels_figure(2, (1.0, 1.0), 4.2) as (figure, axes):
+        for axis, names, label in zip(axes, groups, ("error (%)", "error (meV/atom)"), strict=True):
+            for index, model in enumerate(models):
+                row = chosen[model]
+                places = np.arange(len(names)) + 0.14 * (index - (len(models) - 1) / 2)
+                spread = [row.get(f"{name}_spread", np.nan) for name in names]
+                values = [row[name] for name in names]
+                axis.errorbar(places, values, yerr=spread, color=colours[index], label=model, fmt="o", ms=4, capsize=2)
+            axis.set_xticks(range(len(names)), [COLUMNS[name].removesuffix(" (%)") for name in names])
+            axis.set_ylabel(label)
+            _logarithmic(axis)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7)
     return figure
 
@@ -181,6 +205,15 @@ def transfer(rows: Sequence[Row], *, title: str) -> Figure:
             handles += axis.plot(
                 temperature, [row[name] for row in rows], color=colour, marker=marker, label=form.replace("_", "-")
             )
+            if form == "second_order" and "change_spread" in rows[0]:
+                axis.errorbar(
+                    temperature,
+                    [row[name] for row in rows],
+                    yerr=[row["change_spread"] for row in rows],
+                    color=colour,
+                    fmt="none",
+                    capsize=2,
+                )
             worst = [row[f"{name}_worst"] for row in rows]
             axis.plot(temperature, worst, color=colour, linestyle=":", linewidth=1.0)
         _logarithmic(axis)

@@ -55,6 +55,19 @@ def combined(settings: TransferSettings) -> list[str]:
     return [_name(members, settings.training_snapshots * len(members)) for members in settings.combinations]
 
 
+def equal_plans(settings: TransferSettings) -> dict[int, list[Plan]]:
+    """Returns plans that learn from equally many structures of more or fewer temperatures, by that number.
+
+    As many as one temperature has: the first and the last alone, and the combinations. Twice as many: combinations.
+    """
+    number, known = settings.training_snapshots, plans(settings)
+    alone = [plan for plan in known if len(plan.ion_temperatures) == 1]
+    several = [plan for plan in known if len(plan.ion_temperatures) > 1 and plan.name != EVERYTHING]
+    groups = {total: [plan for plan in several if len(plan.structures) == total] for total in (number, 2 * number)}
+    groups[number] = [alone[0], alone[-1], *groups[number]]
+    return {total: group for total, group in groups.items() if len({len(plan.ion_temperatures) for plan in group}) > 1}
+
+
 def _plan(settings: TransferSettings, members: Sequence[float], total: int) -> Plan:
     """Spreads structures evenly over temperatures; what is left over goes to the hottest, which differ most."""
     each, left = divmod(total, len(members))

@@ -17,7 +17,7 @@ from fermisea.model import Model
 from fermisea.report import write_sections
 from fermisea.studies.transfer import figures, tables
 from fermisea.studies.transfer.errors import Rows
-from fermisea.studies.transfer.plans import EVERYTHING, combined, plans
+from fermisea.studies.transfer.plans import EVERYTHING, combined, equal_plans, plans
 from fermisea.studies.transfer.references import Reference
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.similarity import foretold, similarity_rows
@@ -87,11 +87,12 @@ def _tables(settings: TransferSettings, found: Results) -> dict[str, Rows]:
         "free_energy_against_ions": tables.free_energy_rows(shown, found.evaluations, tests),
         "errors": errors,
         "one_temperature": alone,
+        "side_by_side": tables.side_by_side_rows(errors, [*combined(settings), EVERYTHING]),
         "transfer": tables.transfer_rows(found.comparisons.values()),
-        "transfer_structures": [row for rows in found.comparisons.values() for row in rows],
+        "transfer_structures": tables.in_mev([row for rows in found.comparisons.values() for row in rows]),
         "similarity": likeness,
         "foretold": [foretold(likeness, alone, name) for name in judged],
-        "size": found.sizes,
+        "size": tables.in_mev(found.sizes),
     } | _of_the_coldest(settings, found, best)
 
 
@@ -130,18 +131,18 @@ def _figures(settings: TransferSettings, rows: Mapping[str, Rows]) -> dict[str, 
     at_reference: list[dict[str, Any]] = [
         row for row in rows["errors"] if row["electron_temperature"] == settings.reference_electron_temperature
     ]
-    small = [plan for plan in plans(settings) if len(plan.structures) == settings.training_snapshots]
-    alone = [plan.name for plan in small if len(plan.ion_temperatures) == 1]
-    equal = [plan.name for plan in small if len(plan.ion_temperatures) > 1]
     columns = {"density_error_percent": "density error (%)", "free_energy_error": "error of F (meV/atom)"}
     anchored = columns | {"anchored_free_energy_error": "error of anchored F\n(meV/atom)"}
     drawn = {
         "free_energy_against_ions": figures.free_energy_against_ions(rows["free_energy_against_ions"]),
         "one_temperature": figures.one_temperature(rows["one_temperature"], columns),
         "several_temperatures": figures.several_temperatures(at_reference, [*combined(settings), EVERYTHING], anchored),
-        "equal_data": figures.several_temperatures(at_reference, [alone[0], alone[-1], *equal], anchored),
+        "side_by_side": figures.side_by_side(at_reference, [*combined(settings), EVERYTHING]),
         "similarity": figures.similarity(rows["similarity"]),
     }
+    for number, group in equal_plans(settings).items():
+        names = [plan.name for plan in group]
+        drawn[f"equal_data_{number}"] = figures.several_temperatures(at_reference, names, anchored)
     if rows_of_best:
         drawn["transfer"] = figures.transfer(rows_of_best, title=f"model {best}, against self-consistent DFT")
     if rows["dos"]:

@@ -15,7 +15,7 @@ from fermisea.errors import InputError
 from fermisea.toml import read_toml
 from fermisea.training_config import TrainingConfig
 
-PRESETS = ("full", "quick", "talk")
+PRESETS = ("full", "quick", "cluster")
 
 
 @dataclass(frozen=True)

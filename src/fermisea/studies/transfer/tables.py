@@ -87,11 +87,52 @@ def _means(rows: Rows, ion_temperature: float | str, electron_temperature: float
         if name in rows[0]:
             unit = 1 if name.endswith("percent") else 1000
             entry[name] = unit * statistics.fmean(abs(row[name]) for row in rows)
-            members = f"{name.removesuffix('_error')}_member_errors"
+            members = f"{name.replace('_error', '')}_member_errors"
             if members in rows[0]:
                 own = np.abs([row[members] for row in rows]).mean(axis=0)
                 entry[f"{name}_spread"] = unit * float(own.std(ddof=1))
     return entry
+
+
+def side_by_side_rows(errors: Rows, models: Sequence[str]) -> Rows:
+    """Returns the mean absolute errors over all tau_i of some models, with the spread over their members, by tau_e.
+
+    Args:
+        errors: rows of :func:`error_rows`.
+        models: to be shown.
+    """
+    table: Rows = []
+    for row in errors:
+        if row["model"] not in models or row["ion_temperature"] != "all":
+            continue
+        entry = {name: row[name] for name in ("model", "electron_temperature", "structures")}
+        for name, title in COLUMNS.items():
+            if name in row:
+                heading = title if title.endswith(")") and "%" in title else f"{title} ({unit_of(name)})"
+                entry[heading] = row[name]
+                if f"{name}_spread" in row:
+                    entry[f"± {heading}"] = row[f"{name}_spread"]
+        table.append(entry)
+    return table
+
+
+def unit_of(name: str) -> str:
+    """Returns the unit of an error in the tables."""
+    return "%" if name.endswith("percent") else "meV" if name.startswith("fermi_level") else "meV/atom"
+
+
+def in_mev(rows: Rows) -> Rows:
+    """Returns rows with their energies in meV: those of errors, changes and offsets that are no percentages."""
+    kinds = ("error", "change", "offset")
+    return [
+        {
+            name: 1000 * value
+            if isinstance(value, float) and not name.endswith("percent") and any(kind in name for kind in kinds)
+            else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def transfer_rows(comparisons: Iterable[Rows]) -> Rows:
@@ -106,6 +147,8 @@ def transfer_rows(comparisons: Iterable[Rows]) -> Rows:
                 "structures": len(at),
                 "change": 1000 * statistics.fmean(row["change"] for row in at),
             }
+            if at[0]["change_spread"] is not None:
+                entry["change_spread"] = 1000 * statistics.fmean(row["change_spread"] for row in at)
             for name in (
                 *(f"change_error_{form}" for form in FORMS),
                 "free_energy_error",

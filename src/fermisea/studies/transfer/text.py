@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from fermisea.report import Section
-from fermisea.studies.transfer.plans import EVERYTHING, combined, plans
+from fermisea.studies.transfer.plans import EVERYTHING, combined, equal_plans
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.tables import COLUMNS
 
@@ -66,6 +66,10 @@ def _facts(settings: TransferSettings, rows: Mapping[str, Rows]) -> dict[str, An
         "hottest": max(runs, key=lambda row: float(row["electron_temperature"]), default=None),
         "dos_change": rows["dos_change"],
         "alone": _alone(rows["one_temperature"]),
+        "ends": {
+            "worst": whole[combined(settings)[0]]["free_energy_error"]["worst"],
+            "best": whole[best]["free_energy_error"]["worst"],
+        },
         "equal": _equal(settings, whole),
         "transfer": [row for row in rows["transfer"] if row["model"] == best],
         "foretold": rows["foretold"],
@@ -136,17 +140,28 @@ def _means_by(rows: Rows, key: str, name: str) -> dict[float, float]:
     return {t: statistics.fmean(row[name] for row in rows if row[key] == t) for t in sorted({r[key] for r in rows})}
 
 
-def _equal(settings: TransferSettings, whole: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Returns errors of models with as many structures as those of one ion temperature."""
-    number = settings.training_snapshots
-    chosen = [plan for plan in plans(settings) if len(plan.structures) == number]
-    found: dict[str, Any] = {"number": number}
-    for key, name in (("", "free_energy_error"), ("_anchored", "anchored_free_energy_error")):
-        for kind, several in (("alone", False), ("together", True)):
-            values = [whole[p.name][name]["mean"] for p in chosen if (len(p.ion_temperatures) > 1) == several]
-            if not values:
-                return None
-            found[kind + key] = values
+def _equal(settings: TransferSettings, whole: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns errors of models with as many structures in all, for each number that several have."""
+    found = []
+    for number, group in equal_plans(settings).items():
+        fewest = min(len(plan.ion_temperatures) for plan in group)
+        energies = [(len(plan.ion_temperatures), whole[plan.name]["free_energy_error"]["mean"]) for plan in group]
+        found.append(
+            {
+                "number": number,
+                "fewest": fewest,
+                "models": [
+                    {
+                        "name": plan.name,
+                        "free_energy": whole[plan.name]["free_energy_error"],
+                        "anchored": whole[plan.name]["anchored_free_energy_error"],
+                    }
+                    for plan in group
+                ],
+                "alone": statistics.fmean(energy for count, energy in energies if count == fewest),
+                "together": statistics.fmean(energy for count, energy in energies if count > fewest),
+            }
+        )
     return found
 
 
