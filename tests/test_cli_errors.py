@@ -157,6 +157,11 @@ CASES = {
             "missing.safetensors",
         )
     },
+    "a model by another name": (f"train data {LEARN}".replace("new.safetensors", "new.pkl"), "ends with .safetensors"),
+    "a frame that is not there": (PREDICT.replace("extxyz", "extxyz@3") + " 1000 --out out", "@3: the file has no"),
+    "no structures to sample": ("sample al.extxyz --ion-temperature 300 --snapshots 0 --out out", "snapshots: got 0"),
+    "a tau_e near zero": (f"{PREDICT} 1 --out out", "got 1 K, expected at least 5 K"),
+    "a report of nothing": ("report missing", "missing: no such folder"),
     # output
     **{
         f"output at {place}, {name}": (command.replace(" out", f" {place}"), place)

@@ -87,4 +87,4 @@ def test_the_command_prints_the_page(folder, capsys):
     assert main(["report", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": str(folder / "report.html")}
     assert main(["report", str(folder / "nothing")]) == 2
-    assert "no figures" in capsys.readouterr().err
+    assert "no such folder" in capsys.readouterr().err

@@ -107,7 +107,9 @@ class Calculator(AseCalculator):
             check_temperature(self.model.energy_grid, highest, value, allow_beyond_window=bool(beyond))
             parameters["electron_temperature"] = value
         if parameters.get("anchor") and self.model.anchor is None:
-            raise InputError("anchor: this model has no regular part; train one from data with total free energies")
+            raise InputError(
+                "anchor: this model has no regular part; train one on two structures or more with total free energies"
+            )
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]

@@ -49,7 +49,9 @@ class RealSpaceGrid:
         except (TypeError, ValueError):
             cell = np.empty(0)
         if cell.shape != (3, 3) or not np.isfinite(cell).all():
-            raise InputError(f"cell: got {self.cell}, expected three finite lattice vectors as rows, in Angstrom")
+            raise InputError(
+                f"cell: got {cell.tolist() or self.cell}, expected three finite lattice vectors as rows, in Angstrom"
+            )
         lengths = np.linalg.norm(cell, axis=1)
         if abs(np.linalg.det(cell)) <= 1e-9 * max(float(np.prod(lengths)), 1e-300):
             raise InputError(f"cell: got {cell.tolist()}, a cell without volume; give three independent vectors")
@@ -64,6 +66,8 @@ class RealSpaceGrid:
         if not (math.isfinite(spacing) and spacing > 0):
             raise InputError(f"grid spacing: got {spacing} Angstrom, expected a finite value above 0")
         rows = np.asarray(cell, dtype=float)
+        if not np.isfinite(rows).all():
+            raise InputError(f"cell: got {rows.tolist()}, expected three finite lattice vectors as rows, in Angstrom")
         sizes = [good_fft_size(math.ceil(float(np.linalg.norm(row)) / spacing - 1e-9)) for row in rows]
         return cls(_rows(rows), (sizes[0], sizes[1], sizes[2]))
 

@@ -95,7 +95,7 @@ class Model:
         """
         if anchor and (self.anchor is None or not density):
             raise InputError(
-                "anchor: this model has no regular part; train one from data with total free energies"
+                "anchor: this model has no regular part; train on structures with total free energies, two or more"
                 if self.anchor is None
                 else "anchor: got density=False with it, but the free energy of the LDOS needs the density"
             )

@@ -25,6 +25,9 @@ FloatArray = npt.NDArray[np.float64]
 
 IntegrationName = Literal["sharpened", "mala"]
 
+LOWEST_TEMPERATURE = 5.0
+"""tau_e, K, below which sums over the energies of a window cancel to fewer digits than entropies need."""
+
 TRUNCATION = 1e-3
 """Free energy, eV per atom, that a window may cut off (physics of the highest electronic temperature)."""
 
@@ -201,12 +204,18 @@ def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: 
 def check_temperature(
     grid: EnergyGrid, highest: float, electron_temperature: float, *, allow_beyond_window: bool = False
 ) -> None:
-    """Refuses ``electron_temperature`` above ``highest`` (K).
+    """Refuses ``electron_temperature`` above ``highest`` (K), or below that of ``LOWEST_TEMPERATURE``.
 
     Raises:
+        InputError: for one that is too low, or no temperature.
         WindowError: naming window, asked and highest temperature; with ``allow_beyond_window`` it is a warning.
     """
     units.thermal_energy(electron_temperature)
+    if electron_temperature < LOWEST_TEMPERATURE:
+        raise InputError(
+            f"electron temperature: got {electron_temperature:g} K, expected at least {LOWEST_TEMPERATURE:g} K, below "
+            "which entropies and heat capacities lose their digits"
+        )
     if electron_temperature <= highest:
         return
     text = (

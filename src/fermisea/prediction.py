@@ -104,7 +104,9 @@ class Prediction:
         """
         self._check_total("free energy")
         if self.anchor is None:
-            raise InputError("anchor: the model has no regular part; train one from data with total free energies")
+            raise InputError(
+                "anchor: the model has no regular part; train one on two structures or more with total free energies"
+            )
         return self.anchor - self.results[0].reference_free_energy
 
     @property

@@ -90,8 +90,10 @@ def sample(
         _check(name, value, lowest=math.ulp(0.0))
     if spacing is None and thermalise < _SHORTEST:
         raise InputError(f"thermalise: got {thermalise} ps, expected at least {_SHORTEST} ps, or a spacing")
-    for name, value in (("thermalise", thermalise), ("friction", friction), ("snapshots", snapshots - 1)):
+    for name, value in (("thermalise", thermalise), ("friction", friction)):
         _check(name, value, lowest=0.0)
+    if snapshots < 1:
+        raise InputError(f"snapshots: got {snapshots}, expected at least 1")
     check_structure(atoms, "structure")
     moving = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
     moving.calc = find_calculator(calculator) if isinstance(calculator, str) else calculator

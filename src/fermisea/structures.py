@@ -53,6 +53,8 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
         InputError: if it cannot be read or used, or there are several.
     """
     structures = read_structures(path)
+    if not structures:
+        raise InputError(f"{path}: holds no structure")
     if len(structures) != 1:
         raise InputError(f"{path}: holds {len(structures)} structures, expected one; choose one as in {path}@0")
     return next(iter(structures.values()))
@@ -127,6 +129,8 @@ def _read(file: Path, index: int | None) -> list[Atoms]:
         frames = ase.io.read(file, index=":" if index is None else index)
     except Exception as error:
         # The readers of ASE raise whatever the text makes them stumble over.
+        if isinstance(error, (StopIteration, IndexError)) and index is not None:
+            raise InputError(f"{file}@{index}: the file has no such frame; the first is @0") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{file}: not a structure file that ASE can read ({reason})") from error
     return frames if isinstance(frames, list) else [frames]

@@ -137,7 +137,7 @@ def thermo(
     prediction = model.predict(
         atoms,
         temperatures.tolist(),
-        grid,
+        first.grid,
         density=whole,
         anchor=anchor and whole,
         forces=pressure and whole,

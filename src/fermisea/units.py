@@ -81,7 +81,7 @@ def thermal_energy(electron_temperature: float) -> float:
     """
     if not (math.isfinite(electron_temperature) and electron_temperature > 0):
         raise InputError(
-            f"electron temperature: got {electron_temperature} K, expected a finite value above 0 K; "
-            "give a small one such as 50 K for the ground state"
+            f"electron temperature: got {electron_temperature} K, expected a finite value above 0 K"
+            + ("; give a small one such as 50 K for the ground state" if electron_temperature <= 0 else "")
         )
     return BOLTZMANN * electron_temperature

@@ -95,7 +95,8 @@ def _run(arguments: Sequence[str]) -> int:
             if group.info.name in arguments[:1]:
                 inner = {command.callback.__name__ for command in group.registered_commands if command.callback}
                 named = " ".join([str(group.info.name), *(word for word in arguments[1:2] if word in inner)])
-        return fail(f"{text}. See fermisea {named + ' ' if named else ''}--help", 2)
+        stop = "" if text.endswith("?") else "."
+        return fail(f"{text}{stop} See fermisea {named + ' ' if named else ''}--help", 2)
     except (KeyboardInterrupt, typer.Abort):
         return fail("interrupted", 130)
     return status if isinstance(status, int) else 0

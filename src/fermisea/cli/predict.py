@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from fermisea.prediction import Prediction
 
 
+_UNLIKE, _COARSE = 0.5, 2.0
+"""F of the LDOS and of the regular model differ by so much, eV/atom, or points lie so many times further apart than in
+training: both deserve a warning."""
+
 _SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_free_energy": "bfloat16"}
 _NAMES = ("band_energy", "entropy", "fermi_level", "heat_capacity", "electrons")
 
@@ -111,13 +115,23 @@ def predict(
     console = stdout()
     console.print(table(f"{structure.get_chemical_formula()}, {n} atoms", *_columns(rows, n)))
     if "transfer_error" in rows[0]:
-        console.print("± is the estimated error of the transfer from tau_ref to tau_e; that of the model comes on top")
+        console.print("transfer ± is the estimated error of going from tau_ref to tau_e; the model's own is not in it")
     if prediction.anchor is not None and prediction.has_free_energy:
         shift = f"{1000 * prediction.anchor_shift / n:+.2f} meV/atom"
         console.print(
             f"F is anchored: {shift} against F of the LDOS alone"
             if anchor
             else f"F is that of the LDOS alone; anchored to the regular model (--anchor) it is {shift} from there"
+        )
+        if abs(prediction.anchor_shift) > _UNLIKE * n:
+            console.print(
+                f"[yellow]warning[/]  the two differ by more than {1000 * _UNLIKE:g} meV/atom: this structure is "
+                "unlike those of the training, and neither may be right"
+            )
+    if max(prediction.grid.spacing) > _COARSE * loaded.grid_spacing:
+        console.print(
+            f"[yellow]warning[/]  points are {max(prediction.grid.spacing):.2f} Å apart, in training "
+            f"{loaded.grid_spacing:.2f} Å: integrals over the cell may be off"
         )
     if prediction.mechanics is not None:
         console.print(table("Forces and stress", *_mechanical_columns(prediction)))
@@ -139,7 +153,7 @@ def predict(
 def _columns(rows: list[dict[str, Any]], n: int) -> tuple[list[str], list[tuple[str, ...]]]:
     """Returns titles and cells of the table of results, per atom."""
     boltzmann = fermisea.units.BOLTZMANN
-    first = ["F (eV/atom)", "± (meV/atom)"] if "free_energy" in rows[0] else ["E_b (eV/atom)"]
+    first = ["F (eV/atom)", "transfer ± (meV/atom)"] if "free_energy" in rows[0] else ["E_b (eV/atom)"]
     spread = next((name for name in ("free_energy_std", "band_energy_std") if name in rows[0]), None)
     if spread is not None:
         first.append("spread (meV/atom)")

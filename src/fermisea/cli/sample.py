@@ -50,8 +50,8 @@ def sample(
 ) -> None:
     """Sample structures of the canonical ensemble by molecular dynamics, or thin an existing trajectory.
 
-    Structures are spaced beyond the time over which the potential energy remembers. The kinetic temperature of n
-    structures of N atoms scatters by sqrt(2/3nN) of itself.
+    Structures are spaced beyond the correlation time of the potential energy. The kinetic temperature of n structures
+    of N atoms has a relative standard deviation of sqrt(2/(3nN)).
 
     Example: [bold]fermisea sample Al.cif --ion-temperature 100 298 933 --snapshots 4 --out structures/[/]
 
@@ -114,7 +114,7 @@ def sample(
         "reached (K)",
         "of these (K)",
         "mean square displacement (Å²)",
-        "memory (ps)",
+        "correlation (ps)",
         "spacing (ps)",
         "files",
     ]

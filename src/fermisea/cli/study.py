@@ -38,7 +38,7 @@ def transfer(
     workers: Annotated[int, typer.Option(help="Structures that DFT computes at once.")] = 1,
     json: Json = False,
 ) -> None:
-    """Train models of aluminium at some ionic temperatures and judge them at all, and at other electronic temperatures.
+    """Train models of aluminium at some ionic temperatures; judge them at all of these and at other electronic ones.
 
     Structures, DFT, training, errors, figures and report.html; interrupted, the same command goes on where it was. In
     full, which is the default, it takes many hours.

@@ -72,6 +72,8 @@ def train(
         raise fermisea.InputError(
             f"{out}: is a folder, expected the name of a model file such as {out / 'al.safetensors'}"
         )
+    if out.suffix != ".safetensors":
+        raise fermisea.InputError(f"--out: got {out}, expected a name that ends with .safetensors")
     if tensorboard and log is None:
         raise fermisea.InputError("tensorboard: got no folder, expected --log FOLDER beside it")
     from fermisea.parallel import rank  # noqa: PLC0415  # torch is not needed for --help
@@ -124,6 +126,9 @@ def train(
         print_json({"file": out, **values})
     else:
         stdout().print(facts(str(out), values))
+        if settings.anchor and model.anchor is None:
+            why = model.total_energy_obstacle or "it takes two structures or more"
+            stdout().print(f"no regular part, so no anchored F: {why}")
 
 
 def _note(state: TrainingState) -> str:

@@ -30,11 +30,11 @@ def tune(
         Path | None,
         typer.Option(help="TOML file with what is varied.  [dim]\\[default: a space around the defaults][/]"),
     ] = None,
-    trials: Annotated[int, typer.Option(help="That shall have ended, those of earlier calls too.")] = 50,
+    trials: Annotated[int, typer.Option(help="Finished trials to reach, those of earlier calls included.")] = 50,
     workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no trial begins.")] = None,
     minimise: Annotated[
-        str, typer.Option(help="The error of the held-out structures that is judged by.")
+        str, typer.Option(help="The error on held-out structures that ranks the trials.")
     ] = "ldos_error_percent",
     prune: Annotated[bool, typer.Option("--prune/--no-prune", help="End trials worse than the median early.")] = True,
     rank: Annotated[

@@ -71,6 +71,8 @@ def read_sections(folder: Path) -> tuple[str, list[Section], str]:
         for file in sorted(folder.rglob(f"*{suffix}")):
             stem = str(file.relative_to(folder).with_suffix(""))
             found.setdefault(stem, {}).setdefault(kind, []).append(str(file.relative_to(folder)))
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give one that a command wrote")
     if not found:
         raise InputError(f"{folder}: no figures (.png) or tables (.csv) there; give a folder that a command wrote")
     sections = [
