@@ -4,7 +4,9 @@ Exports the training structures of the study's largest combination, lets MALA tr
 judges its networks as the study judges its models: LDOS, density, F at tau_ref, and F(tau_e) - F(tau_ref) against the
 self-consistent runs. What MALA would print is there too: with its quadrature and its form of F. MALA's total energy
 module, which it builds from Quantum ESPRESSO, cannot be installed from packages; its terms of F are evaluated here,
-which agrees with MALA in everything that it can say without that module (mala_training.py).
+which agrees with MALA in everything that it can say without that module (mala_training.py). Seconds of a prediction are
+those of each code itself, on one thread: descriptors, network, density, DOS, mu, E_b and TS of a test structure at
+tau_ref, for networks of the same hidden layers.
 
     python benchmarks/mala_study.py STUDY      a folder that `fermisea study transfer` wrote; mala.csv goes there
 """
@@ -21,8 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from common import Table, Worker, digits, finish, options, parse
 from peers import ENVIRONMENT, PYTHON, Peers
+from systems import VALENCE, Sizes, random_model, save_network, save_structure
 
 import fermisea
 from fermisea.evaluation import evaluate
@@ -81,26 +85,51 @@ def judged(name: str, model: Model, study: Study, form: str, integration: Any) -
         found[column] = statistics.fmean(row[column] for row in rows)
     errors: list[float] = []
     changes: dict[float, list[float]] = {}
-    seconds = 0.0
+    anchored: list[float] = []
     for file, snapshot in zip(study.tests.names, study.tests, strict=True):
         runs = study.references.get(Path(file).stem, {})
-        started = time.perf_counter()
         predicted = model.predict(
             snapshot.atoms, [reference, *runs], snapshot.grid, uncertainty=False, integration=integration
         )
-        seconds += time.perf_counter() - started
         energies = predicted.free_energy_by(form)
         atoms, start = len(snapshot.atoms), snapshot.reference.free_energy
         errors.append(1000 * abs(energies[0] - start) / atoms)
+        if predicted.anchor is not None:
+            anchored.append(1000 * abs(predicted.anchored_free_energy[0] - start) / atoms)
         for index, (temperature, energy) in enumerate(runs.items(), start=1):
             change = (energies[index] - energies[0]) - (energy - start)
             changes.setdefault(temperature, []).append(1000 * abs(change) / atoms)
     found["free_energy_error"] = statistics.fmean(errors)
     found["free_energy_error_worst"] = max(errors)
+    if anchored:
+        found["anchored_free_energy_error"] = statistics.fmean(anchored)
     for temperature, values in sorted(changes.items()):
         found[f"change_error_{temperature:g}K"] = statistics.fmean(values)
-    found["prediction_seconds_per_structure"] = seconds / len(study.tests)
     return found
+
+
+def own_seconds(model: Model, study: Study, repeat: int = 3) -> float:
+    """Returns the seconds that a prediction takes here, median of several after a first one."""
+    snapshot, seconds = study.tests[0], []
+    for _ in range(repeat + 1):
+        started = time.perf_counter()
+        model.predict(snapshot.atoms, model.reference_electron_temperature, snapshot.grid)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:])
+
+
+def their_seconds(widths: Sequence[int], study: Study, worker: Worker, folder: Path) -> float:
+    """Returns the seconds that MALA takes for the same structure and grid, with a network of random weights."""
+    snapshot, tau = study.tests[0], study.settings.reference_electron_temperature
+    network = random_model(Sizes(tuple(widths), study.ours.energy_grid.size))
+    found = worker.call(
+        "predict",
+        structure=save_structure(folder / "structure.npz", snapshot.atoms),
+        network=save_network(folder / "network.npz", network, VALENCE),
+        shape=list(snapshot.grid.shape),
+        electron_temperatures=[tau],
+    )
+    return float(sum(found["seconds"].values()))
 
 
 def theirs(
@@ -135,7 +164,14 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     values = parse(parser)
     study, peers = Study(values.study), Peers.find()
-    rows = [judged(f"fermisea, {study.name}", study.ours, study, "second_order", "sharpened")]
+    torch.set_num_threads(1)
+    one = replace(study.ours, network=study.ours.network.members[0])
+    rows = [
+        judged(f"fermisea, {study.name}", study.ours, study, "second_order", "sharpened")
+        | {"training_seconds": study.ours.provenance["study_seconds"]},
+        judged(f"fermisea, {study.name}, the first network of it", one, study, "second_order", "sharpened")
+        | {"prediction_seconds": own_seconds(one, study)},
+    ]
     if "mala" in peers.versions:
         with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
             folder = Path(scratch)
@@ -146,11 +182,22 @@ def main() -> None:
                 worker = stack.enter_context(Worker(SCRIPT, 1, PYTHON, ENVIRONMENT))
                 chosen = recipe | ({"epochs": 5, "batch": 20, "rate": 1e-3} if values.quick else {})
                 model, seconds = theirs(study, folder, names, worker, chosen)
+                with ExitStack() as inner:
+                    prediction = their_seconds(recipe["widths"], study, peers.worker(inner), folder)
                 for form, integration in (("naive", "mala"), ("second_order", "sharpened")):
                     row = judged(f"MALA, {name}", model, study, form, integration)
-                    rows.append(row | {"training_seconds": seconds, "epochs": chosen["epochs"]})
+                    rows.append(
+                        row
+                        | {
+                            "training_seconds": seconds,
+                            "epochs": chosen["epochs"],
+                            "prediction_seconds": prediction,
+                        }
+                    )
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    write_csv(values.study / "mala.csv", [{key: row.get(key) for key in columns} for row in rows])
+    if "mala" in peers.versions and not values.quick:
+        made_from = {"study": study.ours.provenance["study"]}
+        write_csv(values.study / "mala.csv", [made_from | {key: row.get(key) for key in columns} for row in rows])
     cells = [
         [digits(x) if isinstance(x, float) else str(x or "") for x in (row.get(key) for key in columns)] for row in rows
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ def trained(
     progress: Callable[[TrainingState], None],
 ) -> Model:
     """Returns the ensemble of a plan; an interrupted training goes on.
+
+    Its provenance holds what it was made from (``study``) and, if nothing interrupted it, its ``study_seconds``.
 
     Args:
         plan: what it is called.
@@ -56,8 +59,10 @@ def trained(
                 return model
     checkpoint = folder / f"{plan.name}-{key[:12]}.checkpoint"
     data = Dataset.load(list(files), verify=False)
-    model = train(data, config, checkpoint=checkpoint, resume=checkpoint.exists(), progress=progress)
-    model = replace(model, provenance=model.provenance | {"study": key})
+    resumed, started = checkpoint.exists(), time.perf_counter()
+    model = train(data, config, checkpoint=checkpoint, resume=resumed, progress=progress)
+    seconds = None if resumed else time.perf_counter() - started
+    model = replace(model, provenance=model.provenance | {"study": key, "study_seconds": seconds})
     model.save(path)
     checkpoint.unlink(missing_ok=True)
     return model

@@ -65,13 +65,16 @@ def write_results(out: Path, settings: TransferSettings, found: Results) -> None
         f"fermisea {__version__}; {first['engine']}, {first['xc']}, k-points {mesh}; the rest is in settings.json"
     )
     title = f"Temperature transfer of aluminium, {len(found.data['test'][0].atoms)} atoms"
-    write_sections(out, title, sections_of(settings, rows, _mala(out)), provenance)
+    write_sections(
+        out, title, sections_of(settings, rows, _mala(out, found.models[combined(settings)[-1]])), provenance
+    )
 
 
-def _mala(out: Path) -> list[dict[str, str]]:
-    """Returns what a comparison with MALA (benchmarks/mala_study.py) left in the folder."""
+def _mala(out: Path, model: Model) -> list[dict[str, str]]:
+    """Returns what a comparison of a model with MALA (benchmarks/mala_study.py) left in the folder."""
     path = out / "mala.csv"
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    return [row for row in rows if row["study"] == model.provenance["study"]]
 
 
 def _tables(settings: TransferSettings, found: Results) -> dict[str, Rows]:
