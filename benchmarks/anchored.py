@@ -68,8 +68,8 @@ def mean_and_worst(values: Iterable[float]) -> list[str]:
     return [digits(statistics.mean(sizes)), digits(max(sizes))]
 
 
-def test_table(models: Sequence[fermisea.Model], data: Path) -> tuple[Table, list[dict[str, Any]]]:
-    """Returns errors at tau_ref by ionic temperature."""
+def test_errors(models: Sequence[fermisea.Model], data: Path) -> list[dict[str, Any]]:
+    """Returns errors of each model and form at tau_ref, of each test structure."""
     rows: list[dict[str, Any]] = []
     for snapshot in fermisea.Dataset.load([data / "data" / "test"]):
         reference = snapshot.reference
@@ -79,17 +79,28 @@ def test_table(models: Sequence[fermisea.Model], data: Path) -> tuple[Table, lis
                 {"tau_i": snapshot.ion_temperature, "seed": seed, "form": name, "free_energy": f, "forces": force}
                 for name, (f, force) in of.items()
             ]
+    return rows
+
+
+def test_cells(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns mean and worst errors of F and mean ones of forces, anchored and of the LDOS alone."""
     cells = []
-    for tau in (*TEST, None):
-        row = ["all" if tau is None else f"{tau:g}"]
-        for name in FORMS[:2]:
-            chosen = [r for r in rows if r["form"] == name and tau in (None, r["tau_i"])]
-            row += [
-                *mean_and_worst(r["free_energy"] for r in chosen),
-                digits(statistics.mean(r["forces"] for r in chosen)),
-            ]
-        cells.append(row)
-    columns = ["tau_i (K)", "F, anchored", "worst", "forces", "F, LDOS alone", "worst", "forces"]
+    for name in FORMS[:2]:
+        chosen = [row for row in rows if row["form"] == name]
+        cells += mean_and_worst(row["free_energy"] for row in chosen)
+        cells.append(digits(statistics.mean(row["forces"] for row in chosen)))
+    return cells
+
+
+TEST_COLUMNS = ["F, anchored", "worst", "forces", "F, LDOS alone", "worst", "forces"]
+
+
+def test_table(models: Sequence[fermisea.Model], data: Path) -> tuple[Table, list[dict[str, Any]]]:
+    """Returns errors at tau_ref by ionic temperature."""
+    rows = test_errors(models, data)
+    cells = [[f"{tau:g}", *test_cells([row for row in rows if row["tau_i"] == tau])] for tau in TEST]
+    cells.append(["all", *test_cells(rows)])
+    columns = ["tau_i (K)", *TEST_COLUMNS]
     title = "Unseen structures at tau_ref = 1000 K: errors of F, meV/atom, and of forces, meV/Å"
     note = (
         f"20 structures, {len(models)} seeds; means of absolute values. At tau_ref anchored and regular are the same."
@@ -162,6 +173,19 @@ def heat_table(models: Sequence[fermisea.Model], runs: dict[str, Any]) -> tuple[
     return Table("heat_capacity", title, columns, cells, note), rows
 
 
+def volumes_table(
+    models: Sequence[fermisea.Model], scaled: fermisea.Model, data: Path, known: list[dict[str, Any]]
+) -> tuple[Table, list[dict[str, Any]]]:
+    """Returns errors at tau_ref over all test structures of the models of one volume, and of that of several."""
+    rows = test_errors([scaled], data)
+    cells = [
+        [f"16 structures, {len(models)} seeds", *test_cells(known)],
+        ["these and 4 at other volumes", *test_cells(rows)],
+    ]
+    title = "What data at other volumes do to errors at the volume of the test: F, meV/atom, and forces, meV/Å"
+    return Table("volumes", title, ["trained on", *TEST_COLUMNS], cells), rows
+
+
 def crystal_table(models: dict[str, fermisea.Model], references: dict[str, Any]) -> tuple[Table, dict[str, Any]]:
     """Returns lattice constant and bulk modulus at tau_ref, of DFT and of anchored models."""
     volumes = [crystal(scale).get_volume() for scale in CRYSTALS]
@@ -180,6 +204,8 @@ def crystal_table(models: dict[str, fermisea.Model], references: dict[str, Any])
     own = results["DFT"]
     cells = [
         [name, digits(a, 5), digits(100 * (a / own[0] - 1), 2), digits(b, 3), digits(100 * (b / own[1] - 1), 2)]
+        if math.isfinite(a)
+        else [name, "no minimum", "", "", ""]
         for name, (a, b) in results.items()
     ]
     columns = ["", "lattice constant, Å", "off by, %", "bulk modulus, GPa", "off by, %"]
@@ -197,8 +223,10 @@ def main() -> None:
     models = [model([data / "train"], "train", seed) for seed in range(values.seeds)]
     scaled = model([data / "train", data / "volumes"], "volumes", 0)
     references = json.loads((values.data / "references.json").read_text(encoding="utf-8"))
+    test = test_table(models, values.data)
     parts = {
-        "test": test_table(models, values.data),
+        "test": test,
+        "volumes": volumes_table(models, scaled, values.data, test[1]),
         "hot": hot_table(models, values.data, references),
         "heat": heat_table(models, references["cube"]),
         "crystal": crystal_table({"anchored": models[0], "anchored, four more volumes": scaled}, references),
