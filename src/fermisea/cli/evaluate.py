@@ -53,6 +53,7 @@ def evaluate(
                 electron_temperature or None,
                 progress=lambda done, _: bar.update(task, completed=done),
             )
+        rows = [{"file": Path(snapshots.names[row["snapshot"]]).name} | row for row in rows]
         summary = fermisea.evaluation.summary(rows)
         calibration = fermisea.calibration.calibration(rows, members) if members > 1 else []
         results = {"summary": summary, "rows": rows} | ({"calibration": calibration} if calibration else {})
