@@ -246,7 +246,7 @@ def test_predict_says_what_short_cuts_cost(work, tmp_path, capsys):
 def test_evaluate_compares_with_snapshots(work, tmp_path, capsys):
     command = ("evaluate", work / "al.safetensors", work / "data", "--electron-temperature", 300, 1000)
     result = run_json(capsys, *command, "--out", tmp_path / "errors")
-    assert [row["file"] for row in result["rows"]] == [f"{name}.nc" for name in "0011"]
+    assert [row["file"] for row in result["rows"]] == [f"al-{n}.nc" for n in "0011"]
     assert [row["electron_temperature"] for row in result["summary"]] == [300, 1000]
     assert {path.name for path in (tmp_path / "errors").iterdir()} == {
         "errors.csv",
