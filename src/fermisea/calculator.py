@@ -108,7 +108,7 @@ class Calculator(AseCalculator):
             parameters["electron_temperature"] = value
         if parameters.get("anchor") and self.model.anchor is None:
             raise InputError(
-                "anchor: this model has no regular part; train one on two structures or more with total free energies"
+                "anchor: this model has no regular part; train on structures with total free energies, two or more"
             )
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:

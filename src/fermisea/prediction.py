@@ -105,7 +105,7 @@ class Prediction:
         self._check_total("free energy")
         if self.anchor is None:
             raise InputError(
-                "anchor: the model has no regular part; train one on two structures or more with total free energies"
+                "anchor: the model has no regular part; train on structures with total free energies, two or more"
             )
         return self.anchor - self.results[0].reference_free_energy
 

@@ -74,7 +74,7 @@ def _mala(out: Path, model: Model) -> list[dict[str, str]]:
     """Returns what a comparison of a model with MALA (benchmarks/mala_study.py) left in the folder."""
     path = out / "mala.csv"
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
-    return [row for row in rows if row["study"] == model.provenance["study"]]
+    return [row for row in rows if row.get("study") == model.provenance["study"]]
 
 
 def _tables(settings: TransferSettings, found: Results) -> dict[str, Rows]:
