@@ -168,23 +168,19 @@ def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Ma
 def side_by_side(rows: Sequence[Row], models: Sequence[str]) -> Figure:
     """Returns every kind of error of some models over all tau_i; bars are spreads over the members of each ensemble."""
     chosen = {row["model"]: row for row in rows if row["model"] in models and row["ion_temperature"] == "all"}
-    groups = [
-        [name for name in COLUMNS if name.endswith("percent")],
-        ["band_energy_error", "entropy_term_error", "free_energy_error", "anchored_free_energy_error"],
-    ]
+    names = [name for name in COLUMNS if name not in ("fermi_level_error", "free_energy_change_error")]
     colours = temperature_colours(range(len(models)))
-    with panels_figure(2, (1.0, 1.0), 4.2) as (figure, axes):
-        for axis, names, label in zip(axes, groups, ("error (%)", "error (meV/atom)"), strict=True):
-            for index, model in enumerate(models):
-                row = chosen[model]
-                places = np.arange(len(names)) + 0.14 * (index - (len(models) - 1) / 2)
-                spread = [row.get(f"{name}_spread", np.nan) for name in names]
-                values = [row[name] for name in names]
-                axis.errorbar(places, values, yerr=spread, color=colours[index], label=model, fmt="o", ms=4, capsize=2)
-            axis.set_xticks(range(len(names)), [COLUMNS[name].removesuffix(" (%)") for name in names])
-            axis.set_ylabel(label)
-            _logarithmic(axis)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7)
+    with panels_figure(1, (1.0,), 2.8) as (figure, (axis,)):
+        for index, model in enumerate(models):
+            places = np.arange(len(names)) + 0.14 * (index - (len(models) - 1) / 2)
+            spread = [chosen[model].get(f"{name}_spread", np.nan) for name in names]
+            values = [chosen[model][name] for name in names]
+            axis.errorbar(places, values, yerr=spread, color=colours[index], label=model, fmt="o", ms=4, capsize=2)
+        axis.set_xticks(range(len(names)), [COLUMNS[name] for name in names], fontsize=7)
+        axis.tick_params(axis="x", which="minor", bottom=False, top=False)
+        axis.set_ylabel("error (meV/atom, or %)")
+        _logarithmic(axis)
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=7)
     return figure
 
 
