@@ -59,6 +59,8 @@ class Study:
         plan = next(plan for plan in plans(self.settings) if plan.name == self.name)
         self.training = [folder / "data" / f"{name}.nc" for name in plan.structures]
         self.ours = fermisea.load_model(folder / "models" / f"{self.name}.safetensors")
+        times = json.loads((folder / "models" / f"{self.name}.json").read_text(encoding="utf-8"))
+        self.training_seconds: float | None = times["training_seconds"]
         self.tests = fermisea.Dataset.load(folder / "data" / "test", verify=False)
         runs = [
             json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "references").glob("al*.json"))
@@ -168,7 +170,7 @@ def main() -> None:
     one = replace(study.ours, network=study.ours.network.members[0])
     rows = [
         judged(f"fermisea, {study.name}", study.ours, study, "second_order", "sharpened")
-        | {"training_seconds": study.ours.provenance["study_seconds"]},
+        | {"training_seconds": study.training_seconds},
         judged(f"fermisea, {study.name}, the first network of it", one, study, "second_order", "sharpened")
         | {"prediction_seconds": own_seconds(one, study)},
     ]

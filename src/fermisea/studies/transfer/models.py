@@ -13,6 +13,7 @@ import torch
 
 from fermisea.dataset import Dataset
 from fermisea.errors import InputError
+from fermisea.files import write_text
 from fermisea.model import Model, load_model
 from fermisea.precision import chosen_precision
 from fermisea.snapshot_file import stored_checksum
@@ -30,7 +31,8 @@ def trained(
 ) -> Model:
     """Returns the ensemble of a plan; an interrupted training goes on.
 
-    Its provenance holds what it was made from (``study``) and, if nothing interrupted it, its ``study_seconds``.
+    Its provenance holds what it was made from (``study``). A file beside it, NAME.json, has the seconds that the training
+    took, null if it was interrupted.
 
     Args:
         plan: what it is called.
@@ -62,7 +64,8 @@ def trained(
     resumed, started = checkpoint.exists(), time.perf_counter()
     model = train(data, config, checkpoint=checkpoint, resume=resumed, progress=progress)
     seconds = None if resumed else time.perf_counter() - started
-    model = replace(model, provenance=model.provenance | {"study": key, "study_seconds": seconds})
+    model = replace(model, provenance=model.provenance | {"study": key})
     model.save(path)
+    write_text(path.with_suffix(".json"), json.dumps({"training_seconds": seconds}) + "\n")
     checkpoint.unlink(missing_ok=True)
     return model
