@@ -31,8 +31,8 @@ def trained(
 ) -> Model:
     """Returns the ensemble of a plan; an interrupted training goes on.
 
-    Its provenance holds what it was made from (``study``). A file beside it, NAME.json, has the seconds that the training
-    took, null if it was interrupted.
+    Its provenance holds what it was made from (``study``). A file beside it, NAME.json, has the seconds of its training,
+    null if that was interrupted.
 
     Args:
         plan: what it is called.
