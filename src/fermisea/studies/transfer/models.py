@@ -31,8 +31,8 @@ def trained(
 ) -> Model:
     """Returns the ensemble of a plan; an interrupted training goes on.
 
-    Its provenance holds what it was made from (``study``). A file beside it, NAME.json, has the seconds of its training,
-    null if that was interrupted.
+    Its provenance holds what it was made from (``study``). The seconds of its training stand beside it in NAME.json, or
+    null if it was interrupted.
 
     Args:
         plan: what it is called.
