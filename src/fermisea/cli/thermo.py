@@ -60,7 +60,7 @@ def thermo(
     if fdm is not None and not start <= fdm <= to:
         raise fermisea.InputError(f"--fdm: got {fdm:g} K, expected a tau_e from {start:g} to {to:g} K")
     if fdm is not None and not structure.cell.orthorhombic:
-        raise fermisea.InputError("--fdm: the grid of fix eph is an orthogonal box, and this cell is none")
+        raise fermisea.InputError("--fdm: the grid of fix eph is an orthogonal box, got another cell; leave it out")
     with output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
         found = fermisea.thermo(

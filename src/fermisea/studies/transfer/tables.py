@@ -108,17 +108,13 @@ def side_by_side_rows(errors: Rows, models: Sequence[str]) -> Rows:
         entry = {name: row[name] for name in ("model", "electron_temperature", "structures")}
         for name, title in COLUMNS.items():
             if name in row:
-                heading = title if title.endswith(")") and "%" in title else f"{title} ({unit_of(name)})"
+                unit = "meV" if name == "fermi_level_error" else "meV/atom"
+                heading = title if "%" in title else f"{title} ({unit})"
                 entry[heading] = row[name]
                 if f"{name}_spread" in row:
                     entry[f"± {heading}"] = row[f"{name}_spread"]
         table.append(entry)
     return table
-
-
-def unit_of(name: str) -> str:
-    """Returns the unit of an error in the tables."""
-    return "%" if name.endswith("percent") else "meV" if name.startswith("fermi_level") else "meV/atom"
 
 
 def in_mev(rows: Rows) -> Rows:
