@@ -46,7 +46,7 @@ def in_processes(jobs: Iterable[Job], workers: int, watch: Watch | None) -> Gene
     """
     waiting = deque(jobs)
     crew: list[_Worker] = []
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, (os.cpu_count() or 1) // max(1, min(workers, len(waiting))))
     try:
         while waiting or any(worker.job for worker in crew):
             crew = [worker for worker in crew if worker.process.is_alive() or worker.job]

@@ -27,6 +27,9 @@ _REACH_ABOVE = 11.6
 _MARGIN = 0.5
 """Added to it, eV."""
 
+_BANDS = 128
+"""Bands of a k-point whose densities are held at once."""
+
 
 @dataclass(frozen=True)
 class LdosOptions:
@@ -137,18 +140,22 @@ def local_density_of_states(
         distance = (axis.to(device)[:, None] - bands.eigenvalues.to(device)[None]) / broadening
         spectrum = torch.exp(-(distance**2) / 2) / (math.sqrt(2 * math.pi) * broadening)
         spectrum *= 2 * bands.weight / grid.volume
-        squares = torch.empty((len(bands.eigenvalues), grid.size), dtype=torch.float32, device=device)
-        for batch in bands.waves.batches(len(bands.eigenvalues), device):
-            field = bands.waves.to_grid(bands.coefficients[batch].to(torch.complex64))
-            parts = torch.view_as_real(field).square_().flatten(1, -2)
-            torch.add(parts[..., 0], parts[..., 1], out=squares[batch])
-        return (spectrum.float() @ squares).double()
+        spectrum, number = spectrum.float(), len(bands.eigenvalues)
+        found = torch.zeros((energies.size, grid.size), dtype=torch.float32, device=device)
+        squares = torch.empty((min(_BANDS, number), grid.size), dtype=torch.float32, device=device)
+        for first in range(0, number, _BANDS):
+            block = bands.coefficients[first : first + _BANDS]
+            for batch in bands.waves.batches(len(block), device):
+                field = bands.waves.to_grid(block[batch].to(torch.complex64))
+                parts = torch.view_as_real(field).square_().flatten(1, -2)
+                torch.add(parts[..., 0], parts[..., 1], out=squares[batch])
+            found.addmm_(spectrum[:, first : first + _BANDS], squares[: len(block)])
+        return resample(found.view(energies.size, *grid.shape), shape).double()
 
     total: Tensor | float = 0.0
     for part in pool.map(one, kpoints):
         total = part + total
-    field = resample(torch.as_tensor(total).view(energies.size, *grid.shape), shape)
-    return field.permute(1, 2, 3, 0).to(torch.float32).cpu().contiguous().numpy()
+    return torch.as_tensor(total).permute(1, 2, 3, 0).to(torch.float32).cpu().contiguous().numpy()
 
 
 def resample(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
