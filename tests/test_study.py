@@ -137,6 +137,59 @@ def test_a_larger_cell_is_there_with_its_own_k_points(finished):
 
 
 @pytest.mark.slow
+def test_forces_are_those_of_the_anchored_prediction(finished):
+    out, _ = finished
+    model = load_model(out / "models" / f"{EVERYTHING}.safetensors")
+    found = [Snapshot.load(out / "data" / "test" / f"al4-500K-0{number}.nc") for number in range(2)]
+    predicted = [model.predict(s.atoms, 1000.0, s.grid, anchor=True, forces=True) for s in found]
+    forces = [np.abs(p.forces - s.reference.forces).mean() for p, s in zip(predicted, found, strict=True)]
+    pressures = [abs(np.trace(p.stress - s.reference.stress)) / 3 for p, s in zip(predicted, found, strict=True)]
+    (row,) = [
+        row for row in table(out / "forces.csv") if (row["model"], row["ion_temperature"]) == (EVERYTHING, "500.0")
+    ]
+    assert float(row["force_error"]) == pytest.approx(1000 * np.mean(forces), rel=1e-5)
+    assert float(row["pressure_error_GPa"]) == pytest.approx(160.2176634 * np.mean(pressures), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_card_says_what_the_tables_say(finished):
+    out, _ = finished
+    card = (out / "models" / f"{EVERYTHING}.md").read_text(encoding="utf-8")
+    (whole,) = [
+        row
+        for row in table(out / "errors.csv")
+        if (row["model"], row["ion_temperature"], row["electron_temperature"]) == (EVERYTHING, "all", "1000.0")
+    ]
+    line = next(line for line in card.splitlines() if line.startswith("| all |"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1:6] == [
+        "4",
+        *(f"{float(whole[f'{name}_error_percent']):.2f}" for name in ("density", "dos")),
+        f"{float(whole['free_energy_error']):.1f}",
+        f"{float(whole['anchored_free_energy_error']):.2f}",
+    ]
+    assert "5 structures of 4 atoms" in card
+    assert f"| volume | {0.98**3 * 4.05**3 / 4:.2f} to {4.05**3 / 4:.2f} Å³/atom |" in card
+    assert "| tau_i | 100 to 500 K |" in card
+    assert "BSD-3-Clause" in card
+
+
+@pytest.mark.slow
+def test_every_number_of_the_text_stands_in_a_table(finished):
+    out, _ = finished
+    numbers = {row["name"]: float(row["value"]) for row in table(out / "numbers.csv")}
+    _, sections, _ = read_sections(out)
+    (text,) = [section.text for section in sections if section.title == "Trained at one ionic temperature"]
+    assert f"Measured, F of the LDOS: {numbers['alone.own']:.1f} meV/atom" in text[1]
+    (row,) = [
+        row
+        for row in table(out / "errors.csv")
+        if (row["model"], row["ion_temperature"], row["electron_temperature"]) == (EVERYTHING, "all", "1000.0")
+    ]
+    assert numbers[f"whole.{EVERYTHING}.free_energy_error.mean"] == float(row["free_energy_error"])
+
+
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_and_gives_the_same(finished, monkeypatch):
     out, page = finished
     before = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".csv", ".html", ".png")}

@@ -12,16 +12,17 @@ from matplotlib.figure import Figure
 
 from fermisea import __version__, plots
 from fermisea.dataset import Dataset
-from fermisea.files import write_csv
+from fermisea.files import write_csv, write_text
 from fermisea.model import Model
 from fermisea.report import write_sections
 from fermisea.studies.transfer import figures, tables
+from fermisea.studies.transfer.card import card_of
 from fermisea.studies.transfer.errors import Rows
 from fermisea.studies.transfer.plans import EVERYTHING, combined, equal_plans, plans
 from fermisea.studies.transfer.references import Reference
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.similarity import foretold, similarity_rows
-from fermisea.studies.transfer.text import sections_of
+from fermisea.studies.transfer.text import numbers_of, sections_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,8 @@ def write_results(out: Path, settings: TransferSettings, found: Results) -> None
         found: its results.
     """
     rows = _tables(settings, found)
+    mala = _mala(out, found.models[combined(settings)[-1]])
+    rows["numbers"] = numbers_of(settings, rows, mala)
     for name, table in rows.items():
         if table:
             write_csv(out / f"{name}.csv", table)
@@ -65,9 +68,8 @@ def write_results(out: Path, settings: TransferSettings, found: Results) -> None
         f"fermisea {__version__}; {first['engine']}, {first['xc']}, k-points {mesh}; the rest is in settings.json"
     )
     title = f"Temperature transfer of aluminium, {len(found.data['test'][0].atoms)} atoms"
-    write_sections(
-        out, title, sections_of(settings, rows, _mala(out, found.models[combined(settings)[-1]])), provenance
-    )
+    write_sections(out, title, sections_of(settings, rows, mala), provenance)
+    write_text(out / "models" / f"{EVERYTHING}.md", card_of(found.models[EVERYTHING], rows))
 
 
 def _mala(out: Path, model: Model) -> list[dict[str, str]]:
@@ -93,6 +95,7 @@ def _tables(settings: TransferSettings, found: Results) -> dict[str, Rows]:
         "side_by_side": tables.side_by_side_rows(errors, [*combined(settings), EVERYTHING]),
         "transfer": tables.transfer_rows(found.comparisons.values()),
         "transfer_structures": tables.in_mev([row for rows in found.comparisons.values() for row in rows]),
+        "forces": tables.force_rows(found.models, tests),
         "similarity": likeness,
         "foretold": [foretold(likeness, alone, name) for name in judged],
         "size": tables.in_mev(found.sizes),

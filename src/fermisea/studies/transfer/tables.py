@@ -15,7 +15,7 @@ from fermisea.free_energy import FORMS
 from fermisea.model import Model
 from fermisea.snapshot_file import stored_checksum
 from fermisea.studies.transfer.references import Reference
-from fermisea.units import BOLTZMANN
+from fermisea.units import BOLTZMANN, GIGAPASCAL
 
 Rows = list[dict[str, Any]]
 
@@ -182,6 +182,46 @@ def free_energy_rows(models: Mapping[str, Model], evaluations: Mapping[str, Rows
                 title = "anchored" if kind.startswith("anchored") else "LDOS"
                 entry[f"{name}, {title}"] = entry["dft"] + error
         table.append(entry)
+    return table
+
+
+def force_rows(models: Mapping[str, Model], tests: Dataset) -> Rows:
+    """Returns errors of forces and pressure of the anchored F at tau_ref, by tau_i and over all (``all``).
+
+    There they are those of the regular model. Columns: model, ion_temperature, structures, force_error (mean absolute,
+    of components, meV/Angstrom), pressure_error_GPa (mean absolute).
+
+    Args:
+        models: with regular parts, by name.
+        tests: structures with forces and stress.
+    """
+    table: Rows = []
+    for name, model in models.items():
+        if model.anchor is None:
+            continue
+        errors = []
+        for snapshot in tests:
+            true = snapshot.reference
+            if true.forces is None or true.stress is None:
+                continue
+            own = model.anchor.predict(snapshot.atoms)
+            force = 1000 * float(np.abs(own.forces - true.forces).mean())
+            pressure = float(abs(np.trace(own.stress - true.stress))) / 3 / GIGAPASCAL
+            errors.append((snapshot.ion_temperature, force, pressure))
+        groups: list[float | str] = [*tests.ion_temperatures, "all"]
+        for group in groups:
+            chosen = [(force, pressure) for ion, force, pressure in errors if group in (ion, "all")]
+            if chosen:
+                force, pressure = np.mean(chosen, axis=0).tolist()
+                table.append(
+                    {
+                        "model": name,
+                        "ion_temperature": group,
+                        "structures": len(chosen),
+                        "force_error": force,
+                        "pressure_error_GPa": pressure,
+                    }
+                )
     return table
 
 

@@ -30,8 +30,26 @@ def sections_of(
     source = (importlib.resources.files(__package__) / "page.txt").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # plain text
     environment.filters["error"] = _error
-    text = environment.from_string(source).render(_facts(settings, rows) | {"mala": _mala(settings, mala)})
+    text = environment.from_string(source).render(_facts(settings, rows, mala))
     return [_section(part) for part in text.split("\n# ") if part.strip()]
+
+
+def numbers_of(settings: TransferSettings, rows: Mapping[str, Rows], mala: Sequence[Mapping[str, str]]) -> Rows:
+    """Returns every number that the text may name, in rows of name and value; arguments as ``sections_of``."""
+    found: Rows = []
+
+    def walk(name: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                walk(f"{name}.{key}".lstrip("."), item)
+        elif isinstance(value, list | tuple):
+            for index, item in enumerate(value):
+                walk(f"{name}.{index}", item)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append({"name": name, "value": value})
+
+    walk("", _facts(settings, rows, mala))
+    return found
 
 
 def _section(text: str) -> Section:
@@ -48,7 +66,7 @@ def _section(text: str) -> Section:
     return Section(title, tuple(paragraphs), images, tuple(f"{name}.csv" for name in named["tables"]))
 
 
-def _facts(settings: TransferSettings, rows: Mapping[str, Rows]) -> dict[str, Any]:
+def _facts(settings: TransferSettings, rows: Mapping[str, Rows], mala: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     best, coldest = combined(settings)[-1], settings.ion_temperatures[0]
     reference = settings.reference_electron_temperature
     whole = {
@@ -74,6 +92,8 @@ def _facts(settings: TransferSettings, rows: Mapping[str, Rows]) -> dict[str, An
         "transfer": [row for row in rows["transfer"] if row["model"] == best],
         "foretold": rows["foretold"],
         "size": next((row for row in rows["size"] if row["model"] == best), None),
+        "forces": {row["model"]: row for row in rows["forces"] if row["ion_temperature"] == "all"},
+        "mala": _mala(settings, mala),
     }
 
 

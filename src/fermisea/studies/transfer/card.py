@@ -1,0 +1,53 @@
+"""The card of the model that learned from everything: data, domain, errors, licence."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+
+from fermisea.model import Model
+from fermisea.studies.transfer.plans import EVERYTHING
+from fermisea.studies.transfer.tables import Rows
+
+
+def card_of(model: Model, rows: Mapping[str, Rows]) -> str:
+    """Returns the card in Markdown; its text is card.txt beside this file, its numbers come from model and tables.
+
+    Args:
+        model: of everything.
+        rows: tables of the study by name.
+    """
+    source = (importlib.resources.files(__package__) / "card.txt").read_text(encoding="utf-8")
+    options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
+    environment = jinja2.Environment(autoescape=False, **options)  # noqa: S701  # plain text
+    return environment.from_string(source).render(_facts(model, rows))
+
+
+def _facts(model: Model, rows: Mapping[str, Rows]) -> dict[str, Any]:
+    learned = [row for row in rows["data"] if row["part"] in ("training", "scaled")]
+    volumes = [row["volume_A3_per_atom"] for row in learned]
+    ions = [row["ion_temperature_K"] for row in learned]
+    forces = {row["ion_temperature"]: row for row in rows["forces"] if row["model"] == EVERYTHING}
+    at_reference = [
+        row
+        for row in rows["errors"]
+        if row["model"] == EVERYTHING and row["electron_temperature"] == model.reference_electron_temperature
+    ]
+    return {
+        "model": model,
+        "widths": "-".join(map(str, (model.network.inputs, *model.network.members[0].widths, model.network.outputs))),
+        "data": model.provenance["data"],
+        "potentials": ", ".join(entry["name"] for entry in model.provenance["data"]["pseudopotentials"].values()),
+        "structures": len(learned),
+        "atoms": sorted({row["atoms"] for row in learned}),
+        "coldest": min(ions),
+        "hottest": max(ions),
+        "densest": min(volumes),
+        "widest": max(volumes),
+        "errors": [row | {"forces": forces.get(row["ion_temperature"])} for row in at_reference],
+        "transfer": [row for row in rows["transfer"] if row["model"] == EVERYTHING],
+        "size": next((row for row in rows["size"] if row["model"] == EVERYTHING), None),
+    }
