@@ -129,7 +129,7 @@ def test_a_larger_cell_is_there_with_its_own_k_points(finished):
     rows = table(out / "size.csv")
     assert {row["model"] for row in rows} == {plan.name for plan in plans(SMALL)}
     row = rows[0]
-    offset = json.loads((out / "references" / "k-mesh.json").read_text(encoding="utf-8"))
+    (offset,) = json.loads((out / "references" / "k-mesh.json").read_text(encoding="utf-8"))["rows"]
     # two cubes with 1x1x1 and one with 1x1x2 have the same k-points
     assert offset["offset"] == pytest.approx(0.0, abs=1e-9)
     assert float(row["free_energy_error_without_offset"]) == pytest.approx(float(row["free_energy_error"]), abs=1e-9)

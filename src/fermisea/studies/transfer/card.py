@@ -21,9 +21,8 @@ def card_of(model: Model, rows: Mapping[str, Rows]) -> str:
         rows: tables of the study by name.
     """
     source = (importlib.resources.files(__package__) / "card.txt").read_text(encoding="utf-8")
-    options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
-    environment = jinja2.Environment(autoescape=False, **options)  # noqa: S701  # plain text
-    return environment.from_string(source).render(_facts(model, rows))
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701  # plain text
+    return environment.from_string(source).render(_facts(model, rows)) + "\n"
 
 
 def _facts(model: Model, rows: Mapping[str, Rows]) -> dict[str, Any]:

@@ -12,11 +12,10 @@ import numpy as np
 from fermisea.campaign import Campaign
 from fermisea.engines import PlaneWave
 from fermisea.errors import InputError
-from fermisea.files import write_text
 from fermisea.model import Model
 from fermisea.snapshot import Snapshot
 from fermisea.studies.transfer.data import crystal
-from fermisea.studies.transfer.errors import kept
+from fermisea.studies.transfer.errors import Rows, kept
 from fermisea.studies.transfer.settings import TransferSettings
 
 
@@ -74,23 +73,19 @@ def k_mesh_offset(settings: TransferSettings, path: Path) -> float:
         "others": _cube(settings.dft, settings.repeat, settings.dft.kpts, settings.dft.shift),
     }
     key = json.loads(json.dumps([[campaign.kpts, campaign.shift, campaign.cutoff] for campaign in meshes.values()]))
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known["key"] == key:
-            return float(known["offset"])
-    except (OSError, ValueError, KeyError):
-        pass
-    cube = crystal(settings, (1, 1, 1))
-    energies = {}
-    for name, campaign in meshes.items():
-        engine = campaign.make_engine()
-        if not isinstance(engine, PlaneWave):
-            raise InputError(f"dft: got the engine {campaign.engine}, expected planewave")
-        energies[name] = engine.solve(cube, settings.reference_electron_temperature).reference.free_energy / len(cube)
-    offset = energies["large"] - energies["others"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({"key": key, "offset": offset} | energies) + "\n")
-    return offset
+
+    def compute() -> Rows:
+        cube = crystal(settings, (1, 1, 1))
+        energies = {}
+        for name, campaign in meshes.items():
+            engine = campaign.make_engine()
+            if not isinstance(engine, PlaneWave):
+                raise InputError(f"dft: got the engine {campaign.engine}, expected planewave")
+            solved = engine.solve(cube, settings.reference_electron_temperature)
+            energies[name] = solved.reference.free_energy / len(cube)
+        return [energies | {"offset": energies["large"] - energies["others"]}]
+
+    return float(kept(path, key, compute)[0]["offset"])
 
 
 def _cube(
