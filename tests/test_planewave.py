@@ -18,6 +18,7 @@ from fermisea.engines import LdosOptions, PlaneWave, ScfOptions
 from fermisea.engines.basis import plane_waves
 from fermisea.engines.planewave import engine as planewave
 from fermisea.engines.planewave.eigensolver import davidson, first_guess
+from fermisea.engines.planewave.half_mesh import half_mesh
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.solver import KPointSolver
@@ -192,6 +193,46 @@ def test_entropy_is_the_temperature_derivative_of_the_free_energy() -> None:
     engine = quick(scf=ScfOptions(tolerance=1e-12))
     low, middle, high = (engine.solve(small_cell(), t).reference for t in (4950.0, 5000.0, 5050.0))
     assert (high.free_energy - low.free_energy) / 100.0 == pytest.approx(middle.entropy_term / 5000.0, rel=2e-4)
+
+
+@pytest.mark.slow
+def test_hot_electrons_start_from_half_the_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = quick(kpts=(4, 4, 4), shift=(1, 1, 1))
+    solve, points = KPointSolver.solve, []
+
+    def counted(self: KPointSolver, *arguments: object, **options: object) -> object:
+        points.append(len(self._hamiltonians))
+        return solve(self, *arguments, **options)
+
+    monkeypatch.setattr(KPointSolver, "solve", counted)
+    warm = engine.solve(al4(), 40_000.0)
+    steps, points[:] = list(points), []
+    monkeypatch.setattr(planewave, "half_mesh", lambda *_: None)
+    cold = engine.solve(al4(), 40_000.0)
+    assert steps[0] == 4
+    assert steps[-1] == points[0] == 32
+    assert sum(steps) < 0.7 * sum(points)
+    assert warm.reference.free_energy == pytest.approx(cold.reference.free_energy, abs=4e-8)
+    assert warm.density == pytest.approx(cold.density, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kpts", "electron_temperature", "taken"),
+    [
+        ((4, 4, 4), 40_000.0, True),
+        ((4, 4, 4), 1000.0, False),
+        ((3, 4, 4), 40_000.0, False),
+        ((1, 1, 1), 40_000.0, False),
+    ],
+)
+def test_half_the_mesh_is_for_hot_electrons_alone(
+    kpts: tuple[int, int, int], electron_temperature: float, taken: bool
+) -> None:
+    problem = quick(kpts=kpts)._problem(al4(), electron_temperature)
+    found = half_mesh(problem, 150.0, kpts, (0, 0, 0))
+    assert (found is not None) == taken
+    if found is not None:
+        assert len(found.waves) == len(found.weights) == len(monkhorst_pack((2, 2, 2)).weights)
 
 
 def test_failed_scf_carries_its_history() -> None:

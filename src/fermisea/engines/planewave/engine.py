@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from fermisea.engines.ldos import (
     resample,
 )
 from fermisea.engines.planewave.eigensolver import Bands, Tolerance
+from fermisea.engines.planewave.half_mesh import half_mesh
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.problem import Problem
@@ -37,7 +39,7 @@ from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.workers import Workers
-from fermisea.errors import InputError
+from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.snapshot import Reference, Snapshot
 
@@ -225,9 +227,16 @@ class PlaneWave:
                 f"bands: {bands} wanted, but a cutoff of {self.cutoff} eV holds only {fewest} plane waves; "
                 "raise the cutoff"
             )
-        return self_consistent(
-            problem, solver, bands, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
+        solve = partial(
+            self_consistent, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
         )
+        density = None
+        half = half_mesh(problem, self.cutoff, self.kpts, self.shift)
+        if half is not None:
+            with suppress(ConvergenceError):
+                first = solve(half, KPointSolver(half, pool), bands)
+                density, bands = first.density, max(bands, len(first.states[0].eigenvalues))
+        return solve(problem, solver, bands, density=density)
 
     def _window(self, problem: Problem, solver: KPointSolver, state: ScfState, energies: EnergyGrid) -> list[Bands]:
         """Returns bands that fill the energy window at every k-point, for the converged potential."""

@@ -30,6 +30,9 @@ DOUBLE_BELOW = 1e-7
 """Residual, eV per atom, above which the wavefunctions are in single precision, whose errors are far smaller; a state
 is never accepted in single precision."""
 
+_STEPS = 4
+"""Steps of the eigensolver in one iteration at most; twice as many from a density that deserves them."""
+
 
 @dataclass(frozen=True)
 class ScfOptions:
@@ -86,6 +89,7 @@ def self_consistent(
     options: ScfOptions,
     pool: Workers,
     report: Callable[[ScfStep], None] | None = None,
+    density: Tensor | None = None,
 ) -> ScfState:
     """Returns the self-consistent thermal state.
 
@@ -97,6 +101,7 @@ def self_consistent(
         options: tolerances and mixing.
         pool: runs the k-points.
         report: called after each iteration.
+        density: to start from, (nx, ny, nz), 1/Angstrom^3, nearly self-consistent; that of free atoms if left out.
 
     Raises:
         ConvergenceError: carrying the history, if the cycle does not converge.
@@ -106,9 +111,10 @@ def self_consistent(
     atoms = len(problem.ions.symbols)
     ionic = torch.fft.ifftn(local_potential(problem.ions, problem.grid.shape), norm="forward").real
     mixer = AndersonMixer(problem.squared_momenta, problem.screening, options.mixing, options.history)
-    density = starting_density(problem)
+    residual, first_steps = (0.1, _STEPS) if density is None else (1e-6, 2 * _STEPS)
+    density = starting_density(problem) if density is None else density
     history: list[ScfStep] = []
-    residual, mu = 0.1, math.inf
+    mu = math.inf
     while len(history) < options.max_iterations:
         exact = residual < max(DOUBLE_BELOW, 10 * options.tolerance)
         solver.cast(problem.dtype if exact else torch.complex64)
@@ -123,7 +129,7 @@ def self_consistent(
 
         if not bool(torch.isfinite(potential).all()):
             break
-        states = solver.solve(potential, bands, limits, max_steps=4)
+        states = solver.solve(potential, bands, limits, max_steps=_STEPS if history else first_steps)
         mu = fermi_level_of_states(*_levels(problem, states), problem.electrons, temperature)
         occupations = [occupation(band.eigenvalues.cpu().numpy(), mu, temperature) for band in states]
         new_density = weighted_density(problem, states, occupations, pool)
