@@ -209,6 +209,19 @@ def test_predict_prints_a_table(work, tmp_path, capsys):
     assert not (tmp_path / "out" / "free_energy.png").exists()  # a single temperature makes no curve
 
 
+@pytest.mark.parametrize(("scale", "warned"), [(1.0, False), (1.02, True)])
+def test_predict_warns_of_a_volume_that_training_had_not(work, tmp_path, capsys, scale, warned):
+    atoms = structure(7)
+    atoms.set_cell(scale * atoms.cell.array, scale_atoms=True)
+    write_structure(tmp_path / "al.extxyz", atoms)
+    words = [str(work / "al.safetensors"), str(tmp_path / "al.extxyz"), "--electron-temperature", "1000"]
+    assert main(["predict", *words, "--grid", "8", "8", "8", "--out", str(tmp_path / "out")]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    volume, known = atoms.get_volume() / len(atoms), structure(7).get_volume() / len(atoms)
+    text = f"this structure has {volume:.2f} Å³/atom, those of the training had {known:.2f} to {known:.2f}"
+    assert (text in out) == warned
+
+
 def test_predict_without_the_density(work, tmp_path, capsys):
     words = [str(work / "al.safetensors"), str(work / "al.extxyz"), "--electron-temperature", "300", "2000"]
     command = ("predict", *words, "--grid", 8, 8, 8, "--no-density", "--out", tmp_path / "out")

@@ -67,6 +67,14 @@ class Model:
         """Symbols of the elements that the model knows."""
         return tuple(sorted(self.ions))
 
+    @property
+    def volume_range(self) -> tuple[float, float] | None:
+        """Least and largest volume per atom of the training structures, Angstrom^3; None if the model does not say."""
+        volumes = [entry.get("volume_per_atom") for entry in self.provenance.get("snapshots", [])]
+        if not volumes or None in volumes:
+            return None
+        return min(volumes), max(volumes)
+
     def predict(
         self,
         atoms: Atoms,

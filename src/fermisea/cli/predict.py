@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from fermisea.prediction import Prediction
 
 
-_UNLIKE, _COARSE = 0.5, 2.0
-"""F of the LDOS and of the regular model differ by so much, eV/atom, or points lie so many times further apart than in
-training: both deserve a warning."""
+_UNLIKE, _COARSE, _DENSER = 0.5, 2.0, 0.01
+"""F of the LDOS and of the regular model differ by so much, eV/atom, points lie so many times further apart than in
+training, or the volume per atom is outside of that of the training by this part: all deserve a warning."""
 
 _SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_free_energy": "bfloat16"}
 _NAMES = ("band_energy", "entropy", "fermi_level", "heat_capacity", "electrons")
@@ -128,6 +128,12 @@ def predict(
                 f"[yellow]warning[/]  the two differ by more than {1000 * _UNLIKE:g} meV/atom: this structure is "
                 "unlike those of the training, and neither may be right"
             )
+    volume, volumes = structure.get_volume() / n, loaded.volume_range
+    if volumes is not None and not volumes[0] * (1 - _DENSER) < volume < volumes[1] * (1 + _DENSER):
+        console.print(
+            f"[yellow]warning[/]  this structure has {volume:.2f} Å³/atom, those of the training had "
+            f"{volumes[0]:.2f} to {volumes[1]:.2f}"
+        )
     if max(prediction.grid.spacing) > _COARSE * loaded.grid_spacing:
         console.print(
             f"[yellow]warning[/]  points are {max(prediction.grid.spacing):.2f} Å apart, in training "

@@ -227,6 +227,7 @@ def _model(
             {
                 "formula": s.atoms.get_chemical_formula(),
                 "ion_temperature": s.ion_temperature,
+                "volume_per_atom": s.grid.volume / len(s.atoms),
                 "grid": list(s.grid.shape),
             }
             for s in dataset
