@@ -269,6 +269,18 @@ def test_references_beyond_the_window_are_refused_before_they_are_computed(finis
 
 
 @pytest.mark.slow
+def test_a_study_without_references_and_other_cells_has_its_page_and_card(tmp_path):
+    settings = replace(SMALL, references=(), scales=(), large_repeat=None)
+    page = run_transfer(settings, tmp_path, Console(quiet=True)).read_text(encoding="utf-8")
+    assert "Far beyond the electronic temperature" not in page
+    assert "A larger cell" not in page
+    assert not (tmp_path / "size.csv").exists()
+    card = (tmp_path / "models" / f"{EVERYTHING}.md").read_text(encoding="utf-8")
+    assert "Against self-consistent DFT" not in card
+    assert f"| volume | {4.05**3 / 4:.2f} to {4.05**3 / 4:.2f} Å³/atom |" in card
+
+
+@pytest.mark.slow
 def test_another_recipe_goes_on_with_the_same_data(finished, monkeypatch, tmp_path):
     out, _ = finished
     copy = tmp_path / "study"
