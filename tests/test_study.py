@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -179,6 +180,10 @@ def test_every_number_of_the_text_stands_in_a_table(finished):
     out, _ = finished
     numbers = {row["name"]: float(row["value"]) for row in table(out / "numbers.csv")}
     _, sections, _ = read_sections(out)
+    told = set(re.findall(r"(?<![\w.])\d+\.\d+(?![\w.]*\w)", " ".join(t for section in sections for t in section.text)))
+    assert len(told) > 30
+    shown = {d: {f"{abs(value):.{d}f}" for value in numbers.values()} for d in (1, 2)}
+    assert {number for number in told if number not in shown[len(number.partition(".")[2])]} == set()
     (text,) = [section.text for section in sections if section.title == "Trained at one ionic temperature"]
     assert f"Measured, F of the LDOS: {numbers['alone.own']:.1f} meV/atom" in text[1]
     (row,) = [

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fermisea.prediction import Prediction
 
 
-_UNLIKE, _COARSE, _DENSER = 0.5, 2.0, 0.01
+_UNLIKE, _COARSE, _OTHER_VOLUME = 0.5, 2.0, 0.01
 """F of the LDOS and of the regular model differ by so much, eV/atom, points lie so many times further apart than in
 training, or the volume per atom is outside of that of the training by this part: all deserve a warning."""
 
@@ -129,7 +129,7 @@ def predict(
                 "unlike those of the training, and neither may be right"
             )
     volume, volumes = structure.get_volume() / n, loaded.volume_range
-    if volumes is not None and not volumes[0] * (1 - _DENSER) < volume < volumes[1] * (1 + _DENSER):
+    if volumes is not None and not volumes[0] * (1 - _OTHER_VOLUME) < volume < volumes[1] * (1 + _OTHER_VOLUME):
         console.print(
             f"[yellow]warning[/]  this structure has {volume:.2f} Å³/atom, those of the training had "
             f"{volumes[0]:.2f} to {volumes[1]:.2f}"

@@ -22,7 +22,7 @@ def half_mesh(
     """Returns the problem on half the mesh along each axis, or None if its density would be too far off.
 
     A mesh of n points stands for a cell n times as long. What a density misses for that decays over the thermal length
-    of the electrons, hbar v_F / (pi k_B tau_e).
+    of free electrons, hbar v_F / (pi k_B tau_e).
 
     Args:
         problem: on the whole mesh.
@@ -35,8 +35,7 @@ def half_mesh(
     x, y, z = (n // 2 if n > 1 else 1 for n in kpts)
     heights = 2 * math.pi / np.linalg.norm(problem.grid.reciprocal, axis=1)
     shortest = min(half * height for half, n, height in zip((x, y, z), kpts, heights, strict=True) if n > 1)
-    momentum = (3 * math.pi**2 * problem.electrons / problem.grid.volume) ** (1 / 3)
-    length = 2 * units.KINETIC * momentum / (math.pi * units.thermal_energy(problem.electron_temperature))
+    length = 2 * units.KINETIC * problem.fermi_momentum / (math.pi * units.thermal_energy(problem.electron_temperature))
     if shortest < ENOUGH * length:
         return None
     mesh = monkhorst_pack((x, y, z), shift)

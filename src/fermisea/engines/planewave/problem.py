@@ -53,10 +53,14 @@ class Problem:
         return torch.sum(reciprocal_vectors(self.ions.cell, self.grid.shape) ** 2, dim=-1)
 
     @property
+    def fermi_momentum(self) -> float:
+        """Of free electrons of the mean density, 1/Angstrom: k_F^3 = 3 pi^2 n."""
+        return float((3 * math.pi**2 * self.electrons / self.grid.volume) ** (1 / 3))
+
+    @property
     def screening(self) -> float:
         """Thomas-Fermi wave number of the mean density, 1/Angstrom: k_TF^2 = 4 k_F / (pi a_0)."""
-        fermi_momentum = (3 * math.pi**2 * self.electrons / self.grid.volume) ** (1 / 3)
-        return math.sqrt(4 * fermi_momentum / (math.pi * units.BOHR))
+        return math.sqrt(4 * self.fermi_momentum / (math.pi * units.BOHR))
 
 
 def starting_density(problem: Problem) -> Tensor:

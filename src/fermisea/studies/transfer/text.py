@@ -82,7 +82,7 @@ def _facts(settings: TransferSettings, rows: Mapping[str, Rows], mala: Sequence[
         "whole": whole,
         "several": [*combined(settings), EVERYTHING],
         "hottest": max(runs, key=lambda row: float(row["electron_temperature"]), default=None),
-        "dos_change": rows["dos_change"],
+        "dos_change": [row | {"shift_meV": 1000 * row["shift"]} for row in rows["dos_change"]],
         "alone": _alone(rows["one_temperature"]),
         "ends": {
             "worst": whole[combined(settings)[0]]["free_energy_error"]["worst"],
@@ -108,8 +108,8 @@ def _data(settings: TransferSettings, data: Rows) -> dict[str, Any]:
     return {
         "snapshots": ", ".join(f"{counts[part]} {text}" for part, text in words.items() if counts[part]),
         "ions": len(settings.ion_temperatures),
-        "lattice_constant": f"{settings.lattice_constant:g}",
-        "reference": f"{settings.reference_electron_temperature:g}",
+        "lattice_constant": settings.lattice_constant,
+        "reference": settings.reference_electron_temperature,
         "closure": max(abs(row["closure_error_meV_per_atom"]) for row in data),
     }
 
@@ -145,9 +145,12 @@ def _alone(rows: Rows) -> dict[str, Any]:
     name = "free_energy_error"
     mean = _means_by(rows, "trained_at", name)
     tested = _means_by(rows, "ion_temperature", name)
+    own = statistics.fmean(row[name] for row in rows if row["trained_at"] == row["ion_temperature"])
+    foreign = statistics.fmean(row[name] for row in rows if row["trained_at"] != row["ion_temperature"])
     return {
-        "own": statistics.fmean(row[name] for row in rows if row["trained_at"] == row["ion_temperature"]),
-        "foreign": statistics.fmean(row[name] for row in rows if row["trained_at"] != row["ion_temperature"]),
+        "own": own,
+        "foreign": foreign,
+        "ratio": foreign / own,
         "spread": statistics.fmean(row.get(f"{name}_spread", 0.0) for row in rows),
         "mean": mean,
         "best": min(mean, key=lambda t: mean[t]),
