@@ -214,6 +214,25 @@ def test_a_second_run_computes_nothing_and_gives_the_same(finished, monkeypatch)
 
 
 @pytest.mark.slow
+def test_several_processes_train_and_judge(finished, tmp_path, monkeypatch):
+    out, _ = finished
+    copy = tmp_path / "study"
+    shutil.copytree(out, copy, ignore=shutil.ignore_patterns("models", "errors", "transfer", "*.csv", "*.html"))
+
+    def never(*_, **__):
+        raise AssertionError("computed here")
+
+    monkeypatch.setattr("fermisea.studies.transfer.models.train", never)
+    monkeypatch.setattr("fermisea.studies.transfer.errors.evaluate", never)
+    run_transfer(SMALL, copy, Console(quiet=True), workers=2)
+    for found, known in zip(table(copy / "errors.csv"), table(out / "errors.csv"), strict=True):
+        assert (found["model"], found["ion_temperature"]) == (known["model"], known["ion_temperature"])
+        # another number of threads may add up in another order
+        assert float(found["free_energy_error"]) == pytest.approx(float(known["free_energy_error"]), rel=0.02, abs=0.5)
+        assert float(found["density_error_percent"]) == pytest.approx(float(known["density_error_percent"]), rel=0.02)
+
+
+@pytest.mark.slow
 def test_a_damaged_model_is_trained_again(finished):
     out, _ = finished
     path = out / "models" / "100K-2.safetensors"

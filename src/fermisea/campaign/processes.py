@@ -10,7 +10,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Any
 
 from fermisea.campaign.job import Job, Watch, compute
 from fermisea.campaign.records import Record, Records
+from fermisea.children import begin_child
 from fermisea.errors import StorageError
 
 _METHOD = multiprocessing.get_context("spawn")
@@ -136,11 +136,7 @@ def _serve(pipe: Connection, threads: int) -> None:
     """Computes what comes through the pipe until None comes or the parent is gone."""
     if hasattr(os, "setsid"):
         os.setsid()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import torch  # noqa: PLC0415  # after the number of threads is set
-
-    torch.set_num_threads(threads)
+    begin_child(threads, lambda: _kill_session(os.getpid()))
     while (job := _next(pipe)) is not None:
         try:
             compute(job, watch=pipe.send)  # its last news is the result
@@ -154,10 +150,3 @@ def _next(pipe: Connection) -> Any:
         return pipe.recv()
     except EOFError:
         return None
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        _kill_session(os.getpid())

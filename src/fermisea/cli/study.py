@@ -35,7 +35,7 @@ def transfer(
     settings: Annotated[
         str | None, typer.Option(help="TOML file with other settings, or [bold]cluster[/]: 256 atoms, by pw.x.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Structures that DFT computes at once.")] = 1,
+    workers: Annotated[int, typer.Option(help="Structures and models that are computed at once.")] = 1,
     json: Json = False,
 ) -> None:
     """Train models of aluminium at some ionic temperatures; judge them at all of these and at other electronic ones.

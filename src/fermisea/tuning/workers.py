@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -14,6 +13,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from fermisea.children import begin_child
 from fermisea.errors import InputError, StorageError
 from fermisea.training import TrainingState
 from fermisea.tuning.results import TrialResult, Tuned, write_results
@@ -132,21 +132,10 @@ def _in_processes(
 
 def _serve(task: Task, threads: int, pipe: Any) -> None:
     """Works on a study until it has its trials or the parent is gone."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import torch  # noqa: PLC0415  # after the number of threads is set
-
-    torch.set_num_threads(threads)
+    begin_child(threads)
     dataset = task.load()
     try:
         work(task, dataset, task.open(dataset))
     except StorageError as error:
         pipe.send(StorageError(str(error)))
     gc.freeze()  # an end without a last search for garbage, which takes a second
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

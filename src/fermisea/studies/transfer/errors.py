@@ -42,7 +42,7 @@ def evaluated(
     tests: Dataset,
     electron_temperatures: Sequence[float],
     folder: Path,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int], None] | None = None,
 ) -> Rows:
     """Returns the rows of :func:`fermisea.evaluate` with the model's name, from the folder if they are there.
 

@@ -27,7 +27,7 @@ def trained(
     config: TrainingConfig,
     files: Sequence[Path],
     folder: Path,
-    progress: Callable[[TrainingState], None],
+    progress: Callable[[TrainingState], None] | None = None,
 ) -> Model:
     """Returns the ensemble of a plan; an interrupted training goes on.
 

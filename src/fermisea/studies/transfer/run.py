@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from fermisea import __version__
 from fermisea.dataset import Dataset
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.files import check_writable_folder, write_text
-from fermisea.model import Model
+from fermisea.model import Model, load_model
 from fermisea.report import write_report
+from fermisea.studies.transfer.ahead import compute_ahead
 from fermisea.studies.transfer.data import Structures, make_structures, name_of, run_dft
 from fermisea.studies.transfer.errors import Rows, evaluated, transferred
 from fermisea.studies.transfer.models import trained
@@ -38,7 +40,7 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
         settings: what to compute.
         out: folder; what an earlier run with the same settings left there is kept.
         console: for progress.
-        workers: structures that DFT computes at once.
+        workers: structures that DFT computes, models that are trained and judged at once, each in a process.
 
     Raises:
         InputError: if the folder holds a study with other settings or cannot be written to, DFT runs fail, or their
@@ -64,9 +66,9 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
         references = _references(settings, structures, out, console)
     with _step(console, 4, "training"):
-        models = _models(settings, out, console)
+        models = _models(settings, out, workers, console)
     with _step(console, 5, "errors on structures that no model has seen"):
-        evaluations, comparisons = _errors(settings, models, data["test"], references, out, console)
+        evaluations, comparisons = _errors(settings, models, data["test"], references, out, workers, console)
         sizes: Rows = []
         if "large" in data:
             offset = k_mesh_offset(settings, out / "references" / "k-mesh.json")
@@ -146,25 +148,24 @@ def _references(settings: TransferSettings, structures: Structures, out: Path, c
     return found
 
 
-def _models(settings: TransferSettings, out: Path, console: Console) -> dict[str, Model]:
+def _models(settings: TransferSettings, out: Path, workers: int, console: Console) -> dict[str, Model]:
     found = {}
     chosen = plans(settings)
+    files = {plan.name: [out / "data" / f"{name}.nc" for name in plan.structures] for plan in chosen}
+    jobs = [partial(trained, plan, settings.training, files[plan.name], out / "models") for plan in chosen]
     with progress_bar(console) as bar:
         task = bar.add_task("models", total=len(chosen), note="")
+        compute_ahead(jobs, workers, lambda: bar.advance(task))
+        bar.update(task, completed=0)
         inner = bar.add_task("", total=None, note="")
-        for plan in chosen:
-            files = [out / "data" / f"{name}.nc" for name in plan.structures]
-            found[plan.name] = trained(
-                plan,
-                settings.training,
-                files,
-                out / "models",
+        for plan, job in zip(chosen, jobs, strict=True):
+            found[plan.name] = job(
                 lambda state, plan=plan: bar.update(  # type: ignore[misc]
                     inner, description=f"{plan.name}, {state.stage}", completed=state.step, total=state.steps
-                ),
+                )
             )
             bar.advance(task)
-            console.print(f"  {plan.name}: {len(files)} structures", soft_wrap=True)
+            console.print(f"  {plan.name}: {len(files[plan.name])} structures", soft_wrap=True)
     return found
 
 
@@ -174,13 +175,16 @@ def _errors(
     tests: Dataset,
     references: list[Reference],
     out: Path,
+    workers: int,
     console: Console,
 ) -> tuple[dict[str, Rows], dict[str, Rows]]:
     at_reference = settings.reference_electron_temperature
     temperatures = sorted({at_reference, *(run.electron_temperature for run in references)})
+    jobs = [partial(_judge, name, temperatures, references, at_reference, out) for name in models]
     evaluations, comparisons = {}, {}
     with progress_bar(console) as bar:
         task = bar.add_task("structures", total=len(models) * len(tests), note="")
+        compute_ahead(jobs, workers, lambda: bar.advance(task, len(tests)))
         for index, (name, model) in enumerate(models.items()):
             before = index * len(tests)
             evaluations[name] = evaluated(
@@ -194,6 +198,13 @@ def _errors(
             bar.update(task, completed=before + len(tests))
             comparisons[name] = transferred(name, model, tests, references, at_reference, out / "transfer")
     return evaluations, comparisons
+
+
+def _judge(name: str, temperatures: list[float], references: list[Reference], at_reference: float, out: Path) -> None:
+    """Leaves the errors of a model in the folder, from which it is read."""
+    model, tests = load_model(out / "models" / f"{name}.safetensors"), _loaded(out / "data" / "test")
+    evaluated(name, model, tests, temperatures, out / "errors")
+    transferred(name, model, tests, references, at_reference, out / "transfer")
 
 
 @contextmanager
