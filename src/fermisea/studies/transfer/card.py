@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Mapping
 from typing import Any
-
-import jinja2
 
 from fermisea.model import Model
 from fermisea.studies.transfer.plans import EVERYTHING
 from fermisea.studies.transfer.tables import Rows
+from fermisea.studies.transfer.templates import filled
 
 
 def card_of(model: Model, rows: Mapping[str, Rows]) -> str:
@@ -20,9 +18,7 @@ def card_of(model: Model, rows: Mapping[str, Rows]) -> str:
         model: of everything.
         rows: tables of the study by name.
     """
-    source = (importlib.resources.files(__package__) / "card.txt").read_text(encoding="utf-8")
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701  # plain text
-    return environment.from_string(source).render(_facts(model, rows)) + "\n"
+    return filled("card.txt", _facts(model, rows)) + "\n"
 
 
 def _facts(model: Model, rows: Mapping[str, Rows]) -> dict[str, Any]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import jinja2
 
 from fermisea.report import Section
 from fermisea.studies.transfer.plans import EVERYTHING, combined, equal_plans
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.tables import COLUMNS
+from fermisea.studies.transfer.templates import filled
 
 Rows = list[dict[str, Any]]
 
@@ -27,10 +25,7 @@ def sections_of(
         rows: its tables by name.
         mala: rows of mala.csv, which a comparison with MALA leaves in the folder; or none.
     """
-    source = (importlib.resources.files(__package__) / "page.txt").read_text(encoding="utf-8")
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # plain text
-    environment.filters["error"] = _error
-    text = environment.from_string(source).render(_facts(settings, rows, mala))
+    text = filled("page.txt", _facts(settings, rows, mala))
     return [_section(part) for part in text.split("\n# ") if part.strip()]
 
 
@@ -186,8 +181,3 @@ def _equal(settings: TransferSettings, whole: Mapping[str, Mapping[str, Any]]) -
             }
         )
     return found
-
-
-def _error(entry: Mapping[str, float | None]) -> str:
-    spread = entry["spread"]
-    return f"{entry['mean']:.2f}{'' if spread is None else f' ± {spread:.2f}'} meV/atom"

@@ -1,0 +1,27 @@
+"""Text with places for numbers: the files beside this one."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+
+
+def filled(name: str, facts: Mapping[str, Any]) -> str:
+    """Returns the text of a file of this package with its places filled; a name that ``facts`` has not is an error.
+
+    Args:
+        name: of the file.
+        facts: what the text names; an ``error`` is a mapping with mean and spread, meV/atom.
+    """
+    source = (importlib.resources.files(__package__) / name).read_text(encoding="utf-8")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701  # plain text
+    environment.filters["error"] = _error
+    return environment.from_string(source).render(facts)
+
+
+def _error(entry: Mapping[str, float | None]) -> str:
+    spread = entry["spread"]
+    return f"{entry['mean']:.2f}{'' if spread is None else f' ± {spread:.2f}'} meV/atom"
