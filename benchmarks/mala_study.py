@@ -91,7 +91,12 @@ def judged(name: str, model: Model, study: Study, form: str, integration: Any) -
     for file, snapshot in zip(study.tests.names, study.tests, strict=True):
         runs = study.references.get(Path(file).stem, {})
         predicted = model.predict(
-            snapshot.atoms, [reference, *runs], snapshot.grid, uncertainty=False, integration=integration
+            snapshot.atoms,
+            [reference, *runs],
+            snapshot.grid,
+            uncertainty=False,
+            anchor=False,
+            integration=integration,
         )
         energies = predicted.free_energy_by(form)
         atoms, start = len(snapshot.atoms), snapshot.reference.free_energy

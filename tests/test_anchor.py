@@ -37,7 +37,8 @@ def model() -> Model:
 
 def test_the_anchor_sets_the_value_at_the_reference_and_the_ldos_the_change(model):
     atoms = structure(4)
-    plain, anchored = (model.predict(atoms, TEMPERATURES, SHAPE, anchor=anchor) for anchor in (False, True))
+    plain, anchored = (model.predict(atoms, TEMPERATURES, SHAPE, anchor=anchor) for anchor in (False, None))
+    assert (plain.anchored, anchored.anchored) == (False, True)
     assert anchored.free_energy[1] == pytest.approx(regular().predict(atoms).free_energy, abs=1e-9)
     np.testing.assert_allclose(np.diff(anchored.free_energy), np.diff(plain.free_energy), rtol=0, atol=1e-9)
     np.testing.assert_allclose(anchored.free_energy - plain.free_energy, plain.anchor_shift, atol=1e-9)
@@ -115,11 +116,11 @@ def test_command_line(trained, tmp_path):
     data[0].atoms.write(atoms, format="extxyz")
     arguments = ["predict", str(file), str(atoms), "--electron-temperature", "1000"]
     runner = CliRunner()
-    for extra, sentence in (([], "--anchor"), (["--anchor"], "F is anchored")):
+    for extra, sentence in ((["--no-anchor"], "F is that of the LDOS alone"), ([], "F is anchored")):
         result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "out"), *extra])
         assert result.exit_code == 0, result.output
         assert sentence in result.output
-    result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "out"), "--anchor", "--json"])
+    result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "out"), "--json"])
     (row,) = json.loads(result.output)["rows"]
     assert row["free_energy"] == row["anchored_free_energy"]
     assert row["free_energy"] == pytest.approx(model.anchor.predict(data[0].atoms).free_energy, abs=1e-5)

@@ -70,7 +70,7 @@ def test_ldos_is_the_mean(model, singles):
 @pytest.mark.parametrize("density", [True, False])
 def test_spread_is_that_of_predictions_by_each_member(model, singles, memory, density):
     atoms = structure(11)
-    options = {"density": density, "memory": memory}
+    options = {"density": density, "memory": memory, "anchor": False}
     prediction = model.predict(atoms, TEMPERATURES, GRID, **options)
     parts = [single.predict(atoms, TEMPERATURES, GRID, **options) for single in singles]
     spread = prediction.uncertainty
@@ -98,8 +98,8 @@ def test_spread_is_that_of_predictions_by_each_member(model, singles, memory, de
 
 def test_equal_members_have_no_spread(singles):
     atoms = structure(11)
-    prediction = combine_models([singles[0]] * 3).predict(atoms, 1000.0, GRID)
-    alone = singles[0].predict(atoms, 1000.0, GRID)
+    prediction = combine_models([singles[0]] * 3).predict(atoms, 1000.0, GRID, anchor=False)
+    alone = singles[0].predict(atoms, 1000.0, GRID, anchor=False)
     assert prediction.uncertainty.free_energy == pytest.approx(0, abs=1e-9)
     assert np.abs(prediction.uncertainty.density).max() < 1e-9
     assert prediction.free_energy == pytest.approx(alone.free_energy, abs=1e-6)
@@ -108,10 +108,10 @@ def test_equal_members_have_no_spread(singles):
 @pytest.mark.usefixtures("_bfloat16")
 def test_other_precision_and_chunks(model):
     atoms = structure(11)
-    one, two = (model.predict(atoms, 1000.0, GRID, chunk=chunk) for chunk in (37, 10_000))
+    one, two = (model.predict(atoms, 1000.0, GRID, anchor=False, chunk=chunk) for chunk in (37, 10_000))
     assert one.free_energy == pytest.approx(two.free_energy, abs=1e-6)
     assert one.uncertainty.free_energy == pytest.approx(two.uncertainty.free_energy, rel=1e-4)
-    lower = model.predict(atoms, 1000.0, GRID, precision="bfloat16")
+    lower = model.predict(atoms, 1000.0, GRID, anchor=False, precision="bfloat16")
     assert abs(lower.free_energy - one.free_energy) < 0.1
     assert lower.precision_error != 0
 
@@ -122,7 +122,8 @@ def test_file(model, tmp_path):
     assert isinstance(loaded.network, Ensemble)
     assert same(loaded, model)
     atoms = structure(11)
-    assert loaded.predict(atoms, 1000.0, GRID).free_energy == model.predict(atoms, 1000.0, GRID).free_energy
+    before, after = (m.predict(atoms, 1000.0, GRID, anchor=False).free_energy for m in (model, loaded))
+    assert before == after
     content = bytearray((tmp_path / "al.safetensors").read_bytes())
     content[-5] ^= 1
     (tmp_path / "al.safetensors").write_bytes(content)
@@ -159,7 +160,7 @@ def test_command_line(tmp_path, capsys):
     model, config = str(tmp_path / "al.safetensors"), str(tmp_path / "train.toml")
     assert main(["train", str(tmp_path / "data"), "--config", config, "--ensemble", "3", "--out", model]) == 0
     capsys.readouterr()
-    words = ["predict", model, str(tmp_path / "al.extxyz"), "--electron-temperature", "300", "5000"]
+    words = ["predict", model, str(tmp_path / "al.extxyz"), "--electron-temperature", "300", "5000", "--no-anchor"]
     assert main([*words, "--grid", "8", "8", "8", "--out", str(tmp_path / "out"), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     expected = load_model(model).predict(structure(7), [300.0, 5000.0], (8, 8, 8)).uncertainty

@@ -51,8 +51,8 @@ def test_a_model_has_no_error_against_its_own_ldos(model, snapshot):
 
 
 def test_errors_are_differences_per_atom(model, snapshot, rows):
-    predicted = model.predict(snapshot.atoms, TEMPERATURES, snapshot.grid)
-    reference = model.predict(snapshot.atoms, 1000.0, snapshot.grid).free_energy
+    predicted = model.predict(snapshot.atoms, TEMPERATURES, snapshot.grid, anchor=False)
+    reference = model.predict(snapshot.atoms, 1000.0, snapshot.grid, anchor=False).free_energy
     for row, t, energy, density in zip(rows, TEMPERATURES, predicted.free_energy, predicted.density, strict=True):
         true = snapshot.observables(t)[0]
         assert row["electron_temperature"] == t

@@ -118,7 +118,7 @@ def _rows(
     else:
         asked = [float(t) for t in electron_temperatures]
     temperatures = [*asked, reference]
-    predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, chunk=chunk, memory=memory)
+    predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, anchor=False, chunk=chunk, memory=memory)
     true = snapshot.observables(temperatures)
     atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
     shared = {

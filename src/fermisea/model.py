@@ -86,7 +86,7 @@ class Model:
         precision: str = "float32",
         integration: IntegrationName = "sharpened",
         uncertainty: bool = True,
-        anchor: bool = False,
+        anchor: bool | None = None,
         forces: bool = False,
         allow_beyond_window: bool = False,
         chunk: int = CHUNK,
@@ -95,13 +95,16 @@ class Model:
     ) -> Prediction:
         """Returns density, DOS, free energy and more at one or several tau_e; see :func:`fermisea.predict.predict`.
 
-        With ``anchor``, free energies, forces and stress are those of F of the regular model at tau_ref plus F(tau_e) -
-        F(tau_ref) of the LDOS; the prediction of a model that has a regular part holds both free energies in any case.
+        Where the model has a regular part, free energies, forces and stress are *anchored*: F of the regular model at
+        tau_ref plus F(tau_e) - F(tau_ref) of the LDOS. ``anchor=False`` gives those of the LDOS alone, ``anchor=True``
+        refuses a model that cannot anchor; the prediction of one that can holds both free energies in any case.
 
         Raises:
             InputError: if an anchor is asked for that the model has not; and as ``predict``.
         """
-        if anchor and (self.anchor is None or not density):
+        if anchor is None:
+            anchor = self.anchor is not None and density
+        elif anchor and (self.anchor is None or not density):
             raise InputError(
                 "anchor: this model has no regular part; train on structures with total free energies, two or more"
                 if self.anchor is None

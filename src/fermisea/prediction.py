@@ -77,7 +77,7 @@ class Prediction:
 
     @property
     def free_energy(self) -> Any:
-        """Total free energy F of the cell in the second-order form, eV: anchored if that was asked for."""
+        """Total free energy F of the cell in the second-order form, eV: anchored if ``anchored`` is set."""
         return self.free_energy_by("second_order")
 
     @property

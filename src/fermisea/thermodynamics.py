@@ -99,7 +99,7 @@ def thermo(
     lowest: float = 300.0,
     tolerance: float = 1e-3,
     pressure: bool = True,
-    anchor: bool = False,
+    anchor: bool | None = None,
     grid: tuple[int, int, int] | None = None,
     allow_beyond_window: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -115,7 +115,7 @@ def thermo(
         lowest: tau_e, K.
         tolerance: of these straight lines, as a share of the largest C_e and of k_B times the highest tau_e.
         pressure: whether the electronic pressure is wanted; it costs a pass over the grid for each tau_e.
-        anchor: whether F starts from the regular part of the model.
+        anchor: whether F starts from the regular part of the model; by default, where it has one.
         grid: number of points along each lattice vector; by default, spaced as in training.
         allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
         progress: is told points done and points in all, of the last prediction.
@@ -139,7 +139,7 @@ def thermo(
         temperatures.tolist(),
         first.grid,
         density=whole,
-        anchor=anchor and whole,
+        anchor=anchor if whole else False,
         forces=pressure and whole,
         uncertainty=False,
         allow_beyond_window=allow_beyond_window,

@@ -51,15 +51,23 @@ def predict(
     ] = None,
     grid: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Points.  [dim]\\[default: spaced as in training; 7/8 of that for forces without anchor][/]"),
+        typer.Option(
+            help="Points.  [dim]\\[default: spaced as in training; 7/8 of that for forces of the LDOS alone][/]"
+        ),
     ] = None,
     dos_grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(help="Points for the DOS and what follows from it.  [dim]\\[default: as --grid][/]"),
     ] = None,
     anchor: Annotated[
-        bool, typer.Option("--anchor", help="Start F from the regular part of the model; needs one.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--anchor/--no-anchor",
+            help="Start F from the regular part of the model, or take that of the LDOS alone.  "
+            "[dim]\\[default: anchored where there is one][/]",
+            show_default=False,
+        ),
+    ] = None,
     forces: Annotated[
         bool, typer.Option("--forces", help="Also write forces and stress: extended xyz, a frame for each tau_e.")
     ] = False,
@@ -120,7 +128,7 @@ def predict(
         shift = f"{1000 * prediction.anchor_shift / n:+.2f} meV/atom"
         console.print(
             f"F is anchored: {shift} against F of the LDOS alone"
-            if anchor
+            if prediction.anchored
             else f"F is that of the LDOS alone; anchored to the regular model (--anchor) it is {shift} from there"
         )
         if abs(prediction.anchor_shift) > _UNLIKE * n:
@@ -141,11 +149,13 @@ def predict(
         )
     if prediction.mechanics is not None:
         console.print(table("Forces and stress", *_mechanical_columns(prediction)))
-        if prediction.anchor is not None and not anchor:
-            console.print("they are those of F of the LDOS alone, which errs most of all in the pressure; see --anchor")
+        if not prediction.anchored:
+            console.print("they are those of F of the LDOS alone, which errs most of all in the pressure")
     if prediction.uncertainty is not None:
         members = len(prediction.uncertainty.members)
         what = "F" if "free_energy" in rows[0] else "E_b"
+        if prediction.anchored:
+            what = "F(tau_e) - F(tau_ref)"
         console.print(f"spread is the standard deviation of {what} over the {members} networks of the model")
     if loaded.total_energy_obstacle and not no_density:
         console.print(f"no total free energy: {loaded.total_energy_obstacle}")

@@ -45,7 +45,7 @@ def run_demo(settings: DemoSettings, out: Path, console: Console) -> dict[str, A
         temperatures = sorted(
             {*np.linspace(100.0, max(settings.electron_temperatures), settings.curve), *settings.electron_temperatures}
         )
-        prediction = model.predict(unseen.atoms, temperatures, unseen.grid)
+        prediction = model.predict(unseen.atoms, temperatures, unseen.grid, anchor=False)
         errors = evaluate(model, [*map(Snapshot.load, files), unseen], sorted(settings.electron_temperatures))
         errors = [row | {"unseen": row["snapshot"] == len(files)} for row in errors]
         rows = compare(prediction, points)

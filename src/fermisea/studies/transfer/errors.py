@@ -91,7 +91,7 @@ def transferred(
             chosen = [r for r in references if r.name == structure]
             snapshot, atoms = starts[structure], len(starts[structure].atoms)
             temperatures = [reference_temperature, *(r.electron_temperature for r in chosen)]
-            predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, memory=MEMORY)
+            predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, anchor=False, memory=MEMORY)
             start = snapshot.reference.free_energy
             for index, run in enumerate(chosen, start=1):
                 change = run.free_energy - start

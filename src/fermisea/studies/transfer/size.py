@@ -36,7 +36,7 @@ def size_errors(name: str, model: Model, snapshot: Snapshot, offset: float, fold
 
 def _size_errors(name: str, model: Model, snapshot: Snapshot, offset: float) -> dict[str, Any]:
     atoms, count = snapshot.atoms, len(snapshot.atoms)
-    predicted = model.predict(atoms, snapshot.electron_temperature, snapshot.grid, uncertainty=False)
+    predicted = model.predict(atoms, snapshot.electron_temperature, snapshot.grid, uncertainty=False, anchor=False)
     true, own = snapshot.observables([snapshot.electron_temperature])[0], snapshot.reference
     shared = len(snapshot.dos)
     if not np.allclose(predicted.energies[:shared], snapshot.energies):
