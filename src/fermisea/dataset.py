@@ -79,7 +79,7 @@ class Dataset:
         return self.snapshots[index]
 
     def select(self, ion_temperatures: Sequence[float]) -> Dataset:
-        """Returns the snapshots of some ion temperatures (K).
+        """Returns the snapshots of some ionic temperatures (K).
 
         Raises:
             InputError: if there is none of one of them.
@@ -91,7 +91,7 @@ class Dataset:
         return self._subset([i for i, s in enumerate(self.snapshots) if s.ion_temperature in set(ion_temperatures)])
 
     def split_by_ion_temperature(self, held_out: Sequence[float]) -> tuple[Dataset, Dataset]:
-        """Returns the snapshots of all other ion temperatures, and those of ``held_out`` (K).
+        """Returns the snapshots of all other ionic temperatures, and those of ``held_out`` (K).
 
         Raises:
             InputError: if one of them does not occur, or nothing else does.

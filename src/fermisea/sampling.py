@@ -1,4 +1,4 @@
-"""Structures at an ion temperature: canonical molecular dynamics with any calculator of ASE."""
+"""Structures at an ionic temperature: canonical molecular dynamics with any calculator of ASE."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SHORTEST = 0.2
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Structures of one ion temperature.
+    """Structures of one ionic temperature.
 
     Attributes:
         ion_temperature: tau_i that was asked for, K.

@@ -111,7 +111,7 @@ def thin(frames: Sequence[Atoms], snapshots: int, ion_temperature: float, skip: 
 
 
 def labelled(atoms: Atoms, ion_temperature: float) -> Atoms:
-    """Returns elements, positions and cell alone, with the ion temperature (K) in ``info``."""
+    """Returns elements, positions and cell alone, with the ionic temperature (K) in ``info``."""
     info = {"ion_temperature": float(ion_temperature)}
     return Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True, info=info)
 

@@ -21,7 +21,7 @@ _ENOUGH = 5
 def outliers(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
     """Returns by name of the structure in what it stands out.
 
-    Free energies are compared per atom among structures of one composition and ion temperature, SCF iterations among
+    Free energies are compared per atom among structures of one composition and ionic temperature, SCF iterations among
     all; closure errors also stand out by themselves, above ``CLOSURE``.
     """
     chosen = [outcome for outcome in outcomes if outcome.snapshot is not None]

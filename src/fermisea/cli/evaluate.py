@@ -37,7 +37,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for the tables and the figure.")] = None,
     json: Json = False,
 ) -> None:
-    """Compare predictions with snapshots, for each ion temperature and electronic temperature.
+    """Compare predictions with snapshots, for each ionic temperature and electronic temperature.
 
     Example: [bold]fermisea evaluate al.safetensors data/ --out errors/[/]
     """

@@ -1,4 +1,4 @@
-"""``fermisea sample``: structures at ion temperatures by molecular dynamics."""
+"""``fermisea sample``: structures at ionic temperatures by molecular dynamics."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def sample(
         )
         for row in rows
     ]
-    title = f"{snapshots} structures of {len(atoms)} atoms for each ion temperature"
+    title = f"{snapshots} structures of {len(atoms)} atoms for each ionic temperature"
     columns = [
         "tau_i (K)",
         "reached (K)",

@@ -15,7 +15,7 @@ from fermisea.plots.style import GREY, INK, mark, panels_figure, temperature_col
 
 
 def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
-    """Returns the errors of a model against ion temperature, coloured by electronic temperature.
+    """Returns the errors of a model against ionic temperature, coloured by electronic temperature.
 
     Panels: change of F with tau_e, F itself (-TS where there is no F), and density. Structures the training has not
     seen have filled marks.
@@ -61,7 +61,7 @@ def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figu
             axis.tick_params(axis="x", which="minor", bottom=False, top=False)
             for edge in range(len(ion) - 1):
                 axis.axvline(edge + 0.5, color=GREY, linewidth=0.4, alpha=0.5, zorder=0)
-        bottom.set_xlabel(r"ion temperature $\tau_i$ (K)")
+        bottom.set_xlabel(r"ionic temperature $\tau_i$ (K)")
         handles: list[Line2D] = [
             Line2D([], [], **mark("o", colours[t], filled=True), label=f"{t:g} K") for t in electron
         ]
@@ -126,7 +126,7 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
 
 
 def _place(ion: Sequence[float], temperature: float, number: int, count: int) -> float:
-    """Returns where a mark stands: at its ion temperature, beside those of other electronic temperatures."""
+    """Returns where a mark stands: at its ionic temperature, beside those of other electronic temperatures."""
     index = next(i for i, t in enumerate(ion) if t == temperature or (math.isnan(t) and math.isnan(temperature)))
     return index + 0.6 * ((number + 0.5) / count - 0.5)
 

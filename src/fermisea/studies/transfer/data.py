@@ -39,7 +39,7 @@ class Structures:
     """Structures of the study by name.
 
     Attributes:
-        training: that models learn from, of all ion temperatures.
+        training: that models learn from, of all ionic temperatures.
         scaled: those at other volumes.
         test: that no model sees.
         large: one of another size, or none.

@@ -77,7 +77,7 @@ def transferred(
     Args:
         name: of the model.
         model: of the study.
-        tests: the first structure of each ion temperature among them.
+        tests: the first structure of each ionic temperature among them.
         references: self-consistent runs, those at tau_ref not among them.
         reference_temperature: tau_ref, K.
         folder: for the results.

@@ -120,7 +120,7 @@ def _of_the_coldest(settings: TransferSettings, found: Results, model: str) -> d
 
 
 def _alone(settings: TransferSettings, errors: Rows) -> Rows:
-    """Returns the errors at tau_ref of models trained at one ion temperature, with that as ``trained_at``."""
+    """Returns the errors at tau_ref of models trained at one ionic temperature, with that as ``trained_at``."""
     names = {plan.name: plan.ion_temperatures[0] for plan in plans(settings) if len(plan.ion_temperatures) == 1}
     return [
         {"trained_at": names[row["model"]]} | row

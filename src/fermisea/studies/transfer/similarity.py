@@ -13,18 +13,18 @@ from fermisea.descriptors import Descriptor
 Rows = list[dict[str, Any]]
 
 POINTS = 600
-"""Grid points of each ion temperature that are compared."""
+"""Grid points of each ionic temperature that are compared."""
 
 
 def similarity_rows(dataset: Dataset, descriptor: Descriptor, seed: int = 0) -> Rows:
-    """Returns the likeness of descriptors at grid points, for each pair of ion temperatures.
+    """Returns the likeness of descriptors at grid points, for each pair of ionic temperatures.
 
     Columns: ion_temperature, other (K); similarity: mean over points of one temperature of the largest cosine with a
     point of the other (another structure, for a temperature with itself), descriptors centred on the mean and scaled by
     the standard deviation of all.
 
     Args:
-        dataset: structures of several ion temperatures, two at least of each.
+        dataset: structures of several ionic temperatures, two at least of each.
         descriptor: of the grid points.
         seed: of the choice of points.
     """

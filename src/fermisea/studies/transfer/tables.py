@@ -60,7 +60,7 @@ def error_rows(evaluations: Iterable[Rows]) -> Rows:
     """Returns mean absolute errors of each model at each tau_i and tau_e, and over all tau_i (``all``).
 
     Energies in meV, per atom but for mu. NAME_spread is the standard deviation over the members of the ensemble of
-    their own mean absolute errors; NAME_worst is that of the worst ion temperature, in the rows of all.
+    their own mean absolute errors; NAME_worst is that of the worst ionic temperature, in the rows of all.
     """
     table: Rows = []
     for rows in evaluations:

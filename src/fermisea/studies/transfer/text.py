@@ -136,7 +136,7 @@ def _summary(row: Mapping[str, Any], name: str) -> dict[str, float | None]:
 
 
 def _alone(rows: Rows) -> dict[str, Any]:
-    """Returns errors of F of the models of one ion temperature, at home and elsewhere."""
+    """Returns errors of F of the models of one ionic temperature, at home and elsewhere."""
     name = "free_energy_error"
     mean = _means_by(rows, "trained_at", name)
     tested = _means_by(rows, "ion_temperature", name)
