@@ -17,6 +17,7 @@ from fermisea.errors import InputError
 from fermisea.evaluation import evaluate
 from fermisea.model import Model, load_model
 from fermisea.regular import RegularModel
+from fermisea.thermodynamics import thermo
 from fermisea.training import TrainingConfig, train
 from synthetic import made_up_snapshot, structure
 from test_predict import SHAPE, random_model
@@ -76,6 +77,14 @@ def test_networks_of_the_anchor_survive_the_file(tmp_path):
     assert one.free_energy == two.free_energy
     np.testing.assert_array_equal(one.forces, two.forces)
     assert one.free_energy != dataclasses.replace(model.anchor, corrections=()).predict(atoms).free_energy
+
+
+@pytest.mark.parametrize("anchor", [None, False])
+def test_thermodynamics_are_anchored_as_predictions_are(model, anchor):
+    found = thermo(model, structure(4), 3000.0, anchor=anchor, pressure=False, grid=SHAPE)
+    expected = model.predict(structure(4), found.electron_temperature.tolist(), SHAPE, anchor=anchor).free_energy
+    np.testing.assert_allclose(found.free_energy, expected, rtol=0, atol=1e-9)
+    assert found.prediction.anchored is (anchor is None)
 
 
 def test_what_has_no_anchor_says_so(model):

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 
 
-def leave() -> None:
+def _leave() -> None:
     """Ends this process at once."""
     os._exit(1)
 
 
-def begin_child(threads: int, end: Callable[[], None] = leave) -> None:
+def begin_child(threads: int, end: Callable[[], None] = _leave) -> None:
     """Prepares a process that was just started: it ends with its parent, and shares its work among so many threads.
 
     Args:
         threads: of torch and what it calls.
-        end: how to end when the parent is gone.
+        end: how to end when the parent is gone; by default, at once.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

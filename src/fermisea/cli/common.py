@@ -20,6 +20,17 @@ from fermisea.files import check_writable_folder
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, for machines.")]
 """The option that every command has."""
 
+Anchor = Annotated[
+    bool | None,
+    typer.Option(
+        "--anchor/--no-anchor",
+        help="Start F from the regular part of the model, or take that of the LDOS alone.  "
+        "[dim]\\[default: anchored where there is one][/]",
+        show_default=False,
+    ),
+]
+"""The option of commands that print F; None, its default, means where the model can."""
+
 
 def fail(message: str, status: int) -> int:
     """Prints an error as one line to standard error and returns ``status``."""

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 import fermisea
-from fermisea.cli.common import Json, output_folder, print_json
+from fermisea.cli.common import Anchor, Json, output_folder, print_json
 from fermisea.files import write_csv
 from fermisea.terminal import progress_bar, stdout, table
 
@@ -59,15 +59,7 @@ def predict(
         tuple[int, int, int] | None,
         typer.Option(help="Points for the DOS and what follows from it.  [dim]\\[default: as --grid][/]"),
     ] = None,
-    anchor: Annotated[
-        bool | None,
-        typer.Option(
-            "--anchor/--no-anchor",
-            help="Start F from the regular part of the model, or take that of the LDOS alone.  "
-            "[dim]\\[default: anchored where there is one][/]",
-            show_default=False,
-        ),
-    ] = None,
+    anchor: Anchor = None,
     forces: Annotated[
         bool, typer.Option("--forces", help="Also write forces and stress: extended xyz, a frame for each tau_e.")
     ] = False,

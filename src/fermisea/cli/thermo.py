@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 import fermisea
-from fermisea.cli.common import Json, output_folder, print_json
+from fermisea.cli.common import Anchor, Json, output_folder, print_json
 from fermisea.files import write_csv
 from fermisea.terminal import progress_bar, stdout, table
 
@@ -30,15 +30,7 @@ def thermo(
     to: Annotated[float, typer.Option("--to", help="Highest tau_e, K.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for table, figure and parameter files.", show_default=False)],
     start: Annotated[float, typer.Option("--from", help="Lowest tau_e, K.")] = 300.0,
-    anchor: Annotated[
-        bool | None,
-        typer.Option(
-            "--anchor/--no-anchor",
-            help="Start F from the regular part of the model, or take that of the LDOS alone.  "
-            "[dim]\\[default: anchored where there is one][/]",
-            show_default=False,
-        ),
-    ] = None,
+    anchor: Anchor = None,
     no_pressure: Annotated[
         bool, typer.Option("--no-pressure", help="Leave out the electronic pressure, which takes most of the time.")
     ] = False,
