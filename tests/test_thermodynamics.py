@@ -84,6 +84,8 @@ def test_a_model_without_total_free_energy_gives_the_rest(model):
     assert np.isnan(found.pressure).all()
     assert "free_energy_eV_per_atom" not in found.rows()[0]
     assert (found.heat_capacity > 0).all()
+    with pytest.raises(InputError, match="anchor: data of another code"):
+        thermo(obstacle, structure(3), 4000.0, grid=SHAPE, anchor=True)
 
 
 def test_bad_input_is_named(model):

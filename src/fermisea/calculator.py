@@ -15,7 +15,7 @@ from fermisea.errors import InputError
 from fermisea.model import Model, load_model
 from fermisea.observables import check_temperature
 from fermisea.predict import FINER, make_grid
-from fermisea.prediction import Prediction
+from fermisea.prediction import NO_REGULAR_PART, Prediction
 
 _KEPT = (0.8, 1.2)
 """Range of the spacing of points, over that of a new grid, within which the number of points stays as it is."""
@@ -107,9 +107,7 @@ class Calculator(AseCalculator):
             check_temperature(self.model.energy_grid, highest, value, allow_beyond_window=bool(beyond))
             parameters["electron_temperature"] = value
         if parameters.get("anchor") and self.model.anchor is None:
-            raise InputError(
-                "anchor: this model has no regular part; train on structures with total free energies, two or more"
-            )
+            raise InputError(NO_REGULAR_PART)
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ from fermisea.model_file import damaged, read_model_file, write_model_file
 from fermisea.network import Mlp
 from fermisea.observables import IntegrationName
 from fermisea.predict import CHUNK, MEMORY, predict, predict_ldos
-from fermisea.prediction import Prediction
+from fermisea.prediction import NO_REGULAR_PART, Prediction
 from fermisea.regular import RegularModel
 
 
@@ -106,7 +106,7 @@ class Model:
             anchor = self.anchor is not None and density
         elif anchor and (self.anchor is None or not density):
             raise InputError(
-                "anchor: this model has no regular part; train on structures with total free energies, two or more"
+                NO_REGULAR_PART
                 if self.anchor is None
                 else "anchor: got density=False with it, but the free energy of the LDOS needs the density"
             )

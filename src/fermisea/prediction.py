@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
+NO_REGULAR_PART = "anchor: this model has no regular part; train on structures with total free energies, two or more"
+"""What is said to whoever asks for an anchored free energy of a model that has none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -104,9 +107,7 @@ class Prediction:
         """
         self._check_total("free energy")
         if self.anchor is None:
-            raise InputError(
-                "anchor: the model has no regular part; train on structures with total free energies, two or more"
-            )
+            raise InputError(NO_REGULAR_PART)
         return self.anchor - self.results[0].reference_free_energy
 
     @property

@@ -121,7 +121,8 @@ def thermo(
         progress: is told points done and points in all, of the last prediction.
 
     Raises:
-        InputError: for a range that is none, or what ``Model.predict`` refuses.
+        InputError: for a range that is none, an anchor for a model that gives no total energies, or what
+            ``Model.predict`` refuses.
         WindowError: if ``highest`` is above what the energy window serves.
     """
     if not 0 < lowest < highest:
@@ -129,6 +130,8 @@ def thermo(
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance: got {tolerance:g}, expected a number between 0 and 1")
     whole = model.total_energy_obstacle is None
+    if anchor and not whole:
+        raise InputError(f"anchor: {model.total_energy_obstacle}")
     first = model.predict(
         atoms, highest, grid, density=False, uncertainty=False, allow_beyond_window=allow_beyond_window
     )
