@@ -152,14 +152,15 @@ def _models(settings: TransferSettings, out: Path, workers: int, console: Consol
     found = {}
     chosen = plans(settings)
     files = {plan.name: [out / "data" / f"{name}.nc" for name in plan.structures] for plan in chosen}
-    jobs = [partial(trained, plan, settings.training, files[plan.name], out / "models") for plan in chosen]
+    jobs = {plan.name: partial(trained, plan, settings.training, files[plan.name], out / "models") for plan in chosen}
+    longest_first = sorted(chosen, key=lambda plan: len(plan.structures), reverse=True)
     with progress_bar(console) as bar:
         task = bar.add_task("models", total=len(chosen), note="")
-        compute_ahead(jobs, workers, lambda: bar.advance(task))
+        compute_ahead([jobs[plan.name] for plan in longest_first], workers, lambda: bar.advance(task))
         bar.update(task, completed=0)
         inner = bar.add_task("", total=None, note="")
-        for plan, job in zip(chosen, jobs, strict=True):
-            found[plan.name] = job(
+        for plan in chosen:
+            found[plan.name] = jobs[plan.name](
                 lambda state, plan=plan: bar.update(  # type: ignore[misc]
                     inner, description=f"{plan.name}, {state.stage}", completed=state.step, total=state.steps
                 )
