@@ -130,6 +130,16 @@ def test_many_temperatures_equal_one_at_a_time(model, atoms):
         np.testing.assert_allclose(alone.density, together.density[k], rtol=1e-12)
 
 
+def test_a_temperature_asked_for_twice_is_computed_once(model, atoms, monkeypatch):
+    counted = []
+    weights = DensityOfStates.weights
+    monkeypatch.setattr(DensityOfStates, "weights", lambda self, level, t: counted.append(t) or weights(self, level, t))
+    found = model.predict(atoms, [1000.0, 3000.0, 1000.0], SHAPE)
+    assert sorted(counted) == [1000.0, 3000.0]  # tau_ref is 1000 K
+    assert found.free_energy[0] == found.free_energy[2] != found.free_energy[1]
+    assert np.array_equal(found.density[0], found.density[2])
+
+
 def test_wrapping_and_lattice_translations_change_nothing(model, atoms):
     moved = atoms.copy()
     moved.positions[0] += 2 * moved.cell[0] - moved.cell[2]

@@ -89,7 +89,7 @@ def thermal_states(
     *,
     levels: bool = False,
 ) -> list[ThermalState]:
-    """Returns Fermi levels, integration weights and densities at each tau_e (K).
+    """Returns Fermi levels, integration weights and densities at each tau_e (K); one asked for twice is made once.
 
     Args:
         dos: the LDOS integrated over the cell.
@@ -101,15 +101,16 @@ def thermal_states(
     Raises:
         InputError: for a temperature not above zero, or a window too small for the electrons.
     """
-    places = [(dos.fermi_level(electrons, t), t) for t in electron_temperatures]
+    distinct = list(dict.fromkeys(float(t) for t in electron_temperatures))
+    places = [(dos.fermi_level(electrons, t), t) for t in distinct]
     weights = [dos.weights(*place) for place in places]
     slopes = [dos.rule.slopes(*place).level for place in places] if levels else []
     fields: Sequence[FloatArray | None] = [None] * (len(weights) + len(slopes))
     if densities is not None:
         fields = densities([w.electrons for w in weights] + slopes)
-    return [
-        ThermalState(
-            electron_temperature=float(t),
+    found = {
+        t: ThermalState(
+            electron_temperature=t,
             fermi_level=level,
             weights=weights[k],
             density=fields[k],
@@ -117,7 +118,8 @@ def thermal_states(
             level_density=fields[len(places) + k] if levels else None,
         )
         for k, (level, t) in enumerate(places)
-    ]
+    }
+    return [found[float(t)] for t in electron_temperatures]
 
 
 def thermal_observables(
@@ -196,23 +198,21 @@ def observables_of(
         w = reference.weights
         band_free_energy = float((w.band_energy - reference.electron_temperature * w.entropy) @ dos.dos)
         at_reference = form.forms(band_free_energy, reference.density)["second_order"]
-    results = []
-    for state in states:
+    found: dict[float, ThermalObservables] = {}
+    for state in {state.electron_temperature: state for state in states}.values():
         w, t = state.weights, state.electron_temperature
         band_energy, entropy = float(w.band_energy @ dos.dos), float(w.entropy @ dos.dos)
         forms = {} if form is None else form.forms(band_energy - t * entropy, state.density)
-        results.append(
-            ThermalObservables(
-                electron_temperature=t,
-                fermi_level=state.fermi_level,
-                electrons=float(w.electrons @ dos.dos),
-                band_energy=band_energy,
-                entropy=entropy,
-                heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),
-                free_energies=forms,
-                transfer_error=transfer_error(forms) if forms else math.nan,
-                density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),
-                reference_free_energy=at_reference,
-            )
+        found[t] = ThermalObservables(
+            electron_temperature=t,
+            fermi_level=state.fermi_level,
+            electrons=float(w.electrons @ dos.dos),
+            band_energy=band_energy,
+            entropy=entropy,
+            heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),
+            free_energies=forms,
+            transfer_error=transfer_error(forms) if forms else math.nan,
+            density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),
+            reference_free_energy=at_reference,
         )
-    return results
+    return [found[state.electron_temperature] for state in states]

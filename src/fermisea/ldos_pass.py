@@ -112,9 +112,11 @@ class KeptPass:
     def densities(self, weights: Sequence[FloatArray]) -> list[FloatArray]:
         """Returns the density of each of these integration weights, (nx, ny, nz), 1/Angstrom^3."""
         vectors = self._readout.vectors(weights)
+        own = _occupied(vectors[:-1])
+        matrix, constants = vectors[:-1][own].T, vectors[-1][:, None]
         fields = np.empty((len(weights), *self._grid.shape))
         for part in self._parts:
-            _write(fields, part, vectors[:-1].T @ part.values.double().cpu().T + vectors[-1][:, None])
+            _write(fields, part, matrix @ part.values[:, own].double().cpu().T + constants)
         return list(fields)
 
 
@@ -209,6 +211,12 @@ def guessing_grid(grid: RealSpaceGrid) -> RealSpaceGrid:
     """Returns a grid coarser than ``grid``, with even numbers of points; not coarser than a few points."""
     n, m, k = (min(size, max(_FEWEST, 2 * -(-size // (2 * _COARSER)))) for size in grid.shape)
     return RealSpaceGrid(grid.cell, (n, m, k))
+
+
+def _occupied(vectors: Tensor) -> slice:
+    """Returns the part of a joint hidden layer on which vectors, (width, n), act: that of one member, or all of it."""
+    places = vectors.any(dim=1).nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0)
 
 
 def _write(fields: npt.NDArray[np.floating], part: Part, values: Tensor) -> None:
