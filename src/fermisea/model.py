@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from fermisea.observables import IntegrationName
 from fermisea.predict import CHUNK, MEMORY, predict, predict_ldos
 from fermisea.prediction import NO_REGULAR_PART, Prediction
 from fermisea.regular import RegularModel
+from fermisea.shipped import model_path, shipped_models
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,13 +181,20 @@ class Model:
 def load_model(path: str | os.PathLike[str]) -> Model:
     """Returns the model in a file that ``Model.save`` wrote. Nothing in the file is ever executed or unpickled.
 
+    Args:
+        path: of the file, or the name of a model that comes with the package: "aluminium".
+
     Raises:
         InputError: if there is no such file.
         FileFormatError: if it is not a fermisea model, or is truncated or altered.
     """
-    path = Path(path)
+    path = model_path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a model file that 'fermisea train' wrote")
+        names = ", ".join(shipped_models())
+        raise InputError(
+            f"{path}: no such file; give a model file that 'fermisea train' wrote, or the name of one that comes with "
+            f"the package ({names})"
+        )
     header, tensors = read_model_file(path)
     try:
         return _assemble(header, tensors)

@@ -31,6 +31,12 @@ Anchor = Annotated[
 ]
 """The option of commands that print F; None, its default, means where the model can."""
 
+ModelFile = Annotated[
+    Path,
+    typer.Argument(help="A model file that 'fermisea train' wrote, or [bold]aluminium[/], which comes with fermisea."),
+]
+"""The argument of commands that use a model."""
+
 
 def fail(message: str, status: int) -> int:
     """Prints an error as one line to standard error and returns ``status``."""

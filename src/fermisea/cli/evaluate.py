@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 import fermisea
-from fermisea.cli.common import Json, output_folder, plain, print_json
+from fermisea.cli.common import Json, ModelFile, output_folder, plain, print_json
 from fermisea.files import write_csv, write_text
 from fermisea.terminal import progress_bar, stdout, table
 
@@ -29,7 +29,7 @@ _ERRORS = (
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A model file that 'fermisea train' wrote.")],
+    model: ModelFile,
     data: Annotated[list[Path], typer.Argument(help="Snapshot files, or folders of them, best unseen in training.")],
     electron_temperature: Annotated[
         list[float] | None, typer.Option(help="tau_e, K.  [dim]\\[default: what the window serves][/]")

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markdown import Markdown
 from rich.markup import escape
 
 import fermisea
 from fermisea.cli.common import Json, print_json
+from fermisea.shipped import model_card, model_path
 from fermisea.terminal import facts, progress_bar, stdout
 
 if TYPE_CHECKING:
@@ -20,7 +22,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 def info(
     paths: Annotated[
-        list[Path], typer.Argument(help="A snapshot (*.nc) or model (*.safetensors), or a folder or several snapshots.")
+        list[Path],
+        typer.Argument(
+            help="A snapshot (*.nc) or model (*.safetensors, or [bold]aluminium[/]), or a folder or several snapshots."
+        ),
     ],
     no_closure: Annotated[
         bool, typer.Option("--no-closure", help="Of a data set, leave out the check for which every LDOS is read.")
@@ -29,11 +34,15 @@ def info(
 ) -> None:
     """Show what a file holds, after checking that it is whole; of a data set also what will hurt a model.
 
+    Of a model that comes with the package, its card: what it was made from, where it may be used, how far off it is.
+
     Example: [bold]fermisea info data/al-300K-00.nc[/]
 
     Example: [bold]fermisea info data/[/]
+
+    Example: [bold]fermisea info aluminium[/]
     """
-    first = paths[0]
+    first = model_path(paths[0])
     if len(paths) > 1 or first.is_dir():
         _dataset(paths, closure=not no_closure, json=json)
         return
@@ -42,10 +51,13 @@ def info(
     with first.open("rb") as stream:
         start = stream.read(len(_HDF5))
     values = _snapshot(first) if start == _HDF5 or first.suffix == ".nc" else _model(first)
+    card = model_card(paths[0])
     if json:
-        print_json(values)
-    else:
+        print_json(values | ({} if card is None else {"card": card}))
+    elif card is None:
         stdout().print(facts(str(first), values))
+    else:
+        stdout().print(Markdown(card))
 
 
 def _dataset(paths: list[Path], *, closure: bool, json: bool) -> None:

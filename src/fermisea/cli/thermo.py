@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 import fermisea
-from fermisea.cli.common import Anchor, Json, output_folder, print_json
+from fermisea.cli.common import Anchor, Json, ModelFile, output_folder, print_json
 from fermisea.files import write_csv
 from fermisea.terminal import progress_bar, stdout, table
 
@@ -25,7 +25,7 @@ _SHOWN = 9
 
 
 def thermo(
-    model: Annotated[Path, typer.Argument(help="A model file that 'fermisea train' wrote.")],
+    model: ModelFile,
     atoms: Annotated[Path, typer.Argument(help="A structure; any format of ASE, one of several frames as FILE@3.")],
     to: Annotated[float, typer.Option("--to", help="Highest tau_e, K.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for table, figure and parameter files.", show_default=False)],
