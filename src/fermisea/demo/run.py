@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from fermisea import __version__
+from fermisea.demo.first import shipped_model
 from fermisea.demo.report import compare, draw, print_table
 from fermisea.demo.settings import DemoSettings
 from fermisea.demo.steps import dft_points, make_structures, trained_model, training_data
@@ -32,16 +33,18 @@ def run_demo(settings: DemoSettings, out: Path, console: Console) -> dict[str, A
     """
     key = _claim(settings, out)
     seconds: dict[str, float] = {}
-    with _step(console, seconds, 1, "structures from molecular dynamics"):
+    with _step(console, seconds, 1, "the model that comes with the package"):
+        first = shipped_model(settings, out / "figures", console)
+    with _step(console, seconds, 2, "structures from molecular dynamics"):
         training, test = make_structures(settings, out / "structures", console)
-    with _step(console, seconds, 2, f"DFT at tau_ref = {settings.reference_electron_temperature:g} K"):
+    with _step(console, seconds, 3, f"DFT at tau_ref = {settings.reference_electron_temperature:g} K"):
         files = training_data(settings, {**training, "test": test}, out / "data", console)
         unseen = Snapshot.load(files.pop())
-    with _step(console, seconds, 3, f"training on {len(files)} structures"):
+    with _step(console, seconds, 4, f"training on {len(files)} structures"):
         model = trained_model(settings, files, out / "al.safetensors", key, console)
-    with _step(console, seconds, 4, "self-consistent DFT of the unseen structure at other tau_e"):
+    with _step(console, seconds, 5, "self-consistent DFT of the unseen structure at other tau_e"):
         points = dft_points(settings, unseen, out / "references", key, console)
-    with _step(console, seconds, 5, "prediction"):
+    with _step(console, seconds, 6, "prediction"):
         temperatures = sorted(
             {*np.linspace(100.0, max(settings.electron_temperatures), settings.curve), *settings.electron_temperatures}
         )
@@ -51,6 +54,7 @@ def run_demo(settings: DemoSettings, out: Path, console: Console) -> dict[str, A
         rows = compare(prediction, points)
         draw(settings, prediction, unseen, rows, errors, out / "figures")
     summary = {
+        "shipped_model": first,
         "atoms": len(unseen.atoms),
         "ion_temperature": settings.test_ion_temperature,
         "reference_electron_temperature": settings.reference_electron_temperature,
@@ -80,7 +84,7 @@ def _claim(settings: DemoSettings, out: Path) -> str:
 
 @contextmanager
 def _step(console: Console, seconds: dict[str, float], number: int, title: str) -> Iterator[None]:
-    console.print(f"[bold]{number}/5  {title}[/]")
+    console.print(f"[bold]{number}/6  {title}[/]")
     started = time.perf_counter()
     yield
     seconds[title] = round(time.perf_counter() - started, 1)
