@@ -1,0 +1,77 @@
+"""Puts what the study of temperature transfer found into the documentation, and its model into the package.
+
+Tables and figures go to docs/temperature-transfer/, its text between the markers of docs/temperature-transfer.md, the
+model of everything with its card to src/fermisea/shipped/. Only a study with the shipped settings `full` is taken.
+
+    python benchmarks/publish_study.py STUDY      a folder that `fermisea study transfer` finished
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from common import ROOT
+from report import fill
+
+import fermisea
+from fermisea.report import read_sections
+from fermisea.studies.transfer.plans import EVERYTHING
+from fermisea.studies.transfer.settings import TransferSettings
+
+PAGE = ROOT / "docs" / "temperature-transfer.md"
+FOLDER = ROOT / "docs" / "temperature-transfer"
+SHIPPED = ROOT / "src" / "fermisea" / "shipped"
+NAME = "aluminium"
+
+
+def text_of(folder: Path) -> str:
+    """Returns the sections of a study's page in Markdown, relative to the page of the documentation."""
+    _, sections, provenance = read_sections(folder)
+    blocks = []
+    for section in sections:
+        blocks += [f"### {section.title}", *section.text]
+        blocks += [
+            f"![{Path(name).stem.replace('_', ' ')}]({FOLDER.name}/{Path(name).name})" for name in section.figures
+        ]
+        if section.tables:
+            links = ", ".join(f"[{name}]({FOLDER.name}/{name})" for name in section.tables)
+            blocks.append(f"Numbers: {links}.")
+    return "\n\n".join([*blocks, f"{provenance}."])
+
+
+def main() -> int:
+    """Copies and fills; 1 if the study is not finished or has other settings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    study: Path = parser.parse_args().study
+    if not (study / "report.html").exists():
+        print(f"{study}: holds no finished study", file=sys.stderr)
+        return 1
+    stored = json.loads((study / "settings.json").read_text(encoding="utf-8"))
+    stored.pop("fermisea")
+    if TransferSettings.from_dict(stored) != TransferSettings.load("full"):
+        print(f"{study}: has other settings than the full study", file=sys.stderr)
+        return 1
+    _, sections, _ = read_sections(study)
+    FOLDER.mkdir(exist_ok=True)
+    for name in ("settings.json", "report.json", "report.html", *sorted({t for s in sections for t in s.tables})):
+        shutil.copyfile(study / name, FOLDER / name)
+    for name in sorted({figure for section in sections for figure in section.figures}):
+        shutil.copyfile(study / name, FOLDER / Path(name).name)
+    page, missing = fill(PAGE.read_text(encoding="utf-8"), {"study": text_of(study)})
+    if missing:
+        print(f"{PAGE}: has no place for the text", file=sys.stderr)
+        return 1
+    PAGE.write_text(page, encoding="utf-8")
+    fermisea.load_model(study / "models" / f"{EVERYTHING}.safetensors").save(SHIPPED / f"{NAME}.safetensors")
+    shutil.copyfile(study / "models" / f"{EVERYTHING}.md", SHIPPED / f"{NAME}.md")
+    print(f"{PAGE}\n{FOLDER}\n{SHIPPED}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
