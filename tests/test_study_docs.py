@@ -1,0 +1,68 @@
+"""What the documentation says of the study of temperature transfer: its numbers are those of the tables beside it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from fermisea.studies.transfer import TransferSettings
+from fermisea.studies.transfer.data import crystal, name_of, scaled_name
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "temperature-transfer"
+PAGE = (ROOT / "docs" / "temperature-transfer.md").read_text(encoding="utf-8")
+
+
+def block(name: str) -> str:
+    (text,) = re.findall(rf"<!-- table: {name} -->\n(.*?)<!-- end: {name} -->", PAGE, re.DOTALL)
+    return text
+
+
+def known() -> list[float]:
+    found = []
+    for path in FOLDER.glob("*.csv"):
+        with path.open(encoding="utf-8") as stream:
+            for row in csv.reader(stream):
+                for cell in row:
+                    try:
+                        found.append(float(cell))
+                    except ValueError:
+                        continue
+    return found
+
+
+def test_every_number_of_the_page_stands_in_a_table():
+    text = re.sub(r"\]\([^)]*\)", "]", block("study"))
+    told = set(re.findall(r"(?<![\w.])\d+\.\d+(?![\w.]*\w)", text))
+    assert len(told) > 50
+    values = {decimals: {f"{abs(value):.{decimals}f}" for value in known()} for decimals in range(1, 7)}
+    assert {number for number in told if number not in values[len(number.partition(".")[2])]} == set()
+
+
+def test_figures_and_tables_that_the_page_names_are_there():
+    named = set(re.findall(r"\]\(temperature-transfer/([^)]*)\)", PAGE))
+    assert named >= {"errors.csv", "transfer.csv", "numbers.csv", "mala.csv", "side_by_side.png"}
+    assert {name for name in named if not (FOLDER / name).exists()} == set()
+
+
+def test_data_are_those_of_the_recipe():
+    settings = TransferSettings.load("full")
+    with (FOLDER / "data.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    ideal = crystal(settings)
+    count = {"training": settings.training_snapshots, "test": settings.test_snapshots}
+    for part, number in count.items():
+        names = [name_of(ideal, ion, k) for ion in settings.ion_temperatures for k in range(number)]
+        assert [row["name"] for row in rows if row["part"] == part] == names
+    source = settings.scaled_ion_temperature
+    scaled = [scaled_name(name_of(ideal, source, k), scale) for k, scale in enumerate(settings.scales)]
+    assert sorted(row["name"] for row in rows if row["part"] == "scaled") == sorted(scaled)
+    assert len({row["sha256"] for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/temperature-transfer.md"])
+def test_pages_say_how_to_see_it_oneself(name):
+    assert "fermisea study transfer" in (ROOT / name).read_text(encoding="utf-8")
