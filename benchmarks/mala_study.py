@@ -208,7 +208,8 @@ def main() -> None:
     cells = [
         [digits(x) if isinstance(x, float) else str(x or "") for x in (row.get(key) for key in columns)] for row in rows
     ]
-    table = Table("mala_study", "MALA and fermisea on the same data: mean absolute errors, energies in meV/atom; times in s", columns, cells)
+    title = "MALA and fermisea on the same data: mean absolute errors, energies in meV/atom; times in s"
+    table = Table("mala_study", title, columns, cells)
     finish(values, [table], {"rows": rows}, **peers.versions)
 
 
