@@ -58,7 +58,7 @@ def test_the_test_structure_is_not_trained_on(finished):
 def test_figures_are_written(finished):
     out, _ = finished
     names = {path.name for path in (out / "figures").iterdir()}
-    stems = ("free_energy", "density_of_states", "errors")
+    stems = ("shipped_model", "free_energy", "density_of_states", "errors")
     assert names == {f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")}
 
 
