@@ -14,8 +14,6 @@ from fermisea.studies.transfer.data import crystal, name_of, scaled_name
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "temperature-transfer"
 PAGE = (ROOT / "docs" / "temperature-transfer.md").read_text(encoding="utf-8")
-
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
