@@ -12,13 +12,14 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from common import ROOT
 from report import fill
 
 import fermisea
-from fermisea.report import read_sections
+from fermisea.report import Section, read_sections
 from fermisea.studies.transfer.plans import EVERYTHING
 from fermisea.studies.transfer.settings import TransferSettings
 
@@ -28,9 +29,8 @@ SHIPPED = ROOT / "src" / "fermisea" / "shipped"
 NAME = "aluminium"
 
 
-def text_of(folder: Path) -> str:
+def text_of(sections: Sequence[Section], provenance: str) -> str:
     """Returns the sections of a study's page in Markdown, relative to the page of the documentation."""
-    _, sections, provenance = read_sections(folder)
     blocks = []
     for section in sections:
         blocks += [f"### {section.title}", *section.text]
@@ -56,13 +56,13 @@ def main() -> int:
     if TransferSettings.from_dict(stored) != TransferSettings.load("full"):
         print(f"{study}: has other settings than the full study", file=sys.stderr)
         return 1
-    _, sections, _ = read_sections(study)
+    _, sections, provenance = read_sections(study)
     FOLDER.mkdir(exist_ok=True)
-    for name in ("settings.json", "report.json", "report.html", *sorted({t for s in sections for t in s.tables})):
+    for name in ("settings.json", *sorted({t for s in sections for t in s.tables})):
         shutil.copyfile(study / name, FOLDER / name)
     for name in sorted({figure for section in sections for figure in section.figures}):
         shutil.copyfile(study / name, FOLDER / Path(name).name)
-    page, missing = fill(PAGE.read_text(encoding="utf-8"), {"study": text_of(study)})
+    page, missing = fill(PAGE.read_text(encoding="utf-8"), {"study": text_of(sections, provenance)})
     if missing:
         print(f"{PAGE}: has no place for the text", file=sys.stderr)
         return 1
