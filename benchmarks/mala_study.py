@@ -45,6 +45,20 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """LeakyReLU, Adam, plain mean square in each; sizes, batch and rate are given."""
 
+HEADINGS = {
+    "form": "form of F",
+    "integration": "quadrature",
+    "ldos_error_percent": "LDOS (%)",
+    "density_error_percent": "density (%)",
+    "dos_error_percent": "DOS (%)",
+    "free_energy_error": "F at tau_ref",
+    "free_energy_error_worst": "its worst",
+    "anchored_free_energy_error": "anchored",
+    "training_seconds": "training (s)",
+    "prediction_seconds": "prediction (s)",
+}
+"""What the columns of mala.csv are called in the table, where it is not their name."""
+
 
 class Study:
     """A folder that the study wrote."""
@@ -115,6 +129,14 @@ def judged(name: str, model: Model, study: Study, form: str, integration: Any) -
     return found
 
 
+def heading(column: str) -> str:
+    """Returns what the table calls a column of mala.csv."""
+    if column.startswith("change_error_"):
+        temperature = column.removeprefix("change_error_").removesuffix("K")
+        return f"F({temperature} K) - F(tau_ref)"
+    return HEADINGS.get(column, column)
+
+
 def own_seconds(model: Model, study: Study, repeat: int = 3) -> float:
     """Returns the seconds that a prediction takes here, median of several after a first one."""
     snapshot, seconds = study.tests[0], []
@@ -175,7 +197,7 @@ def main() -> None:
     one = replace(study.ours, network=study.ours.network.members[0])
     rows = [
         judged(f"fermisea, {study.name}", study.ours, study, "second_order", "sharpened")
-        | {"training_seconds": study.training_seconds},
+        | {"training_seconds": study.training_seconds, "prediction_seconds": own_seconds(study.ours, study)},
         judged(f"fermisea, {study.name}, the first network of it", one, study, "second_order", "sharpened")
         | {"prediction_seconds": own_seconds(one, study)},
     ]
@@ -208,8 +230,11 @@ def main() -> None:
     cells = [
         [digits(x) if isinstance(x, float) else str(x or "") for x in (row.get(key) for key in columns)] for row in rows
     ]
-    title = "MALA and fermisea on the same data: mean absolute errors, energies in meV/atom; times in s"
-    table = Table("mala_study", title, columns, cells)
+    title = (
+        "MALA and fermisea on the same data: mean absolute errors, energies in meV/atom; training in s of all networks "
+        "of a row, prediction on one thread"
+    )
+    table = Table("mala_study", title, [heading(column) for column in columns], cells)
     finish(values, [table], {"rows": rows}, **peers.versions)
 
 

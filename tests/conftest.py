@@ -6,9 +6,12 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Workers of pytest-xdist share the cores; and sums are the same in every run, whatever a test before has set."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Workers of pytest-xdist share the cores; and sums are the same in every run, whatever a test before has set.
+
+    Fixtures of modules are made after this.
+    """
     torch.set_num_threads(1)
 
 

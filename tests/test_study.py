@@ -10,18 +10,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from rich.console import Console
 
 from fermisea.campaign import Campaign
 from fermisea.cli import main
-from fermisea.engines import PlaneWave
+from fermisea.engines import LdosOptions, PlaneWave
 from fermisea.errors import ConvergenceError, InputError
+from fermisea.grid import EnergyGrid
 from fermisea.model import load_model
 from fermisea.report import read_sections
 from fermisea.snapshot import Snapshot
 from fermisea.studies.transfer import PRESETS, TransferSettings, run_transfer
 from fermisea.studies.transfer import run as run_module
 from fermisea.studies.transfer.plans import EVERYTHING, plans
+from fermisea.studies.transfer.size import k_mesh_difference
 from fermisea.training_config import TrainingConfig
 
 SMALL = TransferSettings(
@@ -130,11 +133,31 @@ def test_a_larger_cell_is_there_with_its_own_k_points(finished):
     rows = table(out / "size.csv")
     assert {row["model"] for row in rows} == {plan.name for plan in plans(SMALL)}
     row = rows[0]
-    (offset,) = json.loads((out / "references" / "k-mesh.json").read_text(encoding="utf-8"))["rows"]
+    (mesh,) = json.loads((out / "references" / "k-mesh.json").read_text(encoding="utf-8"))["rows"]
     # two cubes with 1x1x1 and one with 1x1x2 have the same k-points
-    assert offset["offset"] == pytest.approx(0.0, abs=1e-9)
+    assert mesh == pytest.approx({"offset": 0.0, "dos_percent": 0.0, "density_percent": 0.0}, abs=1e-9)
     assert float(row["free_energy_error_without_offset"]) == pytest.approx(float(row["free_energy_error"]), abs=1e-9)
     assert row["atoms"] == "8"
+
+
+def test_other_k_points_are_told_by_the_crystal(tmp_path):
+    coarse = replace(SMALL, large_kpts=(1, 1, 2), large_shift=(1, 1, 1), large_energy_window=None)
+    found = k_mesh_difference(coarse, tmp_path / "k-mesh.json")
+    cube = bulk("Al", "fcc", a=4.05, cubic=True)
+    window = LdosOptions(energy_grid=EnergyGrid(-8.0, 0.5, 49), broadening=0.5)
+    large, others = (
+        PlaneWave(cutoff=60.0, kpts=kpts, shift=shift, ldos=window).run(cube, 1000.0)
+        for kpts, shift in (((1, 1, 4), (1, 1, 1)), ((1, 1, 2), (0, 0, 0)))
+    )
+    change = large.reference.free_energy - others.reference.free_energy
+    assert abs(change) > 0.1
+    assert found["offset"] == pytest.approx(change / 4, abs=1e-7)
+    for name in ("dos", "density"):
+        true, other = getattr(large, name), getattr(others, name)
+        percent = 100 * np.abs(other - true).sum() / true.sum()
+        assert percent > 1
+        assert found[f"{name}_percent"] == pytest.approx(percent, rel=1e-5)
+    assert k_mesh_difference(coarse, tmp_path / "k-mesh.json") == found
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from fermisea.studies.transfer.plans import plans
 from fermisea.studies.transfer.references import Reference, reference
 from fermisea.studies.transfer.results import Results, write_results
 from fermisea.studies.transfer.settings import TransferSettings
-from fermisea.studies.transfer.size import k_mesh_offset, size_errors
+from fermisea.studies.transfer.size import k_mesh_difference, size_errors
 from fermisea.terminal import CampaignView, progress_bar
 
 _PARTS = ("training", "scaled", "test", "large")
@@ -71,9 +71,9 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
         evaluations, comparisons = _errors(settings, models, data["test"], references, out, workers, console)
         sizes: Rows = []
         if "large" in data:
-            offset = k_mesh_offset(settings, out / "references" / "k-mesh.json")
+            mesh = k_mesh_difference(settings, out / "references" / "k-mesh.json")
             large = data["large"][0]
-            sizes = [size_errors(name, model, large, offset, out / "size") for name, model in models.items()]
+            sizes = [size_errors(name, model, large, mesh, out / "size") for name, model in models.items()]
     with _step(console, 6, "tables, figures, report"):
         write_results(out, settings, Results(data, references, models, evaluations, comparisons, sizes))
         return write_report(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from fermisea.campaign import Campaign
-from fermisea.engines import PlaneWave
 from fermisea.errors import InputError
 from fermisea.model import Model
 from fermisea.snapshot import Snapshot
@@ -19,22 +19,21 @@ from fermisea.studies.transfer.errors import Rows, kept
 from fermisea.studies.transfer.settings import TransferSettings
 
 
-def size_errors(name: str, model: Model, snapshot: Snapshot, offset: float, folder: Path) -> dict[str, Any]:
+def size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str, float], folder: Path) -> dict[str, Any]:
     """Returns errors of a model at tau_ref in a cell of another size, per atom, from the folder if they are there.
 
     Args:
         name: of the model.
         model: of the study.
         snapshot: of that cell; its energies are the first ones of the model's.
-        offset: F of the crystal with the k-points of this cell minus that with those of the training cells, eV/atom:
-            what the model cannot know.
+        mesh: from :func:`k_mesh_difference`: what the model cannot know.
         folder: for the results.
     """
-    key = [model.provenance["study"], offset, snapshot.reference.free_energy]
-    return kept(folder / f"{name}.json", key, lambda: [_size_errors(name, model, snapshot, offset)])[0]
+    key = [model.provenance["study"], dict(mesh), snapshot.reference.free_energy]
+    return kept(folder / f"{name}.json", key, lambda: [_size_errors(name, model, snapshot, mesh)])[0]
 
 
-def _size_errors(name: str, model: Model, snapshot: Snapshot, offset: float) -> dict[str, Any]:
+def _size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str, float]) -> dict[str, Any]:
     atoms, count = snapshot.atoms, len(snapshot.atoms)
     predicted = model.predict(atoms, snapshot.electron_temperature, snapshot.grid, uncertainty=False, anchor=False)
     true, own = snapshot.observables([snapshot.electron_temperature])[0], snapshot.reference
@@ -49,9 +48,11 @@ def _size_errors(name: str, model: Model, snapshot: Snapshot, offset: float) -> 
         "ion_temperature": snapshot.ion_temperature,
         "free_energy_error": error,
         "anchored_free_energy_error": anchored,
-        "k_mesh_offset": offset,
-        "free_energy_error_without_offset": error + offset,
-        "anchored_free_energy_error_without_offset": anchored + offset,
+        "k_mesh_offset": mesh["offset"],
+        "k_mesh_dos_percent": mesh["dos_percent"],
+        "k_mesh_density_percent": mesh["density_percent"],
+        "free_energy_error_without_offset": error + mesh["offset"],
+        "anchored_free_energy_error_without_offset": anchored + mesh["offset"],
         "dos_error_percent": _percent(predicted.dos[:shared], snapshot.dos),
         "density_error_percent": _percent(predicted.density, true.density),
         "fermi_level_error": predicted.fermi_level - true.fermi_level,
@@ -59,8 +60,11 @@ def _size_errors(name: str, model: Model, snapshot: Snapshot, offset: float) -> 
     }
 
 
-def k_mesh_offset(settings: TransferSettings, path: Path) -> float:
-    """Returns F of the crystal with the k-points of the large cell minus that with those of the others, eV/atom.
+def k_mesh_difference(settings: TransferSettings, path: Path) -> dict[str, float]:
+    """Returns how far the crystal with the k-points of the large cell is from that with those of the others.
+
+    ``offset`` is the difference of F, eV/atom; ``dos_percent`` and ``density_percent`` are mean absolute differences
+    of DOS and density over their means, as the errors of models are.
 
     Args:
         settings: of the study, with a large cell.
@@ -68,24 +72,25 @@ def k_mesh_offset(settings: TransferSettings, path: Path) -> float:
     """
     if settings.large_repeat is None:
         raise InputError("large_repeat: got none, expected a cell")
-    meshes = {
-        "large": _cube(settings.dft, settings.large_repeat, settings.large_kpts, settings.large_shift),
-        "others": _cube(settings.dft, settings.repeat, settings.dft.kpts, settings.dft.shift),
-    }
-    key = json.loads(json.dumps([[campaign.kpts, campaign.shift, campaign.cutoff] for campaign in meshes.values()]))
+    dft = replace(settings.dft, energy_window=settings.large_energy_window or settings.dft.energy_window)
+    meshes = (
+        _cube(dft, settings.large_repeat, settings.large_kpts, settings.large_shift),
+        _cube(dft, settings.repeat, settings.dft.kpts, settings.dft.shift),
+    )
+    key = json.loads(json.dumps([[mesh.kpts, mesh.shift, mesh.cutoff, mesh.energy_window] for mesh in meshes]))
 
     def compute() -> Rows:
         cube = crystal(settings, (1, 1, 1))
-        energies = {}
-        for name, campaign in meshes.items():
-            engine = campaign.make_engine()
-            if not isinstance(engine, PlaneWave):
-                raise InputError(f"dft: got the engine {campaign.engine}, expected planewave")
-            solved = engine.solve(cube, settings.reference_electron_temperature)
-            energies[name] = solved.reference.free_energy / len(cube)
-        return [energies | {"offset": energies["large"] - energies["others"]}]
+        large, others = (mesh.make_engine().run(cube, settings.reference_electron_temperature) for mesh in meshes)
+        return [
+            {
+                "offset": (large.reference.free_energy - others.reference.free_energy) / len(cube),
+                "dos_percent": _percent(others.dos, large.dos),
+                "density_percent": _percent(others.density, large.density),
+            }
+        ]
 
-    return float(kept(path, key, compute)[0]["offset"])
+    return {name: float(value) for name, value in kept(path, key, compute)[0].items()}
 
 
 def _cube(
