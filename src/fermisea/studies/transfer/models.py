@@ -9,13 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from fermisea.dataset import Dataset
 from fermisea.errors import InputError
 from fermisea.files import write_text
 from fermisea.model import Model, load_model
-from fermisea.precision import chosen_precision
 from fermisea.snapshot_file import stored_checksum
 from fermisea.studies.transfer.plans import Plan
 from fermisea.training import TrainingState, train
@@ -36,7 +33,7 @@ def trained(
 
     Args:
         plan: what it is called.
-        config: how to train.
+        config: how to train, with a precision that this processor has.
         files: its snapshots.
         folder: for model files.
         progress: is told where the training is.
@@ -44,7 +41,6 @@ def trained(
     Raises:
         InputError: if the snapshots cannot be used.
     """
-    config = replace(config, precision=chosen_precision(config.precision, torch.device("cpu")))
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for file in files:
         digest.update(stored_checksum(file).encode())

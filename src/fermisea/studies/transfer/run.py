@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from fermisea import __version__
@@ -16,7 +18,9 @@ from fermisea.dataset import Dataset
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.files import check_writable_folder, write_text
 from fermisea.model import Model, load_model
+from fermisea.precision import chosen_precision
 from fermisea.report import write_report
+from fermisea.snapshot import Snapshot
 from fermisea.studies.transfer.ahead import compute_ahead
 from fermisea.studies.transfer.data import Structures, make_structures, name_of, run_dft
 from fermisea.studies.transfer.errors import Rows, evaluated, transferred
@@ -69,11 +73,7 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
         models = _models(settings, out, workers, console)
     with _step(console, 5, "errors on structures that no model has seen"):
         evaluations, comparisons = _errors(settings, models, data["test"], references, out, workers, console)
-        sizes: Rows = []
-        if "large" in data:
-            mesh = k_mesh_difference(settings, out / "references" / "k-mesh.json")
-            large = data["large"][0]
-            sizes = [size_errors(name, model, large, mesh, out / "size") for name, model in models.items()]
+        sizes = _sizes(settings, models, data["large"][0], out, console) if "large" in data else []
     with _step(console, 6, "tables, figures, report"):
         write_results(out, settings, Results(data, references, models, evaluations, comparisons, sizes))
         return write_report(out)
@@ -152,7 +152,10 @@ def _models(settings: TransferSettings, out: Path, workers: int, console: Consol
     found = {}
     chosen = plans(settings)
     files = {plan.name: [out / "data" / f"{name}.nc" for name in plan.structures] for plan in chosen}
-    jobs = {plan.name: partial(trained, plan, settings.training, files[plan.name], out / "models") for plan in chosen}
+    # a warning about the processor comes once from here, not from each process
+    precision = chosen_precision(settings.training.precision, torch.device("cpu"))
+    training = replace(settings.training, precision=precision)
+    jobs = {plan.name: partial(trained, plan, training, files[plan.name], out / "models") for plan in chosen}
     longest_first = sorted(chosen, key=lambda plan: len(plan.structures), reverse=True)
     with progress_bar(console) as bar:
         task = bar.add_task("models", total=len(chosen), note="")
@@ -206,6 +209,20 @@ def _judge(name: str, temperatures: list[float], references: list[Reference], at
     model, tests = load_model(out / "models" / f"{name}.safetensors"), _loaded(out / "data" / "test")
     evaluated(name, model, tests, temperatures, out / "errors")
     transferred(name, model, tests, references, at_reference, out / "transfer")
+
+
+def _sizes(
+    settings: TransferSettings, models: Mapping[str, Model], large: Snapshot, out: Path, console: Console
+) -> Rows:
+    found = []
+    with progress_bar(console) as bar:
+        task = bar.add_task("larger cell", total=len(models) + 1, note="the crystal with its k-points and the others'")
+        mesh = k_mesh_difference(settings, out / "references" / "k-mesh.json")
+        for name, model in models.items():
+            bar.update(task, advance=1, note=name)
+            found.append(size_errors(name, model, large, mesh, out / "size"))
+        bar.advance(task)
+    return found
 
 
 @contextmanager
