@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -115,3 +116,15 @@ def test_errors_and_interruption_are_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "make_structures", interrupt)
     assert main(["--out", str(tmp_path / "out")]) == 130
     assert capsys.readouterr().err == "fermisea: interrupted; the same command goes on\n"
+
+
+def test_warnings_are_lines(tmp_path, monkeypatch, capsys):
+    def warned(*_):
+        warnings.warn("structures are\nnear each other", stacklevel=2)
+        warnings.warn("of no use to a user", DeprecationWarning, stacklevel=2)
+
+    monkeypatch.setattr("fermisea.demo.__main__.run_demo", warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == "fermisea: warning: structures are near each other\n"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
-import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import fermisea
-from fermisea.cli.common import fail
 from fermisea.cli.convert import convert
 from fermisea.cli.dft import dft
 from fermisea.cli.evaluate import evaluate
@@ -24,6 +22,7 @@ from fermisea.cli.study import study
 from fermisea.cli.thermo import thermo
 from fermisea.cli.train import train
 from fermisea.cli.tune import tune
+from fermisea.terminal import fail, warnings_as_lines
 
 app = typer.Typer(
     name="fermisea",
@@ -62,11 +61,6 @@ def _options(
     """Density, entropy and free energy of the electrons at every electronic temperature, learnt from DFT at one."""
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UserWarning):
-        fail(f"warning: {message}", 0)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status; a user's error prints one line and no traceback."""
     if arguments is not None:
@@ -82,8 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+        with warnings_as_lines():
             status = app(args=list(arguments), prog_name="fermisea", standalone_mode=False)
     except _UsageError as error:
         text = (error.format_message() if hasattr(error, "format_message") else str(error)).rstrip(".")

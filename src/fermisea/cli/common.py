@@ -1,4 +1,4 @@
-"""Options, errors, plain data and folders that the commands share."""
+"""Options, plain data and folders that the commands share."""
 
 from __future__ import annotations
 
@@ -36,12 +36,6 @@ ModelFile = Annotated[
     typer.Argument(help="A model file that 'fermisea train' wrote, or [bold]aluminium[/], which comes with fermisea."),
 ]
 """The argument of commands that use a model."""
-
-
-def fail(message: str, status: int) -> int:
-    """Prints an error as one line to standard error and returns ``status``."""
-    sys.stderr.write(f"fermisea: {' '.join(message.split())}\n")
-    return status
 
 
 def print_json(value: Any) -> None:

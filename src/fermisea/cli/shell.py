@@ -8,8 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from fermisea.cli.common import fail
 from fermisea.errors import ConvergenceError, FermiseaError
+from fermisea.terminal import fail
 
 _RESUMED = ("dft", "transfer", "tune")
 """Commands that do not repeat what is done; train names its file itself."""

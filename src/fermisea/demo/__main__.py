@@ -12,6 +12,7 @@ from rich.console import Console
 from fermisea.demo.run import run_demo
 from fermisea.demo.settings import DemoSettings
 from fermisea.errors import FermiseaError
+from fermisea.terminal import fail, warnings_as_lines
 
 _DESCRIPTION = "Aluminium, from molecular dynamics to free energies at electronic temperatures never trained on."
 
@@ -22,13 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for the results")
     out: Path = parser.parse_args(arguments).out
     try:
-        run_demo(DemoSettings(), out, Console(highlight=False, width=None if sys.stdout.isatty() else 110))
+        with warnings_as_lines():
+            run_demo(DemoSettings(), out, Console(highlight=False, width=None if sys.stdout.isatty() else 110))
     except FermiseaError as error:
-        sys.stderr.write(f"fermisea: {error}\n")
-        return 2
+        return fail(str(error), 2)
     except KeyboardInterrupt:
-        sys.stderr.write("fermisea: interrupted; the same command goes on\n")
-        return 130
+        return fail("interrupted; the same command goes on", 130)
     return 0
 
 

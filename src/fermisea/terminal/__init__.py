@@ -1,9 +1,10 @@
-"""What is shown on a terminal: consoles, progress bars, tables, a running campaign.
+"""What is shown on a terminal: consoles, progress bars, tables, a running campaign, errors and warnings.
 
 Results go to standard output; progress and errors go to standard error, so that output can be piped.
 """
 
 from fermisea.terminal.campaign import CampaignView
 from fermisea.terminal.consoles import facts, progress_bar, stderr, stdout, table
+from fermisea.terminal.lines import fail, warnings_as_lines
 
-__all__ = ["CampaignView", "facts", "progress_bar", "stderr", "stdout", "table"]
+__all__ = ["CampaignView", "facts", "fail", "progress_bar", "stderr", "stdout", "table", "warnings_as_lines"]
