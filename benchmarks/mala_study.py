@@ -9,10 +9,14 @@ those of each code itself, on one thread: descriptors, network, density, DOS, mu
 tau_ref, for networks of the same hidden layers.
 
     python benchmarks/mala_study.py STUDY      a folder that `fermisea study transfer` wrote; mala.csv goes there
+
+MALA's weights start anew in each run, and its errors scatter: a further run for the same models leaves mala-2.csv, then
+mala-3.csv. The study's page is about the first.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import tempfile
@@ -187,8 +191,14 @@ def theirs(
     return replace(model, total_energy_obstacle=None, **known), trained["seconds"]
 
 
+def free_name(folder: Path, made_from: str) -> Path:
+    """Returns mala.csv, or the first of mala-2.csv, ... that is not about the same models."""
+    paths = (folder / ("mala.csv" if number == 1 else f"mala-{number}.csv") for number in itertools.count(1))
+    return next(path for path in paths if not path.exists() or made_from not in path.read_text(encoding="utf-8"))
+
+
 def main() -> None:
-    """Runs the comparison and writes mala.csv into the study."""
+    """Runs the comparison and writes its table into the study."""
     parser = options(__doc__, "mala_study", repeat=1)
     parser.add_argument("study", type=Path)
     values = parse(parser)
@@ -225,8 +235,11 @@ def main() -> None:
                     )
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if "mala" in peers.versions and not values.quick:
-        made_from = {"study": study.ours.provenance["study"]}
-        write_csv(values.study / "mala.csv", [made_from | {key: row.get(key) for key in columns} for row in rows])
+        made_from = study.ours.provenance["study"]
+        write_csv(
+            free_name(values.study, made_from),
+            [{"study": made_from} | {key: row.get(key) for key in columns} for row in rows],
+        )
     cells = [
         [digits(x) if isinstance(x, float) else str(x or "") for x in (row.get(key) for key in columns)] for row in rows
     ]

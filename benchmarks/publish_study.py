@@ -58,7 +58,8 @@ def main() -> int:
         return 1
     _, sections, provenance = read_sections(study)
     FOLDER.mkdir(exist_ok=True)
-    for name in ("settings.json", *sorted({t for s in sections for t in s.tables})):
+    further = [path.name for path in study.glob("mala-*.csv")]
+    for name in ("settings.json", *sorted({*further, *(t for s in sections for t in s.tables)})):
         shutil.copyfile(study / name, FOLDER / name)
     for name in sorted({figure for section in sections for figure in section.figures}):
         shutil.copyfile(study / name, FOLDER / Path(name).name)

@@ -14,6 +14,7 @@ from fermisea.studies.transfer.data import crystal, name_of, scaled_name
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "temperature-transfer"
 PAGE = (ROOT / "docs" / "temperature-transfer.md").read_text(encoding="utf-8")
+MODEL = "100-298-500-933K-16"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -39,7 +40,7 @@ def known() -> list[float]:
     ("text", "fewest"),
     [
         (between(PAGE, "<!-- table: study -->", "<!-- end: study -->"), 50),
-        (between(PAGE, "<!-- end: mala_study -->", "## What came out"), 4),
+        (between(PAGE, "<!-- end: mala_study -->", "## What came out"), 12),
         (between(README, "<!-- study -->", "## Two commands"), 10),
     ],
     ids=["study", "MALA", "README"],
@@ -49,6 +50,40 @@ def test_every_number_of_the_text_stands_in_a_table(text, fewest):
     assert len(told) >= fewest
     values = {decimals: {f"{abs(value):.{decimals}f}" for value in known()} for decimals in range(1, 7)}
     assert {number for number in told if number not in values[len(number.partition(".")[2])]} == set()
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (FOLDER / name).open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def assert_rounded(told: list[str], values: list[str]) -> None:
+    assert told == [f"{float(value):.{len(n.partition('.')[2])}f}" for n, value in zip(told, values, strict=True)]
+
+
+def test_numbers_of_the_readme_are_in_their_places():
+    told = [
+        re.findall(r"\d+\.\d+", line.split("|", 2)[2])
+        for line in between(README, "<!-- study -->", "<!-- end: study -->").splitlines()[2:]
+    ]
+    own = {row["name"].removeprefix(f"whole.{MODEL}."): row["value"] for row in rows_of("numbers.csv")}
+    far = {float(row["electron_temperature"]): row for row in rows_of("transfer.csv") if row["model"] == MODEL}
+    mala = {(row["code"], row["form"]): row for row in rows_of("mala.csv")}
+    theirs = mala["MALA, published recipe, 400-400-400", "naive"]
+    expected = [
+        [own["anchored_free_energy_error.mean"], own["free_energy_error.mean"], theirs["free_energy_error"]],
+        [far[10_000]["change_error_second_order"], theirs["change_error_10000K"]],
+        [far[30_000]["change_error_second_order"], theirs["change_error_30000K"]],
+        [own["density_error_percent.mean"], theirs["density_error_percent"]],
+    ]
+    for numbers, values in zip(told, expected, strict=True):
+        assert_rounded(numbers, values)
+    (seconds,) = re.findall(r"(\S+) s on one thread .*? (\S+) s\.", README)
+    codes = [
+        (f"fermisea, {MODEL}, the first network of it", "second_order"),
+        ("MALA, same size, 256-256, rate 1e-3", "naive"),
+    ]
+    assert_rounded(list(seconds), [mala[code]["prediction_seconds"] for code in codes])
 
 
 def test_figures_and_tables_that_the_page_names_are_there():
