@@ -209,6 +209,21 @@ def test_predict_prints_a_table(work, tmp_path, capsys):
     assert not (tmp_path / "out" / "free_energy.png").exists()  # a single temperature makes no curve
 
 
+def test_predict_needs_a_model_and_a_structure(work, tmp_path, capsys, monkeypatch):
+    write_structure(tmp_path / "al.extxyz", structure(7))
+    monkeypatch.chdir(tmp_path)
+    words = ["predict", str(work / "al.safetensors"), "al.extxyz", "--grid", "8", "8", "8"]
+    assert main([*words, "--forces", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["electron_temperature"] for row in found["rows"]] == [1000.0]
+    assert found["files"] == []
+    assert main(words) == 0
+    assert "files:" not in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["al.extxyz"]
+    assert main([*words, "--cube", "density"]) == 2
+    assert "--cube density: got no --out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("scale", "warned"), [(1.0, False), (1.02, True)])
 def test_predict_warns_of_a_volume_that_training_had_not(work, tmp_path, capsys, scale, warned):
     atoms = structure(7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,8 +44,10 @@ class Field(StrEnum):
 def predict(
     model: ModelFile,
     atoms: Annotated[Path, typer.Argument(help="A structure; any format of ASE, one of several frames as FILE@3.")],
-    electron_temperature: Annotated[list[float], typer.Option(help="One or more tau_e, K.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for tables, figures and fields.", show_default=False)],
+    electron_temperature: Annotated[
+        list[float] | None, typer.Option(help="One or more tau_e, K.  [dim]\\[default: tau_ref of the model][/]")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables, figures and fields.")] = None,
     cube: Annotated[
         Field | None,
         typer.Option(help="Also write density (1/bohr³, for each tau_e) or LDOS (1/(Ry bohr³), for each energy)."),
@@ -80,9 +83,11 @@ def predict(
     """
     if cube is Field.DENSITY and no_density:
         raise fermisea.InputError("--cube density: got --no-density with it; leave one of them out")
+    if cube is not None and out is None:
+        raise fermisea.InputError(f"--cube {cube.value}: got no --out, the folder for the files")
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
-    with output_folder(out), progress_bar() as bar:
+    with nullcontext() if out is None else output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
 
         def progress(done: int, total: int) -> None:
@@ -91,7 +96,7 @@ def predict(
 
         prediction = loaded.predict(
             structure,
-            electron_temperature,
+            electron_temperature or [loaded.reference_electron_temperature],
             grid,
             dos_grid=dos_grid,
             density=not no_density,
@@ -102,8 +107,8 @@ def predict(
             progress=progress,
         )
         rows = prediction_rows(prediction)
-        files = _write(prediction, rows, out, cube)
-        if cube is Field.LDOS:
+        files = [] if out is None else _write(prediction, rows, out, cube)
+        if cube is Field.LDOS and out is not None:
             from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415  # most calls need it not
 
             ldos = loaded.ldos(structure, prediction.grid)
@@ -155,7 +160,8 @@ def predict(
         if name in rows[0]:
             worst = max((row[name] for row in rows), key=abs)
             console.print(f"{what} changes E_b - TS by at most {1000 * worst / n:+.3f} meV/atom")
-    console.print("files: " + ", ".join(str(file) for file in files))
+    if files:
+        console.print("files: " + ", ".join(str(file) for file in files))
 
 
 def _columns(rows: list[dict[str, Any]], n: int) -> tuple[list[str], list[tuple[str, ...]]]:
