@@ -200,7 +200,7 @@ CASES = {
     "a density where there is none": (f"{PREDICT} 1000 --no-density --cube density --out out", "--no-density"),
     "a precision that does not exist": (f"{PREDICT} 1000 --precision float16 --out out", "float16", "bfloat16"),
     "a grid of the DOS without points": (f"{PREDICT} 1000 --dos-grid 4 0 4 --out out", "grid shape"),
-    "a missing option": ("predict al.safetensors al.extxyz --out out", "--electron-temperature"),
+    "a missing option": ("dft al.extxyz --out new-data", "--electron-temperature"),
     "an unknown option": (f"{DFT} --functional pbe", "--functional"),
     "an unknown command": ("forces al.safetensors", "forces"),
     "an unknown engine": (f"{DFT} --engine vasp", "planewave"),
