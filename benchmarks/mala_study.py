@@ -40,6 +40,7 @@ from fermisea.interop.mala_export import write_mala
 from fermisea.model import Model
 from fermisea.studies.transfer.plans import combined, plans
 from fermisea.studies.transfer.settings import TransferSettings
+from fermisea.studies.transfer.tables import COLUMNS
 
 SCRIPT = Path(__file__).with_name("mala_worker.py")
 
@@ -49,12 +50,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """LeakyReLU, Adam, plain mean square in each; sizes, batch and rate are given."""
 
-HEADINGS = {
+HEADINGS = COLUMNS | {
     "form": "form of F",
     "integration": "quadrature",
-    "ldos_error_percent": "LDOS (%)",
-    "density_error_percent": "density (%)",
-    "dos_error_percent": "DOS (%)",
     "free_energy_error": "F at tau_ref",
     "free_energy_error_worst": "its worst",
     "anchored_free_energy_error": "anchored",

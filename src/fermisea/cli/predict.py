@@ -47,7 +47,9 @@ def predict(
     electron_temperature: Annotated[
         list[float] | None, typer.Option(help="One or more tau_e, K.  [dim]\\[default: tau_ref of the model][/]")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for tables, figures and fields.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for tables, figures and fields.  [dim]\\[default: none is written][/]")
+    ] = None,
     cube: Annotated[
         Field | None,
         typer.Option(help="Also write density (1/bohr³, for each tau_e) or LDOS (1/(Ry bohr³), for each energy)."),
@@ -84,7 +86,7 @@ def predict(
     if cube is Field.DENSITY and no_density:
         raise fermisea.InputError("--cube density: got --no-density with it; leave one of them out")
     if cube is not None and out is None:
-        raise fermisea.InputError(f"--cube {cube.value}: got no --out, the folder for the files")
+        raise fermisea.InputError(f"--cube {cube.value}: got no --out with it; name the folder for the files")
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
     with nullcontext() if out is None else output_folder(out), progress_bar() as bar:

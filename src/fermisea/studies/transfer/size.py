@@ -69,6 +69,10 @@ def k_mesh_difference(settings: TransferSettings, path: Path) -> dict[str, float
     Args:
         settings: of the study, with a large cell.
         path: file that keeps the result.
+
+    Raises:
+        InputError: for settings without a large cell.
+        ConvergenceError: if the SCF cycle of a crystal fails.
     """
     if settings.large_repeat is None:
         raise InputError("large_repeat: got none, expected a cell")
