@@ -21,10 +21,10 @@ from ase import Atoms
 from ase.build import bulk
 
 import fermisea
+from fermisea.data.reference import Reference
+from fermisea.data.structures import read_structures, write_structure
 from fermisea.engines import PlaneWave
-from fermisea.files import write_text
-from fermisea.snapshot import Reference
-from fermisea.structures import read_structures, write_structure
+from fermisea.utilities.files import write_text
 
 TRAINING, TEST = (100.0, 298.0, 500.0, 933.0), (100.0, 298.0, 500.0, 700.0, 933.0)
 REFERENCE = 1000.0

@@ -23,14 +23,14 @@ import torch
 from ase.build import bulk
 from common import Table, digits, finish, options, parse
 
-from fermisea.broadening import Broadening
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import PowerSpectrum
-from fermisea.energies import Ion
-from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.network import Mlp
-from fermisea.points import KeptPoints, Points, StoredPoints, gather
-from fermisea.snapshot import Reference, Snapshot
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.networks.mlp import Mlp
+from fermisea.physics.ions import Ion
+from fermisea.training.points import KeptPoints, Points, StoredPoints, gather
 
 ENERGIES = EnergyGrid(-8.0, 0.2, 100)
 BATCH = 1024

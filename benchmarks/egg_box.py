@@ -23,8 +23,8 @@ from ase import Atoms
 from common import Table, digits, finish, options, parse
 
 import fermisea
+from fermisea.data.structures import read_structures
 from fermisea.grid import RealSpaceGrid
-from fermisea.structures import read_structures
 
 DIRECTION = np.array([1.0, 0.6, 0.3])
 TEMPERATURES = (REFERENCE, *HOT)

@@ -22,7 +22,7 @@ from common import Table, digits, finish, options, parse, timed
 from systems import FREE_ELECTRON, POWER_SPECTRUM, Sizes, aluminium, random_model
 
 import fermisea
-from fermisea.network import Mlp
+from fermisea.networks.mlp import Mlp
 
 TAU_E = 5000.0
 ENERGIES = 119

@@ -33,14 +33,14 @@ from peers import ENVIRONMENT, PYTHON, Peers
 from systems import VALENCE, Sizes, random_model, save_network, save_structure
 
 import fermisea
-from fermisea.evaluation import evaluate
-from fermisea.files import write_csv
+from fermisea.analysis.evaluation import evaluate
 from fermisea.interop.mala import load_model as load_mala_model
 from fermisea.interop.mala_export import write_mala
-from fermisea.model import Model
+from fermisea.model.model import Model
 from fermisea.studies.transfer.plans import combined, plans
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.tables import COLUMNS
+from fermisea.utilities.files import write_csv
 
 SCRIPT = Path(__file__).with_name("mala_worker.py")
 

@@ -24,11 +24,11 @@ from common import Worker, finish, options, parse
 from mala_worker import PREDICTED
 from peers import ENVIRONMENT, PYTHON, Peers
 
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines import LdosOptions, PlaneWave
 from fermisea.interop.mala import load_model
 from fermisea.interop.mala_export import SETTINGS, write_mala
-from fermisea.observables import DensityOfStates
-from fermisea.snapshot import Snapshot
+from fermisea.physics.density_of_states import DensityOfStates
 
 SCRIPT = Path(__file__).with_name("mala_worker.py")
 TEMPERATURES = [300.0, 1000.0, 5000.0]

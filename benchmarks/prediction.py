@@ -25,7 +25,7 @@ from peers import Peers
 from prediction_worker import TEMPERATURES, ask, worker
 from systems import VALENCE, Sizes, aluminium, random_model, save_network, save_structure
 
-from fermisea.observables import DensityOfStates
+from fermisea.physics.density_of_states import DensityOfStates
 
 SIZES, QUICK = Sizes((400, 400), 250), Sizes((64, 64), 50)
 MORE_TEMPERATURES = [*TEMPERATURES, 500.0, 2000.0, 4000.0, 6000.0, 8000.0]

@@ -17,7 +17,7 @@ from common import Clock, Worker, serve
 from gemm import rate
 from systems import Sizes, aluminium, random_model
 
-from fermisea.model import Model
+from fermisea.model.model import Model
 
 TEMPERATURES = [300.0, 1000.0, 10000.0]
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
 """Puts what the study of temperature transfer found into the documentation, and its model into the package.
 
 Tables and figures go to docs/temperature-transfer/, its text between the markers of docs/temperature-transfer.md, the
-model of everything with its card to src/fermisea/shipped/. Only a study with the shipped settings `full` is taken.
+model of everything with its card to src/fermisea/model/bundled/. Only a study with the settings `full` is taken.
 
     python benchmarks/publish_study.py STUDY      a folder that `fermisea study transfer` finished
 """
@@ -25,7 +25,7 @@ from fermisea.studies.transfer.settings import TransferSettings
 
 PAGE = ROOT / "docs" / "temperature-transfer.md"
 FOLDER = ROOT / "docs" / "temperature-transfer"
-SHIPPED = ROOT / "src" / "fermisea" / "shipped"
+SHIPPED = ROOT / "src" / "fermisea" / "model" / "bundled"
 NAME = "aluminium"
 
 

@@ -22,9 +22,9 @@ import torch
 from common import OUTPUT, Table, digits, finish, options, parse
 
 import fermisea
-from fermisea.evaluation import evaluate
-from fermisea.files import write_text
+from fermisea.analysis.evaluation import evaluate
 from fermisea.training import TrainingConfig, TrainingState, train
+from fermisea.utilities.files import write_text
 
 TEMPERATURES = (1000.0, 5000.0, 10_000.0)
 """tau_ref and two above it, K."""

@@ -11,12 +11,11 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from fermisea.broadening import Broadening
 from fermisea.descriptors import Bispectrum, PowerSpectrum
-from fermisea.energies import Ion
-from fermisea.grid import EnergyGrid
-from fermisea.model import Model
-from fermisea.network import Mlp
+from fermisea.grid import Broadening, EnergyGrid
+from fermisea.model.model import Model
+from fermisea.networks.mlp import Mlp
+from fermisea.physics.ions import Ion
 
 CUTOFF = 4.67637
 """Cutoff of the descriptors, Angstrom: that of the published aluminium models."""

@@ -24,14 +24,14 @@ from common import Clock, Table, Worker, digits, finish, options, parse, serve
 from gemm import rate as product_rate
 from peers import ENVIRONMENT, PYTHON, Peers
 
-from fermisea.network import Mlp
-from fermisea.parallel import Processes
-from fermisea.points import KeptPoints
+from fermisea.networks.mlp import Mlp
 from fermisea.training import TrainingConfig
 from fermisea.training.loop import Loop
 from fermisea.training.loss import Loss
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
+from fermisea.training.points import KeptPoints
+from fermisea.training.processes import Processes
 
 PEER_SCRIPT = Path(__file__).with_name("mala_worker.py")
 WIDE, SMALL = (91, 4000, 4000, 4000, 201), (91, 400, 400, 250)

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from rich.progress import Progress
 
 import fermisea
-from fermisea.files import write_text
+from fermisea.utilities.files import write_text
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -13,9 +13,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from fermisea.broadening import Broadening
 from fermisea.errors import FermiseaError
-from fermisea.grid import EnergyGrid
+from fermisea.grid import Broadening, EnergyGrid
 from fermisea.interop import mala
 
 DATA = Path(__file__).parent / "data"

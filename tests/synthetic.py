@@ -6,10 +6,10 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from fermisea.broadening import Broadening
-from fermisea.energies import Ion
-from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.snapshot import Reference, Snapshot
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.physics.ions import Ion
 
 ENERGIES = EnergyGrid(-6.0, 0.5, 36)
 REFERENCE_TEMPERATURE = 1000.0

@@ -10,17 +10,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from fermisea.analysis.evaluation import evaluate
+from fermisea.analysis.thermodynamics import thermo
 from fermisea.cli.app import app, main
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError
-from fermisea.evaluation import evaluate
-from fermisea.model import Model, load_model
-from fermisea.regular import RegularModel
-from fermisea.thermodynamics import thermo
+from fermisea.model.model import Model, load_model
+from fermisea.potential import RegularModel
 from fermisea.training import TrainingConfig, train
 from synthetic import made_up_snapshot, structure
-from test_predict import SHAPE, random_model
+from test_prediction import SHAPE, random_model
 
 TEMPERATURES = [300.0, 1000.0, 8000.0]
 

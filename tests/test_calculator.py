@@ -16,17 +16,18 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.phonons import Phonons
 
-from fermisea import Calculator, predict
+from fermisea import Calculator
 from fermisea.descriptors import PowerSpectrum
-from fermisea.ensemble import Ensemble
 from fermisea.errors import InputError, WindowError
-from fermisea.network import Mlp
-from fermisea.regular import fit_regular
-from fermisea.regular.model import RegularPrediction
+from fermisea.networks.ensemble import Ensemble
+from fermisea.networks.mlp import Mlp
+from fermisea.potential import fit_regular
+from fermisea.potential.model import RegularPrediction
+from fermisea.prediction import predict
 from synthetic import ENERGIES, structure
 from test_forces import alloy, model_of
-from test_predict import random_model
-from test_regular import labelled
+from test_potential import labelled
+from test_prediction import random_model
 
 GRID = (9, 8, 10)
 

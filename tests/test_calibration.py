@@ -10,10 +10,10 @@ import math
 import numpy as np
 import pytest
 
-from fermisea.calibration import calibration
+from fermisea.analysis.calibration import calibration
+from fermisea.analysis.evaluation import evaluate, summary
 from fermisea.cli import main
 from fermisea.errors import InputError
-from fermisea.evaluation import evaluate, summary
 from fermisea.plots import calibration_figure
 from fermisea.training import train
 from test_training import QUICK, dataset

@@ -7,10 +7,10 @@ import pytest
 from ase.build import bulk
 
 from fermisea.campaign import Campaign, Record, Records, run_campaign
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
-from fermisea.snapshot import Snapshot
 
 TEMPERATURE = 3000.0
 SMALL = Campaign(xc="lda", cutoff=80.0, kpts=(2, 2, 2), energy_spacing=0.5, highest_electron_temperature=5000.0)

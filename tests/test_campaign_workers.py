@@ -16,9 +16,9 @@ from ase.build import bulk
 from fermisea.campaign import Campaign, Record, Records, outliers, run_campaign
 from fermisea.campaign.processes import in_processes
 from fermisea.campaign.run import Outcome
+from fermisea.data.snapshot import Snapshot
+from fermisea.data.structures import write_structure
 from fermisea.errors import InputError, StorageError
-from fermisea.snapshot import Snapshot
-from fermisea.structures import write_structure
 from synthetic import made_up_snapshot
 
 TEMPERATURE = 3000.0

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from fermisea.analysis.evaluation import evaluate
 from fermisea.errors import FileFormatError, InputError
-from fermisea.evaluation import evaluate
-from fermisea.model import Model, load_model
+from fermisea.model.model import Model, load_model
 from fermisea.training import DivergenceError, TrainingInterruptedError, TrainingLog, train
 from fermisea.training.loss import Loss
 from test_training import QUICK, dataset

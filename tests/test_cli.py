@@ -22,9 +22,9 @@ import fermisea
 from fermisea import __version__
 from fermisea.cli import main
 from fermisea.cli.shell import spread
-from fermisea.model import load_model
-from fermisea.snapshot import Snapshot
-from fermisea.structures import read_structures, write_structure
+from fermisea.data.snapshot import Snapshot
+from fermisea.data.structures import read_structures, write_structure
+from fermisea.model.model import load_model
 from synthetic import made_up_snapshot, structure
 
 COMMANDS = ("sample", "dft", "train", "predict", "evaluate", "info")

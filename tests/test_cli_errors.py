@@ -15,7 +15,7 @@ from ase.build import bulk
 
 from fermisea import engines
 from fermisea.cli import main
-from fermisea.structures import write_structure
+from fermisea.data.structures import write_structure
 from synthetic import made_up_snapshot, structure
 
 UPF = Path(__file__).parent / "data" / "pseudopotentials" / "Al.gth-pbe.upf"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ase.build import bulk
 
-from fermisea.dataset import Dataset
-from fermisea.structures import write_structure
+from fermisea.data.dataset import Dataset
+from fermisea.data.structures import write_structure
 
 PAGE = (Path(__file__).parents[1] / "docs" / "clusters.md").read_text(encoding="utf-8")
 

@@ -17,10 +17,10 @@ import pytest
 
 import fermisea
 from fermisea.cli import main
+from fermisea.data.snapshot import Snapshot
+from fermisea.data.structures import write_structure
 from fermisea.interop.cube import read_cube
 from fermisea.interop.ldos_cubes import UNIT, ldos_from_cubes
-from fermisea.snapshot import Snapshot
-from fermisea.structures import write_structure
 from synthetic import made_up_snapshot, structure
 
 DATA = Path(__file__).parent / "data"

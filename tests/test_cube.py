@@ -13,14 +13,13 @@ from ase.io.cube import read_cube_data
 from scipy.integrate import quad
 
 from fermisea import units
-from fermisea.broadening import Broadening
-from fermisea.energies import Ion
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import EnergyGrid
+from fermisea.grid import Broadening, EnergyGrid
 from fermisea.interop.cube import read_cube, write_cube
 from fermisea.interop.cube_snapshot import kernel, snapshot_from_cubes
 from fermisea.interop.ldos_cubes import UNIT, cube_files, ldos_from_cubes, write_ldos_cubes
-from fermisea.snapshot import Snapshot
+from fermisea.physics.ions import Ion
 from synthetic import made_up_snapshot
 
 MALA = Path(__file__).parent / "data" / "mala-be2"

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 import fermisea
-from fermisea.broadening import Broadening
-from fermisea.dataset import Dataset, snapshot_files
-from fermisea.dataset_report import describe, warnings
-from fermisea.energies import Ion
-from fermisea.energies.ions import CoreCharge
+from fermisea.data.dataset import Dataset, snapshot_files
+from fermisea.data.dataset_report import describe, warnings
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import EnergyGrid
-from fermisea.snapshot import Snapshot
+from fermisea.grid import Broadening, EnergyGrid
+from fermisea.physics.ions import CoreCharge, Ion
 from synthetic import made_up_snapshot
 
 

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from fermisea.campaign import Campaign
+from fermisea.data.snapshot import Snapshot
 from fermisea.demo import DemoSettings, run, run_demo, steps
 from fermisea.demo.__main__ import main
 from fermisea.engines import PlaneWave
 from fermisea.errors import InputError
-from fermisea.snapshot import Snapshot
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
 
 SMALL = DemoSettings(
     ion_temperatures=(100.0, 500.0),

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from fermisea.cli import main
-from fermisea.ensemble import Ensemble
+from fermisea.data.structures import write_structure
 from fermisea.errors import FileFormatError, InputError
-from fermisea.model import Model, combine_models, load_model
-from fermisea.network import Mlp
-from fermisea.structures import write_structure
+from fermisea.model.model import Model, combine_models, load_model
+from fermisea.networks.ensemble import Ensemble
+from fermisea.networks.mlp import Mlp
 from fermisea.training import TrainingInterruptedError, train
 from synthetic import made_up_snapshot, structure
 from test_checkpoints import same, stop_after

@@ -18,7 +18,7 @@ from espresso import FILES, PW, SMALL, TEMPERATURE, aluminium, finished_run, rat
 from fermisea import units
 from fermisea.campaign import Campaign, run_campaign
 from fermisea.cli import main
-from fermisea.energies import charges, core_density, ewald_energy, functional
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Espresso, LdosOptions, PlaneWave
 from fermisea.engines.espresso import import_run
 from fermisea.engines.espresso.inputs import nested
@@ -26,8 +26,10 @@ from fermisea.engines.espresso.output import read_output
 from fermisea.engines.ldos import resample
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, EngineError, FileFormatError, InputError, StorageError
-from fermisea.free_energy import FreeEnergyFunctional
-from fermisea.snapshot import Snapshot
+from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.free_energy import FreeEnergyFunctional
+from fermisea.physics.ions import charges, core_density
+from fermisea.physics.xc import functional
 
 OPTIONS = LdosOptions(highest_electron_temperature=3000.0)
 WARM = 2000.0

@@ -12,13 +12,13 @@ from ase.build import bulk
 
 from espresso import PW, aluminium, finished_run, rattled
 from fermisea import units
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Espresso, LdosOptions, import_run
 from fermisea.engines.espresso.cubes import DEVIATION, cube_ldos
 from fermisea.engines.espresso.launch import other_program
 from fermisea.engines.espresso.output import read_output
 from fermisea.errors import EngineError, InputError
 from fermisea.grid import EnergyGrid
-from fermisea.snapshot import Snapshot
 
 DEBIAN = Path("/usr/share/espresso/pseudo")  # package quantum-espresso-data
 LITHIUM = {"ultrasoft": DEBIAN / "Li.pbesol-s-rrkjus_psl.0.2.1.UPF", "PAW": DEBIAN / "Li.pbesol-s-kjpaw_psl.0.2.1.UPF"}

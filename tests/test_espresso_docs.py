@@ -13,8 +13,8 @@ import pytest
 from ase.build import bulk
 
 from espresso import FILES, PW
-from fermisea.snapshot import Snapshot
-from fermisea.structures import write_structure
+from fermisea.data.snapshot import Snapshot
+from fermisea.data.structures import write_structure
 
 PAGE = (Path(__file__).parents[1] / "docs" / "quantum-espresso.md").read_text(encoding="utf-8")
 

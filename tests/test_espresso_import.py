@@ -15,11 +15,11 @@ from scipy.io import FortranFile
 from espresso import FILES, PW, SMALL, TEMPERATURE, aluminium, finished_run, rattled
 from fermisea import units
 from fermisea.cli import main
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Espresso, LdosOptions, import_run
 from fermisea.engines.espresso.fields import read_density, read_wavefunctions
 from fermisea.engines.espresso.output import read_output
 from fermisea.errors import FileFormatError, InputError
-from fermisea.snapshot import Snapshot
 
 OPTIONS = LdosOptions(highest_electron_temperature=3000.0)
 SCHEMA = "data-file-schema.xml"

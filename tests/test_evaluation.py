@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from fermisea.broadening import Broadening
-from fermisea.dataset import Dataset
+from fermisea.analysis.evaluation import evaluate, summary
+from fermisea.data.dataset import Dataset
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError, WindowError
-from fermisea.evaluation import evaluate, summary
-from fermisea.model import load_model
-from fermisea.observables import DensityOfStates
-from fermisea.snapshot import Snapshot
+from fermisea.grid import Broadening
+from fermisea.model.model import load_model
+from fermisea.physics.density_of_states import DensityOfStates
 from synthetic import ENERGIES, made_up_snapshot
-from test_predict import random_model
+from test_prediction import random_model
 
 TEMPERATURES = [300.0, 1000.0, 5000.0]
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fermisea import units
-from fermisea.energies import ewald, ewald_energy
 from fermisea.errors import InputError
+from fermisea.physics import ewald
+from fermisea.physics.ewald import ewald_energy
 
 FCC = [[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]
 BCC = [[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fermisea import units
 from fermisea.errors import InputError
-from fermisea.fermi_dirac import (
+from fermisea.physics.fermi_dirac import (
     entropy_density,
     fermi_level_of_states,
     occupation,

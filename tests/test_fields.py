@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fermisea.energies import gradient, reciprocal_vectors
-from fermisea.energies.fields import without_nyquist
 from fermisea.grid import RealSpaceGrid
+from fermisea.physics.fields import gradient, reciprocal_vectors, without_nyquist
 
 CELLS = {
     "skewed": ((4.0, 0.3, -0.2), (1.5, 3.5, 0.4), (-0.6, 0.9, 4.4)),

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from fermisea.errors import InputError
-from fermisea.files import atomic_path, check_writable_folder, write_text
+from fermisea.utilities.files import atomic_path, check_writable_folder, write_text
 
 
 def test_the_file_appears_only_at_the_end(tmp_path):

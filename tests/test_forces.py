@@ -12,17 +12,17 @@ from ase.build import bulk
 from ase.io import read
 from typer.testing import CliRunner
 
-from fermisea.broadening import Broadening
 from fermisea.cli.app import app
 from fermisea.descriptors import Bispectrum, PowerSpectrum
-from fermisea.energies import CoreCharge, Ion
-from fermisea.ensemble import Ensemble
 from fermisea.errors import InputError
-from fermisea.model import Model
-from fermisea.network import Mlp
-from fermisea.regular import RegularModel
+from fermisea.grid import Broadening
+from fermisea.model.model import Model
+from fermisea.networks.ensemble import Ensemble
+from fermisea.networks.mlp import Mlp
+from fermisea.physics.ions import CoreCharge, Ion
+from fermisea.potential import RegularModel
 from synthetic import ENERGIES, structure
-from test_predict import random_model
+from test_prediction import random_model
 
 SHAPE = (9, 8, 10)
 STEP = 1e-3

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.training import TrainingConfig, train
 from synthetic import made_up_snapshot
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from fermisea.energies import functional, hartree_energy, hartree_potential, xc_energy, xc_energy_and_potential
 from fermisea.errors import InputError
-from fermisea.free_energy import FORMS, FreeEnergyFunctional, check_form, transfer_error
+from fermisea.physics.free_energy import FORMS, FreeEnergyFunctional, check_form, transfer_error
+from fermisea.physics.hartree import hartree_energy, hartree_potential
+from fermisea.physics.xc import functional, xc_energy, xc_energy_and_potential
 
 CELL = np.array([[4.0, 0.3, 0.0], [0.0, 4.4, -0.2], [0.5, 0.0, 3.7]])
 SHAPE = (10, 12, 9)

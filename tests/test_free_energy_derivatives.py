@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fermisea.free_energy import FreeEnergyFunctional
-from fermisea.free_energy_derivatives import FreeEnergyDerivatives
+from fermisea.physics.free_energy import FreeEnergyFunctional
+from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
 from test_free_energy import CELL, SHAPE, VOXEL, change, field, setting
 
 STEP = 1e-4

@@ -13,9 +13,9 @@ from scipy.special import erf
 
 from fermisea import pseudopotentials
 from fermisea.errors import InputError
+from fermisea.physics.radial import radial_transform
 from fermisea.pseudopotentials.base import screened_coulomb
 from fermisea.pseudopotentials.gth import GaussianLocal, GaussianProjectors, load_gth, names
-from fermisea.radial import radial_transform
 from fermisea.units import BOHR, COULOMB, HARTREE
 
 REQUIRED = tuple("H He Li Be B C N O Na Mg Al Si P S K Ca Ti Cu Zn Ga Ge Ag Au".split())  # noqa: SIM905

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from fermisea import units
-from fermisea.energies import ewald_energy, hartree_energy, hartree_potential
 from fermisea.grid import RealSpaceGrid
+from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.hartree import hartree_energy, hartree_potential
 
 SKEWED = ((4.0, 0.3, -0.2), (1.5, 3.5, 0.4), (-0.6, 0.9, 4.4))
 LEFT_HANDED = (SKEWED[1], SKEWED[0], SKEWED[2])

@@ -10,9 +10,9 @@ import pytest
 from scipy.special import erf
 
 from fermisea import units
-from fermisea.fermi_dirac import entropy_density, fermi_level_of_states, occupation
 from fermisea.grid import EnergyGrid
-from fermisea.integration import hat_integration, sharpened_integration
+from fermisea.physics.fermi_dirac import entropy_density, fermi_level_of_states, occupation
+from fermisea.physics.integration import hat_integration, sharpened_integration
 
 TEMPERATURES = (50.0, 300.0, 5000.0, 100_000.0)
 

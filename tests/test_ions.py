@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from fermisea.energies.ions import CoreCharge, Ion, charges, core_density, electrons, structure_factor
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
+from fermisea.physics.ions import CoreCharge, Ion, charges, core_density, electrons, structure_factor
 
 CELL = torch.tensor([[4.1, 0.2, -0.3], [0.4, 3.7, 0.5], [-0.2, 0.6, 4.4]], dtype=torch.float64)
 POSITIONS = torch.tensor([[0.3, 0.1, 0.2], [2.1, 1.9, 2.4], [1.0, 3.0, 0.7]], dtype=torch.float64)

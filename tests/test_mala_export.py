@@ -11,11 +11,11 @@ import pytest
 from ase import Atoms
 from ase.cell import Cell
 
+from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import Bispectrum, PowerSpectrum
 from fermisea.engines import LdosOptions, PlaneWave
 from fermisea.errors import InputError
 from fermisea.interop.mala_export import info, settings, write_mala
-from fermisea.snapshot import Snapshot
 from fermisea.units import RYDBERG, thermal_energy
 from synthetic import ENERGIES, made_up_snapshot, structure
 

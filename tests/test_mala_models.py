@@ -17,7 +17,7 @@ from fermisea.interop import mala
 from fermisea.interop.mala.calculation import parse_calculation
 from fermisea.interop.mala.scalers import read_scaler
 from fermisea.interop.mala.torch_file import read_torch
-from fermisea.network import Mlp
+from fermisea.networks.mlp import Mlp
 from mala_files import (
     BE2,
     DATA,

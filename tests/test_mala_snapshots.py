@@ -12,9 +12,9 @@ from scipy.integrate import trapezoid
 
 from fermisea import Dataset, DensityOfStates, Snapshot, TrainingConfig, train, units
 from fermisea.errors import FileFormatError, InputError
-from fermisea.fermi_dirac import occupation_derivatives
 from fermisea.grid import EnergyGrid
 from fermisea.interop import mala
+from fermisea.physics.fermi_dirac import occupation_derivatives
 from mala_files import BE2, DATA, ENERGIES, EXPECTED, KERNEL, be_snapshot, digest, refusal
 from synthetic import made_up_snapshot
 

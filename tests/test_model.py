@@ -8,12 +8,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from fermisea.energies import CoreCharge
 from fermisea.errors import FileFormatError, InputError
-from fermisea.model import load_model
-from fermisea.model_file import read_header
+from fermisea.model.file import read_header
+from fermisea.model.model import load_model
+from fermisea.physics.ions import CoreCharge
 from synthetic import structure
-from test_predict import SHAPE, random_model
+from test_prediction import SHAPE, random_model
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_failed_save_leaves_the_earlier_file(saved, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fermisea.model_file.save_file", full)
+    monkeypatch.setattr("fermisea.model.file.save_file", full)
     with pytest.raises(InputError, match="could not be written"):
         model.save(path)
     assert path.read_bytes() == before
@@ -125,7 +125,7 @@ def test_refuses_what_is_not_a_model(saved, spoil):
 
 def rewrite(path, change):
     """Writes the same tensors with a changed header, checksum and all."""
-    from fermisea.model_file import _checksum  # noqa: PLC0415
+    from fermisea.model.file import _checksum  # noqa: PLC0415
 
     with safe_open(path, framework="pt") as stream:
         tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import fermisea
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
 from fermisea.interop import openpmd
 from fermisea.interop.openpmd_file import DENSITY, add_iteration, add_mesh, new_series, read_record
-from fermisea.snapshot import Reference, Snapshot
 from synthetic import made_up_snapshot, structure
 
 MALA = Path(__file__).parent / "data" / "mala-be2"

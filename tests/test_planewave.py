@@ -13,7 +13,6 @@ from ase import Atoms
 from ase.build import bulk
 
 from fermisea import units
-from fermisea.energies import core_density, functional
 from fermisea.engines import LdosOptions, PlaneWave, ScfOptions
 from fermisea.engines.basis import plane_waves
 from fermisea.engines.planewave import engine as planewave
@@ -24,9 +23,11 @@ from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.fermi_dirac import occupation
-from fermisea.free_energy import FreeEnergyFunctional
 from fermisea.grid import RealSpaceGrid
+from fermisea.physics.fermi_dirac import occupation
+from fermisea.physics.free_energy import FreeEnergyFunctional
+from fermisea.physics.ions import core_density
+from fermisea.physics.xc import functional
 
 DATA = Path(__file__).parent / "data"
 RUNS = json.loads((DATA / "al4_qe.json").read_text())

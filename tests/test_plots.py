@@ -9,7 +9,7 @@ from matplotlib.collections import PolyCollection
 
 from fermisea import plots
 from fermisea.errors import InputError
-from fermisea.fermi_dirac import occupation
+from fermisea.physics.fermi_dirac import occupation
 
 TEMPERATURES = np.array([10_000.0, 300.0, 1000.0, 3000.0])
 ENERGIES = -56.0 - 5e-9 * TEMPERATURES**2

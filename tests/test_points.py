@@ -13,9 +13,9 @@ import torch
 
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError, StorageError
-from fermisea.points import KeptPoints, StoredPoints, gather
 from fermisea.training import train
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
+from fermisea.training.points import KeptPoints, StoredPoints, gather
 from synthetic import made_up_snapshot
 from test_training import QUICK, dataset
 

@@ -11,7 +11,7 @@ import torch
 from scipy.special import spherical_jn
 
 from fermisea.errors import InputError
-from fermisea.radial import RadialTable, radial_transform, reduced_bessel, simpson_weights
+from fermisea.physics.radial import RadialTable, radial_transform, reduced_bessel, simpson_weights
 
 
 @pytest.mark.parametrize("degree", range(5))

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from fermisea.cli import main
 from fermisea.errors import InputError
-from fermisea.files import write_csv
 from fermisea.plots import save_figure
 from fermisea.report import Section, read_sections, write_report, write_sections
+from fermisea.utilities.files import write_csv
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 
+from fermisea.data.sampling import find_calculator, sample
 from fermisea.errors import InputError
-from fermisea.sampling import find_calculator, sample
 
 
 class Springs(Calculator):

@@ -14,16 +14,16 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import expit, xlog1py, xlogy
 
-from fermisea import snapshot as snapshot_module
 from fermisea import units
-from fermisea.broadening import Broadening
-from fermisea.energies import Ion, functional
-from fermisea.energies.ions import CoreCharge
+from fermisea.data import snapshot as snapshot_module
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError, WindowError
-from fermisea.free_energy import FORMS
-from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.ldos_energy import thermal_observables
-from fermisea.snapshot import Reference, Snapshot
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.physics.free_energy import FORMS
+from fermisea.physics.ions import CoreCharge, Ion
+from fermisea.physics.observables import thermal_observables
+from fermisea.physics.xc import functional
 from synthetic import REFERENCE_TEMPERATURE, made_up_snapshot
 
 SIDE, VALENCE = 4.0, 3.0

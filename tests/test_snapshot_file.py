@@ -14,13 +14,12 @@ import pytest
 import xarray as xr
 from ase import Atoms
 
-from fermisea import snapshot_file
-from fermisea.broadening import Broadening
-from fermisea.energies import Ion
-from fermisea.energies.ions import CoreCharge
+from fermisea.data import snapshot_file
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.snapshot import Reference, Snapshot
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.physics.ions import CoreCharge, Ion
 from synthetic import made_up_ldos, made_up_snapshot
 
 

@@ -6,8 +6,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from fermisea.data.structures import read_structure, read_structures, write_structure
 from fermisea.errors import InputError
-from fermisea.structures import read_structure, read_structures, write_structure
 
 
 @pytest.fixture

@@ -15,17 +15,17 @@ from rich.console import Console
 
 from fermisea.campaign import Campaign
 from fermisea.cli import main
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines import LdosOptions, PlaneWave
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import EnergyGrid
-from fermisea.model import load_model
+from fermisea.model.model import load_model
 from fermisea.report import read_sections
-from fermisea.snapshot import Snapshot
 from fermisea.studies.transfer import PRESETS, TransferSettings, run_transfer
 from fermisea.studies.transfer import run as run_module
 from fermisea.studies.transfer.plans import EVERYTHING, plans
 from fermisea.studies.transfer.size import k_mesh_difference
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
 
 SMALL = TransferSettings(
     lattice_constant=4.05,

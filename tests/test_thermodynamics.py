@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from fermisea import Thermodynamics, thermo
 from fermisea.cli.app import app, main
 from fermisea.errors import InputError, WindowError
-from fermisea.model import Model
+from fermisea.model.model import Model
 from synthetic import structure
 from test_forces import deformed
-from test_predict import random_model
+from test_prediction import random_model
 
 SHAPE = (6, 6, 6)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fermisea.errors import InputError
-from fermisea.toml import read_toml
+from fermisea.utilities.toml import read_toml
 
 
 def test_known_keys_come_back(tmp_path):

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.descriptors import Bispectrum, PowerSpectrum
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.model import Model
-from fermisea.network import Mlp
-from fermisea.points import KeptPoints
+from fermisea.model.model import Model
+from fermisea.networks.mlp import Mlp
 from fermisea.training import DivergenceError, fit_readout, learning_rate, train
+from fermisea.training.config import TrainingConfig
 from fermisea.training.loss import Loss, local_integrals
 from fermisea.training.normalisation import Normalisation
-from fermisea.training_config import TrainingConfig
+from fermisea.training.points import KeptPoints
 from synthetic import REFERENCE_TEMPERATURE, made_up_snapshot
 
 QUICK = TrainingConfig(

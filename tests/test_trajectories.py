@@ -6,8 +6,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from fermisea.data.trajectories import correlation_time, kinetic_temperature, thin
 from fermisea.errors import InputError
-from fermisea.trajectories import correlation_time, kinetic_temperature, thin
 
 
 def autoregressive(steps: int, memory: float, series: int = 1, seed: int = 0) -> np.ndarray:

@@ -17,12 +17,12 @@ import pytest
 import torch
 
 from fermisea.cli import main
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.errors import InputError, StorageError
-from fermisea.network import Mlp
+from fermisea.networks.mlp import Mlp
 from fermisea.plots import tuning_figure
 from fermisea.training import train
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
 from fermisea.tuning import Choice, Range, SearchSpace
 from fermisea.tuning.ranking import rankings
 from fermisea.tuning.scores import activation_kernel, cosine_distance, descriptors_at, naswot, sampled_points

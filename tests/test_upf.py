@@ -15,9 +15,9 @@ from scipy.special import erf, spherical_jn
 
 from fermisea import pseudopotentials
 from fermisea.errors import FileFormatError, InputError
+from fermisea.physics.radial import RadialTable
 from fermisea.pseudopotentials.gth import load_gth
 from fermisea.pseudopotentials.upf import functional_of, load_upf
-from fermisea.radial import RadialTable
 from fermisea.units import BOHR, COULOMB, RYDBERG
 
 FOLDER = Path(__file__).parent / "data" / "pseudopotentials"

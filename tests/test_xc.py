@@ -10,8 +10,10 @@ import torch
 from pyscf.dft import libxc
 
 from fermisea import units
-from fermisea.energies import functional, gradient, xc, xc_energy, xc_energy_and_potential
 from fermisea.errors import InputError
+from fermisea.physics import xc
+from fermisea.physics.fields import gradient
+from fermisea.physics.xc import functional, xc_energy, xc_energy_and_potential
 
 NAMES = ("lda", "pz", "pbe", "pbesol")
 SKEWED = torch.tensor([[4.0, 0.3, -0.2], [1.5, 3.5, 0.4], [-0.6, 0.9, 4.4]], dtype=torch.float64)

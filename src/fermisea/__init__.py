@@ -10,37 +10,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fermisea import (
-        calibration,
-        campaign,
-        dataset,
-        dataset_report,
-        descriptors,
-        engines,
-        evaluation,
-        files,
-        model,
-        plots,
-        pseudopotentials,
-        structures,
-        trajectories,
-        units,
-    )
+    from fermisea import campaign, descriptors, engines, model, plots, pseudopotentials, units
+    from fermisea.analysis import calibration, evaluation
+    from fermisea.analysis.evaluation import evaluate
+    from fermisea.analysis.thermodynamics import Thermodynamics, thermo
     from fermisea.calculator import Calculator
     from fermisea.campaign import Campaign, run_campaign
-    from fermisea.dataset import Dataset
+    from fermisea.data import dataset, dataset_report, structures, trajectories
+    from fermisea.data.dataset import Dataset
+    from fermisea.data.sampling import Trajectory, sample
+    from fermisea.data.snapshot import Snapshot
+    from fermisea.data.structures import read_structures
     from fermisea.errors import ConvergenceError, FermiseaError, FileFormatError, InputError, WindowError
-    from fermisea.evaluation import evaluate
     from fermisea.grid import EnergyGrid, RealSpaceGrid
-    from fermisea.model import Model, combine_models, load_model
-    from fermisea.observables import DensityOfStates
-    from fermisea.prediction import Prediction
-    from fermisea.sampling import Trajectory, sample
-    from fermisea.snapshot import Snapshot
-    from fermisea.structures import read_structures
-    from fermisea.thermodynamics import Thermodynamics, thermo
+    from fermisea.model.model import Model, combine_models, load_model
+    from fermisea.physics.density_of_states import DensityOfStates
+    from fermisea.prediction.result import Prediction
     from fermisea.training import train
-    from fermisea.training_config import TrainingConfig
+    from fermisea.training.config import TrainingConfig
+    from fermisea.utilities import files
 
 __version__ = "0.1.0"
 
@@ -87,47 +75,50 @@ __all__ = [
     "units",
 ]
 
-_MODULES = (
-    "calibration",
-    "campaign",
-    "dataset",
-    "dataset_report",
-    "descriptors",
-    "engines",
-    "evaluation",
-    "files",
-    "model",
-    "plots",
-    "pseudopotentials",
-    "structures",
-    "trajectories",
-    "units",
-)
+_MODULES = {
+    "calibration": "analysis.calibration",
+    "campaign": "campaign",
+    "dataset": "data.dataset",
+    "dataset_report": "data.dataset_report",
+    "descriptors": "descriptors",
+    "engines": "engines",
+    "evaluation": "analysis.evaluation",
+    "files": "utilities.files",
+    "model": "model",
+    "plots": "plots",
+    "pseudopotentials": "pseudopotentials",
+    "regular": "potential",
+    "structures": "data.structures",
+    "trajectories": "data.trajectories",
+    "units": "units",
+}
+"""Where the modules stand that are known by a short name."""
+
 _HOMES = {
     "Calculator": "calculator",
     "Campaign": "campaign",
     "ConvergenceError": "errors",
-    "Dataset": "dataset",
-    "DensityOfStates": "observables",
+    "Dataset": "data.dataset",
+    "DensityOfStates": "physics.density_of_states",
     "EnergyGrid": "grid",
     "FermiseaError": "errors",
     "FileFormatError": "errors",
     "InputError": "errors",
     "Model": "model",
-    "Prediction": "prediction",
+    "Prediction": "prediction.result",
     "RealSpaceGrid": "grid",
-    "Snapshot": "snapshot",
-    "Thermodynamics": "thermodynamics",
-    "TrainingConfig": "training_config",
-    "Trajectory": "sampling",
+    "Snapshot": "data.snapshot",
+    "Thermodynamics": "analysis.thermodynamics",
+    "TrainingConfig": "training.config",
+    "Trajectory": "data.sampling",
     "WindowError": "errors",
-    "evaluate": "evaluation",
     "combine_models": "model",
+    "evaluate": "analysis.evaluation",
     "load_model": "model",
-    "read_structures": "structures",
+    "read_structures": "data.structures",
     "run_campaign": "campaign",
-    "sample": "sampling",
-    "thermo": "thermodynamics",
+    "sample": "data.sampling",
+    "thermo": "analysis.thermodynamics",
     "train": "training",
 }
 
@@ -135,7 +126,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name in _MODULES:
-            return importlib.import_module(f"{__name__}.{name}")
+            return importlib.import_module(f"{__name__}.{_MODULES[name]}")
         if name in _HOMES:
             return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

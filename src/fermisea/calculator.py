@@ -12,10 +12,10 @@ from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from fermisea.errors import InputError
-from fermisea.model import Model, load_model
-from fermisea.observables import check_temperature
-from fermisea.predict import FINER, make_grid
-from fermisea.prediction import NO_REGULAR_PART, Prediction
+from fermisea.model.model import Model, load_model
+from fermisea.physics.window import check_temperature
+from fermisea.prediction.predict import FINER, make_grid
+from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 
 _KEPT = (0.8, 1.2)
 """Range of the spacing of points, over that of a new grid, within which the number of points stays as it is."""

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fermisea.errors import InputError
+from fermisea.utilities.arrays import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 _FFT_PRIMES = (2, 3, 5, 7)
 
 
@@ -160,3 +160,16 @@ class EnergyGrid:
 
 def _rows(cell: FloatArray) -> tuple[tuple[float, float, float], ...]:
     return tuple((float(row[0]), float(row[1]), float(row[2])) for row in cell)
+
+
+@dataclass(frozen=True)
+class Broadening:
+    """The kernel that an LDOS is convolved with.
+
+    Attributes:
+        kernel: name; any symmetric kernel integrates alike.
+        standard_deviation: eV; 0 for a sharp LDOS.
+    """
+
+    kernel: str
+    standard_deviation: float

@@ -12,9 +12,9 @@ from pathlib import Path
 from ase import Atoms
 
 from fermisea.campaign.records import Kind, Record, Records
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Engine, ScfStep
 from fermisea.errors import EngineError, FermiseaError, StorageError, WindowError
-from fermisea.snapshot import Snapshot
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from fermisea.campaign.job import Job, Watch, compute
 from fermisea.campaign.records import Record, Records
-from fermisea.children import begin_child
 from fermisea.errors import StorageError
+from fermisea.utilities.processes import begin_child
 
 _METHOD = multiprocessing.get_context("spawn")
 

@@ -19,7 +19,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from fermisea.errors import InputError
-from fermisea.files import check_writable_folder, write_text
+from fermisea.utilities.files import check_writable_folder, write_text
 
 FOLDER = ".campaign"
 

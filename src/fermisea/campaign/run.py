@@ -15,12 +15,12 @@ from fermisea.campaign.cluster import on_cluster
 from fermisea.campaign.job import Job, Watch, closure_error, compute, snapshot_path, stamp
 from fermisea.campaign.processes import in_processes
 from fermisea.campaign.records import Record, Records
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Engine
 from fermisea.errors import FileFormatError, InputError
-from fermisea.files import check_writable_folder
 from fermisea.grid import EnergyGrid
-from fermisea.snapshot import Snapshot
 from fermisea.units import thermal_energy
+from fermisea.utilities.files import check_writable_folder
 
 Scheduler = Literal["local", "dask"]
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from fermisea.engines import Espresso, LdosOptions, PlaneWave
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
-from fermisea.toml import read_toml
+from fermisea.utilities.toml import read_toml
 
 
 @dataclass(frozen=True)

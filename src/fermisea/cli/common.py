@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from fermisea.errors import InputError
-from fermisea.files import check_writable_folder
+from fermisea.utilities.files import check_writable_folder
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, for machines.")]
 """The option that every command has."""

@@ -18,7 +18,7 @@ from fermisea.cli.shell import Command
 from fermisea.terminal import facts, progress_bar, stdout
 
 if TYPE_CHECKING:
-    from fermisea.snapshot import Snapshot
+    from fermisea.data.snapshot import Snapshot
 
 convert = typer.Typer(
     name="convert",
@@ -221,7 +221,7 @@ def _mala() -> Any:
 
 
 def _kernel(broadening: float | None) -> Any:
-    from fermisea.broadening import Broadening as Kernel  # noqa: PLC0415
+    from fermisea.grid import Broadening as Kernel  # noqa: PLC0415
 
     return None if broadening is None else Kernel("as given", broadening)
 
@@ -229,7 +229,7 @@ def _kernel(broadening: float | None) -> Any:
 def _export(
     source: list[Path], out: Path, twojmax: int, cutoff: float, *, contain_xyz: bool, overwrite: bool
 ) -> list[Path]:
-    from fermisea.dataset import snapshot_files  # noqa: PLC0415  # see above
+    from fermisea.data.dataset import snapshot_files  # noqa: PLC0415  # see above
     from fermisea.interop.mala_export import SETTINGS, write_mala  # noqa: PLC0415
 
     named: dict[str, Snapshot] = {}

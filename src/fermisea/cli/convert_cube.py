@@ -13,8 +13,8 @@ from fermisea.cli.common import Json, print_json, pseudopotential_files
 from fermisea.terminal import facts, stdout
 
 if TYPE_CHECKING:
-    from fermisea.energies import Ion
-    from fermisea.snapshot import Snapshot
+    from fermisea.data.snapshot import Snapshot
+    from fermisea.physics.ions import Ion
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 
@@ -87,7 +87,7 @@ def cube(
         files = _write(fermisea.Snapshot.load(source[0]), out, energy, overwrite=overwrite)
         show_files(files, out, json=json)
         return
-    from fermisea.broadening import Broadening  # noqa: PLC0415  # --help should take no time
+    from fermisea.grid import Broadening  # noqa: PLC0415  # --help should take no time
     from fermisea.interop.cube import read_cube  # noqa: PLC0415
     from fermisea.interop.cube_snapshot import snapshot_from_cubes  # noqa: PLC0415
     from fermisea.interop.ldos_cubes import cube_files  # noqa: PLC0415
@@ -159,7 +159,7 @@ def _ions(
     symbols: list[str], pseudopotentials: list[str] | None, valence: list[str] | None, functional: str
 ) -> tuple[dict[str, Ion], str | None]:
     """Returns the ion of each element, and what stands in the way of total energies."""
-    from fermisea.energies import Ion  # noqa: PLC0415  # --help should take no time
+    from fermisea.physics.ions import Ion  # noqa: PLC0415  # --help should take no time
 
     source = pseudopotential_files(pseudopotentials)
     if source is not None:

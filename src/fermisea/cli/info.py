@@ -11,11 +11,10 @@ from rich.markup import escape
 
 import fermisea
 from fermisea.cli.common import Json, print_json
-from fermisea.shipped import model_card, model_path
 from fermisea.terminal import facts, progress_bar, stdout
 
 if TYPE_CHECKING:
-    from fermisea.regular import RegularModel
+    from fermisea.potential import RegularModel
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -42,7 +41,7 @@ def info(
 
     Example: [bold]fermisea info aluminium[/]
     """
-    first = model_path(paths[0])
+    first = fermisea.model.bundled.model_path(paths[0])
     if len(paths) > 1 or first.is_dir():
         _dataset(paths, closure=not no_closure, json=json)
         return
@@ -51,7 +50,7 @@ def info(
     with first.open("rb") as stream:
         start = stream.read(len(_HDF5))
     values = _snapshot(first) if start == _HDF5 or first.suffix == ".nc" else _model(first)
-    card = model_card(paths[0])
+    card = fermisea.model.bundled.model_card(paths[0])
     if json:
         print_json(values | ({} if card is None else {"card": card}))
     elif card is None:

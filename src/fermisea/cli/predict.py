@@ -12,11 +12,11 @@ import typer
 
 import fermisea
 from fermisea.cli.common import Anchor, Json, ModelFile, output_folder, print_json
-from fermisea.files import write_csv
 from fermisea.terminal import progress_bar, stdout, table
+from fermisea.utilities.files import write_csv
 
 if TYPE_CHECKING:
-    from fermisea.prediction import Prediction
+    from fermisea.prediction.result import Prediction
 
 
 _UNLIKE, _COARSE, _OTHER_VOLUME = 0.5, 2.0, 0.01

@@ -11,14 +11,14 @@ import typer
 
 import fermisea
 from fermisea.cli.common import Anchor, Json, ModelFile, output_folder, print_json
-from fermisea.files import write_csv
 from fermisea.terminal import progress_bar, stdout, table
+from fermisea.utilities.files import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fermisea.analysis.thermodynamics import Thermodynamics
     from fermisea.interop.ttm import HeatCapacityFit
-    from fermisea.thermodynamics import Thermodynamics
 
 _SHOWN = 9
 """Rows of the table on the terminal."""

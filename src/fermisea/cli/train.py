@@ -76,8 +76,8 @@ def train(
         raise fermisea.InputError(f"--out: got {out}, expected a name that ends with .safetensors")
     if tensorboard and log is None:
         raise fermisea.InputError("tensorboard: got no folder, expected --log FOLDER beside it")
-    from fermisea.parallel import rank  # noqa: PLC0415  # torch is not needed for --help
     from fermisea.training import TrainingLog  # noqa: PLC0415
+    from fermisea.training.processes import rank  # noqa: PLC0415  # torch is not needed for --help
 
     first = rank() == 0
     allowed = bytes_of(memory)

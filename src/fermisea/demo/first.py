@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fermisea import plots, units
 from fermisea.demo.settings import DemoSettings
-from fermisea.model import load_model
+from fermisea.model.model import load_model
 from fermisea.terminal import table
 
 NAME = "aluminium"

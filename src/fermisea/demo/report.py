@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from fermisea import plots
+from fermisea.data.snapshot import Snapshot
 from fermisea.demo.settings import DemoSettings
 from fermisea.demo.steps import DftPoint
-from fermisea.free_energy import FORMS
-from fermisea.prediction import Prediction
-from fermisea.snapshot import Snapshot
+from fermisea.physics.free_energy import FORMS
+from fermisea.prediction.result import Prediction
 
 
 def compare(prediction: Prediction, points: dict[float, DftPoint]) -> list[dict[str, float]]:

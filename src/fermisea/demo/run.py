@@ -14,14 +14,14 @@ import numpy as np
 from rich.console import Console
 
 from fermisea import __version__
+from fermisea.analysis.evaluation import evaluate
+from fermisea.data.snapshot import Snapshot
 from fermisea.demo.first import shipped_model
 from fermisea.demo.report import compare, draw, print_table
 from fermisea.demo.settings import DemoSettings
 from fermisea.demo.steps import dft_points, make_structures, trained_model, training_data
 from fermisea.errors import InputError
-from fermisea.evaluation import evaluate
-from fermisea.files import check_writable_folder, write_text
-from fermisea.snapshot import Snapshot
+from fermisea.utilities.files import check_writable_folder, write_text
 
 
 def run_demo(settings: DemoSettings, out: Path, console: Console) -> dict[str, Any]:

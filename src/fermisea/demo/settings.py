@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fermisea.campaign import Campaign
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)

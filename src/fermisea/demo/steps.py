@@ -11,25 +11,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 from ase.build import bulk
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from fermisea.campaign import Outcome, Record, run_campaign
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
+from fermisea.data.sampling import sample
+from fermisea.data.snapshot import Snapshot
+from fermisea.data.structures import read_structures, write_structure
 from fermisea.demo.settings import DemoSettings
 from fermisea.engines import PlaneWave, ScfStep
 from fermisea.errors import InputError
-from fermisea.files import atomic_path
-from fermisea.model import Model, load_model
-from fermisea.sampling import sample
-from fermisea.snapshot import Snapshot
-from fermisea.structures import read_structures, write_structure
+from fermisea.model.model import Model, load_model
 from fermisea.training import TrainingState, train
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.files import atomic_path
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,13 +20,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from fermisea.descriptors.harmonics import degree_offset
 from fermisea.descriptors.wigner import bispectrum_triples, three_j, wigner_matrix
+from fermisea.utilities.arrays import FloatArray, IntArray
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Triple = tuple[int, int, int]
 
 GROUP = 6

@@ -18,9 +18,8 @@ from fermisea.descriptors.harmonics import Expansion, harmonic_tables
 from fermisea.descriptors.neighbors import Neighbors
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
+from fermisea.utilities.arrays import FloatArray, IntArray
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Array = npt.NDArray[np.floating]
 Index = tuple[int, int, int]
 

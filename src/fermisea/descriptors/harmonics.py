@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
 
 
 @dataclass(frozen=True)

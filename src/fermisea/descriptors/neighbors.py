@@ -13,9 +13,7 @@ from ase import Atoms
 
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from fermisea.utilities.arrays import FloatArray, IntArray
 
 _BINS = 2
 """Bins to a cutoff."""

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
 
 _PAIRS = 2**22
 """Most distances between points and atoms in one go."""

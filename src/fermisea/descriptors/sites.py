@@ -8,8 +8,7 @@ from ase import Atoms
 
 from fermisea.descriptors.base import Descriptor
 from fermisea.descriptors.neighbors import weights_of
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
 
 
 class Sites:

@@ -24,9 +24,10 @@ from fermisea.descriptors.bispectrum import Bispectrum
 from fermisea.descriptors.neighbors import weights_of
 from fermisea.descriptors.portions import Recipe, describe
 from fermisea.descriptors.power_spectrum import PowerSpectrum
-from fermisea.descriptors.regions import Crystal, FloatArray, bricks, corners, groups
+from fermisea.descriptors.regions import Crystal, bricks, corners, groups
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
+from fermisea.utilities.arrays import FloatArray
 
 Index = tuple[int, int, int]
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from ase import Atoms
 
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines.ldos import LdosOptions
-from fermisea.snapshot import Snapshot
 
 
 class Engine(Protocol):

@@ -16,16 +16,7 @@ from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.workers import Workers
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-
-REACH = 3.5
-"""The energy grid begins at least this many standard deviations below the lowest eigenvalue, or the energy is off."""
-
-
-_REACH_ABOVE = 11.6
-"""Top of a window above the Fermi level in units of k_B tau_e, for free electrons."""
-
-_MARGIN = 0.5
-"""Added to it, eV."""
+from fermisea.physics.window import check_start, default_window
 
 _BANDS = 128
 """Bands of a k-point whose densities are held at once."""
@@ -60,33 +51,21 @@ class LdosOptions:
 
 
 def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> EnergyGrid:
-    """Returns the energies for a spectrum that begins at ``lowest`` (eV).
-
-    The top leaves the truncation of the free energy below about 0.01 meV per atom at the highest electronic
-    temperature (for free electrons, 11.6 k_B tau_e above the Fermi level); the bottom leaves 1 eV for other
-    structures of the same material to share the grid.
+    """Returns the energies of the options, or the default window of a spectrum that begins at ``lowest`` (eV).
 
     Raises:
         InputError: if a given grid begins too high for this spectrum.
     """
-    given = options.energy_grid
-    if given is not None:
-        highest_start = lowest - REACH * options.broadening
-        if given.start > highest_start:
-            raise InputError(
-                f"energy grid: starts at {given.start:.3f} eV, expected at most {highest_start:.3f} eV ("
-                f"{REACH} broadenings below the lowest eigenvalue {lowest:.3f}); start it lower"
-            )
-        return given
-    step = options.spacing
-    start = step * math.floor((lowest - REACH * options.broadening - 1.0) / step)
-    top = fermi_level + _REACH_ABOVE * units.thermal_energy(options.highest_electron_temperature) + _MARGIN
-    return EnergyGrid(round(start, 12), step, math.ceil((top - start) / step) + 1)
-
-
-def highest_temperature(top: float, fermi_level: float) -> float:
-    """Returns the ``highest_electron_temperature`` (K) whose window ends at ``top`` (eV); below zero for none."""
-    return (top - fermi_level - _MARGIN) / _REACH_ABOVE / units.BOLTZMANN
+    if options.energy_grid is None:
+        return default_window(
+            lowest,
+            fermi_level,
+            spacing=options.spacing,
+            broadening=options.broadening,
+            highest_electron_temperature=options.highest_electron_temperature,
+        )
+    check_start(options.energy_grid, lowest, options.broadening)
+    return options.energy_grid
 
 
 def free_electron_bands(electrons: float, volume: float, energy_above: float) -> float:

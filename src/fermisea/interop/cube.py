@@ -20,11 +20,10 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from fermisea.errors import FileFormatError, InputError
-from fermisea.files import atomic_path
 from fermisea.grid import RealSpaceGrid
 from fermisea.units import BOHR, field_factor
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.files import atomic_path
 
 _COLUMNS = 6
 _SHORT_EXPONENT = re.compile(r"(?<=\d)([+-]\d{3})(?!\d)")

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from fermisea.broadening import Broadening
-from fermisea.energies import Ion, electrons
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
 from fermisea.interop.cube import read_cube
 from fermisea.interop.ldos_cubes import UNIT, check_same, read_series, same_structure
-from fermisea.observables import DensityOfStates
-from fermisea.snapshot import Reference, Snapshot
+from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.ions import Ion, electrons
 
 PathLike = str | os.PathLike[str]
 

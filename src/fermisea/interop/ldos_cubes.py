@@ -17,11 +17,10 @@ import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.errors import FileFormatError, InputError
-from fermisea.files import check_writable_folder
 from fermisea.grid import EnergyGrid
 from fermisea.interop.cube import Cube, read_cube, write_cube
+from fermisea.utilities.files import check_writable_folder
 
-FloatArray = npt.NDArray[np.float64]
 PathLike = str | os.PathLike[str]
 
 UNIT = "1/(Ry bohr^3)"

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import Bispectrum, Descriptor
 from fermisea.errors import InputError
-from fermisea.files import atomic_path, check_writable_folder, write_text
 from fermisea.grid import EnergyGrid
-from fermisea.snapshot import Snapshot
 from fermisea.units import RYDBERG, thermal_energy
+from fermisea.utilities.files import atomic_path, check_writable_folder, write_text
 
 SETTINGS = "mala_settings.json"
 """Name of the file with MALA's parameters."""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.interop.openpmd_file import (
@@ -35,13 +36,12 @@ from fermisea.interop.openpmd_file import (
     read_record,
     set_attributes,
 )
-from fermisea.prediction import Prediction
-from fermisea.snapshot import Snapshot
+from fermisea.prediction.result import Prediction
+from fermisea.utilities.arrays import FloatArray
 
 if TYPE_CHECKING:
     import xarray as xr
 
-FloatArray = npt.NDArray[np.float64]
 PathLike = str | os.PathLike[str]
 
 _OBSERVABLES = ("band_energy", "entropy", "fermi_level", "heat_capacity", "electrons", "transfer_error")

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.errors import FileFormatError, InputError
-from fermisea.files import atomic_path
 from fermisea.grid import RealSpaceGrid
 from fermisea.units import ELECTRONVOLT, METRE_PER_ANGSTROM
+from fermisea.utilities.files import atomic_path
 
 Dimension = tuple[int, int, int, int, int, int, int]
 """Powers of length, mass, time, current, temperature, amount and luminous intensity."""

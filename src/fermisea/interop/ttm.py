@@ -19,9 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fermisea.errors import InputError
-from fermisea.files import write_text
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.files import write_text
 
 _DAMPING = (0.0, *(float(a) for a in np.geomspace(0.005, 0.5, 41)))
 """Values of A, 1/(1000 K), that are tried."""

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from fermisea.files import atomic_path
+from fermisea.utilities.files import atomic_path
 
 WIDTH = 4.4
 """Width of a figure, inches."""

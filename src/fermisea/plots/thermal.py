@@ -13,10 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from scipy.interpolate import make_interp_spline
 
 from fermisea.errors import InputError
-from fermisea.fermi_dirac import occupation
+from fermisea.physics.fermi_dirac import occupation
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
 
 
 def free_energy_figure(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fermisea.energies.ions import CoreCharge, Ion
+from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.units import COULOMB
 
 FAMILIES = {"lda": "lda", "pz": "lda", "pbe": "pbe", "pbesol": "pbe"}

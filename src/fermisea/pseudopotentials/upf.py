@@ -17,18 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.special import erf
 from torch import Tensor
 
-from fermisea.energies.ions import CoreCharge
 from fermisea.errors import FileFormatError, InputError
+from fermisea.physics.ions import CoreCharge
+from fermisea.physics.radial import RadialTable, radial_transform, simpson_weights
 from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential, screened_coulomb
-from fermisea.radial import RadialTable, radial_transform, simpson_weights
 from fermisea.units import BOHR, COULOMB, RYDBERG
+from fermisea.utilities.arrays import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 MOMENTUM = 120.0
 """Highest momentum that a file's potential is tabulated to unless asked otherwise, 1/Angstrom."""
 

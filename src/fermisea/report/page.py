@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from fermisea.errors import InputError
-from fermisea.files import write_text
+from fermisea.utilities.files import write_text
 
 CONTENT = "report.json"
 """File in a folder that says what stands on its page; without it, all figures and tables do."""

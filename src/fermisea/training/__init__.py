@@ -1,11 +1,11 @@
 """Training of models of the LDOS."""
 
+from fermisea.training.config import TrainingConfig
 from fermisea.training.log import TrainingLog
 from fermisea.training.readout import fit_readout
 from fermisea.training.run import train
 from fermisea.training.schedule import learning_rate
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
-from fermisea.training_config import TrainingConfig
 
 __all__ = [
     "DivergenceError",

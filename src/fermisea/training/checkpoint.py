@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fermisea.errors import FileFormatError
-from fermisea.files import atomic_path
+from fermisea.utilities.files import atomic_path
 
 FORMAT = "fermisea-checkpoint"
 VERSION = 2

@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from fermisea.errors import InputError
-from fermisea.files import check_writable_folder, write_text
 from fermisea.training.state import TrainingState
+from fermisea.utilities.files import check_writable_folder, write_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fermisea.parallel import Processes
-from fermisea.points import Points
+from fermisea.training.config import TrainingConfig
 from fermisea.training.loss import Loss
 from fermisea.training.member import Member
+from fermisea.training.points import Points
+from fermisea.training.processes import Processes
 from fermisea.training.schedule import learning_rate
 from fermisea.training.state import TrainingState
 from fermisea.training.validation import Validation
-from fermisea.training_config import TrainingConfig
 
 _BASIC = ("epoch", "learning_rate", "training_loss", "validation_loss")
 """What the record of an epoch holds beside errors in physical units."""

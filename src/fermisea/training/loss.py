@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fermisea.network import Mlp
-from fermisea.parallel import Processes
-from fermisea.points import Points
-from fermisea.snapshot import Snapshot
+from fermisea.data.snapshot import Snapshot
+from fermisea.networks.mlp import Mlp
 from fermisea.training.normalisation import Moments, Normalisation
+from fermisea.training.points import Points
+from fermisea.training.processes import Processes
 
 
 class Loss:

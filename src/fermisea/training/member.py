@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fermisea.network import Mlp
-from fermisea.training_config import TrainingConfig
+from fermisea.networks.mlp import Mlp
+from fermisea.training.config import TrainingConfig
 
 _ALIGNED = 16
 """Every weight matrix begins at a multiple of so many numbers, as vector registers like it."""

@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from fermisea.network import Mlp
-from fermisea.points import Points
+from fermisea.networks.mlp import Mlp
+from fermisea.training.points import Points
 
 _SMALLEST_SCALE = 0.05
 

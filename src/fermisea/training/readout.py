@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fermisea.network import Mlp
-from fermisea.parallel import Processes
-from fermisea.points import Points
+from fermisea.networks.mlp import Mlp
+from fermisea.training.points import Points
+from fermisea.training.processes import Processes
 
 
 def fit_readout(

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.errors import FileFormatError, InputError
 from fermisea.training.checkpoint import read_checkpoint
+from fermisea.training.config import TrainingConfig
 from fermisea.training.loop import Loop
-from fermisea.training_config import TrainingConfig
 
 _FREE = (
     "epochs",

@@ -12,27 +12,27 @@ from typing import Any
 
 import torch
 
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
+from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import Descriptor
-from fermisea.ensemble import Ensemble
-from fermisea.model import Model
-from fermisea.network import Mlp
-from fermisea.parallel import Processes, device_of, joined
-from fermisea.points import MEMORY, Points, gather
-from fermisea.precision import chosen_precision
-from fermisea.regular import RegularModel, fit_correction, fit_regular
-from fermisea.snapshot import Snapshot
+from fermisea.model.model import Model
+from fermisea.networks.ensemble import Ensemble
+from fermisea.networks.mlp import Mlp
+from fermisea.networks.precision import chosen_precision
+from fermisea.potential import RegularModel, fit_correction, fit_regular
 from fermisea.training.checkpoint import write_checkpoint
+from fermisea.training.config import TrainingConfig
 from fermisea.training.interruption import stop_requests
 from fermisea.training.loop import Loop, NotFiniteError
 from fermisea.training.loss import Loss, local_integrals
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
+from fermisea.training.points import MEMORY, Points, gather
+from fermisea.training.processes import Processes, device_of, joined
 from fermisea.training.readout import fit_readout
 from fermisea.training.resumption import begun, identity_of, load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
 from fermisea.training.validation import Validation
-from fermisea.training_config import TrainingConfig
 
 
 def train(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
 
 _START, _END = 0.1, 1e-3
 """First and last learning rate over the highest one."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fermisea.errors import ConvergenceError
-from fermisea.model import Model
+from fermisea.model.model import Model
 
 
 class DivergenceError(ConvergenceError):

@@ -6,19 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fermisea.ensemble import Network
-from fermisea.ldos_energy import ThermalObservables, thermal_observables
-from fermisea.ldos_pass import Readout
-from fermisea.parallel import Processes
-from fermisea.points import Points
-from fermisea.snapshot import Snapshot
-
-FloatArray = npt.NDArray[np.float64]
-
+from fermisea.data.snapshot import Snapshot
+from fermisea.networks.ensemble import Network
+from fermisea.physics.observables import ThermalObservables, thermal_observables
+from fermisea.prediction.passes import Readout
+from fermisea.training.points import Points
+from fermisea.training.processes import Processes
+from fermisea.utilities.arrays import FloatArray
 
 ERRORS = (
     "ldos_error_percent",

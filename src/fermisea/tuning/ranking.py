@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from scipy import stats
 
-from fermisea.dataset import Dataset
-from fermisea.files import write_text
-from fermisea.network import Mlp
-from fermisea.training_config import TrainingConfig
+from fermisea.data.dataset import Dataset
+from fermisea.networks.mlp import Mlp
+from fermisea.training.config import TrainingConfig
 from fermisea.tuning.results import TrialResult, cell
-from fermisea.tuning.scores import FloatArray, cosine_distance, descriptors_at, naswot, sampled_points
+from fermisea.tuning.scores import cosine_distance, descriptors_at, naswot, sampled_points
 from fermisea.tuning.space import SearchSpace
+from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.files import write_text
 
 Key = Callable[[TrainingConfig], tuple[Any, ...]]
 _PAIRED, _BATCH, _REPEATS = 2000, 128, 5

@@ -12,10 +12,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from fermisea.files import write_text
-from fermisea.toml import toml_text
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
 from fermisea.tuning.space import SearchSpace
+from fermisea.utilities.files import write_text
+from fermisea.utilities.toml import toml_text
 
 
 @dataclass(frozen=True)

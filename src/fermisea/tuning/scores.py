@@ -7,11 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.descriptors import Descriptor
-from fermisea.network import FUNCTIONS, Mlp
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.networks.mlp import FUNCTIONS, Mlp
+from fermisea.utilities.arrays import FloatArray
 
 
 def sampled_points(dataset: Dataset, count: int, seed: int) -> tuple[list[npt.NDArray[np.intp]], FloatArray]:

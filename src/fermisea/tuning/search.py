@@ -10,12 +10,12 @@ from pathlib import Path
 
 from optuna.trial import Trial
 
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.errors import InputError
-from fermisea.points import MEMORY
 from fermisea.training import DivergenceError, TrainingState, train
+from fermisea.training.config import TrainingConfig
+from fermisea.training.points import MEMORY
 from fermisea.training.validation import ERRORS
-from fermisea.training_config import TrainingConfig
 from fermisea.tuning.space import SearchSpace
 from fermisea.tuning.study import TuningStudy, storage_errors
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fermisea.errors import InputError
-from fermisea.toml import read_toml
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
+from fermisea.utilities.toml import read_toml
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

@@ -19,9 +19,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fermisea.errors import InputError, StorageError
-from fermisea.files import check_writable_folder
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
 from fermisea.tuning.space import SearchSpace
+from fermisea.utilities.files import check_writable_folder
 
 JOURNAL = "study.journal"
 _NAME, _RUNNING = "fermisea", ".running"

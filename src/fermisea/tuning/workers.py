@@ -13,13 +13,13 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from fermisea.children import begin_child
 from fermisea.errors import InputError, StorageError
 from fermisea.training import TrainingState
 from fermisea.tuning.results import TrialResult, Tuned, write_results
 from fermisea.tuning.search import Task, work
 from fermisea.tuning.space import SearchSpace
 from fermisea.tuning.study import TuningStudy
+from fermisea.utilities.processes import begin_child
 
 _METHOD = multiprocessing.get_context("spawn")
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fermisea.broadening import Broadening
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.espresso.fields import read_density, read_wavefunctions, wavefunction_file
 from fermisea.engines.espresso.output import PwOutput
 from fermisea.engines.espresso.potentials import Potentials
-from fermisea.engines.ldos import REACH, KPointBands, LdosOptions, energy_grid, local_density_of_states, resample
+from fermisea.engines.ldos import KPointBands, LdosOptions, energy_grid, local_density_of_states, resample
 from fermisea.engines.workers import Workers
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.snapshot import Reference, Snapshot
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.physics.window import REACH
 
 _FAR = 7.0
 """Standard deviations above the last energy where the Gaussian of a band has vanished."""

@@ -11,12 +11,11 @@ import numpy.typing as npt
 import torch
 
 from fermisea import units
-from fermisea.broadening import Broadening
 from fermisea.engines.espresso.inputs import pp_input
 from fermisea.engines.espresso.launch import run_program
 from fermisea.engines.ldos import resample
 from fermisea.errors import EngineError
-from fermisea.grid import EnergyGrid
+from fermisea.grid import Broadening, EnergyGrid
 
 DEVIATION = math.pi / math.sqrt(3)
 """Standard deviation of pp.x's kernel -df/deps = 1 / (2 + exp(x) + exp(-x)) / w in units of w (degauss_ldos)."""

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.errors import FileFormatError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from fermisea.utilities.arrays import IntArray
 
 _DAMAGED = (OSError, KeyError, ValueError, TypeError, IndexError, FortranEOFError, FortranFormattingError)
 _REMEDY = "the file is truncated or of another kind; run pw.x again or copy it anew"

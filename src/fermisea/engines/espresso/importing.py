@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from fermisea import units
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines.espresso.assembly import assemble, missing_top, wavefunction_ldos, window
 from fermisea.engines.espresso.fields import density_file, wavefunction_file
 from fermisea.engines.espresso.output import PwOutput, read_output
 from fermisea.engines.espresso.potentials import load_potentials
 from fermisea.engines.espresso.printed import scf_reference
-from fermisea.engines.ldos import REACH, LdosOptions, free_electron_bands, highest_temperature
+from fermisea.engines.ldos import LdosOptions, free_electron_bands
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
+from fermisea.physics.window import REACH, served_temperature
 from fermisea.pseudopotentials.upf import functional_of
-from fermisea.snapshot import Snapshot
 
 _SCHEMA = "data-file-schema.xml"
 DENSITY_TOLERANCE = 0.02
@@ -176,7 +177,7 @@ def _few_bands(options: LdosOptions, energies: EnergyGrid, output: PwOutput, sho
     above = energies.stop + REACH * options.broadening - level
     count = math.ceil(1.1 * free_electron_bands(output.reference.electrons, volume, above)) + 4
     count = max(count, output.eigenvalues.shape[1] + 4)
-    served = highest_temperature(energies.stop - short - energies.spacing, level)
+    served = served_temperature(energies.stop - short - energies.spacing, level)
     lower = f"ask for a highest electron temperature of {100 * int(served / 100)} K" if served >= 200 else ""
     return (
         f"bands: the highest is {short:.2f} eV too low to fill the energy window up to {energies.stop:.2f} eV; "

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 
 from fermisea import units
+from fermisea.data.reference import Reference
 from fermisea.errors import FileFormatError
-from fermisea.snapshot import Reference
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
 
 _PARTS = {"eband": "band", "ehart": "hartree", "etxc": "xc", "ewald": "ewald", "demet": "entropy_term"}
 

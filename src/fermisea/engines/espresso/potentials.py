@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fermisea.energies import Ion, functional
 from fermisea.errors import FileFormatError, InputError
+from fermisea.physics.ions import Ion
+from fermisea.physics.xc import functional
 from fermisea.pseudopotentials import load_upf, upf_header
 from fermisea.pseudopotentials.upf import functional_of
 

@@ -9,9 +9,9 @@ import numpy as np
 from ase.io.espresso import read_espresso_out
 
 from fermisea import units
+from fermisea.data.reference import Reference
 from fermisea.engines.espresso.output import read_output
 from fermisea.errors import FileFormatError
-from fermisea.snapshot import Reference
 
 _LARGEST = 2**26
 """Bytes of the files that are looked into."""

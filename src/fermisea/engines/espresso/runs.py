@@ -21,13 +21,14 @@ from fermisea.engines.espresso.inputs import PREFIX, pw_input
 from fermisea.engines.espresso.launch import run_pw
 from fermisea.engines.espresso.output import PwOutput, read_output
 from fermisea.engines.espresso.potentials import Potentials
-from fermisea.engines.ldos import REACH, LdosOptions, free_electron_bands
+from fermisea.engines.ldos import LdosOptions, free_electron_bands
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import EngineError, FermiseaError, InputError, StorageError
-from fermisea.fermi_dirac import occupation
-from fermisea.files import check_writable_folder
 from fermisea.grid import RealSpaceGrid
+from fermisea.physics.fermi_dirac import occupation
+from fermisea.physics.window import REACH
 from fermisea.pseudopotentials.upf import functional_of
+from fermisea.utilities.files import check_writable_folder
 
 EMPTY = 1e-6
 """Highest occupation (0 to 1) that the top band may have."""

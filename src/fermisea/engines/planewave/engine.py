@@ -17,11 +17,10 @@ from ase import Atoms
 
 from fermisea import pseudopotentials as psp
 from fermisea import units
-from fermisea.broadening import Broadening
-from fermisea.energies import core_density, ewald_energy, functional
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
 from fermisea.engines.basis import plane_waves
 from fermisea.engines.ldos import (
-    REACH,
     KPointBands,
     LdosOptions,
     energy_grid,
@@ -40,8 +39,11 @@ from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.snapshot import Reference, Snapshot
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.ions import core_density
+from fermisea.physics.window import REACH
+from fermisea.physics.xc import functional
 
 WINDOW_TOLERANCE = 0.03
 """Residual norm, eV, of bands that fill the energy window; its square over a band gap is what an eigenvalue is off."""

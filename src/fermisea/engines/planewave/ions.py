@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fermisea.energies import Ion, reciprocal_cell, reciprocal_vectors, structure_factor, volume
 from fermisea.engines.basis import PlaneWaves
+from fermisea.physics.fields import reciprocal_cell, reciprocal_vectors, volume
+from fermisea.physics.ions import Ion, structure_factor
 from fermisea.pseudopotentials import Pseudopotential
 
 

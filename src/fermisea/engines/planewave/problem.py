@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.energies import Functional, reciprocal_vectors, structure_factor
 from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.slater import valence_gaussians
 from fermisea.grid import RealSpaceGrid
+from fermisea.physics.fields import reciprocal_vectors
+from fermisea.physics.ions import structure_factor
+from fermisea.physics.xc import Functional
 
 
 @dataclass(frozen=True)

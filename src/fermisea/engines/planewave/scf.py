@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.energies import hartree_energy, hartree_potential, xc_energy_and_potential
 from fermisea.engines.planewave.eigensolver import Bands
 from fermisea.engines.planewave.ions import local_potential
 from fermisea.engines.planewave.mixing import AndersonMixer
@@ -21,7 +20,9 @@ from fermisea.engines.planewave.solver import KPointSolver, weighted_density
 from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.fermi_dirac import entropy_density, fermi_level_of_states, occupation
+from fermisea.physics.fermi_dirac import entropy_density, fermi_level_of_states, occupation
+from fermisea.physics.hartree import hartree_energy, hartree_potential
+from fermisea.physics.xc import xc_energy_and_potential
 
 EMPTY = 1e-6
 """Highest occupation (0 to 1) that the top band may have."""

@@ -15,11 +15,14 @@ import torch
 from torch import Tensor
 
 from fermisea import units
-from fermisea.energies import core_density, ewald_energy, hartree_energy, xc_energy
 from fermisea.engines.planewave.ions import Ions, local_potential, projectors
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.scf import ScfState
 from fermisea.engines.workers import Workers
+from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.hartree import hartree_energy
+from fermisea.physics.ions import core_density
+from fermisea.physics.xc import xc_energy
 
 
 @dataclass(frozen=True)

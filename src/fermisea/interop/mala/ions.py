@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fermisea.broadening import Broadening
-from fermisea.energies import Ion
 from fermisea.errors import FileFormatError, InputError
+from fermisea.grid import Broadening
 from fermisea.interop.mala.calculation import Calculation
+from fermisea.physics.ions import Ion
 from fermisea.pseudopotentials import load_upf, upf_header
 from fermisea.pseudopotentials.upf import functional_of
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fermisea.broadening import Broadening
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import RealSpaceGrid
+from fermisea.grid import Broadening, RealSpaceGrid
 from fermisea.interop.mala.archive import SIZE, read_archive
 from fermisea.interop.mala.calculation import Calculation, parse_calculation
 from fermisea.interop.mala.ions import PseudopotentialFiles, assumed_broadening, ion_data
@@ -20,10 +19,11 @@ from fermisea.interop.mala.networks import assemble, choose_activations, linear_
 from fermisea.interop.mala.parameters import READINGS, LayerActivations, parse_parameters
 from fermisea.interop.mala.scalers import Scaling, read_scaler
 from fermisea.interop.mala.torch_file import read_torch
-from fermisea.model import Model
-from fermisea.network import check_choice
-from fermisea.observables import DensityOfStates, highest_electron_temperature
-from fermisea.predict import predict_ldos
+from fermisea.model.model import Model
+from fermisea.networks.mlp import check_choice
+from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.window import highest_electron_temperature
+from fermisea.prediction.predict import predict_ldos
 
 PathLike = str | os.PathLike[str]
 

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from fermisea.errors import FileFormatError, InputError
 from fermisea.interop.mala.parameters import LayerActivations, Parameters
 from fermisea.interop.mala.scalers import Scaling
-from fermisea.network import Mlp
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.networks.mlp import Mlp
+from fermisea.utilities.arrays import FloatArray
 
 _KEY = re.compile(r"layers\.(\d+)\.(weight|bias)")
 _POSITIVE = frozenset({"relu", "sigmoid", "abs"})

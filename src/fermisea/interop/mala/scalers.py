@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fermisea.errors import FileFormatError
 from fermisea.interop.mala.calculation import parse_json
 from fermisea.interop.mala.torch_file import read_torch
 from fermisea.interop.mala.unpickling import PickledArray, PlainData, as_array, read_pickle
-
-FloatArray = npt.NDArray[np.float64]
+from fermisea.utilities.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fermisea.broadening import Broadening
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
-from fermisea.grid import EnergyGrid
+from fermisea.grid import Broadening, EnergyGrid
 from fermisea.interop.mala.calculation import Calculation, parse_calculation
 from fermisea.interop.mala.fields import HDF5_SUFFIXES, LDOS_UNITS, read_field
 from fermisea.interop.mala.ions import PseudopotentialFiles, assumed_broadening, ion_data
 from fermisea.interop.mala.split import JoinedGrid, join
-from fermisea.observables import DensityOfStates
-from fermisea.snapshot import Reference, Snapshot
+from fermisea.physics.density_of_states import DensityOfStates
 
 PathLike = str | os.PathLike[str]
 Field = npt.NDArray[np.floating]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
-from fermisea.children import begin_child
 from fermisea.errors import InputError
+from fermisea.utilities.processes import begin_child
 
 
 def compute_ahead(jobs: Sequence[Callable[[], object]], workers: int, done: Callable[[], None]) -> None:

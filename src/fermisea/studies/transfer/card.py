@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fermisea.model import Model
+from fermisea.model.model import Model
 from fermisea.studies.transfer.plans import EVERYTHING
 from fermisea.studies.transfer.tables import Rows
 from fermisea.studies.transfer.templates import filled

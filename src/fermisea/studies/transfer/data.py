@@ -10,9 +10,9 @@ from ase import Atoms
 from ase.build import bulk
 
 from fermisea.campaign import Outcome, Record, run_campaign
+from fermisea.data.sampling import sample
+from fermisea.data.structures import read_structures, write_structure
 from fermisea.errors import InputError
-from fermisea.sampling import sample
-from fermisea.structures import read_structures, write_structure
 from fermisea.studies.transfer.settings import TransferSettings
 
 Watch = Callable[[Record], None]

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from fermisea.dataset import Dataset
-from fermisea.evaluation import evaluate
-from fermisea.files import write_text
-from fermisea.free_energy import FORMS
-from fermisea.model import Model
+from fermisea.analysis.evaluation import evaluate
+from fermisea.data.dataset import Dataset
+from fermisea.model.model import Model
+from fermisea.physics.free_energy import FORMS
 from fermisea.studies.transfer.references import Reference
+from fermisea.utilities.files import write_text
 
 Rows = list[dict[str, Any]]
 

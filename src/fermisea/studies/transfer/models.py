@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
+from fermisea.data.snapshot_file import stored_checksum
 from fermisea.errors import InputError
-from fermisea.files import write_text
-from fermisea.model import Model, load_model
-from fermisea.snapshot_file import stored_checksum
+from fermisea.model.model import Model, load_model
 from fermisea.studies.transfer.plans import Plan
 from fermisea.training import TrainingState, train
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
+from fermisea.utilities.files import write_text
 
 
 def trained(

@@ -16,7 +16,7 @@ from fermisea.campaign import Campaign
 from fermisea.engines import PlaneWave, ScfStep
 from fermisea.engines.planewave import ThermalState
 from fermisea.errors import InputError
-from fermisea.files import write_text
+from fermisea.utilities.files import write_text
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from fermisea import __version__, plots
-from fermisea.dataset import Dataset
-from fermisea.files import write_csv, write_text
-from fermisea.model import Model
+from fermisea.data.dataset import Dataset
+from fermisea.model.model import Model
 from fermisea.report import write_sections
 from fermisea.studies.transfer import figures, tables
 from fermisea.studies.transfer.card import card_of
@@ -23,6 +22,7 @@ from fermisea.studies.transfer.references import Reference
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.similarity import foretold, similarity_rows
 from fermisea.studies.transfer.text import numbers_of, sections_of
+from fermisea.utilities.files import write_csv, write_text
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,13 +14,12 @@ import torch
 from rich.console import Console
 
 from fermisea import __version__
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.files import check_writable_folder, write_text
-from fermisea.model import Model, load_model
-from fermisea.precision import chosen_precision
+from fermisea.model.model import Model, load_model
+from fermisea.networks.precision import chosen_precision
 from fermisea.report import write_report
-from fermisea.snapshot import Snapshot
 from fermisea.studies.transfer.ahead import compute_ahead
 from fermisea.studies.transfer.data import Structures, make_structures, name_of, run_dft
 from fermisea.studies.transfer.errors import Rows, evaluated, transferred
@@ -31,6 +30,7 @@ from fermisea.studies.transfer.results import Results, write_results
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.size import k_mesh_difference, size_errors
 from fermisea.terminal import CampaignView, progress_bar
+from fermisea.utilities.files import check_writable_folder, write_text
 
 _PARTS = ("training", "scaled", "test", "large")
 _FREE = ("training", "combinations", "references")

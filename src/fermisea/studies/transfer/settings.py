@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from fermisea.campaign import Campaign
 from fermisea.errors import InputError
-from fermisea.toml import read_toml
-from fermisea.training_config import TrainingConfig
+from fermisea.training.config import TrainingConfig
+from fermisea.utilities.toml import read_toml
 
 PRESETS = ("full", "quick", "cluster")
 

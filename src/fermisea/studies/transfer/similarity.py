@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.descriptors import Descriptor
 
 Rows = list[dict[str, Any]]

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fermisea.campaign import Campaign
+from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
-from fermisea.model import Model
-from fermisea.snapshot import Snapshot
+from fermisea.model.model import Model
 from fermisea.studies.transfer.data import crystal
 from fermisea.studies.transfer.errors import Rows, kept
 from fermisea.studies.transfer.settings import TransferSettings

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from fermisea.dataset import Dataset
-from fermisea.free_energy import FORMS
-from fermisea.model import Model
-from fermisea.snapshot_file import stored_checksum
+from fermisea.data.dataset import Dataset
+from fermisea.data.snapshot_file import stored_checksum
+from fermisea.model.model import Model
+from fermisea.physics.free_energy import FORMS
 from fermisea.studies.transfer.references import Reference
 from fermisea.units import BOLTZMANN, GIGAPASCAL
 

@@ -1,0 +1,240 @@
+"""Errors of a model against snapshots that it has or has not seen, per structure and electronic temperature."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fermisea.data.snapshot import Snapshot
+from fermisea.errors import InputError
+from fermisea.model.model import Model
+from fermisea.physics.observables import ThermalObservables
+from fermisea.prediction.predict import CHUNK, MEMORY, ldos_chunks
+from fermisea.prediction.result import Prediction
+from fermisea.utilities.arrays import FloatArray
+
+DEFAULT_TEMPERATURES = (300.0, 1000.0, 3000.0, 10_000.0)
+"""tau_e, K, that an evaluation looks at beside tau_ref, as far as the window serves them."""
+
+
+def evaluate(
+    model: Model,
+    snapshots: Iterable[Snapshot],
+    electron_temperatures: Sequence[float] | None = None,
+    *,
+    chunk: int = CHUNK,
+    memory: int = MEMORY,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Returns one row of errors for each snapshot and electronic temperature, plain data that JSON can hold.
+
+    Errors are prediction minus the snapshot's own value, which follows from its LDOS at the same tau_e. Energies are in
+    eV per atom. Columns:
+        snapshot, formula, atoms, ion_temperature, electron_temperature: which one; K.
+        ldos_error_percent: root mean square error over the standard deviation of the LDOS.
+        density_error_percent, dos_error_percent: mean absolute error over the mean.
+        fermi_level_error: eV.
+        electrons_error: of the number of electrons that the predicted DOS holds below the snapshot's own Fermi level,
+            per atom.
+        band_energy_error, entropy_term_error, free_energy_error: of E_b, -TS and F.
+        free_energy_change_error: of F(tau_e) - F(tau_ref).
+        free_energy, free_energy_change: the snapshot's own values.
+        transfer_error: |F_KS - F_HF| / 2 of the prediction.
+        reference_error: of F(tau_ref) against the DFT code's free energy.
+        anchored_free_energy_error: of the anchored F against the DFT code's free energy plus the snapshot's own change.
+        closure_error: F(tau_ref) of the snapshot's LDOS minus the DFT code's free energy.
+        closure_density_error_percent: the same for the density.
+    Where model or snapshots have no total free energy, or the model has no anchor, the columns with it are absent. For
+    an ensemble NAME_error is that of its mean, NAME_spread the standard deviation of its members and NAME_member_errors
+    the errors of each, for the quantities of :data:`fermisea.calibration.QUANTITIES`; dos_percent_member_errors are
+    those of dos_error_percent.
+
+    Args:
+        model: to be judged.
+        snapshots: with the model's energies, functional and tau_ref.
+        electron_temperatures: tau_e, K; without them tau_ref and those of ``DEFAULT_TEMPERATURES`` the window serves.
+        chunk: grid points in one go.
+        memory: of :meth:`fermisea.Model.predict`, bytes; an ensemble takes one pass over the grid where it is enough.
+        progress: is told snapshots done and snapshots in all.
+
+    Raises:
+        InputError: if a snapshot does not belong to the model.
+        WindowError: if an electronic temperature is above the highest one of model or snapshot.
+    """
+    chosen = list(snapshots)
+    rows = []
+    for index, snapshot in enumerate(chosen):
+        _check_same_kind(model, snapshot, index)
+        rows += _rows(model, snapshot, index, electron_temperatures, chunk, memory)
+        if progress is not None:
+            progress(index + 1, len(chosen))
+    return rows
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns errors over the structures of each ion and electronic temperature.
+
+    Of each column NAME_error of :func:`evaluate` the root mean square, and as NAME_error_mean and NAME_error_worst the
+    mean and the largest absolute value.
+    """
+    groups: dict[tuple[float, float], list[dict[str, Any]]] = {}
+    for row in rows:
+        ion = math.nan if row["ion_temperature"] is None else row["ion_temperature"]
+        groups.setdefault((ion, row["electron_temperature"]), []).append(row)
+    table = []
+    for (ion, electron), members in sorted(groups.items(), key=lambda item: item[0]):
+        entry: dict[str, Any] = {
+            "ion_temperature": None if math.isnan(ion) else ion,
+            "electron_temperature": electron,
+            "snapshots": len(members),
+            "atoms": "/".join(sorted({str(row["atoms"]) for row in members})),
+        }
+        for name in members[0]:
+            if "error" in name and not isinstance(members[0][name], list):
+                values = [abs(row[name]) for row in members]
+                entry[name] = math.sqrt(math.fsum(value**2 for value in values) / len(values))
+                entry[f"{name}_mean"], entry[f"{name}_worst"] = statistics.fmean(values), max(values)
+        table.append(entry)
+    return table
+
+
+def _rows(
+    model: Model,
+    snapshot: Snapshot,
+    index: int,
+    electron_temperatures: Sequence[float] | None,
+    chunk: int,
+    memory: int,
+) -> list[dict[str, Any]]:
+    reference = model.reference_electron_temperature
+    if electron_temperatures is None:
+        highest = min(model.highest_electron_temperature, snapshot.highest_electron_temperature)
+        asked = sorted({reference, *(t for t in DEFAULT_TEMPERATURES if t <= highest)})
+    else:
+        asked = [float(t) for t in electron_temperatures]
+    temperatures = [*asked, reference]
+    predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, anchor=False, chunk=chunk, memory=memory)
+    true = snapshot.observables(temperatures)
+    atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
+    shared = {
+        "snapshot": index,
+        "formula": snapshot.atoms.get_chemical_formula(),
+        "atoms": atoms,
+        "ion_temperature": snapshot.ion_temperature,
+    }
+    once = {
+        "ldos_error_percent": _ldos_error(model, snapshot, chunk),
+        "dos_error_percent": _percent(predicted.dos, snapshot.dos),
+        **_dos_members(predicted, snapshot.dos),
+        "closure_density_error_percent": _percent(true[-1].density, snapshot.density),
+    }
+    totals: list[dict[str, float]] = [{} for _ in asked]
+    if model.total_energy_obstacle is None and snapshot.total_energy_obstacle is None:
+        true_energies = np.array([t.free_energies["second_order"] for t in true])
+        error = (predicted.free_energy - true_energies) / atoms
+        once["reference_error"] = float(predicted.free_energy[-1] - energy) / atoms
+        once["closure_error"] = float(true_energies[-1] - energy) / atoms
+        totals = [
+            {
+                "free_energy_error": float(error[k]),
+                "free_energy_change_error": float(error[k] - error[-1]),
+                "free_energy": float(true_energies[k]) / atoms,
+                "free_energy_change": float(true_energies[k] - true_energies[-1]) / atoms,
+                "transfer_error": float(predicted.transfer_error[k]) / atoms,
+            }
+            for k in range(len(asked))
+        ]
+        if predicted.anchor is not None:
+            anchored = np.asarray(predicted.anchored_free_energy) - (true_energies - true_energies[-1]) - energy
+            for k, total in enumerate(totals):
+                total["anchored_free_energy_error"] = float(anchored[k]) / atoms
+    rows = []
+    spreads = _spreads(predicted, true, atoms)
+    for k, t in enumerate(asked):
+        dos = predicted.density_of_states
+        electrons = dos.weights(true[k].fermi_level, t).electrons @ dos.dos
+        rows.append(
+            shared
+            | {
+                "electron_temperature": t,
+                "density_error_percent": _percent(predicted.density[k], true[k].density),
+                "electrons_error": float(electrons - snapshot.electrons) / atoms,
+                "fermi_level_error": float(predicted.fermi_level[k] - true[k].fermi_level),
+                "band_energy_error": float(predicted.band_energy[k] - true[k].band_energy) / atoms,
+                "entropy_term_error": -t * float(predicted.entropy[k] - true[k].entropy) / atoms,
+            }
+            | totals[k]
+            | spreads[k]
+            | once
+        )
+    return rows
+
+
+def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: int) -> list[dict[str, Any]]:
+    """Returns for each tau_e the spread of an ensemble and the errors of its members, eV and eV per atom.
+
+    The last tau_e is tau_ref.
+    """
+    spread = predicted.uncertainty
+    if spread is None:
+        return [{} for _ in true]
+    quantities: dict[str, tuple[Callable[[ThermalObservables], float], int]] = {
+        "fermi_level": (lambda r: r.fermi_level, 1),
+        "band_energy": (lambda r: r.band_energy, atoms),
+        "entropy_term": (lambda r: -r.electron_temperature * r.entropy, atoms),
+    }
+    if predicted.has_free_energy and true[0].free_energies:
+        quantities["free_energy"] = (lambda r: r.free_energies["second_order"], atoms)
+    found: list[dict[str, Any]] = [{} for _ in true]
+
+    def add(name: str, values: FloatArray, own: FloatArray) -> None:
+        for k, row in enumerate(found):
+            row[f"{name}_spread"] = float(values[:, k].std(ddof=1))
+            row[f"{name}_member_errors"] = (values[:, k] - own[k]).tolist()
+
+    for name, (value, number) in quantities.items():
+        values, own = spread.values(value) / number, np.array([value(result) for result in true]) / number
+        add(name, values, own)
+        if name == "free_energy":
+            add("free_energy_change", values - values[:, -1:], own - own[-1])
+    return found
+
+
+def _dos_members(predicted: Prediction, true: FloatArray) -> dict[str, list[float]]:
+    """Returns the errors of the DOS of the members of an ensemble, percent."""
+    if predicted.uncertainty is None:
+        return {}
+    return {"dos_percent_member_errors": [_percent(dos, true) for dos in predicted.uncertainty.member_dos]}
+
+
+def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
+    """Root mean square error over the standard deviation about each energy's mean, percent."""
+    mean = snapshot.dos / snapshot.grid.volume
+    error = spread = 0.0
+    for part, ldos in ldos_chunks(model, snapshot.atoms, snapshot.grid, chunk):
+        true = snapshot.read_ldos(part).astype(np.float64)
+        error += float(np.sum((ldos - true) ** 2))
+        spread += float(np.sum((true - mean) ** 2))
+    return 100 * math.sqrt(error / spread) if spread > 0 else math.inf
+
+
+def _percent(values: FloatArray, true: FloatArray) -> float:
+    return 100 * float(np.mean(np.abs(values - true)) / np.mean(true))
+
+
+def _check_same_kind(model: Model, snapshot: Snapshot, index: int) -> None:
+    compared = {
+        "energy grid": (snapshot.energy_grid, model.energy_grid),
+        "broadening": (snapshot.broadening, model.broadening),
+        "functional": (snapshot.functional, model.functional),
+        "electron temperature": (snapshot.electron_temperature, model.reference_electron_temperature),
+    }
+    for name, (got, expected) in compared.items():
+        if got != expected:
+            raise InputError(
+                f"snapshot {index}: its {name} is {got}, the model has {expected}; evaluate on data of the same kind"
+            )

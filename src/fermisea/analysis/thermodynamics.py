@@ -1,0 +1,190 @@
+"""Thermodynamics of the electrons of fixed ions over a range of electronic temperatures."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from fermisea import units
+from fermisea.errors import InputError
+from fermisea.model.model import Model
+from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.prediction.result import Prediction
+from fermisea.utilities.arrays import FloatArray
+
+_FIRST, _MOST = 9, 200
+"""Number of electronic temperatures to begin with, and at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Thermodynamics:
+    """Electrons in equilibrium at each tau_e, ions and volume fixed; for the whole cell.
+
+    Attributes:
+        atoms: the structure.
+        electrons: their number.
+        electron_temperature: tau_e, ascending, (n,), K.
+        free_energy: F, (n,), eV; NaN where the model has no total free energy.
+        internal_energy: U = F + tau_e S, (n,), eV; likewise.
+        entropy: S, (n,), eV/K.
+        fermi_level: mu, (n,), eV.
+        heat_capacity: C_e = dU/dtau_e at fixed density of states, (n,), eV/K.
+        pressure: electronic pressure P_e = -d(F(tau_e) - F(tau_1))/dV with tau_1 the lowest tau_e, (n,), eV/Angstrom^3;
+            NaN where it was not asked for.
+        transfer_error: estimated error of F(tau_e) - F(tau_ref), (n,), eV; NaN without F.
+        prediction: at all tau_e.
+    """
+
+    atoms: Atoms
+    electrons: float
+    electron_temperature: FloatArray
+    free_energy: FloatArray
+    internal_energy: FloatArray
+    entropy: FloatArray
+    fermi_level: FloatArray
+    heat_capacity: FloatArray
+    pressure: FloatArray
+    transfer_error: FloatArray
+    prediction: Prediction
+
+    @property
+    def volume(self) -> float:
+        """Of the cell, Angstrom^3."""
+        return float(self.atoms.get_volume())
+
+    @property
+    def volumetric_heat_capacity(self) -> FloatArray:
+        """C_e over the volume, (n,), J/(m^3 K)."""
+        return self.heat_capacity / self.volume * (units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3)
+
+    @property
+    def sommerfeld_coefficient(self) -> FloatArray:
+        """C_e / tau_e over the volume, (n,), J/(m^3 K^2); constant where the electrons are degenerate."""
+        return self.volumetric_heat_capacity / self.electron_temperature
+
+    def rows(self) -> list[dict[str, float]]:
+        """Returns one row of named numbers for each tau_e: per atom in eV, per volume in SI units."""
+        atoms = len(self.atoms)
+        columns = {
+            "electron_temperature_K": self.electron_temperature,
+            "free_energy_eV_per_atom": self.free_energy / atoms,
+            "internal_energy_eV_per_atom": self.internal_energy / atoms,
+            "entropy_eV_per_K_atom": self.entropy / atoms,
+            "fermi_level_eV": self.fermi_level,
+            "heat_capacity_eV_per_K_atom": self.heat_capacity / atoms,
+            "heat_capacity_J_per_m3_K": self.volumetric_heat_capacity,
+            "sommerfeld_coefficient_J_per_m3_K2": self.sommerfeld_coefficient,
+            "electronic_pressure_GPa": self.pressure / units.GIGAPASCAL,
+            "transfer_error_eV_per_atom": self.transfer_error / atoms,
+        }
+        known = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+        return [
+            {name: float(value) for name, value in zip(known, row, strict=True)}
+            for row in zip(*known.values(), strict=True)
+        ]
+
+
+def thermo(
+    model: Model,
+    atoms: Atoms,
+    highest: float,
+    *,
+    lowest: float = 300.0,
+    tolerance: float = 1e-3,
+    pressure: bool = True,
+    anchor: bool | None = None,
+    grid: tuple[int, int, int] | None = None,
+    allow_beyond_window: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Thermodynamics:
+    """Returns the thermodynamics of the electrons from ``lowest`` to ``highest`` tau_e.
+
+    The electronic temperatures are chosen so that straight lines between them give C_e and mu.
+
+    Args:
+        model: to predict with.
+        atoms: a periodic structure, Angstrom.
+        highest: tau_e, K.
+        lowest: tau_e, K.
+        tolerance: of these straight lines, as a share of the largest C_e and of k_B times the highest tau_e.
+        pressure: whether the electronic pressure is wanted; it costs a pass over the grid for each tau_e.
+        anchor: whether F starts from the regular part of the model; by default, where it has one.
+        grid: number of points along each lattice vector; by default, spaced as in training.
+        allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
+        progress: is told points done and points in all, of the last prediction.
+
+    Raises:
+        InputError: for a range that is none, an anchor for a model that gives no total energies, or what
+            ``Model.predict`` refuses.
+        WindowError: if ``highest`` is above what the energy window serves.
+    """
+    if not 0 < lowest < highest:
+        raise InputError(f"electron temperatures: got {lowest:g} to {highest:g} K, expected 0 < lowest < highest")
+    if not 0 < tolerance < 1:
+        raise InputError(f"tolerance: got {tolerance:g}, expected a number between 0 and 1")
+    whole = model.total_energy_obstacle is None
+    if anchor and not whole:
+        raise InputError(f"anchor: {model.total_energy_obstacle}")
+    first = model.predict(
+        atoms, highest, grid, density=False, uncertainty=False, allow_beyond_window=allow_beyond_window
+    )
+    electrons = float(sum(model.ions[symbol].valence for symbol in atoms.symbols))
+    temperatures = _chosen(first.density_of_states, electrons, lowest, highest, tolerance)
+    prediction = model.predict(
+        atoms,
+        temperatures.tolist(),
+        first.grid,
+        density=whole,
+        anchor=anchor if whole else False,
+        forces=pressure and whole,
+        uncertainty=False,
+        allow_beyond_window=allow_beyond_window,
+        progress=progress,
+    )
+    unknown = np.full(temperatures.size, np.nan)
+    found = unknown
+    if pressure and whole:
+        found = -np.trace(prediction.stress, axis1=1, axis2=2) / 3
+        found = found - found[0]
+    return Thermodynamics(
+        atoms=prediction.atoms,
+        electrons=electrons,
+        electron_temperature=temperatures,
+        free_energy=prediction.free_energy if whole else unknown,
+        internal_energy=prediction.internal_energy if whole else unknown,
+        entropy=prediction.entropy,
+        fermi_level=prediction.fermi_level,
+        heat_capacity=prediction.heat_capacity,
+        pressure=found,
+        transfer_error=prediction.transfer_error if whole else unknown,
+        prediction=prediction,
+    )
+
+
+def _chosen(dos: DensityOfStates, electrons: float, lowest: float, highest: float, tolerance: float) -> FloatArray:
+    """Returns ascending temperatures, K, between which C_e and mu are nearly straight lines."""
+    known: dict[float, FloatArray] = {}
+
+    def values(temperature: float) -> FloatArray:
+        """Returns C_e, eV/K, and mu, eV."""
+        if temperature not in known:
+            level = dos.fermi_level(electrons, temperature)
+            known[temperature] = np.array([dos.heat_capacity(electrons, temperature, level), level])
+        return known[temperature]
+
+    chosen = [float(t) for t in np.linspace(lowest, highest, _FIRST)]
+    waiting = list(itertools.pairwise(chosen))
+    largest = max(abs(values(t)[0]) for t in chosen)
+    allowed = tolerance * np.array([largest, units.thermal_energy(highest)])
+    while waiting and len(chosen) < _MOST:
+        low, high = waiting.pop(0)  # first come, first served: a budget that ends is spread evenly
+        middle = (low + high) / 2
+        if (abs(values(middle) - (values(low) + values(high)) / 2) > allowed).any():
+            bisect.insort(chosen, middle)
+            waiting += [(low, middle), (middle, high)]
+    return np.array(chosen)

@@ -1,0 +1,1 @@
+"""Structures, trajectories and the DFT results that models are trained on."""

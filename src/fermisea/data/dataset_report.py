@@ -1,0 +1,135 @@
+"""What a set of snapshots holds, and what in it will hurt a model."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fermisea.data.dataset import differences
+from fermisea.data.snapshot import Snapshot
+from fermisea.errors import InputError
+
+SCF_TOLERANCE = 1e-8
+"""eV per atom; looser cycles leave more than 0.05 meV/atom in the free energy of the LDOS (aluminium)."""
+
+K_SPACING = 0.25
+"""1/Angstrom; a 2 x 2 x 2 mesh on 32 atoms of aluminium (0.39) is off by 7 to 41 meV/atom, 4 x 4 x 4 (0.19) is not."""
+
+LOWEST_WINDOW = 5000.0
+"""K; a window that serves less than this leaves nothing to transfer to."""
+
+CLOSURE = 1e-3
+"""eV per atom between the free energy of an LDOS and that of its own calculation."""
+
+
+def describe(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+    """Returns what the snapshots hold as plain data; ranges as pairs, temperatures in K, energies in eV."""
+    formulas = Counter(snapshot.atoms.get_chemical_formula() for snapshot in snapshots)
+    ions = Counter(snapshot.ion_temperature for snapshot in snapshots)
+    points = [snapshot.grid.size for snapshot in snapshots]
+    first = snapshots[0].energy_grid
+    return {
+        "snapshots": len(snapshots),
+        "formulas": dict(formulas),
+        "ion_temperatures": {"unknown" if t is None else f"{t:g} K": n for t, n in _sorted(ions)},
+        "electron_temperatures": sorted({snapshot.electron_temperature for snapshot in snapshots}),
+        "functionals": sorted({snapshot.functional for snapshot in snapshots}),
+        "engines": sorted({str(snapshot.provenance.get("engine", "unknown")) for snapshot in snapshots}),
+        "energies_eV": {"start": first.start, "stop": first.stop, "spacing": first.spacing, "size": first.size},
+        "broadening_eV": snapshots[0].broadening.standard_deviation,
+        "highest_electron_temperature": min(map(_highest, snapshots)),
+        "grid_spacing_A": [
+            min(min(s.grid.spacing) for s in snapshots),
+            max(max(s.grid.spacing) for s in snapshots),
+        ],
+        "points": sum(points),
+        "bytes": sum(4 * n * s.energy_grid.size for n, s in zip(points, snapshots, strict=True)),
+    }
+
+
+def warnings(snapshots: Sequence[Snapshot], names: Sequence[str], *, closure: bool = True) -> list[str]:
+    """Returns in words what will hurt: what does not fit together, loose SCF cycles, coarse k-meshes, small windows.
+
+    Args:
+        snapshots: in order.
+        names: of them.
+        closure: also compute the free energy of each LDOS, for which all of it is read.
+    """
+    found = [f"mixed {difference}" for difference in differences(snapshots, names)]
+    found += _each(names, snapshots, _loose_scf, "loose SCF cycle")
+    found += _each(names, snapshots, _coarse_mesh, "coarse k-mesh")
+    found += _each(names, snapshots, _small_window, "small energy window")
+    found += _each(names, snapshots, _unknown_ion_temperature, "ion temperature")
+    if closure:
+        found += _each(names, snapshots, _closure, "LDOS")
+    return found
+
+
+def _each(names: Sequence[str], snapshots: Sequence[Snapshot], problem: Any, title: str) -> list[str]:
+    """Returns one line for all snapshots that have a problem, in the words of the first."""
+    hit = [(name, text) for name, s in zip(names, snapshots, strict=True) if (text := problem(s)) is not None]
+    if not hit:
+        return []
+    others = f" and {len(hit) - 1} more" if len(hit) > 1 else ""
+    return [f"{title}: {hit[0][0]}{others}: {hit[0][1]}"]
+
+
+def _loose_scf(snapshot: Snapshot) -> str | None:
+    tolerance = snapshot.provenance.get("scf_tolerance_eV_per_atom")
+    if tolerance is None or tolerance <= SCF_TOLERANCE:
+        return None
+    return f"converged to {tolerance:g} eV/atom, better {SCF_TOLERANCE:g}; its LDOS does not belong to its energy"
+
+
+def _coarse_mesh(snapshot: Snapshot) -> str | None:
+    mesh = snapshot.provenance.get("kpts")
+    if mesh is None:
+        return None
+    steps = np.linalg.norm(snapshot.grid.reciprocal, axis=1) / np.array(mesh)
+    if steps.max() <= K_SPACING:
+        return None
+    better = [max(1, math.ceil(float(n * step / K_SPACING))) for n, step in zip(mesh, steps, strict=True)]
+    return (
+        f"{' '.join(map(str, mesh))} leaves {steps.max():.2f} 1/Angstrom between points, better {K_SPACING} "
+        f"({' '.join(map(str, better))}); such an LDOS is not local"
+    )
+
+
+def _small_window(snapshot: Snapshot) -> str | None:
+    highest = _highest(snapshot)
+    needed = max(LOWEST_WINDOW, snapshot.electron_temperature)
+    if highest >= needed:
+        return None
+    return f"serves tau_e up to {highest:.0f} K, expected {needed:g}; end the window higher above the Fermi level"
+
+
+def _highest(snapshot: Snapshot) -> float:
+    try:
+        return snapshot.highest_electron_temperature
+    except InputError:  # a window that does not even hold the electrons
+        return 0.0
+
+
+def _unknown_ion_temperature(snapshot: Snapshot) -> str | None:
+    return "unknown, so errors cannot be told by it" if snapshot.ion_temperature is None else None
+
+
+def _closure(snapshot: Snapshot) -> str | None:
+    if snapshot.total_energy_obstacle is not None:
+        return f"gives no total free energy: {snapshot.total_energy_obstacle}"
+    try:
+        error = float(snapshot.free_energy(snapshot.electron_temperature)) - snapshot.reference.free_energy
+    except InputError as refusal:
+        return str(refusal)
+    error /= len(snapshot.atoms)
+    if abs(error) <= CLOSURE:
+        return None
+    return f"misses its own free energy by {1000 * error:+.2f} meV/atom, expected at most {1000 * CLOSURE:g}"
+
+
+def _sorted(counts: Counter[float | None]) -> list[tuple[float | None, int]]:
+    return sorted(counts.items(), key=lambda item: math.inf if item[0] is None else item[0])

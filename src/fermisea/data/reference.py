@@ -1,0 +1,31 @@
+"""The energies and forces that a DFT code reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fermisea.utilities.arrays import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the DFT code itself reported, for the whole cell.
+
+    Attributes:
+        free_energy: total Mermin free energy, eV.
+        parts: named energies, eV.
+        fermi_level: eV.
+        electrons: number of valence electrons.
+        entropy_term: -TS, eV.
+        forces: (n, 3), eV/Angstrom, if computed.
+        stress: (3, 3), eV/Angstrom^3, if computed.
+    """
+
+    free_energy: float
+    parts: Mapping[str, float]
+    fermi_level: float
+    electrons: float
+    entropy_term: float
+    forces: FloatArray | None = None
+    stress: FloatArray | None = None

@@ -1,0 +1,192 @@
+"""Structures at an ionic temperature: canonical molecular dynamics with any calculator of ASE."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+import runpy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ase.units
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import get_calculator_class
+from ase.constraints import FixCom
+from ase.md.langevin import Langevin
+
+from fermisea.data.structures import check_structure
+from fermisea.data.trajectories import correlation_time, kinetic_temperature, labelled
+from fermisea.errors import InputError
+
+_SHORTEST = 0.2
+"""Thermalisation, ps, that a correlation time can be taken from."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Structures of one ionic temperature.
+
+    Attributes:
+        ion_temperature: tau_i that was asked for, K.
+        frames: the structures; each carries ``ion_temperature`` in its ``info``.
+        temperatures: kinetic temperature of each of them, K.
+        mean_temperature: kinetic temperature, averaged over all steps after thermalisation, K.
+        mean_square_displacement: of the atoms from the structure given, averaged over them and these steps, Angstrom^2.
+        correlation_time: over which the potential energy remembers, ps.
+        spacing: time between structures, ps.
+    """
+
+    ion_temperature: float
+    frames: list[Atoms]
+    temperatures: list[float]
+    mean_temperature: float
+    mean_square_displacement: float
+    correlation_time: float
+    spacing: float
+
+
+def sample(
+    atoms: Atoms,
+    ion_temperature: float,
+    snapshots: int,
+    *,
+    calculator: Any = "emt",
+    timestep: float = 2.0,
+    thermalise: float = 2.0,
+    spacing: float | None = None,
+    friction: float = 5.0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trajectory:
+    """Returns structures of the canonical ensemble at fixed cell, by Langevin dynamics.
+
+    Velocities start at 2 tau_i: in a perfect crystal half of it turns into potential energy at once (equipartition).
+    The centre of mass stands still. The same seed gives the same structures, whatever other temperatures are sampled.
+
+    Args:
+        atoms: a structure near its potential minimum, such as a perfect crystal.
+        ion_temperature: tau_i, K.
+        snapshots: number of structures.
+        calculator: of ASE, or its name for :func:`find_calculator`.
+        timestep: fs.
+        thermalise: time before the first structure, ps.
+        spacing: time between structures, ps; without, twice the time over which the potential energy remembers at the
+            end of thermalisation.
+        friction: of the Langevin dynamics, 1/ps.
+        seed: of velocities and random forces.
+        progress: is told steps done and steps in all.
+
+    Raises:
+        InputError: for values that cannot be used, a calculator that does not know an element, or a run that blows up.
+    """
+    for name, value in (("ion temperature", ion_temperature), ("timestep", timestep), ("spacing", spacing or 1.0)):
+        _check(name, value, lowest=math.ulp(0.0))
+    if spacing is None and thermalise < _SHORTEST:
+        raise InputError(f"thermalise: got {thermalise} ps, expected at least {_SHORTEST} ps, or a spacing")
+    for name, value in (("thermalise", thermalise), ("friction", friction)):
+        _check(name, value, lowest=0.0)
+    if snapshots < 1:
+        raise InputError(f"snapshots: got {snapshots}, expected at least 1")
+    check_structure(atoms, "structure")
+    moving = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    moving.calc = find_calculator(calculator) if isinstance(calculator, str) else calculator
+    moving.set_constraint(FixCom())
+    rng = np.random.default_rng([seed, round(1000 * ion_temperature)])
+    thermal_speed = np.sqrt(2 * ase.units.kB * ion_temperature / moving.get_masses())
+    moving.set_momenta(moving.get_masses()[:, None] * thermal_speed[:, None] * rng.standard_normal((len(moving), 3)))
+    dynamics = Langevin(
+        moving,
+        timestep * ase.units.fs,
+        temperature_K=ion_temperature,
+        friction=friction / (1000 * ase.units.fs),
+        fixcm=False,
+        rng=rng,
+    )
+
+    before = round(1000 * thermalise / timestep)
+    between = 0 if spacing is None else max(1, round(1000 * spacing / timestep))
+    masses = moving.get_masses()
+    frames: list[Atoms] = []
+    chosen: list[float] = []
+    energies: list[float] = []
+    temperatures: list[float] = []
+    displacements: list[float] = []
+    for done in itertools.count(1):
+        _advance(dynamics, moving, calculator)
+        energies.append(float(moving.get_potential_energy()))
+        if done == before and between == 0:
+            between = math.ceil(2 * correlation_time(energies[before // 2 :]))
+        if done > before:
+            temperatures.append(kinetic_temperature(moving.get_momenta(), masses))
+            displacements.append(float(np.mean(np.sum((moving.positions - atoms.positions) ** 2, axis=1))))
+            if (done - before) % between == 0:
+                frames.append(labelled(moving, ion_temperature))
+                chosen.append(temperatures[-1])
+        if progress is not None:
+            progress(done, before + snapshots * between)
+        if len(frames) == snapshots:
+            break
+    memory = timestep / 1000 * correlation_time(energies[min(before, len(energies) // 2) :])
+    apart = between * timestep / 1000
+    if apart < memory and snapshots > 1:
+        warnings.warn(
+            f"tau_i = {ion_temperature:g} K: structures are {apart:.2f} ps apart, but the potential energy remembers "
+            f"for {memory:.2f} ps; choose a longer spacing",
+            stacklevel=2,
+        )
+    mean, displacement = float(np.mean(temperatures)), float(np.mean(displacements))
+    return Trajectory(ion_temperature, frames, chosen, mean, displacement, memory, apart)
+
+
+def find_calculator(name: str) -> Any:
+    """Returns a calculator of ASE.
+
+    Args:
+        name: one that ASE knows such as ``emt``, or ``package.module:callable`` or ``file.py:callable``, whose call
+            without arguments gives the calculator.
+
+    Raises:
+        InputError: if there is no such calculator, or it cannot be made.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        if not attribute:
+            return get_calculator_class(name)()
+        if module.endswith(".py"):
+            return runpy.run_path(module)[attribute]()
+        return getattr(importlib.import_module(module), attribute)()
+    except Exception as error:
+        # What a calculator raises when it is imported or made is its own affair.
+        raise InputError(
+            f"calculator {name}: cannot be made ({_line(error)}); give a name that ASE knows such as emt, or "
+            "package.module:callable"
+        ) from error
+
+
+def _advance(dynamics: Langevin, moving: Atoms, calculator: Any) -> None:
+    try:
+        dynamics.run(1)
+    except Exception as error:
+        # A calculator refuses elements and geometries with exceptions of its own.
+        name = getattr(calculator, "name", calculator)
+        raise InputError(
+            f"calculator {name}: fails for {moving.get_chemical_formula()} ({_line(error)}); choose another one"
+        ) from error
+    if not np.isfinite(moving.positions).all():
+        raise InputError(
+            f"molecular dynamics of {moving.get_chemical_formula()}: positions are no longer finite; "
+            "lower the timestep or the ion temperature"
+        )
+
+
+def _check(name: str, value: float, lowest: float) -> None:
+    if not (math.isfinite(value) and value >= lowest):
+        raise InputError(f"{name}: got {value}, expected a finite value {'above' if lowest else 'of at least'} 0")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,317 @@
+"""One DFT calculation as a value: structure, LDOS, density and reference energies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea import units
+from fermisea.data.reference import Reference
+from fermisea.data.snapshot_file import StoredLdos, from_dataset, read_snapshot, to_dataset, write_snapshot
+from fermisea.errors import FileFormatError, InputError
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
+from fermisea.physics.free_energy import check_form
+from fermisea.physics.ions import Ion, electrons
+from fermisea.physics.observables import ThermalObservables, thermal_observables
+from fermisea.physics.window import check_temperature, highest_electron_temperature
+from fermisea.utilities.arrays import FloatArray
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+_BLOCK = 2**23
+"""Values of an LDOS that are integrated in one go."""
+
+_NEGATIVE = 0.01
+"""Part of the highest density of states that may stand below zero, as rounding and Fourier filters leave it."""
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Snapshot:
+    """One structure with its LDOS.
+
+    Attributes:
+        atoms: the structure, periodic.
+        grid: points of LDOS and density.
+        energy_grid: energies of the LDOS.
+        density: valence density of the DFT code, (nx, ny, nz), 1/Angstrom^3.
+        dos: the LDOS integrated over the cell, (energies,), 1/eV.
+        electron_temperature: tau_e of the DFT run (tau_ref of the LDOS), K.
+        ion_temperature: tau_i that the positions were sampled at, K, if known.
+        broadening: kernel of the LDOS.
+        reference: what the DFT code reported.
+        ions: valence and core charge of each element.
+        functional: name of the exchange-correlation functional.
+        provenance: engine, version, cutoffs, k-points, pseudopotentials; plain JSON data.
+        total_energy_obstacle: why the LDOS gives no total free energy, such as an ultrasoft pseudopotential; None if it
+            does.
+    """
+
+    atoms: Atoms
+    grid: RealSpaceGrid
+    energy_grid: EnergyGrid
+    density: FloatArray
+    dos: FloatArray
+    electron_temperature: float
+    ion_temperature: float | None
+    broadening: Broadening
+    reference: Reference
+    ions: Mapping[str, Ion]
+    functional: str
+    provenance: Mapping[str, Any]
+    total_energy_obstacle: str | None
+
+    def __init__(
+        self,
+        *,
+        atoms: Atoms,
+        grid: RealSpaceGrid,
+        energy_grid: EnergyGrid,
+        ldos: npt.NDArray[np.float32] | StoredLdos,
+        density: FloatArray,
+        electron_temperature: float,
+        ion_temperature: float | None,
+        broadening: Broadening,
+        reference: Reference,
+        ions: Mapping[str, Ion],
+        functional: str,
+        provenance: Mapping[str, Any],
+        dos: FloatArray | None = None,
+        total_energy_obstacle: str | None = None,
+    ) -> None:
+        """Takes the parts, named as in the class; the DOS is computed from the LDOS when left out.
+
+        ``ldos`` is (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), both spins, or where a file holds it.
+
+        Raises:
+            InputError: for parts that do not belong together, or numbers that are not finite or cannot be.
+        """
+        source = ldos if isinstance(ldos, StoredLdos) else np.asarray(ldos, dtype=np.float32)
+        density = np.asarray(density, dtype=np.float64)
+        _check_structure(atoms, grid, ions)
+        _check_fields(grid, energy_grid, source, density)
+        if dos is None:
+            values = source.read() if isinstance(source, StoredLdos) else source
+            dos = np.asarray(grid.voxel * np.sum(values.reshape(-1, energy_grid.size), axis=0, dtype=np.float64))
+        _check_dos(DensityOfStates(energy_grid.energies, dos, broadening.standard_deviation))
+        _check_forces(reference, len(atoms))
+        units.thermal_energy(electron_temperature)
+        self.__dict__.update(
+            atoms=atoms,
+            grid=grid,
+            energy_grid=energy_grid,
+            density=density,
+            dos=dos,
+            electron_temperature=electron_temperature,
+            ion_temperature=ion_temperature,
+            broadening=broadening,
+            reference=reference,
+            ions=ions,
+            functional=functional,
+            provenance=provenance,
+            total_energy_obstacle=total_energy_obstacle,
+            _ldos=source,
+        )
+
+    @property
+    def ldos(self) -> npt.NDArray[np.float32]:
+        """The LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3); read from the file at each access if it lies there."""
+        source: npt.NDArray[np.float32] | StoredLdos = self._ldos  # type: ignore[attr-defined]
+        return source.read() if isinstance(source, StoredLdos) else source
+
+    def read_ldos(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Returns the LDOS of some points of the flattened grid, (points, energies), reading little more than these."""
+        source: npt.NDArray[np.float32] | StoredLdos = self._ldos  # type: ignore[attr-defined]
+        if isinstance(source, StoredLdos):
+            return source.read_points(points)
+        return np.asarray(source.reshape(-1, self.energy_grid.size)[points])
+
+    @property
+    def energies(self) -> FloatArray:
+        """Energies of the LDOS, (energies,), eV."""
+        return self.energy_grid.energies
+
+    @property
+    def density_of_states(self) -> DensityOfStates:
+        """The DOS with its broadening, ready for any electronic temperature."""
+        return DensityOfStates(self.energies, self.dos, self.broadening.standard_deviation)
+
+    @property
+    def electrons(self) -> float:
+        """Number of valence electrons in the cell."""
+        return electrons(self.ions, list(self.atoms.symbols))
+
+    @property
+    def highest_electron_temperature(self) -> float:
+        """Highest tau_e (K) that the energy window serves."""
+        return highest_electron_temperature(self.density_of_states, self.electrons, len(self.atoms))
+
+    def observables(
+        self,
+        electron_temperature: float | Sequence[float],
+        *,
+        integration: IntegrationName = "sharpened",
+        allow_beyond_window: bool = False,
+    ) -> list[ThermalObservables]:
+        """Returns everything that follows from the LDOS at each electronic temperature (K).
+
+        Args:
+            electron_temperature: tau_e, K.
+            integration: of :class:`fermisea.DensityOfStates`.
+            allow_beyond_window: warn instead of refusing.
+
+        Raises:
+            WindowError: above the highest temperature of the energy window; a warning with ``allow_beyond_window``.
+            InputError: for a temperature that is not above zero.
+        """
+        temperatures = [float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float))]
+        highest = self.highest_electron_temperature
+        for t in temperatures:
+            check_temperature(self.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
+
+        def densities(weights: Sequence[FloatArray]) -> Sequence[FloatArray]:
+            stacked = np.stack(weights, axis=-1)
+            plane = self.grid.shape[1] * self.grid.shape[2]
+            step = plane * max(1, _BLOCK // (plane * self.energy_grid.size))
+            fields = np.empty((self.grid.size, len(weights)))
+            for start in range(0, self.grid.size, step):
+                block = slice(start, start + step)
+                fields[block] = self.read_ldos(block) @ stacked
+            return [column.reshape(self.grid.shape) for column in fields.T]
+
+        return thermal_observables(
+            replace(self.density_of_states, integration=integration),
+            densities,
+            atoms=self.atoms,
+            grid=self.grid,
+            ions=self.ions,
+            functional_name=self.functional,
+            electron_temperatures=temperatures,
+            reference_electron_temperature=None if self.total_energy_obstacle else self.electron_temperature,
+        )
+
+    @overload
+    def free_energy(
+        self, electron_temperature: float, form: str = ..., *, allow_beyond_window: bool = ...
+    ) -> float: ...
+    @overload
+    def free_energy(
+        self, electron_temperature: Sequence[float], form: str = ..., *, allow_beyond_window: bool = ...
+    ) -> FloatArray: ...
+    def free_energy(
+        self,
+        electron_temperature: float | Sequence[float],
+        form: str = "second_order",
+        *,
+        allow_beyond_window: bool = False,
+    ) -> float | FloatArray:
+        """Returns the total free energy from the LDOS alone, eV: a float, or an array for several temperatures.
+
+        Args:
+            electron_temperature: tau_e, K.
+            form: one of ``free_energy.FORMS``.
+            allow_beyond_window: warn instead of refusing.
+
+        Raises:
+            InputError: where ``total_energy_obstacle`` says why there is none.
+        """
+        check_form(form)
+        if self.total_energy_obstacle:
+            raise InputError(f"total free energy: {self.total_energy_obstacle}")
+        results = self.observables(electron_temperature, allow_beyond_window=allow_beyond_window)
+        values = np.array([r.free_energies[form] for r in results])
+        return float(values[0]) if np.ndim(electron_temperature) == 0 else values
+
+    def to_xarray(self) -> xr.Dataset:
+        """Returns everything as an xarray data set, in memory.
+
+        LDOS (x, y, z, energy), density (x, y, z), dos (energy), positions, forces, stress and cell have their units in
+        the attribute ``units``; what is neither is in the attributes of the data set, as in the file of :meth:`save`.
+        """
+        return to_dataset(self)
+
+    @classmethod
+    def from_xarray(cls, data: xr.Dataset, name: str = "data set") -> Self:
+        """Returns the snapshot in a data set that :meth:`to_xarray` made; ``name`` is for errors.
+
+        Raises:
+            FileFormatError: for a data set of another kind, or with parts that do not belong together.
+        """
+        try:
+            parts = from_dataset(data, name, np.asarray(data["ldos"].values, dtype=np.float32))
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{name}: not a snapshot ({error}); make it with Snapshot.to_xarray") from error
+        return cls._of(parts, name)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes one netCDF4 file: aside, with a checksum, then renamed.
+
+        Raises:
+            InputError: if the folder cannot be written to.
+        """
+        write_snapshot(path, self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Self:
+        """Returns the snapshot in a file; its LDOS stays there until asked for.
+
+        Args:
+            path: written by :meth:`save`.
+            verify: compare the checksum of the whole file.
+
+        Raises:
+            FileFormatError: for a file that is truncated, altered or something else.
+        """
+        return cls._of(read_snapshot(path, verify=verify), str(path))
+
+    @classmethod
+    def _of(cls, parts: dict[str, Any], name: str) -> Self:
+        parts["broadening"] = Broadening(**parts["broadening"])
+        parts["reference"] = Reference(**parts["reference"])
+        try:
+            return cls(**parts)
+        except InputError as error:
+            raise FileFormatError(f"{name}: {error}") from error
+
+
+def _check_structure(atoms: Atoms, grid: RealSpaceGrid, ions: Mapping[str, Ion]) -> None:
+    if not np.isfinite(atoms.positions).all():
+        raise InputError("structure: got positions that are not finite, expected numbers in Angstrom")
+    if not np.allclose(atoms.cell.array, grid.lattice, rtol=0, atol=1e-6):
+        raise InputError(f"grid: got the cell {grid.cell}, expected that of the structure, {atoms.cell.array.tolist()}")
+    electrons(ions, list(atoms.symbols))
+
+
+def _check_fields(
+    grid: RealSpaceGrid, energy_grid: EnergyGrid, ldos: npt.NDArray[np.float32] | StoredLdos, density: FloatArray
+) -> None:
+    expected = (*grid.shape, energy_grid.size)
+    if tuple(ldos.shape) != expected:
+        raise InputError(f"LDOS: got shape {tuple(ldos.shape)}, expected grid and energies {expected}")
+    if density.shape != grid.shape or not np.isfinite(density).all():
+        raise InputError(f"density: got shape {density.shape}, expected finite values on the grid {grid.shape}")
+
+
+def _check_dos(density_of_states: DensityOfStates) -> None:
+    low, high = density_of_states.dos.min(), density_of_states.dos.max()
+    if high <= 0 or low < -_NEGATIVE * high:
+        raise InputError(
+            f"LDOS: its integral over the cell goes from {low:g} to {high:g} 1/eV, expected a density of states, "
+            "which is not negative; check sign and units"
+        )
+
+
+def _check_forces(reference: Reference, atoms: int) -> None:
+    for name, values, shape in (("forces", reference.forces, (atoms, 3)), ("stress", reference.stress, (3, 3))):
+        if values is not None and np.shape(values) != shape:
+            raise InputError(f"{name}: got shape {np.shape(values)}, expected {shape}")

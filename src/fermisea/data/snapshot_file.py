@@ -1,0 +1,303 @@
+"""The snapshot's netCDF4 file: dimensions x y z energy, units in attributes, a checksum of every byte at its end.
+
+Two guards: the last bytes of the file, which HDF5 ignores, hold the SHA-256 of all before them; and every variable has
+HDF5's own checksum in each chunk, which is compared whenever a part is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from ase import Atoms
+
+from fermisea.data.reference import Reference
+from fermisea.errors import FileFormatError
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.physics.ions import Ion
+from fermisea.utilities.files import atomic_path
+
+FORMAT = "fermisea-snapshot"
+VERSION = 1
+_MARK = b"\nfermisea sha256 "
+_TAIL = len(_MARK) + 64
+_REMEDY = "copy it again or run the DFT calculation again"
+_CHUNK = 2**20
+"""Bytes that one chunk of the LDOS holds at most, unless a single line of the grid along z needs more."""
+
+
+@dataclass(frozen=True)
+class StoredLdos:
+    """An LDOS in a file, read when asked for.
+
+    Attributes:
+        path: of the snapshot file.
+        shape: (nx, ny, nz, energies).
+        stamp: size and time of the file when it was checked; a changed file is refused.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    stamp: tuple[int, int]
+
+    def read(self) -> npt.NDArray[np.float32]:
+        """Returns the whole LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3).
+
+        Raises:
+            FileFormatError: if the file is gone, changed or damaged.
+        """
+        with self._open() as ldos:
+            return np.asarray(ldos[...], dtype=np.float32)
+
+    def read_points(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Returns the LDOS of points of the flattened grid, (points, energies), reading only the chunks they lie in.
+
+        Raises:
+            FileFormatError: if the file is gone, changed or damaged.
+        """
+        _, ny, nz, energies = self.shape
+        index = np.arange(math.prod(self.shape[:3]))[points]
+        result = np.empty((index.size, energies), dtype=np.float32)
+        if index.size == 0:
+            return result
+        with self._open() as ldos:
+            depth = ldos.chunks[1] if ldos.chunks else ny
+            x, y = np.divmod(index // nz, ny)
+            chunk = x * ny + depth * (y // depth)  # first line along z of each point's chunk
+            order = np.argsort(chunk, kind="stable")
+            for part in np.split(order, np.flatnonzero(np.diff(chunk[order])) + 1):
+                first = int(chunk[part[0]])
+                start = first % ny
+                slab = ldos[first // ny, start : start + depth].reshape(-1, energies)
+                result[part] = slab[index[part] - first * nz]
+        return result
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        try:
+            self._check_unchanged()
+            with h5py.File(self.path, "r") as file:
+                yield file["ldos"]
+        except FileFormatError:
+            raise
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{self.path}: the LDOS cannot be read ({error}); {_REMEDY}") from error
+
+    def _check_unchanged(self) -> None:
+        if _stamp(self.path) != self.stamp:
+            raise FileFormatError(f"{self.path}: changed since it was opened; load it again")
+
+
+class StoredSnapshot(Protocol):
+    """What a file holds of a snapshot; see :class:`fermisea.Snapshot`."""
+
+    @property
+    def atoms(self) -> Atoms: ...  # noqa: D102
+    @property
+    def ldos(self) -> npt.NDArray[np.float32]: ...  # noqa: D102
+    @property
+    def density(self) -> npt.NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def dos(self) -> npt.NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def grid(self) -> RealSpaceGrid: ...  # noqa: D102
+    @property
+    def energies(self) -> npt.NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def energy_grid(self) -> EnergyGrid: ...  # noqa: D102
+    @property
+    def electron_temperature(self) -> float: ...  # noqa: D102
+    @property
+    def ion_temperature(self) -> float | None: ...  # noqa: D102
+    @property
+    def broadening(self) -> Broadening: ...  # noqa: D102
+    @property
+    def reference(self) -> Reference: ...  # noqa: D102
+    @property
+    def ions(self) -> Mapping[str, Ion]: ...  # noqa: D102
+    @property
+    def functional(self) -> str: ...  # noqa: D102
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def total_energy_obstacle(self) -> str | None: ...  # noqa: D102
+
+
+def write_snapshot(path: str | os.PathLike[str], snapshot: StoredSnapshot) -> None:
+    """Writes ``snapshot`` to ``path``, atomically.
+
+    Raises:
+        InputError: if the folder cannot be written to or the disk is full.
+    """
+    data = to_dataset(snapshot)
+    encoding: dict[str, dict[str, Any]] = {
+        str(name): {"fletcher32": True, "chunksizes": variable.shape} for name, variable in data.variables.items()
+    }
+    _, ny, nz, energies = data["ldos"].shape
+    depth = max(1, min(ny, _CHUNK // (4 * nz * energies)))
+    encoding["ldos"]["chunksizes"] = (1, depth, nz, energies)
+    for name in ("ldos", "density"):
+        encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True}
+    image = data.to_netcdf(engine="h5netcdf", encoding=encoding)  # in memory: HDF5 crashes when the disk is full
+    digest = hashlib.sha256(image).hexdigest()
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(image)
+        stream.write(_MARK + digest.encode())
+
+
+def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, Any]:
+    """Returns the parts of the snapshot in ``path`` by name, its LDOS as a :class:`StoredLdos`.
+
+    Raises:
+        FileFormatError: for a file that is missing, truncated, altered or something else.
+    """
+    path = Path(path)
+    try:
+        stamp = _stamp(path)
+        _check_tail(path, verify=verify)
+        with xr.open_dataset(path, engine="h5netcdf") as data:
+            nx, ny, nz, energies = data["ldos"].shape
+            return from_dataset(data, str(path), StoredLdos(path, (nx, ny, nz, energies), stamp))
+    except FileFormatError:
+        raise
+    except FileNotFoundError as error:
+        raise FileFormatError(f"{path}: no such file, expected a snapshot made by `fermisea dft`") from error
+    except Exception as error:  # h5py and xarray raise many kinds on damaged files
+        raise FileFormatError(f"{path}: not readable as a snapshot ({error}); {_REMEDY}") from error
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _digest(path: Path, size: int) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as stream:
+        while size > 0 and (block := stream.read(min(size, 2**22))):
+            sha.update(block)
+            size -= len(block)
+    return sha.hexdigest()
+
+
+def stored_checksum(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 that a snapshot file was saved with, which names its content.
+
+    Raises:
+        FileFormatError: for a truncated file or another kind of file.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        magic = stream.read(8)
+        stream.seek(max(0, size - _TAIL))
+        tail = stream.read()
+    if magic != b"\x89HDF\r\n\x1a\n":
+        raise FileFormatError(f"{path}: not a snapshot, expected a netCDF4 file made by `fermisea dft`")
+    if not tail.startswith(_MARK):
+        raise FileFormatError(f"{path}: truncated or not a snapshot, its checksum is missing; {_REMEDY}")
+    return tail[len(_MARK) :].decode(errors="replace")
+
+
+def _check_tail(path: Path, *, verify: bool) -> None:
+    kept = stored_checksum(path)
+    if verify and _digest(path, path.stat().st_size - _TAIL) != kept:
+        raise FileFormatError(f"{path}: altered, its content does not have the checksum it was saved with; {_REMEDY}")
+
+
+def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:
+    """Returns everything in a snapshot, with units in the attributes of each variable."""
+    reference, atoms = snapshot.reference, snapshot.atoms
+    variables: dict[str, Any] = {
+        "ldos": (
+            ("x", "y", "z", "energy"),
+            np.asarray(snapshot.ldos, dtype=np.float32),
+            {"units": "1/(eV Angstrom^3)"},
+        ),
+        "density": (("x", "y", "z"), snapshot.density, {"units": "1/Angstrom^3"}),
+        "dos": (("energy",), snapshot.dos, {"units": "1/eV"}),
+        "positions": (("atom", "cartesian"), atoms.positions, {"units": "Angstrom"}),
+        "atomic_numbers": (("atom",), atoms.numbers, {"units": "1"}),
+        "cell": (("lattice_vector", "cartesian"), snapshot.grid.lattice, {"units": "Angstrom"}),
+    }
+    if reference.forces is not None:
+        variables["forces"] = (("atom", "cartesian"), reference.forces, {"units": "eV/Angstrom"})
+    if reference.stress is not None:
+        variables["stress"] = (("lattice_vector", "cartesian"), reference.stress, {"units": "eV/Angstrom^3"})
+    attributes: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "electron_temperature_K": snapshot.electron_temperature,
+        "broadening_kernel": snapshot.broadening.kernel,
+        "broadening_standard_deviation_eV": snapshot.broadening.standard_deviation,
+        "energy_start_eV": snapshot.energy_grid.start,
+        "energy_spacing_eV": snapshot.energy_grid.spacing,
+        "functional": snapshot.functional,
+        "reference": json.dumps(
+            {
+                "free_energy": reference.free_energy,
+                "parts": dict(reference.parts),
+                "fermi_level": reference.fermi_level,
+                "electrons": reference.electrons,
+                "entropy_term": reference.entropy_term,
+            }
+        ),
+        "ions": json.dumps({symbol: ion.to_dict() for symbol, ion in snapshot.ions.items()}),
+        "provenance": json.dumps(dict(snapshot.provenance)),
+    }
+    if snapshot.total_energy_obstacle is not None:
+        attributes["total_energy_obstacle"] = snapshot.total_energy_obstacle
+    if snapshot.ion_temperature is not None:
+        attributes["ion_temperature_K"] = snapshot.ion_temperature
+    energy = ("energy", snapshot.energies, {"units": "eV"})
+    return xr.Dataset(variables, coords={"energy": energy}, attrs=attributes)
+
+
+def from_dataset(data: xr.Dataset, name: str, ldos: npt.NDArray[np.float32] | StoredLdos) -> dict[str, Any]:
+    """Returns the parts of a snapshot by name: what ``to_dataset`` gave, with ``ldos`` instead of that in ``data``.
+
+    Raises:
+        FileFormatError: for another format; ``name`` says what of.
+    """
+    head = data.attrs
+    if head.get("format") != FORMAT or int(head.get("format_version", -1)) != VERSION:
+        raise FileFormatError(
+            f"{name}: format {head.get('format')!r} version {head.get('format_version')}, expected {FORMAT!r} version "
+            f"{VERSION}; convert it with the release that wrote it"
+        )
+    cell = data["cell"].values
+    nx, ny, nz, energies = ldos.shape
+    reference = json.loads(head["reference"])
+    for tensor in ("forces", "stress"):
+        reference[tensor] = data[tensor].values if tensor in data else None
+    ion_temperature, obstacle = head.get("ion_temperature_K"), head.get("total_energy_obstacle")
+    return {
+        "atoms": Atoms(data["atomic_numbers"].values, data["positions"].values, cell=cell, pbc=True),
+        "grid": RealSpaceGrid(tuple(tuple(row) for row in cell), (nx, ny, nz)),
+        "energy_grid": EnergyGrid(float(head["energy_start_eV"]), float(head["energy_spacing_eV"]), energies),
+        "ldos": ldos,
+        "density": data["density"].values,
+        "dos": data["dos"].values,
+        "electron_temperature": float(head["electron_temperature_K"]),
+        "ion_temperature": None if ion_temperature is None else float(ion_temperature),
+        "broadening": {
+            "kernel": str(head["broadening_kernel"]),
+            "standard_deviation": float(head["broadening_standard_deviation_eV"]),
+        },
+        "reference": reference,
+        "ions": {symbol: Ion.from_dict(ion) for symbol, ion in json.loads(head["ions"]).items()},
+        "functional": str(head["functional"]),
+        "provenance": json.loads(head["provenance"]),
+        "total_energy_obstacle": None if obstacle is None else str(obstacle),
+    }

@@ -1,0 +1,187 @@
+"""A trained model as a value that predicts, and that a file keeps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from fermisea.descriptors import Descriptor
+from fermisea.errors import InputError
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.model.bundled import model_path
+from fermisea.model.file import read_model, write_model
+from fermisea.networks.ensemble import Ensemble, Network
+from fermisea.networks.mlp import Mlp
+from fermisea.physics.density_of_states import IntegrationName
+from fermisea.physics.ions import Ion
+from fermisea.potential import RegularModel
+from fermisea.prediction.forces import Mechanics
+from fermisea.prediction.predict import CHUNK, MEMORY, predict, predict_ldos
+from fermisea.prediction.result import NO_REGULAR_PART, Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The LDOS of a material as a function of the atoms around a point.
+
+    Attributes:
+        network: from descriptors to the LDOS; one, or an ensemble.
+        descriptor: what the network sees of the atoms.
+        energy_grid: energies of the LDOS.
+        broadening: kernel and standard deviation (eV) that the training LDOS carry.
+        ions: valence charge and core density of each element the model knows.
+        functional: name of the exchange-correlation functional.
+        reference_electron_temperature: tau_ref, K: tau_e of the training data.
+        highest_electron_temperature: the highest tau_e that the energy window serves, K.
+        grid_spacing: spacing of the training grids, Angstrom; the default of a prediction.
+        provenance: how the model was made; plain JSON data.
+        total_energy_obstacle: why its LDOS gives no total free energy; None if it does.
+        anchor: a regular model of the free energy at tau_ref, which absolute free energies may start from.
+    """
+
+    network: Network
+    descriptor: Descriptor
+    energy_grid: EnergyGrid
+    broadening: Broadening
+    ions: Mapping[str, Ion]
+    functional: str
+    reference_electron_temperature: float
+    highest_electron_temperature: float
+    grid_spacing: float
+    provenance: dict[str, Any] = field(default_factory=dict)
+    total_energy_obstacle: str | None = None
+    anchor: RegularModel | None = None
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Symbols of the elements that the model knows."""
+        return tuple(sorted(self.ions))
+
+    @property
+    def volume_range(self) -> tuple[float, float] | None:
+        """Least and largest volume per atom of the training structures, Angstrom^3; None if the model does not say."""
+        volumes = [entry.get("volume_per_atom") for entry in self.provenance.get("snapshots", [])]
+        if not volumes or None in volumes:
+            return None
+        return min(volumes), max(volumes)
+
+    def predict(
+        self,
+        atoms: Atoms,
+        electron_temperature: float | Sequence[float],
+        grid: RealSpaceGrid | tuple[int, int, int] | None = None,
+        *,
+        dos_grid: tuple[int, int, int] | None = None,
+        density: bool = True,
+        precision: str = "float32",
+        integration: IntegrationName = "sharpened",
+        uncertainty: bool = True,
+        anchor: bool | None = None,
+        forces: bool = False,
+        allow_beyond_window: bool = False,
+        chunk: int = CHUNK,
+        memory: int = MEMORY,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Prediction:
+        """Returns density, DOS, free energy and more at one or several tau_e.
+
+        Arguments not explained here are those of :func:`fermisea.prediction.predict.predict`.
+
+        Where the model has a regular part, free energies, forces and stress are *anchored*: F of the regular model at
+        tau_ref plus F(tau_e) - F(tau_ref) of the LDOS. ``anchor=False`` gives those of the LDOS alone, ``anchor=True``
+        refuses a model that cannot anchor; the prediction of one that can holds both free energies in any case.
+
+        Raises:
+            InputError: if an anchor is asked for that the model has not; and as ``predict``.
+        """
+        if anchor is None:
+            anchor = self.anchor is not None and density
+        elif anchor and (self.anchor is None or not density):
+            raise InputError(
+                NO_REGULAR_PART
+                if self.anchor is None
+                else "anchor: got density=False with it, but the free energy of the LDOS needs the density"
+            )
+        prediction = predict(
+            self,
+            atoms,
+            electron_temperature,
+            grid,
+            dos_grid=dos_grid,
+            density=density,
+            forces=forces,
+            forces_of_change=anchor,
+            precision=precision,
+            integration=integration,
+            uncertainty=uncertainty,
+            allow_beyond_window=allow_beyond_window,
+            chunk=chunk,
+            memory=memory,
+            progress=progress,
+        )
+        if self.anchor is None or not prediction.has_free_energy:
+            return prediction
+        regular = self.anchor.predict(atoms)
+        mechanics = prediction.mechanics
+        if anchor and mechanics is not None:
+            mechanics = tuple(Mechanics(m.forces + regular.forces, m.stress + regular.stress) for m in mechanics)
+        return replace(prediction, anchor=regular.free_energy, anchored=anchor, mechanics=mechanics)
+
+    def ldos(
+        self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK
+    ) -> npt.NDArray[np.float32]:
+        """Returns the whole LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3); large: nothing else in the package needs it."""
+        return predict_ldos(self, atoms, grid, chunk=chunk)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the model file, whole or not at all.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        write_model(path, self)
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Returns the model in a file that ``Model.save`` wrote. Nothing in the file is ever executed or unpickled.
+
+    Args:
+        path: path of the file, or the name of a model that comes with the package: "aluminium".
+
+    Raises:
+        InputError: if there is no such file.
+        FileFormatError: if it is not a fermisea model, or is truncated or altered.
+    """
+    return Model(**read_model(model_path(path)))
+
+
+def combine_models(models: Sequence[Model]) -> Model:
+    """Returns the ensemble of several models, whose members are their networks; the rest is that of the first.
+
+    Raises:
+        InputError: for fewer than two, or models that differ in more than their networks, naming in what.
+    """
+    first, *others = models
+    names = ("descriptor", "energy_grid", "broadening", "functional", "reference_electron_temperature", "elements")
+    for number, other in enumerate(others, start=2):
+        for name in names:
+            one, two = getattr(first, name), getattr(other, name)
+            if one != two:
+                what = name.replace("_", " ")
+                raise InputError(f"ensemble: {what} of the first model is {one}, that of model {number} is {two}")
+    members: list[Mlp] = []
+    for model in models:
+        members += model.network.members
+    return replace(
+        first,
+        network=Ensemble(members).eval(),
+        highest_electron_temperature=min(model.highest_electron_temperature for model in models),
+        grid_spacing=min(model.grid_spacing for model in models),
+        provenance=first.provenance | {"members": [model.provenance for model in others]},
+    )

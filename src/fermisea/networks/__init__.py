@@ -1,0 +1,1 @@
+"""Networks from descriptors to the local density of states."""

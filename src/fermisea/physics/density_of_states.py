@@ -1,0 +1,154 @@
+"""What follows from a density of states at any electronic temperature.
+
+Nothing is remembered between calls, so nothing can be stale when the temperature changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import brentq
+
+from fermisea import units
+from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid
+from fermisea.physics.integration import Integration, IntegrationWeights, hat_integration, sharpened_integration
+from fermisea.utilities.arrays import FloatArray
+
+IntegrationName = Literal["sharpened", "mala"]
+
+
+@dataclass(frozen=True, eq=False)
+class DensityOfStates:
+    """A density of states on an energy grid.
+
+    Attributes:
+        energies: equally spaced, ascending, (n,), eV.
+        dos: both spins, (n,), 1/eV.
+        broadening: standard deviation of the kernel contained in ``dos``, eV; 0 for a sharp one.
+        integration: "sharpened" (exact for a spline, with the broadening taken back) or "mala" (the values joined by
+            straight lines that fall to zero one spacing beyond both ends, as the MALA code integrates, and its k_B).
+    """
+
+    energies: FloatArray
+    dos: FloatArray
+    broadening: float = 0.0
+    integration: IntegrationName = "sharpened"
+
+    def __post_init__(self) -> None:
+        energies, dos = np.array(self.energies, dtype=float), np.array(self.dos, dtype=float)
+        if energies.ndim != 1 or energies.shape != dos.shape:
+            raise InputError(
+                f"density of states: got energies {energies.shape} and values {dos.shape}, expected one value "
+                "for each energy"
+            )
+        if energies.size < 6:
+            raise InputError(f"density of states: got {energies.size} energies, expected at least 6")
+        if not (np.isfinite(energies).all() and np.isfinite(dos).all()):
+            raise InputError("density of states: got values that are not finite, expected finite energies and values")
+        steps = np.diff(energies)
+        if not (steps > 0).all() or np.ptp(steps) > 1e-6 * steps.mean():
+            raise InputError("density of states: got energies that are not ascending at equal distances")
+        if not (np.isfinite(self.broadening) and self.broadening >= 0):
+            raise InputError(f"broadening: got {self.broadening} eV, expected a standard deviation of at least 0")
+        if self.integration not in ("sharpened", "mala"):
+            raise InputError(f"integration: got {self.integration!r}, expected 'sharpened' or 'mala'")
+        for name, values in (("energies", energies), ("dos", dos)):
+            values.setflags(write=False)
+            object.__setattr__(self, name, values)
+
+    @cached_property
+    def energy_grid(self) -> EnergyGrid:
+        """The energies as a grid."""
+        spacing = (self.energies[-1] - self.energies[0]) / (self.energies.size - 1)
+        return EnergyGrid(float(self.energies[0]), float(spacing), self.energies.size)
+
+    @cached_property
+    def rule(self) -> Integration:
+        """The integration rule of these energies; it does not depend on temperature or on the values."""
+        if self.integration == "mala":
+            return hat_integration(self.energy_grid)
+        return sharpened_integration(self.energy_grid, self.broadening)
+
+    def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
+        """Returns the integration weights, which hold for an LDOS on the same energies too.
+
+        Args:
+            fermi_level: mu, eV.
+            electron_temperature: tau_e, K.
+        """
+        return self.rule.weights(fermi_level, electron_temperature)
+
+    def electrons(self, fermi_level: float, electron_temperature: float) -> float:
+        """Returns the number of electrons below a Fermi level (eV) at tau_e (K)."""
+        return self.rule.counter(self.dos)(fermi_level, electron_temperature)
+
+    def band_energy(self, fermi_level: float, electron_temperature: float) -> float:
+        """Returns E_b, the integral of f eps D, eV."""
+        return float(self.weights(fermi_level, electron_temperature).band_energy @ self.dos)
+
+    def entropy(self, fermi_level: float, electron_temperature: float) -> float:
+        """Returns S, eV/K, positive."""
+        return float(self.weights(fermi_level, electron_temperature).entropy @ self.dos)
+
+    def fermi_level(self, electrons: float, electron_temperature: float) -> float:
+        """Returns mu, eV, at which the density of states holds ``electrons``.
+
+        Args:
+            electrons: wanted number.
+            electron_temperature: tau_e, K.
+
+        Raises:
+            InputError: if the energy window cannot hold that many electrons.
+        """
+        if not (math.isfinite(electrons) and electrons > 0):
+            raise InputError(f"electrons: got {electrons}, expected a finite number above 0")
+        reach = 40 * units.thermal_energy(electron_temperature) + 8 * self.broadening
+        low, high = self.energy_grid.start - reach, self.energy_grid.stop + reach
+        plain, sharp = (self.rule.counter(self.dos, sharpened=s) for s in (False, True))
+
+        def excess(mu: float) -> float:
+            return sharp(mu, electron_temperature) - electrons
+
+        if excess(high) < 0 or excess(low) > 0:
+            raise InputError(
+                f"Fermi level: got {electrons} electrons, but the energy window [{self.energy_grid.start:.2f}, "
+                f"{self.energy_grid.stop:.2f}] eV holds only {sharp(high, electron_temperature):.3f}; widen the "
+                "window, or check the electron number and units (1/eV) of the density of states"
+            )
+        # Sharpening can make the count fall a little where the density of states has an edge. Of several solutions the
+        # one next to the Fermi level without sharpening is meant.
+        start = _bisect(lambda mu: plain(mu, electron_temperature) - electrons, low, high, tolerance=1e-3)
+        sign = math.copysign(1.0, excess(start))
+        step, near, far = 0.01 + self.broadening / 8, start, start
+        while sign * excess(far) > 0:
+            near, far, step = far, min(max(far - sign * step, low), high), 2 * step
+        return _bisect(excess, min(near, far), max(near, far), tolerance=1e-14)
+
+    def heat_capacity(self, electrons: float, electron_temperature: float, fermi_level: float | None = None) -> float:
+        """Returns C_e = dU/dtau_e at fixed electron number and density of states, eV/K.
+
+        Args:
+            electrons: fixed number.
+            electron_temperature: tau_e, K.
+            fermi_level: mu of this number there, eV, if it is known.
+        """
+        mu = self.fermi_level(electrons, electron_temperature) if fermi_level is None else fermi_level
+        slopes = self.rule.slopes(mu, electron_temperature)
+        level, number, energy = (w @ self.dos for w in (slopes.level, slopes.temperature, slopes.band_energy))
+        # U = int f eps D; dU/dT = int eps df/dT D + dmu/dT int eps df/dmu D, with int (eps - mu) df/dmu D = T dN/dT
+        level_slope = -number / level if level != 0 else 0.0  # deep in a gap neither changes
+        return float(energy + level_slope * (mu * level + electron_temperature * number))
+
+
+def _bisect(function: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
+    """Returns a zero between two arguments at which the function has different signs (or is zero at one)."""
+    at_low, at_high = function(low), function(high)
+    if at_low * at_high > 0:  # rounding at the far ends of a window that is just full
+        return low if abs(at_low) < abs(at_high) else high
+    return float(brentq(function, low, high, xtol=tolerance, rtol=1e-15, maxiter=300))

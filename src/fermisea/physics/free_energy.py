@@ -1,0 +1,120 @@
+"""The total free energy from densities and a band free energy, in four forms.
+
+With n0 the density whose Hamiltonian made the states, n_t the density at the wanted electronic temperature and
+A = E_b - TS:
+
+    naive             A - E_H[n_t] + E_xc[n_t] - int v_xc[n_t] n_t + E_ii
+    harris_foulkes    A - E_H[n0]  + E_xc[n0]  - int v_xc[n0]  n0  + E_ii   (Harris, PRB 31, 1770; Foulkes and Haydock)
+    kohn_sham         A - int v_Hxc[n0] n_t + E_H[n_t] + E_xc[n_t] + E_ii
+    second_order      the mean of the last two
+
+The naive form is wrong to first order in n_t - n0, the next two to second order with opposite signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fermisea.errors import InputError
+from fermisea.physics.fields import volume
+from fermisea.physics.hartree import hartree_energy, hartree_potential
+from fermisea.physics.xc import Functional, xc_energy_and_potential, xc_energy_and_slope
+
+FORMS = ("second_order", "harris_foulkes", "kohn_sham", "naive")
+
+
+def check_form(form: str) -> str:
+    """Returns ``form``.
+
+    Raises:
+        InputError: for an unknown one, listing the known.
+    """
+    if form not in FORMS:
+        raise InputError(f"free-energy form: got {form!r}, expected one of {', '.join(FORMS)}")
+    return form
+
+
+class FreeEnergyFunctional:
+    """The four forms around one reference density; its potentials are computed once."""
+
+    def __init__(
+        self, *, reference_density: Any, core_density: Any, cell: Any, functional: Functional, ion_energy: float
+    ) -> None:
+        """Takes what does not depend on the electronic temperature.
+
+        Args:
+            reference_density: n0, valence, (nx, ny, nz), 1/Angstrom^3.
+            core_density: of the nonlinear core correction, (nx, ny, nz), 1/Angstrom^3; it enters E_xc and v_xc alone.
+            cell: lattice vectors as rows, (3, 3), Angstrom.
+            functional: exchange and correlation.
+            ion_energy: E_ii (Ewald), eV.
+
+        Raises:
+            InputError: for densities on different points.
+        """
+        self._cell = _tensor(cell)
+        self._core = _tensor(core_density)
+        self._functional = functional
+        self._ion_energy = ion_energy
+        self._reference = _tensor(reference_density)
+        if self._core.shape != self._reference.shape:
+            raise InputError(
+                f"core density: got shape {tuple(self._core.shape)}, expected that of the reference density, "
+                f"{tuple(self._reference.shape)}"
+            )
+        self._voxel = float(volume(self._cell)) / self._reference.numel()
+        exchange, v_xc = xc_energy_and_potential(self._whole(self._reference), self._cell, functional)
+        hartree = float(hartree_energy(self._reference, self._cell))
+        self._harris = -hartree + float(exchange) - self._integral(v_xc, self._reference)
+        self._v_hxc = v_xc.add_(hartree_potential(self._reference, self._cell))
+
+    def _whole(self, density: Tensor) -> Tensor:
+        return density + self._core if bool(self._core.any()) else density
+
+    def _integral(self, potential: Tensor, density: Tensor) -> float:
+        return float(torch.dot(potential.reshape(-1), density.reshape(-1))) * self._voxel
+
+    def forms(self, band_free_energy: float, density: Any) -> dict[str, float]:
+        """Returns the free energy in every form, eV.
+
+        Args:
+            band_free_energy: E_b - TS at the wanted tau_e, eV.
+            density: n_t, valence, (nx, ny, nz), 1/Angstrom^3.
+
+        Raises:
+            InputError: for a density on other points than the reference density, or not finite.
+        """
+        density = _tensor(density)
+        if density.shape != self._reference.shape or not bool(torch.isfinite(density).all()):
+            raise InputError(
+                f"density: got shape {tuple(density.shape)}, expected finite values on the grid "
+                f"{tuple(self._reference.shape)} of the reference density"
+            )
+        exchange, slope = map(float, xc_energy_and_slope(self._whole(density), self._cell, self._functional, density))
+        hartree = float(hartree_energy(density, self._cell))
+        fixed = band_free_energy + self._ion_energy
+        naive = fixed - hartree + exchange - slope
+        harris = fixed + self._harris
+        kohn_sham = fixed - self._integral(self._v_hxc, density) + hartree + exchange
+        return {
+            "second_order": (harris + kohn_sham) / 2,
+            "harris_foulkes": harris,
+            "kohn_sham": kohn_sham,
+            "naive": naive,
+        }
+
+
+def transfer_error(forms: Mapping[str, float]) -> float:
+    """Returns |F_KS - F_HF| / 2, eV: an estimate of what the change of temperature costs."""
+    return abs(forms["kohn_sham"] - forms["harris_foulkes"]) / 2
+
+
+def _tensor(values: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach().to("cpu", torch.float64)
+    return torch.from_numpy(np.require(values, np.float64, ["C", "W"]))

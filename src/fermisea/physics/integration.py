@@ -1,0 +1,233 @@
+"""Exact integrals of a sampled density of states against occupation, energy and entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+from scipy.interpolate import BSpline, make_interp_spline
+from scipy.sparse.linalg import SuperLU, splu
+
+from fermisea import units
+from fermisea.grid import EnergyGrid
+from fermisea.physics.fermi_dirac import occupation_derivatives, sigma
+from fermisea.utilities.arrays import FloatArray
+
+_Derivative = Callable[[int], FloatArray]
+
+# Splits in units of k_B tau_e: the poles of f lie at pi k_B tau_e from the real axis, so that twelve nodes reach double
+# precision in each piece, even after the cancellation in fourth derivatives at 50 K. Beyond the last split f is 0 or 1.
+_SPLITS = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 22.0, 30.0, 40.0])
+_PADDING = 16
+"""Zeros put below a broadened density of states; the memory of a quintic spline fades by 0.43 at each."""
+
+
+@dataclass(frozen=True)
+class IntegrationWeights:
+    """Numbers W_i so that an observable is the sum of W_i D_i.
+
+    Attributes:
+        electrons: for the integral of f D, eV.
+        band_energy: for the integral of f eps D, eV^2.
+        entropy: for k_B times the integral of sigma D, eV^2/K.
+    """
+
+    electrons: FloatArray
+    band_energy: FloatArray
+    entropy: FloatArray
+
+
+@dataclass(frozen=True)
+class WeightSlopes:
+    """How the weights change, for the heat capacity.
+
+    Attributes:
+        level: of the derivative of the electron number with respect to mu, 1.
+        temperature: of its derivative with respect to tau_e, eV/K.
+        band_energy: of the derivative of the band energy with respect to tau_e at fixed mu, eV^2/K.
+    """
+
+    level: FloatArray
+    temperature: FloatArray
+    band_energy: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Integration:
+    """Integrals of the spline through sampled values, for any Fermi level and temperature.
+
+    Attributes:
+        grid: energies of the values.
+        degree: of the spline, odd.
+        below: number of zeros that continue the values below the grid.
+        above: number of zeros that continue them above it.
+        variance: of the kernel that the values are convolved with and that is taken back, eV^2.
+        order: highest power of the variance that is taken back.
+        boltzmann: k_B, eV/K.
+    """
+
+    grid: EnergyGrid
+    degree: int
+    below: int = 0
+    above: int = 0
+    variance: float = 0.0
+    order: int = 0
+    boltzmann: float = units.BOLTZMANN
+
+    @cached_property
+    def _energies(self) -> FloatArray:
+        size = self.below + self.grid.size + self.above
+        return EnergyGrid(self.grid.start - self.below * self.grid.spacing, self.grid.spacing, size).energies
+
+    @cached_property
+    def _knots(self) -> FloatArray:
+        return np.asarray(make_interp_spline(self._energies, np.zeros(self._energies.size), k=self.degree).t)
+
+    @cached_property
+    def _transposed(self) -> SuperLU:
+        # values = collocation @ coefficients; weights of values solve the transposed equation with those of splines
+        return splu(BSpline.design_matrix(self._energies, self._knots, self.degree).T.tocsc())
+
+    def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
+        """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
+        nodes = self._nodes(fermi_level, electron_temperature, 2 * self.order)
+        number, energy, entropy = self._project(nodes, nodes.number, nodes.energy, nodes.entropy)
+        return IntegrationWeights(number, energy, self.boltzmann * entropy)
+
+    def slopes(self, fermi_level: float, electron_temperature: float) -> WeightSlopes:
+        """Returns the derivatives of the weights at one Fermi level (eV) and electronic temperature (K)."""
+        nodes = self._nodes(fermi_level, electron_temperature, 2 * self.order + 2)
+        return WeightSlopes(*self._project(nodes, nodes.level_slope, nodes.thermal_slope, nodes.energy_slope))
+
+    def counter(self, values: FloatArray, *, sharpened: bool = True) -> Callable[[float, float], float]:
+        """Returns the electron number as a function of Fermi level (eV) and electronic temperature (K).
+
+        Args:
+            values: density of states on the grid, 1/eV.
+            sharpened: whether the broadening is taken back; without, a positive density of states counts monotonically.
+        """
+        order = self.order if sharpened else 0
+        spline = make_interp_spline(self._energies, np.pad(values, (self.below, self.above)), k=self.degree)
+
+        def count(fermi_level: float, electron_temperature: float) -> float:
+            nodes = self._nodes(fermi_level, electron_temperature, 2 * order)
+            return float((nodes.measure * self._sharpen(nodes.number, order)) @ spline(nodes.energies))
+
+        return count
+
+    def _nodes(self, fermi_level: float, electron_temperature: float, highest: int) -> _Nodes:
+        units.thermal_energy(electron_temperature)  # refuses what is no temperature
+        return _Nodes(self._knots, fermi_level, electron_temperature, self.boltzmann * electron_temperature, highest)
+
+    def _project(self, nodes: _Nodes, *functions: _Derivative) -> list[FloatArray]:
+        basis = BSpline.design_matrix(nodes.energies, self._knots, self.degree).T
+        tests = np.stack([nodes.measure * self._sharpen(w, self.order) for w in functions], axis=-1)
+        weights = self._transposed.solve(np.asarray(basis @ tests))
+        return list(weights[self.below : self.below + self.grid.size].T.copy())
+
+    def _sharpen(self, derivative: _Derivative, order: int) -> FloatArray:
+        """Returns w - (s^2/2) w'' + (s^4/8) w'''' - ..., given the derivatives of w."""
+        total, factor = derivative(0), 1.0
+        for k in range(1, order + 1):
+            factor *= -self.variance / (2 * k)
+            total = total + factor * derivative(2 * k)
+        return total
+
+
+def sharpened_integration(grid: EnergyGrid, broadening: float = 0.0, order: int = 2) -> Integration:
+    """Returns the integration of a quintic spline with the broadening of the samples taken back.
+
+    Values that are a convolution of the true D with a kernel of standard deviation s need w - (s^2/2) w'' +
+    (s^4/8) w'''' - ... in place of w: the inverse of a Gaussian convolution, as in Methfessel and Paxton, PRB 40, 3616
+    (1989). Any symmetric kernel is taken back to first order in s^2, a Gaussian to every order.
+
+    A broadened D vanishes at the bottom of its grid and is continued by zeros, which makes the weights there equal;
+    one-sided ones cost 0.1 to 1 meV per atom. A sharp one may begin anywhere and is integrated over the grid alone.
+
+    Second order is the default: on nearly free electrons (8 x 8 x 8 k-points, 4 atoms) the band free energy is off by
+    0.13, 0.04, 0.002 and 0.001 meV per atom at 298 K and 933 K with s = h = 0.2 eV, 10 kK with 0.5 and 30 kK with 1 eV;
+    first order by 0.09, 0.14, 0.002, 0.12; third no better, and noise grows (the norm of the weights by 1, 3 and 8 % at
+    298 K in first, second and third order).
+
+    Args:
+        grid: where D is sampled.
+        broadening: standard deviation s of the kernel in D, eV; 0 for a sharp one.
+        order: highest power of s^2 that is taken back.
+    """
+    if broadening > 0:
+        return Integration(grid, degree=5, below=_PADDING, variance=broadening**2, order=order)
+    return Integration(grid, degree=5)
+
+
+def hat_integration(grid: EnergyGrid) -> Integration:
+    """Returns the integration of straight lines between the values, falling to zero one spacing beyond both ends.
+
+    It is that of the MALA code, with its Boltzmann constant, so that numbers agree in all their digits.
+    """
+    return Integration(grid, degree=1, below=1, above=1, boltzmann=units.MALA_BOLTZMANN)
+
+
+class _Nodes:
+    """Gauss-Legendre nodes for splines times functions of (eps - mu)/(k_B tau_e), and these functions there.
+
+    Each method returns the ``m``-th derivative in eps.
+    """
+
+    def __init__(
+        self, knots: FloatArray, fermi_level: float, electron_temperature: float, kt: float, highest: int
+    ) -> None:
+        self._temperature = electron_temperature
+        self._kt = kt
+        self.energies, self.measure = _quadrature(np.unique(knots), fermi_level, kt)
+        self._x = (self.energies - fermi_level) / kt
+        self._f = occupation_derivatives(self._x, highest)
+
+    def number(self, m: int) -> FloatArray:
+        """Returns f."""
+        return np.asarray(self._f[m] / self._kt**m)
+
+    def energy(self, m: int) -> FloatArray:
+        """Returns f eps."""
+        return np.asarray(self.energies * self.number(m) + (m * self.number(m - 1) if m else 0.0))
+
+    def entropy(self, m: int) -> FloatArray:
+        """Returns sigma, whose derivative in x is x f'."""
+        if m == 0:
+            return sigma(self._x)
+        return np.asarray((self._x * self._f[m] + (m - 1) * self._f[m - 1]) / self._kt**m)
+
+    def level_slope(self, m: int) -> FloatArray:
+        """Returns df/dmu."""
+        return -self.number(m + 1)
+
+    def thermal_slope(self, m: int) -> FloatArray:
+        """Returns df/dtau_e = -x f'(x)/tau_e."""
+        return np.asarray(-(self._x * self._f[m + 1] + m * self._f[m]) / (self._temperature * self._kt**m))
+
+    def energy_slope(self, m: int) -> FloatArray:
+        """Returns eps df/dtau_e."""
+        return np.asarray(self.energies * self.thermal_slope(m) + (m * self.thermal_slope(m - 1) if m else 0.0))
+
+
+def _quadrature(knots: FloatArray, mu: float, kt: float) -> tuple[FloatArray, FloatArray]:
+    """Returns points and weights that resolve every piece between knots and every k_B tau_e around mu."""
+    breaks = np.unique(np.concatenate([knots, mu - kt * _SPLITS, mu + kt * _SPLITS]))
+    breaks = breaks[(breaks >= knots[0]) & (breaks <= min(knots[-1], mu + kt * _SPLITS[-1]))]
+    left, right = breaks[:-1], breaks[1:]
+    # four nodes integrate a quintic times eps where f is 1, and six do in a small part of k_B tau_e
+    filled = right <= mu - kt * _SPLITS[-1]
+    small = ~filled & (right - left < kt / 4)
+    parts = []
+    for pieces, count in ((filled, 4), (small, 6), (~filled & ~small, 12)):
+        nodes, measure = _legendre(count)
+        middle, half = (left[pieces] + right[pieces]) / 2, (right[pieces] - left[pieces]) / 2
+        parts.append(((middle[:, None] + half[:, None] * nodes).ravel(), (half[:, None] * measure).ravel()))
+    return np.concatenate([p for p, _ in parts]), np.concatenate([w for _, w in parts])
+
+
+@cache
+def _legendre(count: int) -> tuple[FloatArray, FloatArray]:
+    """Returns nodes and weights of Gauss and Legendre, which are an eigenvalue problem of their own."""
+    return np.polynomial.legendre.leggauss(count)

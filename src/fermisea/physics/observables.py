@@ -1,0 +1,218 @@
+"""From an LDOS, stored or predicted, to the free energy and all its parts at any electronic temperature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from fermisea.grid import RealSpaceGrid
+from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.free_energy import FreeEnergyFunctional, transfer_error
+from fermisea.physics.integration import IntegrationWeights
+from fermisea.physics.ions import Ion, charges, core_density, electrons
+from fermisea.physics.xc import Functional, functional
+from fermisea.utilities.arrays import FloatArray
+
+_FADE = 3e-4
+"""Density, 1/Angstrom^3, below which exchange and correlation of the density of an LDOS fade out.
+
+Pseudopotentials leave few electrons at a nucleus, and a predicted density may pass through zero there. Without this a
+point where it nearly vanishes adds a force of its own, 1 meV/Angstrom and more in aluminium.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class ThermalObservables:
+    """Everything that follows from one LDOS at one electronic temperature, for the whole cell.
+
+    Attributes:
+        electron_temperature: tau_e, K.
+        fermi_level: mu, eV.
+        electrons: number that the DOS holds at mu.
+        band_energy: E_b, eV.
+        entropy: S, eV/K.
+        heat_capacity: dE_b/dtau_e at fixed DOS and electron number, eV/K.
+        free_energies: total free energy in every form, eV; empty without a density or where there is none to be had.
+        transfer_error: |F_KS - F_HF| / 2, eV; NaN without free energies.
+        density: (nx, ny, nz), 1/Angstrom^3; empty where none was asked for.
+        reference_free_energy: total free energy of the same LDOS at tau_ref, eV; NaN without free energies.
+    """
+
+    electron_temperature: float
+    fermi_level: float
+    electrons: float
+    band_energy: float
+    entropy: float
+    heat_capacity: float
+    free_energies: dict[str, float]
+    transfer_error: float
+    density: FloatArray
+    reference_free_energy: float = math.nan
+
+    def internal_energy(self, form: str = "second_order") -> float:
+        """Returns U = F + tau_e S, eV."""
+        return self.free_energies[form] + self.electron_temperature * self.entropy
+
+
+@dataclass(frozen=True, eq=False)
+class ThermalState:
+    """The electrons of an LDOS at one electronic temperature.
+
+    Attributes:
+        electron_temperature: tau_e, K.
+        fermi_level: mu, eV.
+        weights: of integrals over energies.
+        density: (nx, ny, nz), 1/Angstrom^3; None where no densities are wanted.
+        level_weights: derivative of the weights of the electron number by mu, (energies,); None where not wanted.
+        level_density: derivative of the density by mu, (nx, ny, nz), 1/(eV Angstrom^3); likewise.
+    """
+
+    electron_temperature: float
+    fermi_level: float
+    weights: IntegrationWeights
+    density: FloatArray | None
+    level_weights: FloatArray | None = None
+    level_density: FloatArray | None = None
+
+
+def thermal_states(
+    dos: DensityOfStates,
+    densities: Callable[[Sequence[FloatArray]], Sequence[FloatArray]] | None,
+    electrons: float,
+    electron_temperatures: Sequence[float],
+    *,
+    levels: bool = False,
+) -> list[ThermalState]:
+    """Returns Fermi levels, integration weights and densities at each tau_e (K); one asked for twice is made once.
+
+    Args:
+        dos: the LDOS integrated over the cell.
+        densities: as for ``thermal_observables``; called once.
+        electrons: their number.
+        electron_temperatures: K.
+        levels: whether derivatives by the Fermi level are wanted too.
+
+    Raises:
+        InputError: for a temperature not above zero, or a window too small for the electrons.
+    """
+    distinct = list(dict.fromkeys(float(t) for t in electron_temperatures))
+    places = [(dos.fermi_level(electrons, t), t) for t in distinct]
+    weights = [dos.weights(*place) for place in places]
+    slopes = [dos.rule.slopes(*place).level for place in places] if levels else []
+    fields: Sequence[FloatArray | None] = [None] * (len(weights) + len(slopes))
+    if densities is not None:
+        fields = densities([w.electrons for w in weights] + slopes)
+    found = {
+        t: ThermalState(
+            electron_temperature=t,
+            fermi_level=level,
+            weights=weights[k],
+            density=fields[k],
+            level_weights=slopes[k] if levels else None,
+            level_density=fields[len(places) + k] if levels else None,
+        )
+        for k, (level, t) in enumerate(places)
+    }
+    return [found[float(t)] for t in electron_temperatures]
+
+
+def thermal_observables(
+    dos: DensityOfStates,
+    densities: Callable[[Sequence[FloatArray]], Sequence[FloatArray]] | None,
+    *,
+    atoms: Atoms,
+    grid: RealSpaceGrid,
+    ions: Mapping[str, Ion],
+    functional_name: str,
+    electron_temperatures: Sequence[float],
+    reference_electron_temperature: float | None,
+) -> list[ThermalObservables]:
+    """Returns the observables at each electronic temperature.
+
+    Args:
+        dos: the LDOS integrated over the cell.
+        densities: turns integration weights of the electron number, each (energies,), into the densities of the same
+            LDOS on the grid, each (nx, ny, nz), 1/Angstrom^3, all in one call; None for what needs no density.
+        atoms: the structure.
+        grid: of the densities.
+        ions: of each element.
+        functional_name: exchange and correlation.
+        electron_temperatures: tau_e, K, each within the window (``observables.check_temperature`` checks).
+        reference_electron_temperature: tau_ref, K, whose density defines the Hamiltonian of the LDOS; None for no total
+            free energy.
+
+    Raises:
+        InputError: for an unknown element, a temperature not above zero, or a window too small for the electrons.
+    """
+    temperatures, reference = [*electron_temperatures], None
+    if reference_electron_temperature is not None:
+        temperatures.append(reference_electron_temperature)
+    states = thermal_states(dos, densities, electrons(ions, list(atoms.symbols)), temperatures)
+    if reference_electron_temperature is not None:
+        reference = states.pop()
+    return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional_name=functional_name)
+
+
+def smooth_functional(name: str) -> Functional:
+    """Returns a functional that is smooth where a density passes through zero, as a predicted one may.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    return replace(functional(name), fade=_FADE)
+
+
+def observables_of(
+    dos: DensityOfStates,
+    states: Sequence[ThermalState],
+    reference: ThermalState | None,
+    *,
+    atoms: Atoms,
+    grid: RealSpaceGrid,
+    ions: Mapping[str, Ion],
+    functional_name: str,
+) -> list[ThermalObservables]:
+    """Returns the observables of states; those at tau_ref are in ``reference``, None for no total free energy.
+
+    The other arguments are those of :func:`thermal_observables`.
+    """
+    symbols: list[str] = list(atoms.symbols)
+    valence = charges(ions, symbols)
+    form, at_reference = None, math.nan
+    if reference is not None and reference.density is not None:
+        positions = torch.as_tensor(atoms.positions, dtype=torch.float64)
+        cell = torch.as_tensor(grid.lattice)
+        form = FreeEnergyFunctional(
+            reference_density=reference.density,
+            core_density=core_density(ions, symbols, positions, cell, grid.shape),
+            cell=cell,
+            functional=smooth_functional(functional_name),
+            ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
+        )
+        w = reference.weights
+        band_free_energy = float((w.band_energy - reference.electron_temperature * w.entropy) @ dos.dos)
+        at_reference = form.forms(band_free_energy, reference.density)["second_order"]
+    found: dict[float, ThermalObservables] = {}
+    for state in {state.electron_temperature: state for state in states}.values():
+        w, t = state.weights, state.electron_temperature
+        band_energy, entropy = float(w.band_energy @ dos.dos), float(w.entropy @ dos.dos)
+        forms = {} if form is None else form.forms(band_energy - t * entropy, state.density)
+        found[t] = ThermalObservables(
+            electron_temperature=t,
+            fermi_level=state.fermi_level,
+            electrons=float(w.electrons @ dos.dos),
+            band_energy=band_energy,
+            entropy=entropy,
+            heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),
+            free_energies=forms,
+            transfer_error=transfer_error(forms) if forms else math.nan,
+            density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),
+            reference_free_energy=at_reference,
+        )
+    return [found[state.electron_temperature] for state in states]

@@ -1,0 +1,243 @@
+"""Exchange and correlation without spin: LDA (PW92 or PZ), PBE, PBEsol.
+
+PW92: J. P. Perdew and Y. Wang, PRB 45, 13244 (1992), with the digits that PBE uses (lda_c_pw_mod of libxc). PZ: J. P.
+Perdew and A. Zunger, PRB 23, 5048 (1981). PBE: J. P. Perdew, K. Burke, M. Ernzerhof, PRL 77, 3865 (1996). PBEsol: J. P.
+Perdew et al., PRL 100, 136406 (2008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fermisea import units
+from fermisea.errors import InputError
+from fermisea.physics.fields import derivative, differentiated, gradient_coefficients, real_field, volume
+
+_VACUUM = 1e-16
+"""Density in 1/bohr^3 below which (and where ringing makes it negative) exchange and correlation vanish."""
+
+_BLOCK = 2**14
+"""Grid points whose derivatives are taken at once."""
+
+_KAPPA = 0.804
+_GAMMA = (1 - math.log(2)) / math.pi**2
+
+
+@dataclass(frozen=True)
+class Functional:
+    """An exchange-correlation functional.
+
+    Attributes:
+        name: "lda", "pz", "pbe" or "pbesol".
+        mu: gradient coefficient of exchange; 0 for LDA.
+        beta: gradient coefficient of correlation; 0 for LDA.
+        fade: density, 1/Angstrom^3, below which the energy fades out smoothly; 0 keeps the functional as it is defined,
+            whose potential grows as the cube root of the density, with an infinite slope where that is zero.
+    """
+
+    name: str
+    mu: float = 0.0
+    beta: float = 0.0
+    fade: float = 0.0
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the energy density depends on the gradient of the density."""
+        return self.mu > 0
+
+    def energy_density(self, density: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """Returns the energy per volume, eV/Angstrom^3; zero where the density is not positive.
+
+        Args:
+            density: n, 1/Angstrom^3, any shape.
+            sigma: |grad n|^2, 1/Angstrom^8, same shape; not used by LDA.
+        """
+        n = density * units.BOHR**3
+        if self.fade > 0:  # as its third power below, as itself within rounding from six times that density on
+            n = -n * torch.expm1(-((density / self.fade) ** 2))
+        present = n > _VACUUM
+        n = torch.where(present, n, 1.0)
+        if self.needs_gradient:
+            if sigma is None:
+                raise ValueError(f"functional {self.name}: sigma is missing")
+            energy = self._gradient_energy(n, torch.where(present, sigma * units.BOHR**8, 0.0))
+        else:
+            root = _cube_root(n)
+            energy = n * (_exchange(root) + (_correlation_pz(root) if self.name == "pz" else _correlation_pw(root)))
+        return torch.where(present, energy, 0.0) * (units.HARTREE / units.BOHR**3)
+
+    def _gradient_energy(self, n: Tensor, sigma: Tensor) -> Tensor:
+        root = _cube_root(n)
+        fermi_momentum = (3 * math.pi**2) ** (1 / 3) * root
+        s2 = sigma / (2 * fermi_momentum * n) ** 2
+        enhancement = 1 + _KAPPA - _KAPPA / (1 + self.mu * s2 / _KAPPA)
+        correlation = _correlation_pw(root)
+        t2 = sigma * math.pi / (16 * fermi_momentum * n**2)
+        a = self.beta / _GAMMA / torch.expm1(-correlation / _GAMMA)
+        numerator = self.beta / _GAMMA * t2 * (1 + a * t2)
+        h = _GAMMA * torch.log1p(numerator / (1 + a * t2 + (a * t2) ** 2))
+        return n * (_exchange(root) * enhancement + correlation + h)
+
+
+_BETA_PBE = 0.06672455060314922
+_FUNCTIONALS = {
+    f.name: f
+    for f in (
+        Functional("lda"),
+        Functional("pz"),
+        Functional("pbe", mu=_BETA_PBE * math.pi**2 / 3, beta=_BETA_PBE),
+        Functional("pbesol", mu=10 / 81, beta=0.046),
+    )
+}
+
+
+def functional(name: str) -> Functional:
+    """Returns the functional of that name.
+
+    Raises:
+        InputError: for an unknown name, listing the known ones.
+    """
+    try:
+        return _FUNCTIONALS[name.lower()]
+    except KeyError:
+        raise InputError(f"xc: got {name!r}, expected one of {', '.join(_FUNCTIONALS)}") from None
+
+
+def _cube_root(n: Tensor) -> Tensor:
+    """Returns the cube root of positive numbers, faster than as a power, and so are its derivatives."""
+    return torch.exp(torch.log(n) / 3)
+
+
+def _exchange(root: Tensor) -> Tensor:
+    """Returns Dirac's exchange energy per electron, Hartree, from the cube root of n, 1/bohr."""
+    return -0.75 * (3 / math.pi) ** (1 / 3) * root
+
+
+def _wigner_seitz(root: Tensor) -> Tensor:
+    return (3 / (4 * math.pi)) ** (1 / 3) / root
+
+
+def _correlation_pw(root: Tensor) -> Tensor:
+    rs = _wigner_seitz(root)
+    root = torch.sqrt(rs)
+    a = 0.0310907
+    series = 2 * a * root * (7.5957 + root * (3.5876 + root * (1.6382 + root * 0.49294)))
+    return -2 * a * (1 + 0.21370 * rs) * torch.log1p(1 / series)
+
+
+def _correlation_pz(root: Tensor) -> Tensor:
+    rs = _wigner_seitz(root)
+    dilute = -0.1423 / (1 + 1.0529 * torch.sqrt(rs) + 0.3334 * rs)
+    log = torch.log(rs)
+    dense = 0.0311 * log - 0.048 + 0.0020 * rs * log - 0.0116 * rs
+    return torch.where(rs >= 1, dilute, dense)
+
+
+def xc_energy(density: Tensor, cell: Tensor, functional: Functional) -> Tensor:
+    """Returns the exchange-correlation energy of a density on a grid, 0-d, eV; differentiable in density and cell.
+
+    Args:
+        density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        functional: which.
+    """
+    sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
+    return functional.energy_density(density, sigma).sum() * (volume(cell) / density.numel())
+
+
+def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functional) -> tuple[Tensor, Tensor]:
+    """Returns the energy (0-d, eV) and the potential, (nx, ny, nz), eV: the derivative of that energy on that grid.
+
+    The gradient correction is thus the one of White and Bird, PRB 50, 4954 (1994). Same energy as :func:`xc_energy`,
+    but nothing is differentiable, and large grids need little memory.
+
+    Args:
+        density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        functional: which.
+    """
+    density, cell = density.detach(), cell.detach()
+    sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
+    potential = torch.empty_like(density)
+    total = density.new_zeros(())
+    for part, energy, by_fields in slopes(functional, density, sigma):
+        total += energy
+        potential.view(-1)[part] = by_fields[0]
+        if sigma is not None:  # no longer needed there
+            sigma.view(-1)[part] = by_fields[1]
+    if sigma is not None:
+        shape = (density.shape[0], density.shape[1], density.shape[2])
+        coefficients = gradient_coefficients(density)
+        divergence = torch.zeros_like(coefficients)
+        for axis in range(3):
+            flow = gradient_coefficients(derivative(coefficients, cell, shape, axis).mul_(sigma))
+            divergence += differentiated(flow, cell, shape, axis)
+            del flow  # before the next one is made
+        potential.sub_(real_field(divergence, shape), alpha=2)
+    return total * (volume(cell) / density.numel()), potential
+
+
+def xc_energy_and_slope(
+    density: Tensor, cell: Tensor, functional: Functional, direction: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns the energy and its derivative along a change of the density, the integral of v_xc times it; 0-d, eV.
+
+    Same numbers as from :func:`xc_energy_and_potential`, without a potential on the grid.
+
+    Args:
+        density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        functional: which.
+        direction: the change, (nx, ny, nz), 1/Angstrom^3; ``density`` itself saves time.
+    """
+    same = direction is density
+    density, cell, direction = density.detach(), cell.detach(), direction.detach()
+    sigma, product = None, None
+    if functional.needs_gradient:
+        sigma = _squared_gradient(density, cell)
+        product = sigma if same else _gradient_product(density, direction, cell)
+    total, slope = density.new_zeros(()), density.new_zeros(())
+    for part, energy, by_fields in slopes(functional, density, sigma):
+        total += energy
+        slope += torch.dot(by_fields[0], direction.view(-1)[part])
+        if product is not None:
+            slope += 2 * torch.dot(by_fields[1], product.view(-1)[part])
+    point = volume(cell) / density.numel()
+    return total * point, slope * point
+
+
+def slopes(
+    functional: Functional, density: Tensor, sigma: Tensor | None
+) -> Iterator[tuple[slice, Tensor, tuple[Tensor, ...]]]:
+    """Yields blocks of points with their energy and its derivatives by density and, if there is one, sigma.
+
+    The fields may be overwritten block by block with what comes out.
+    """
+    fields = [field.reshape(-1) for field in (density, sigma) if field is not None]
+    for start in range(0, density.numel(), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        with torch.enable_grad():
+            block = [field[part].detach().requires_grad_() for field in fields]
+            energy = functional.energy_density(*block).sum()
+        yield part, energy.detach(), torch.autograd.grad(energy, block)
+
+
+def _squared_gradient(density: Tensor, cell: Tensor) -> Tensor:
+    return _gradient_product(density, density, cell)
+
+
+def _gradient_product(one: Tensor, two: Tensor, cell: Tensor) -> Tensor:
+    shape = (one.shape[0], one.shape[1], one.shape[2])
+    left = gradient_coefficients(one)
+    right = left if two is one else gradient_coefficients(two)
+    total = torch.zeros_like(one)
+    for axis in range(3):
+        first = derivative(left, cell, shape, axis)
+        total.addcmul_(first, first if two is one else derivative(right, cell, shape, axis))
+        del first  # before the next one is made
+    return total

@@ -1,0 +1,63 @@
+"""What a sum of atomic energies is linear in: descriptors of the atoms, added up for each element, and derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from fermisea.descriptors import Descriptor
+from fermisea.descriptors.sites import Sites
+from fermisea.utilities.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Design:
+    """The columns of a linear model for one structure: features of the first element, of the second, and so on.
+
+    Attributes:
+        energy: sums over the atoms of an element, (columns,).
+        forces: minus their derivatives by the positions, (atoms, 3, columns), 1/Angstrom.
+        strain: their derivatives by the strain of the cell, (3, 3, columns).
+        counts: number of atoms of each element, (elements,).
+        sites: descriptors of the atoms, (atoms, features).
+    """
+
+    energy: FloatArray
+    forces: FloatArray
+    strain: FloatArray
+    counts: FloatArray
+    sites: FloatArray
+
+
+def design_of(descriptor: Descriptor, elements: Sequence[str], atoms: Atoms) -> Design:
+    """Returns the columns of a structure.
+
+    Args:
+        descriptor: of the surroundings of an atom.
+        elements: that the model knows.
+        atoms: the structure.
+
+    Raises:
+        InputError: for another element, or as ``Descriptor.evaluator``.
+    """
+    sites = Sites(descriptor, atoms)
+    values = sites.values()
+    symbols = np.array(atoms.get_chemical_symbols())
+    members = [symbols == element for element in elements]
+    features = descriptor.features
+    columns = len(elements) * features
+    energy = np.concatenate([values[mask].sum(0) for mask in members])
+    forces, strain = np.zeros((len(atoms), 3, columns)), np.zeros((3, 3, columns))
+    for number, mask in enumerate(members):
+        if not mask.any():
+            continue
+        for feature in range(features):
+            cotangents = np.zeros_like(values)
+            cotangents[mask, feature] = 1.0
+            positions, strained = sites.vjp(cotangents)
+            column = number * features + feature
+            forces[:, :, column], strain[:, :, column] = -positions, strained
+    return Design(energy, forces, strain, np.array([mask.sum() for mask in members], dtype=np.float64), values)

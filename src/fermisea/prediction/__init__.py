@@ -1,0 +1,1 @@
+"""From atoms and a model to observables at any electronic temperature."""

@@ -1,0 +1,164 @@
+"""Forces and stress: derivatives of the second-order free energy of a predicted LDOS.
+
+F is a functional of the LDOS d(eps, r) on a grid whose points are dv apart. With D its sum times dv, w_N, w_E, w_S the
+integration weights of one tau_e, A = (w_E - tau_e w_S) . D and the Fermi level at w_N . D = N, a change of d changes
+
+    A by (w_E - tau_e w_S - mu w_N) . dD,    int v n by dv sum_r (v(r) - c) w_N . dd(r),    c = int v dn/dmu / (dN/dmu),
+
+v being the derivative of F by the density n = w_N . d. So what multiplies dd(r) is a fixed vector of energies plus one
+for each density, times a field; the network is linear in its last hidden layer, and
+:mod:`fermisea.prediction.gradient` does the rest. Ewald's energy and the core densities add what depends on the atoms
+without the LDOS.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from fermisea.descriptors import Descriptor
+from fermisea.grid import RealSpaceGrid
+from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
+from fermisea.physics.ions import Ion, charges, core_density
+from fermisea.physics.observables import ThermalState
+from fermisea.physics.xc import Functional
+from fermisea.prediction.gradient import Cotangent, swept_gradient
+from fermisea.prediction.passes import Readout
+from fermisea.utilities.arrays import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Mechanics:
+    """Derivatives of a free energy at one electronic temperature.
+
+    Attributes:
+        forces: (atoms, 3), eV/Angstrom.
+        stress: (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE.
+    """
+
+    forces: FloatArray
+    stress: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class LdosForces:
+    """What forces of the free energy of a predicted LDOS need.
+
+    Attributes:
+        descriptor: of the network.
+        readout: of the network, which it holds.
+        dos: the LDOS integrated over the cell.
+        reference: the state at tau_ref, with densities and derivatives by the Fermi level.
+        atoms: the structure.
+        grid: of the densities.
+        ions: of each element.
+        functional: exchange and correlation.
+        chunk: most points of a box.
+        count: is told how many points are done, box by box.
+    """
+
+    descriptor: Descriptor
+    readout: Readout
+    dos: DensityOfStates
+    reference: ThermalState
+    atoms: Atoms
+    grid: RealSpaceGrid
+    ions: Mapping[str, Ion]
+    functional: Functional
+    chunk: int
+    count: Callable[[int], None]
+
+    def of(self, state: ThermalState, *, change: bool = False) -> Mechanics:
+        """Returns forces and stress of F(tau_e), or with ``change`` of F(tau_e) - F(tau_ref), in one pass.
+
+        Args:
+            state: at tau_e, with densities and derivatives by the Fermi level.
+            change: which of them.
+        """
+        terms = [(1.0, state), (-1.0, self.reference)] if change else [(1.0, state)]
+        cell = torch.as_tensor(self.grid.lattice)
+        core = core_density(self.ions, list(self.atoms.symbols), self._positions(), cell, self.grid.shape)
+        potentials = torch.zeros((2, *self.grid.shape), dtype=torch.float64)  # of tau_ref, tau_e
+        core_potential, strain = torch.zeros_like(core), torch.zeros(3, 3, dtype=torch.float64)
+        energies = np.zeros(self.dos.energies.size)
+        for factor, term in terms:
+            found = self._derivatives(term, core, cell)
+            potentials[0].add_(found.reference_density, alpha=factor)
+            potentials[0 if term is self.reference else 1].add_(found.density, alpha=factor)
+            core_potential.add_(found.core_density, alpha=factor)
+            strain += factor * found.strain
+            del found  # before the next one is made
+            w = term.weights
+            band_free_energy = w.band_energy - term.electron_temperature * w.entropy
+            energies += factor * (band_free_energy - term.fermi_level * w.electrons)
+        total = float(energies @ self.dos.dos)
+        for place, potential in zip((self.reference, state), potentials, strict=True):
+            level = self._at_fixed_electrons(place, potential)
+            total -= level * float(place.weights.electrons @ self.dos.dos)
+            potential.sub_(level)
+        by_positions, by_strain = self._through_the_ldos(energies, potentials, [self.reference, state])
+        explicit = self._without_the_ldos(math.fsum(factor for factor, _ in terms), core_potential)
+        by_strain += explicit[1] + strain.numpy() + total * np.eye(3)
+        return Mechanics(-(by_positions + explicit[0]), (by_strain + by_strain.T) / (2 * self.grid.volume))
+
+    def _positions(self) -> Tensor:
+        return torch.as_tensor(self.atoms.positions, dtype=torch.float64)
+
+    def _derivatives(self, state: ThermalState, core: Tensor, cell: Tensor) -> FreeEnergyDerivatives:
+        assert self.reference.density is not None and state.density is not None  # noqa: S101, PT018  # the caller knows
+        return FreeEnergyDerivatives.of(
+            reference_density=self.reference.density,
+            density=state.density,
+            core_density=core,
+            cell=cell,
+            functional=self.functional,
+        )
+
+    def _at_fixed_electrons(self, state: ThermalState, potential: Tensor) -> float:
+        """Returns c, eV: the mean of a potential over the states at the Fermi level."""
+        assert state.level_weights is not None and state.level_density is not None  # noqa: S101, PT018  # likewise
+        slope = float(state.level_weights @ self.dos.dos)
+        if slope == 0:  # deep in a gap
+            return 0.0
+        return float(np.vdot(potential.numpy(), state.level_density)) * self.grid.voxel / slope
+
+    def _through_the_ldos(
+        self, energies: FloatArray, potentials: Tensor, states: Sequence[ThermalState]
+    ) -> tuple[FloatArray, FloatArray]:
+        vectors = self.readout.vectors([energies, *(state.weights.electrons for state in states)])
+        uniform, *others = self.grid.voxel * vectors[:-1].T
+        return swept_gradient(
+            self.readout.network,
+            self.descriptor,
+            self.atoms,
+            self.grid,
+            Cotangent(uniform, torch.stack(others), potentials.numpy()),
+            chunk=self.chunk,
+            count=self.count,
+        )
+
+    def _without_the_ldos(self, share: float, core_potential: Tensor) -> tuple[FloatArray, FloatArray]:
+        """Returns derivatives by positions and strain of a share of Ewald's energy and of the core densities."""
+        symbols: list[str] = list(self.atoms.symbols)
+        with torch.enable_grad():
+            positions = self._positions().requires_grad_()
+            strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+            deformed = torch.eye(3, dtype=torch.float64) + (strain + strain.T) / 2
+            places, cell = positions @ deformed, torch.as_tensor(self.grid.lattice) @ deformed
+            core = core_density(self.ions, symbols, places, cell, self.grid.shape)
+            energy = self.grid.voxel * torch.sum(core_potential * core)
+            if share != 0:
+                valence = torch.tensor(charges(self.ions, symbols), dtype=torch.float64)
+                energy = energy + share * ewald_energy(places, valence, cell)
+            found = [torch.zeros_like(positions), torch.zeros_like(strain)]
+            if energy.requires_grad:
+                found = list(torch.autograd.grad(energy, (positions, strain)))
+        return found[0].numpy(), found[1].numpy()

@@ -1,0 +1,118 @@
+"""From snapshots to points: descriptors are computed once, and what does not fit into memory goes through a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fermisea.data.snapshot import Snapshot
+from fermisea.descriptors import Descriptor
+from fermisea.networks.mlp import DTYPES
+from fermisea.training.points.kept import KeptPoints
+from fermisea.training.points.stored import SHARES, StoredPoints
+from fermisea.training.processes import Processes
+
+MEMORY = 4 * 2**30
+"""Bytes of descriptors and LDOS that are kept in memory unless another limit is given."""
+
+_SLAB = 2**18
+"""Most points whose descriptors are computed in one go."""
+
+
+def gather(
+    snapshots: Sequence[Snapshot],
+    descriptor: Descriptor,
+    *,
+    dtype: str = "float32",
+    memory: int = MEMORY,
+    scratch: Path | None = None,
+    seed: int | None = 0,
+    done: Callable[[int], None] | None = None,
+    processes: Processes | None = None,
+) -> KeptPoints | StoredPoints:
+    """Returns the points of snapshots with their descriptors, in memory if they fit there.
+
+    Args:
+        snapshots: with the same energies.
+        descriptor: of the points.
+        dtype: ``"float32"`` or ``"float64"``.
+        memory: bytes of descriptors and LDOS that may be held at once, by each process.
+        scratch: folder for what does not fit.
+        seed: of the order in which that is written; None keeps the order of the grids.
+        done: is told the index of each snapshot that is finished.
+        processes: that share the work; each gets all points.
+
+    Raises:
+        InputError: if the memory does not hold a few thousand points.
+        StorageError: if the scratch folder cannot be written to or is too small.
+    """
+    processes = processes or Processes()
+    kind = DTYPES[dtype]
+    sizes = tuple(snapshot.grid.size for snapshot in snapshots)
+    energies, width = snapshots[0].energy_grid.size, descriptor.features + snapshots[0].energy_grid.size
+    points: KeptPoints | StoredPoints
+    if sum(sizes) * width * kind.itemsize <= memory:
+        points = KeptPoints(torch.empty((sum(sizes), width), dtype=kind), descriptor.features, sizes)
+        most = _SLAB
+    else:
+        points = StoredPoints(descriptor.features, energies, sizes, memory, kind, scratch)
+        most = min(_SLAB, memory // (2 * SHARES) // (width * kind.itemsize))
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    slabs = [slab for index, snapshot in enumerate(snapshots) for slab in _slabs(index, snapshot, most)]
+    place = 0
+    for first in range(0, len(slabs), processes.count):
+        together = slabs[first : first + processes.count]
+        own = together[processes.rank].rows(descriptor, dtype) if processes.rank < len(together) else None
+        for number, slab in enumerate(together):
+            rows = own if own is not None and number == processes.rank else torch.empty((slab.size, width), dtype=kind)
+            processes.send(rows, number)
+            if isinstance(points, StoredPoints):
+                points.append(rows, generator)
+            else:
+                points.rows[place : place + slab.size] = rows
+            place += slab.size
+            if slab.last and done is not None:
+                done(slab.index)
+    return points
+
+
+@dataclass(frozen=True)
+class _Slab:
+    """Some planes of the grid of a snapshot, as the chunks of its file lie."""
+
+    index: int
+    snapshot: Snapshot
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        _, ny, nz = self.snapshot.grid.shape
+        return (self.stop - self.start) * ny * nz
+
+    @property
+    def last(self) -> bool:
+        """Whether the snapshot ends with it."""
+        return self.stop == self.snapshot.grid.shape[0]
+
+    def rows(self, descriptor: Descriptor, dtype: str) -> Tensor:
+        """Returns descriptors and LDOS, (points, features + energies)."""
+        grid = self.snapshot.grid
+        _, ny, nz = grid.shape
+        rows = torch.empty((self.size, descriptor.features + self.snapshot.energy_grid.size), dtype=DTYPES[dtype])
+        evaluator = descriptor.evaluator(self.snapshot.atoms, dtype)
+        rows[:, : descriptor.features] = torch.as_tensor(evaluator.box(grid, (self.start, 0, 0), (self.stop, ny, nz)))
+        part = slice(self.start * ny * nz, self.stop * ny * nz)
+        rows[:, descriptor.features :] = torch.from_numpy(self.snapshot.read_ldos(part))
+        return rows
+
+
+def _slabs(index: int, snapshot: Snapshot, most: int) -> list[_Slab]:
+    nx, ny, nz = snapshot.grid.shape
+    planes = max(1, most // (ny * nz))
+    return [_Slab(index, snapshot, start, min(start + planes, nx)) for start in range(0, nx, planes)]

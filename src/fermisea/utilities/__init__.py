@@ -1,0 +1,1 @@
+"""Files, threads and processes: nothing of physics."""
