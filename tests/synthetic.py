@@ -70,7 +70,7 @@ def made_up_snapshot(seed: int, shape: tuple[int, int, int] = (6, 6, 6), **optio
     draft = Snapshot(density=np.full(shape, electrons / grid.volume), reference=reference(0.0, 0.0), **values)
     dos = draft.density_of_states
     level = float(dos.fermi_level(electrons, REFERENCE_TEMPERATURE))
-    density = values["ldos"].astype(float) @ dos.weights(level, REFERENCE_TEMPERATURE).electrons
+    density = values["ldos"].astype(float) @ dos.weights(level, REFERENCE_TEMPERATURE).electrons.weights
     draft = Snapshot(density=density, reference=reference(0.0, level), **values)
     free_energy = float(draft.free_energy(REFERENCE_TEMPERATURE))
     return Snapshot(density=density, reference=reference(free_energy, level), **values)

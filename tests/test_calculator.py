@@ -41,7 +41,7 @@ def passes(monkeypatch):
         calls.append(options)
         return honest(*arguments, **options)
 
-    monkeypatch.setattr("fermisea.model.predict", counted)
+    monkeypatch.setattr("fermisea.model.model.predict", counted)
     return calls
 
 

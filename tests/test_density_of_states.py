@@ -58,7 +58,7 @@ def test_fermi_level_holds_the_electrons_exactly(temperature: float, integration
     for electrons in (0.01, 1.0, 12.0, 47.3, 130.0):
         mu = dos.fermi_level(electrons, temperature)
         assert dos.electrons(mu, temperature) == pytest.approx(electrons, abs=1e-12 * max(electrons, 1))
-        assert dos.weights(mu, temperature).electrons @ dos.dos == pytest.approx(electrons, rel=1e-12)
+        assert dos.weights(mu, temperature).electrons.weights @ dos.dos == pytest.approx(electrons, rel=1e-12)
 
 
 @settings(max_examples=30, deadline=None)

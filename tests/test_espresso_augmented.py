@@ -48,7 +48,7 @@ def test_the_kernel_of_pp(tmp_path):
     options = LdosOptions(0.3, 0.3, 1000.0)
     snapshot = import_run(run, ldos=options)
     other, _ = cube_ldos(_fresh(run), "pp.x", snapshot.energy_grid, 0.3, output.shape)
-    weights = snapshot.density_of_states.weights(snapshot.reference.fermi_level, 5000.0).electrons
+    weights = snapshot.density_of_states.weights(snapshot.reference.fermi_level, 5000.0).electrons.weights
     one, two = snapshot.ldos @ weights, other @ weights
     assert np.abs(one - two).max() < 5e-3 * one.max()
 

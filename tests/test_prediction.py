@@ -15,15 +15,15 @@ from fermisea.errors import InputError, WindowError
 from fermisea.grid import Broadening, RealSpaceGrid
 from fermisea.model.model import Model
 from fermisea.networks.mlp import Mlp
+from fermisea.networks.precision import HiddenLayers
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.free_energy import FORMS
 from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.physics.observables import thermal_observables
-from fermisea.prediction import hidden as sweep
-from fermisea.prediction import passes as ldos_pass
-from fermisea.prediction import predict
-from fermisea.prediction.hidden import HiddenLayers
-from fermisea.prediction.passes import StreamedPass
+from fermisea.prediction import forward_pass, passes
+from fermisea.prediction.passes import StreamedLayer
+from fermisea.prediction.predict import predict
+from fermisea.prediction.tiling import tiles
 from synthetic import ENERGIES, VALENCE, structure
 
 TEMPERATURES = [300.0, 1000.0, 8000.0]
@@ -80,7 +80,7 @@ def test_equals_the_integration_of_the_explicit_ldos(atoms, dtype, tolerance):
     ldos = model.network(torch.as_tensor(values)).double().numpy()
     explicit = thermal_observables(
         DensityOfStates(ENERGIES.energies, grid.voxel * ldos.sum(0), 0.5),
-        lambda weights: [(ldos @ w).reshape(SHAPE) for w in weights],
+        lambda integrals: [(ldos @ integral.weights).reshape(SHAPE) for integral in integrals],
         atoms=atoms,
         grid=grid,
         ions=model.ions,
@@ -198,7 +198,7 @@ def test_forces_of_the_ldos_alone_take_a_finer_default_grid(model, atoms):
     own = model.predict(atoms, 1000.0, forces=True).grid
     assert max(own.spacing) <= 7 / 8 * model.grid_spacing
     assert own.shape == RealSpaceGrid.from_spacing(atoms.cell.array, 7 / 8 * model.grid_spacing).shape
-    of_change = predict.predict(model, atoms, 1000.0, forces=True, forces_of_change=True).grid
+    of_change = predict(model, atoms, 1000.0, forces=True, forces_of_change=True).grid
     assert of_change.shape == model.predict(atoms, 1000.0).grid.shape != own.shape
 
 
@@ -314,7 +314,7 @@ WIDE = [50.0, 300.0, 700.0, 1000.0, 4000.0, 8000.0]
 def test_one_pass_gives_what_kept_layers_give(dtype, tolerance, shape, monkeypatch):
     model, atoms = random_model(dtype), structure(7)
     streamed = []
-    monkeypatch.setattr(predict, "StreamedPass", lambda *a: streamed.append(StreamedPass(*a)) or streamed[-1])
+    monkeypatch.setattr(passes, "StreamedLayer", lambda *a: streamed.append(StreamedLayer(*a)) or streamed[-1])
     kept = model.predict(atoms, WIDE, shape)
     assert not streamed
     once = model.predict(atoms, WIDE, shape, memory=0)
@@ -326,9 +326,9 @@ def test_one_pass_gives_what_kept_layers_give(dtype, tolerance, shape, monkeypat
 def test_second_pass_where_the_guess_is_bad(dtype, monkeypatch):
     model, atoms = random_model(dtype), structure(7)
     kept = model.predict(atoms, WIDE, (12, 12, 12))
-    monkeypatch.setattr(ldos_pass, "levels_around", lambda level, _: level + 0.3 + 1e-4 * np.arange(4))
+    monkeypatch.setattr(passes, "levels_around", lambda level, _: level + 0.3 + 1e-4 * np.arange(4))
     streamed = []
-    monkeypatch.setattr(predict, "StreamedPass", lambda *a: streamed.append(StreamedPass(*a)) or streamed[-1])
+    monkeypatch.setattr(passes, "StreamedLayer", lambda *a: streamed.append(StreamedLayer(*a)) or streamed[-1])
     again = model.predict(atoms, WIDE, (12, 12, 12), memory=0)
     assert streamed[0].passes == 2
     alike(again, kept, 1e-11 if dtype == "float64" else 2e-6)
@@ -350,17 +350,17 @@ def test_any_number_of_threads_and_points_at_a_time(model, atoms, memory, shape,
     expected = model.predict(atoms, TEMPERATURES, shape)
     for threads, chunk, rows in ((1, 5, 512), (2, 100, 7), (3, 10**6, 64)):
         torch.set_num_threads(threads)
-        monkeypatch.setattr(sweep, "ROWS", rows)
+        monkeypatch.setattr(forward_pass, "ROWS", rows)
         alike(model.predict(atoms, TEMPERATURES, shape, chunk=chunk, memory=memory), expected, 1e-11)
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 8, 50, 333, 10**4])
 @pytest.mark.parametrize("shape", [(7, 11, 13), (1, 1, 40), (16, 2, 3)])
-def test_boxes_cover_the_grid_once(shape, chunk):
+def test_tiles_cover_the_grid_once(shape, chunk):
     covered = np.zeros(shape, dtype=int)
-    for box in sweep.boxes(shape, chunk):
-        covered[box] += 1
-        assert covered[box].size <= chunk
+    for tile in tiles(shape, chunk):
+        covered[tile] += 1
+        assert covered[tile].size <= chunk
     assert (covered == 1).all()
 
 

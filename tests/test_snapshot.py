@@ -185,9 +185,9 @@ def test_integration_in_blocks_changes_nothing(made_up, monkeypatch):
 def test_all_densities_come_from_one_pass(made_up):
     calls = []
 
-    def densities(weights):
-        calls.append(len(weights))
-        return [made_up.ldos.astype(float) @ w for w in weights]
+    def densities(integrals):
+        calls.append(len(integrals))
+        return [made_up.ldos.astype(float) @ integral.weights for integral in integrals]
 
     thermal_observables(
         made_up.density_of_states,

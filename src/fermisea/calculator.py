@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from fermisea.errors import InputError
 from fermisea.model.model import Model, load_model
 from fermisea.physics.window import check_temperature
-from fermisea.prediction.predict import FINER, make_grid
+from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 
 _KEPT = (0.8, 1.2)
@@ -161,7 +161,7 @@ class Calculator(AseCalculator):
         """Returns the number of points along each lattice vector: if none is asked for, that of before if it serves."""
         if asked is not None:
             return asked
-        fresh = make_grid(self.model, atoms, None, 1.0 if self.parameters["anchor"] else FINER).shape
+        fresh = prediction_grid(self.model, atoms, None, 1.0 if self.parameters["anchor"] else FINER).shape
         if self._shape is None or not all(
             _KEPT[0] <= new / old <= _KEPT[1] for new, old in zip(fresh, self._shape, strict=True)
         ):

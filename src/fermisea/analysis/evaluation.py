@@ -13,7 +13,8 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.observables import ThermalObservables
-from fermisea.prediction.predict import CHUNK, MEMORY, ldos_chunks
+from fermisea.prediction.ldos import ldos_chunks
+from fermisea.prediction.request import CHUNK, MEMORY
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
 
@@ -156,7 +157,7 @@ def _rows(
     spreads = _spreads(predicted, true, atoms)
     for k, t in enumerate(asked):
         dos = predicted.density_of_states
-        electrons = dos.weights(true[k].fermi_level, t).electrons @ dos.dos
+        electrons = dos.integral(dos.weights(true[k].fermi_level, t).electrons)
         rows.append(
             shared
             | {

@@ -18,6 +18,7 @@ from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
 from fermisea.physics.free_energy import check_form
+from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.observables import ThermalObservables, thermal_observables
 from fermisea.physics.window import check_temperature, highest_electron_temperature
@@ -142,7 +143,7 @@ class Snapshot:
     @property
     def density_of_states(self) -> DensityOfStates:
         """The DOS with its broadening, ready for any electronic temperature."""
-        return DensityOfStates(self.energies, self.dos, self.broadening.standard_deviation)
+        return DensityOfStates(self.energies, self.dos, self.broadening.standard_deviation, volume=self.grid.volume)
 
     @property
     def electrons(self) -> float:
@@ -177,14 +178,15 @@ class Snapshot:
         for t in temperatures:
             check_temperature(self.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
 
-        def densities(weights: Sequence[FloatArray]) -> Sequence[FloatArray]:
-            stacked = np.stack(weights, axis=-1)
+        def densities(integrals: Sequence[EnergyIntegral]) -> Sequence[FloatArray]:
+            stacked = np.stack([integral.weights for integral in integrals], axis=-1)
+            constants = np.array([integral.per_volume for integral in integrals])
             plane = self.grid.shape[1] * self.grid.shape[2]
             step = plane * max(1, _BLOCK // (plane * self.energy_grid.size))
-            fields = np.empty((self.grid.size, len(weights)))
+            fields = np.empty((self.grid.size, len(integrals)))
             for start in range(0, self.grid.size, step):
                 block = slice(start, start + step)
-                fields[block] = self.read_ldos(block) @ stacked
+                fields[block] = self.read_ldos(block) @ stacked + constants
             return [column.reshape(self.grid.shape) for column in fields.T]
 
         return thermal_observables(

@@ -80,7 +80,7 @@ def snapshot_from_cubes(
     number = electrons(ions, list(atoms.symbols))
     level = dos.fermi_level(number, electron_temperature)
     if density is None:
-        weights = dos.weights(level, electron_temperature).electrons
+        weights = dos.weights(level, electron_temperature).electrons.weights
         field = np.stack([plane @ weights for plane in ldos])  # by planes: each is copied in double precision
     else:
         cube = read_cube(density)

@@ -22,7 +22,10 @@ from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion
 from fermisea.potential import RegularModel
 from fermisea.prediction.forces import Mechanics
-from fermisea.prediction.predict import CHUNK, MEMORY, predict, predict_ldos
+from fermisea.prediction.ldos import predict_ldos
+from fermisea.prediction.predict import predict
+from fermisea.prediction.readout import Head
+from fermisea.prediction.request import CHUNK, MEMORY
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 
 
@@ -62,6 +65,18 @@ class Model:
     def elements(self) -> tuple[str, ...]:
         """Symbols of the elements that the model knows."""
         return tuple(sorted(self.ions))
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The LDOS that the network gives: one, at tau_ref."""
+        return (
+            Head(
+                self.energy_grid,
+                self.broadening,
+                self.reference_electron_temperature,
+                self.highest_electron_temperature,
+            ),
+        )
 
     @property
     def volume_range(self) -> tuple[float, float] | None:

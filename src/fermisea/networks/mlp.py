@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,34 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 """Floating point types by name."""
+
+
+Stage = tuple[Tensor, Tensor, str]
+"""Weight, bias and name of the activation of a hidden layer."""
+
+
+def hidden_layers(values: Tensor, stages: Iterable[Stage]) -> Tensor:
+    """Returns the last hidden layer, (points, width), of normalised inputs, (points, inputs): the forward pass."""
+    for weight, bias, name in stages:
+        values = _activate(name, nn.functional.linear(values, weight, bias))
+    return values
+
+
+def _activate(name: str, values: Tensor) -> Tensor:
+    """Returns the activation of ``values``, which are overwritten where no derivative needs them."""
+    if values.requires_grad:
+        return FUNCTIONS[name](values)
+    match name:
+        case "silu":
+            return nn.functional.silu(values, inplace=True)
+        case "relu":
+            return nn.functional.relu(values, inplace=True)
+        case "leaky_relu":
+            return nn.functional.leaky_relu(values, inplace=True)
+        case "tanh":
+            return values.tanh_()
+        case _:
+            return FUNCTIONS[name](values)
 
 
 class Mlp(nn.Module):
@@ -123,10 +151,12 @@ class Mlp(nn.Module):
 
     def hidden(self, descriptors: Tensor) -> Tensor:
         """Returns the last hidden layer, (points, widths[-1]), of descriptors, (points, inputs)."""
-        values = (descriptors - self.input_mean) / self.input_scale
+        return hidden_layers((descriptors - self.input_mean) / self.input_scale, self.stages())
+
+    def stages(self) -> Iterator[Stage]:
+        """Yields weight, bias and name of the activation of each hidden layer."""
         for layer, name in zip(self.layers[:-1], self.activations, strict=True):
-            values = FUNCTIONS[name](layer(values))
-        return values
+            yield layer.get_parameter("weight"), layer.get_parameter("bias"), name
 
     def normalised(self, descriptors: Tensor) -> Tensor:
         """Returns (d - output_mean) / output_scale, (points, outputs): what training compares."""

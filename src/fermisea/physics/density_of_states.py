@@ -17,7 +17,13 @@ from scipy.optimize import brentq
 from fermisea import units
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
-from fermisea.physics.integration import Integration, IntegrationWeights, hat_integration, sharpened_integration
+from fermisea.physics.integration import (
+    EnergyIntegral,
+    Integration,
+    IntegrationWeights,
+    hat_integration,
+    sharpened_integration,
+)
 from fermisea.utilities.arrays import FloatArray
 
 IntegrationName = Literal["sharpened", "mala"]
@@ -33,12 +39,14 @@ class DensityOfStates:
         broadening: standard deviation of the kernel contained in ``dos``, eV; 0 for a sharp one.
         integration: "sharpened" (exact for a spline, with the broadening taken back) or "mala" (the values joined by
             straight lines that fall to zero one spacing beyond both ends, as the MALA code integrates, and its k_B).
+        volume: volume of the cell, Angstrom^3; needed only by integrals with a contribution per volume.
     """
 
     energies: FloatArray
     dos: FloatArray
     broadening: float = 0.0
     integration: IntegrationName = "sharpened"
+    volume: float | None = None
 
     def __post_init__(self) -> None:
         energies, dos = np.array(self.energies, dtype=float), np.array(self.dos, dtype=float)
@@ -84,17 +92,30 @@ class DensityOfStates:
         """
         return self.rule.weights(fermi_level, electron_temperature)
 
+    def integral(self, integral: EnergyIntegral) -> float:
+        """Returns W . D + c V in the unit of the integrated function.
+
+        Raises:
+            InputError: for a contribution per volume where the volume is unknown.
+        """
+        value = float(integral.weights @ self.dos)
+        if integral.per_volume == 0:
+            return value
+        if self.volume is None:
+            raise InputError("density of states: got no volume, expected that of the cell for energies above the grid")
+        return value + integral.per_volume * self.volume
+
     def electrons(self, fermi_level: float, electron_temperature: float) -> float:
         """Returns the number of electrons below a Fermi level (eV) at tau_e (K)."""
         return self.rule.counter(self.dos)(fermi_level, electron_temperature)
 
     def band_energy(self, fermi_level: float, electron_temperature: float) -> float:
         """Returns E_b, the integral of f eps D, eV."""
-        return float(self.weights(fermi_level, electron_temperature).band_energy @ self.dos)
+        return self.integral(self.weights(fermi_level, electron_temperature).band_energy)
 
     def entropy(self, fermi_level: float, electron_temperature: float) -> float:
         """Returns S, eV/K, positive."""
-        return float(self.weights(fermi_level, electron_temperature).entropy @ self.dos)
+        return self.integral(self.weights(fermi_level, electron_temperature).entropy)
 
     def fermi_level(self, electrons: float, electron_temperature: float) -> float:
         """Returns mu, eV, at which the density of states holds ``electrons``.
@@ -140,7 +161,7 @@ class DensityOfStates:
         """
         mu = self.fermi_level(electrons, electron_temperature) if fermi_level is None else fermi_level
         slopes = self.rule.slopes(mu, electron_temperature)
-        level, number, energy = (w @ self.dos for w in (slopes.level, slopes.temperature, slopes.band_energy))
+        level, number, energy = map(self.integral, (slopes.level, slopes.temperature, slopes.band_energy))
         # U = int f eps D; dU/dT = int eps df/dT D + dmu/dT int eps df/dmu D, with int (eps - mu) df/dmu D = T dN/dT
         level_slope = -number / level if level != 0 else 0.0  # deep in a gap neither changes
         return float(energy + level_slope * (mu * level + electron_temperature * number))

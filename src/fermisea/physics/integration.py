@@ -25,33 +25,59 @@ _PADDING = 16
 
 
 @dataclass(frozen=True)
-class IntegrationWeights:
-    """Numbers W_i so that an observable is the sum of W_i D_i.
+class EnergyIntegral:
+    """The integral over energies of a density of states times a fixed function, W . D + c V.
+
+    The same numbers act on a local density of states, W . d(r) + c.
 
     Attributes:
-        electrons: for the integral of f D, eV.
-        band_energy: for the integral of f eps D, eV^2.
-        entropy: for k_B times the integral of sigma D, eV^2/K.
+        weights: W, (energies,), eV times the unit of the function.
+        per_volume: c, the contribution of each Angstrom^3 of the cell from energies outside the grid.
     """
 
-    electrons: FloatArray
-    band_energy: FloatArray
-    entropy: FloatArray
+    weights: FloatArray
+    per_volume: float = 0.0
+
+    __array_ufunc__ = None  # a numpy number times an integral is left to __rmul__
+
+    def __add__(self, other: EnergyIntegral) -> EnergyIntegral:
+        return EnergyIntegral(self.weights + other.weights, self.per_volume + other.per_volume)
+
+    def __sub__(self, other: EnergyIntegral) -> EnergyIntegral:
+        return EnergyIntegral(self.weights - other.weights, self.per_volume - other.per_volume)
+
+    def __rmul__(self, factor: float) -> EnergyIntegral:
+        return EnergyIntegral(factor * self.weights, factor * self.per_volume)
+
+
+@dataclass(frozen=True)
+class IntegrationWeights:
+    """The integrals that give the observables of one Fermi level and electronic temperature.
+
+    Attributes:
+        electrons: integral of f D, weights in eV.
+        band_energy: integral of f eps D, weights in eV^2.
+        entropy: k_B times the integral of sigma D, weights in eV^2/K.
+    """
+
+    electrons: EnergyIntegral
+    band_energy: EnergyIntegral
+    entropy: EnergyIntegral
 
 
 @dataclass(frozen=True)
 class WeightSlopes:
-    """How the weights change, for the heat capacity.
+    """Derivatives of the integrals, for the heat capacity.
 
     Attributes:
-        level: of the derivative of the electron number with respect to mu, 1.
-        temperature: of its derivative with respect to tau_e, eV/K.
-        band_energy: of the derivative of the band energy with respect to tau_e at fixed mu, eV^2/K.
+        level: derivative of the electron number with respect to mu, weights dimensionless.
+        temperature: derivative of the electron number with respect to tau_e, weights in eV/K.
+        band_energy: derivative of the band energy with respect to tau_e at fixed mu, weights in eV^2/K.
     """
 
-    level: FloatArray
-    temperature: FloatArray
-    band_energy: FloatArray
+    level: EnergyIntegral
+    temperature: EnergyIntegral
+    band_energy: EnergyIntegral
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +120,15 @@ class Integration:
         """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
         nodes = self._nodes(fermi_level, electron_temperature, 2 * self.order)
         number, energy, entropy = self._project(nodes, nodes.number, nodes.energy, nodes.entropy)
-        return IntegrationWeights(number, energy, self.boltzmann * entropy)
+        return IntegrationWeights(
+            EnergyIntegral(number), EnergyIntegral(energy), EnergyIntegral(self.boltzmann * entropy)
+        )
 
     def slopes(self, fermi_level: float, electron_temperature: float) -> WeightSlopes:
         """Returns the derivatives of the weights at one Fermi level (eV) and electronic temperature (K)."""
         nodes = self._nodes(fermi_level, electron_temperature, 2 * self.order + 2)
-        return WeightSlopes(*self._project(nodes, nodes.level_slope, nodes.thermal_slope, nodes.energy_slope))
+        functions = (nodes.level_slope, nodes.thermal_slope, nodes.energy_slope)
+        return WeightSlopes(*map(EnergyIntegral, self._project(nodes, *functions)))
 
     def counter(self, values: FloatArray, *, sharpened: bool = True) -> Callable[[float, float], float]:
         """Returns the electron number as a function of Fermi level (eV) and electronic temperature (K).

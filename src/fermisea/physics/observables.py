@@ -14,7 +14,7 @@ from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.free_energy import FreeEnergyFunctional, transfer_error
-from fermisea.physics.integration import IntegrationWeights
+from fermisea.physics.integration import EnergyIntegral, IntegrationWeights
 from fermisea.physics.ions import Ion, charges, core_density, electrons
 from fermisea.physics.xc import Functional, functional
 from fermisea.utilities.arrays import FloatArray
@@ -25,6 +25,10 @@ _FADE = 3e-4
 Pseudopotentials leave few electrons at a nucleus, and a predicted density may pass through zero there. Without this a
 point where it nearly vanishes adds a force of its own, 1 meV/Angstrom and more in aluminium.
 """
+
+
+Densities = Callable[[Sequence[EnergyIntegral]], Sequence[FloatArray]]
+"""Function from integrals for the electron number to the densities of an LDOS, each (nx, ny, nz), 1/Angstrom^3."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +73,7 @@ class ThermalState:
         fermi_level: mu, eV.
         weights: of integrals over energies.
         density: (nx, ny, nz), 1/Angstrom^3; None where no densities are wanted.
-        level_weights: derivative of the weights of the electron number by mu, (energies,); None where not wanted.
+        level_slope: integral that gives the derivative of the electron number by mu; None where not requested.
         level_density: derivative of the density by mu, (nx, ny, nz), 1/(eV Angstrom^3); likewise.
     """
 
@@ -77,32 +81,38 @@ class ThermalState:
     fermi_level: float
     weights: IntegrationWeights
     density: FloatArray | None
-    level_weights: FloatArray | None = None
+    level_slope: EnergyIntegral | None = None
     level_density: FloatArray | None = None
 
 
 def thermal_states(
     dos: DensityOfStates,
-    densities: Callable[[Sequence[FloatArray]], Sequence[FloatArray]] | None,
+    densities: Densities | None,
     electrons: float,
     electron_temperatures: Sequence[float],
+    reference_electron_temperature: float | None = None,
     *,
     levels: bool = False,
-) -> list[ThermalState]:
-    """Returns Fermi levels, integration weights and densities at each tau_e (K); one asked for twice is made once.
+) -> tuple[list[ThermalState], ThermalState | None]:
+    """Returns Fermi level, integration weights and density at each tau_e, and the same at tau_ref.
+
+    A temperature that occurs twice is computed once.
 
     Args:
-        dos: the LDOS integrated over the cell.
-        densities: as for ``thermal_observables``; called once.
-        electrons: their number.
-        electron_temperatures: K.
-        levels: whether derivatives by the Fermi level are wanted too.
+        dos: LDOS integrated over the cell.
+        densities: densities of the same LDOS on a grid, made in one call; None for states without densities.
+        electrons: number of electrons in the cell.
+        electron_temperatures: tau_e, K.
+        reference_electron_temperature: tau_ref, K; None for no state at tau_ref.
+        levels: whether to compute derivatives by the Fermi level too.
 
     Raises:
         InputError: for a temperature not above zero, or a window too small for the electrons.
     """
-    distinct = list(dict.fromkeys(float(t) for t in electron_temperatures))
-    places = [(dos.fermi_level(electrons, t), t) for t in distinct]
+    asked = [float(t) for t in electron_temperatures]
+    if reference_electron_temperature is not None:
+        asked.append(float(reference_electron_temperature))
+    places = [(dos.fermi_level(electrons, t), t) for t in dict.fromkeys(asked)]
     weights = [dos.weights(*place) for place in places]
     slopes = [dos.rule.slopes(*place).level for place in places] if levels else []
     fields: Sequence[FloatArray | None] = [None] * (len(weights) + len(slopes))
@@ -114,17 +124,18 @@ def thermal_states(
             fermi_level=level,
             weights=weights[k],
             density=fields[k],
-            level_weights=slopes[k] if levels else None,
+            level_slope=slopes[k] if levels else None,
             level_density=fields[len(places) + k] if levels else None,
         )
         for k, (level, t) in enumerate(places)
     }
-    return [found[float(t)] for t in electron_temperatures]
+    states = [found[t] for t in asked]
+    return states[: len(electron_temperatures)], None if reference_electron_temperature is None else states[-1]
 
 
 def thermal_observables(
     dos: DensityOfStates,
-    densities: Callable[[Sequence[FloatArray]], Sequence[FloatArray]] | None,
+    densities: Densities | None,
     *,
     atoms: Atoms,
     grid: RealSpaceGrid,
@@ -136,26 +147,21 @@ def thermal_observables(
     """Returns the observables at each electronic temperature.
 
     Args:
-        dos: the LDOS integrated over the cell.
-        densities: turns integration weights of the electron number, each (energies,), into the densities of the same
-            LDOS on the grid, each (nx, ny, nz), 1/Angstrom^3, all in one call; None for what needs no density.
-        atoms: the structure.
-        grid: of the densities.
-        ions: of each element.
-        functional_name: exchange and correlation.
-        electron_temperatures: tau_e, K, each within the window (``observables.check_temperature`` checks).
+        dos: LDOS integrated over the cell.
+        densities: densities of the same LDOS on the grid, made in one call; None for what needs no density.
+        atoms: structure.
+        grid: grid of the densities.
+        ions: ion of each element.
+        functional_name: name of the exchange-correlation functional.
+        electron_temperatures: tau_e, K, each within the window (``window.check_temperature`` checks).
         reference_electron_temperature: tau_ref, K, whose density defines the Hamiltonian of the LDOS; None for no total
             free energy.
 
     Raises:
         InputError: for an unknown element, a temperature not above zero, or a window too small for the electrons.
     """
-    temperatures, reference = [*electron_temperatures], None
-    if reference_electron_temperature is not None:
-        temperatures.append(reference_electron_temperature)
-    states = thermal_states(dos, densities, electrons(ions, list(atoms.symbols)), temperatures)
-    if reference_electron_temperature is not None:
-        reference = states.pop()
+    number = electrons(ions, list(atoms.symbols))
+    states, reference = thermal_states(dos, densities, number, electron_temperatures, reference_electron_temperature)
     return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional_name=functional_name)
 
 
@@ -196,17 +202,17 @@ def observables_of(
             ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
         )
         w = reference.weights
-        band_free_energy = float((w.band_energy - reference.electron_temperature * w.entropy) @ dos.dos)
+        band_free_energy = dos.integral(w.band_energy - reference.electron_temperature * w.entropy)
         at_reference = form.forms(band_free_energy, reference.density)["second_order"]
     found: dict[float, ThermalObservables] = {}
     for state in {state.electron_temperature: state for state in states}.values():
         w, t = state.weights, state.electron_temperature
-        band_energy, entropy = float(w.band_energy @ dos.dos), float(w.entropy @ dos.dos)
+        band_energy, entropy = dos.integral(w.band_energy), dos.integral(w.entropy)
         forms = {} if form is None else form.forms(band_energy - t * entropy, state.density)
         found[t] = ThermalObservables(
             electron_temperature=t,
             fermi_level=state.fermi_level,
-            electrons=float(w.electrons @ dos.dos),
+            electrons=dos.integral(w.electrons),
             band_energy=band_energy,
             entropy=entropy,
             heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),

@@ -2,8 +2,8 @@
 
 The density is linear in its weights, n(r) = v . (h(r), 1) with v = (W^T w, b . w), and the integration weights w are
 smooth in mu and tau_e. The vectors v of some Fermi levels around the guess, for all temperatures, span a space of few
-dimensions; once the exact Fermi level is known, its v is taken apart in a basis of that space. How much is left over
-says how good that is.
+dimensions; once the exact Fermi level is known, its v is expanded in a basis of that space. The remainder measures the
+error of the expansion.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class DensityBasis:
         kept = values > tolerance * values[0]
         return cls(vectors @ (turns[kept].T / values[kept]), norm)
 
-    def take_apart(self, vector: Tensor) -> tuple[Tensor, float]:
+    def expand(self, vector: Tensor) -> tuple[Tensor, float]:
         """Returns coefficients, (fields,), and the relative error of the field of ``vector``, (width + 1,)."""
         target = self.norm.matrix(vector[:, None])[:, 0]
         # the smallest fields are orthogonal only within rounding, so projections are not good enough

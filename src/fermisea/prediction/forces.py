@@ -14,7 +14,7 @@ without the LDOS.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,16 +22,18 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from fermisea.descriptors import Descriptor
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
+from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.ions import Ion, charges, core_density
-from fermisea.physics.observables import ThermalState
+from fermisea.physics.observables import ThermalState, smooth_functional
 from fermisea.physics.xc import Functional
-from fermisea.prediction.gradient import Cotangent, swept_gradient
-from fermisea.prediction.passes import Readout
+from fermisea.prediction.forward_pass import ForwardPass
+from fermisea.prediction.gradient import Cotangent
+from fermisea.prediction.readout import Readout
+from fermisea.prediction.request import Request
 from fermisea.utilities.arrays import FloatArray
 
 
@@ -48,24 +50,58 @@ class Mechanics:
     stress: FloatArray
 
 
+def thermal_mechanics(
+    request: Request,
+    forward: ForwardPass,
+    readout: Readout,
+    dos: DensityOfStates,
+    states: Sequence[ThermalState],
+    reference: ThermalState | None,
+) -> tuple[Mechanics, ...]:
+    """Returns forces and stress at each tau_e, in one pass over the grid for each.
+
+    Args:
+        request: structure, grid and choice between F(tau_e) and F(tau_e) - F(tau_ref).
+        forward: forward pass of the network, on the CPU.
+        readout: last layer of the network.
+        dos: LDOS integrated over the cell.
+        states: states at each tau_e, with densities and derivatives by the Fermi level.
+        reference: state at tau_ref, likewise complete.
+
+    Raises:
+        InputError: for a network that is not on the CPU.
+    """
+    assert reference is not None  # noqa: S101  # the request refuses forces without total energies
+    forward.announce(request.grid.size * len(states))
+    derivatives = LdosForces(
+        forward=forward,
+        readout=readout,
+        dos=dos,
+        reference=reference,
+        atoms=request.atoms,
+        grid=request.grid,
+        ions=request.ions,
+        functional=smooth_functional(request.functional),
+    )
+    return tuple(derivatives.of(state, change=request.forces_of_change) for state in states)
+
+
 @dataclass(frozen=True, eq=False)
 class LdosForces:
-    """What forces of the free energy of a predicted LDOS need.
+    """The parts of forces of the free energy of a predicted LDOS that do not depend on tau_e.
 
     Attributes:
-        descriptor: of the network.
-        readout: of the network, which it holds.
-        dos: the LDOS integrated over the cell.
-        reference: the state at tau_ref, with densities and derivatives by the Fermi level.
-        atoms: the structure.
-        grid: of the densities.
-        ions: of each element.
+        forward: forward pass of the network.
+        readout: last layer of the network.
+        dos: LDOS integrated over the cell.
+        reference: state at tau_ref, with densities and derivatives by the Fermi level.
+        atoms: structure.
+        grid: grid of the densities.
+        ions: ion of each element.
         functional: exchange and correlation.
-        chunk: most points of a box.
-        count: is told how many points are done, box by box.
     """
 
-    descriptor: Descriptor
+    forward: ForwardPass
     readout: Readout
     dos: DensityOfStates
     reference: ThermalState
@@ -73,22 +109,20 @@ class LdosForces:
     grid: RealSpaceGrid
     ions: Mapping[str, Ion]
     functional: Functional
-    chunk: int
-    count: Callable[[int], None]
 
     def of(self, state: ThermalState, *, change: bool = False) -> Mechanics:
         """Returns forces and stress of F(tau_e), or with ``change`` of F(tau_e) - F(tau_ref), in one pass.
 
         Args:
-            state: at tau_e, with densities and derivatives by the Fermi level.
-            change: which of them.
+            state: state at tau_e, with densities and derivatives by the Fermi level.
+            change: whether to return derivatives of the difference.
         """
         terms = [(1.0, state), (-1.0, self.reference)] if change else [(1.0, state)]
         cell = torch.as_tensor(self.grid.lattice)
         core = core_density(self.ions, list(self.atoms.symbols), self._positions(), cell, self.grid.shape)
         potentials = torch.zeros((2, *self.grid.shape), dtype=torch.float64)  # of tau_ref, tau_e
         core_potential, strain = torch.zeros_like(core), torch.zeros(3, 3, dtype=torch.float64)
-        energies = np.zeros(self.dos.energies.size)
+        energies = EnergyIntegral(np.zeros(self.dos.energies.size))
         for factor, term in terms:
             found = self._derivatives(term, core, cell)
             potentials[0].add_(found.reference_density, alpha=factor)
@@ -99,10 +133,10 @@ class LdosForces:
             w = term.weights
             band_free_energy = w.band_energy - term.electron_temperature * w.entropy
             energies += factor * (band_free_energy - term.fermi_level * w.electrons)
-        total = float(energies @ self.dos.dos)
+        total = self.dos.integral(energies)
         for place, potential in zip((self.reference, state), potentials, strict=True):
             level = self._at_fixed_electrons(place, potential)
-            total -= level * float(place.weights.electrons @ self.dos.dos)
+            total -= level * self.dos.integral(place.weights.electrons)
             potential.sub_(level)
         by_positions, by_strain = self._through_the_ldos(energies, potentials, [self.reference, state])
         explicit = self._without_the_ldos(math.fsum(factor for factor, _ in terms), core_potential)
@@ -124,26 +158,22 @@ class LdosForces:
 
     def _at_fixed_electrons(self, state: ThermalState, potential: Tensor) -> float:
         """Returns c, eV: the mean of a potential over the states at the Fermi level."""
-        assert state.level_weights is not None and state.level_density is not None  # noqa: S101, PT018  # likewise
-        slope = float(state.level_weights @ self.dos.dos)
+        assert state.level_slope is not None and state.level_density is not None  # noqa: S101, PT018  # likewise
+        slope = self.dos.integral(state.level_slope)
         if slope == 0:  # deep in a gap
             return 0.0
         return float(np.vdot(potential.numpy(), state.level_density)) * self.grid.voxel / slope
 
     def _through_the_ldos(
-        self, energies: FloatArray, potentials: Tensor, states: Sequence[ThermalState]
+        self, energies: EnergyIntegral, potentials: Tensor, states: Sequence[ThermalState]
     ) -> tuple[FloatArray, FloatArray]:
+        """Returns derivatives by positions and by the strain of the cell, with which atoms and points move."""
         vectors = self.readout.vectors([energies, *(state.weights.electrons for state in states)])
         uniform, *others = self.grid.voxel * vectors[:-1].T
-        return swept_gradient(
-            self.readout.network,
-            self.descriptor,
-            self.atoms,
-            self.grid,
-            Cotangent(uniform, torch.stack(others), potentials.numpy()),
-            chunk=self.chunk,
-            count=self.count,
-        )
+        cotangent = Cotangent(uniform, torch.stack(others), potentials.numpy())
+        positions, cell = self.forward.gradient(self.grid, cotangent)
+        strain = self.atoms.positions.T @ positions + self.grid.lattice.T @ cell
+        return positions, (strain + strain.T) / 2
 
     def _without_the_ldos(self, share: float, core_potential: Tensor) -> tuple[FloatArray, FloatArray]:
         """Returns derivatives by positions and strain of a share of Ewald's energy and of the core densities."""

@@ -1,33 +1,35 @@
-"""The DOS and the densities of a predicted LDOS from passes over a grid, without the LDOS.
+"""The hidden layer of a structure, summed over a grid and kept or streamed for densities.
 
-The network is linear in its last hidden layer h, d(r) = W h(r) + b. So the DOS is W sum_r h(r) + b N_r times the volume
-of a point, exactly, and for integration weights w of one tau_e the density is (W^T w) . h(r) + b . w.
+Fermi levels need the DOS, which needs all points, and densities need the Fermi levels. Small grids keep h of every
+point. For large ones a coarse grid guesses the Fermi levels first, and one pass over the grid is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from copy import copy
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.networks.ensemble import Ensemble, Network
-from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
+from fermisea.grid import RealSpaceGrid
+from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.integration import EnergyIntegral
+from fermisea.physics.observables import Densities
 from fermisea.prediction.density_basis import DensityBasis, Norm, levels_around
-from fermisea.prediction.hidden import Part, Sweep, Thinning
+from fermisea.prediction.forward_pass import ForwardPass, Thinning, TileValues
+from fermisea.prediction.readout import GridSum, Readout
+from fermisea.prediction.request import Request
 from fermisea.utilities.arrays import FloatArray
 
 _COARSER = 4
-"""How much coarser, along each axis, the grid is that guesses the Fermi levels."""
+"""Ratio of spacings, along each axis, of the grid that guesses the Fermi levels and the grid of the densities."""
 
 _FEWEST = 8
-"""Points along an axis of that grid, at least, if there are so many."""
+"""Smallest number of points along an axis of the guessing grid, where the grid itself has so many."""
 
 _SAMPLE = 2048
 """Points at which densities are compared."""
@@ -36,174 +38,204 @@ _SMALLEST = {torch.float32: 1e-9, torch.float64: 1e-14}
 """Relative size of the smallest field of a basis, for networks of these types."""
 
 _WORST = {torch.float32: 1e-7, torch.float64: 1e-12}
-"""Largest relative error of a density made from a basis."""
+"""Largest relative error of a density expanded in a basis."""
 
 
-class Readout:
-    """The last layer of a network: from sums of h to a DOS, from integration weights to vectors that act on h."""
+class Layer(Protocol):
+    """The hidden layer of a structure on a grid.
 
-    def __init__(
-        self, network: Network, energies: EnergyGrid, broadening: float, integration: IntegrationName = "sharpened"
-    ) -> None:
-        """Takes the weights, in float64.
+    Attributes:
+        sum: sum of h over the points.
+    """
 
-        Args:
-            network: from descriptors to the LDOS.
-            energies: of the LDOS.
-            broadening: standard deviation that the LDOS carries, eV.
-            integration: of :class:`fermisea.DensityOfStates`.
-        """
-        self._take(*network.readout())
-        self.network = network
-        self.kind = network.dtype
-        self._energies, self._broadening = energies.energies, broadening
-        self._integration: IntegrationName = integration
+    sum: GridSum
 
-    def of_members(self) -> list[Self]:
-        """Returns the readout of each member of an ensemble, from the joint hidden layer."""
-        assert isinstance(self.network, Ensemble)  # noqa: S101  # the caller knows
-        found = []
-        for matrix, bias in self.network.member_readouts():
-            found.append(copy(self))
-            found[-1]._take(matrix, bias)  # noqa: SLF001  # a copy of this
-        return found
-
-    def _take(self, matrix: Tensor, bias: Tensor) -> None:
-        self.matrix, self.bias = matrix.cpu(), bias.cpu()
-
-    def density_of_states(self, total: Tensor, points: int, volume: float) -> DensityOfStates:
-        """Returns the DOS of a cell of ``volume`` (Angstrom^3) from the sum of h, (width,), over its points."""
-        values = (self.matrix @ total.cpu() + self.bias * points) * (volume / points)
-        return DensityOfStates(self._energies, values.numpy(), self._broadening, self._integration)
-
-    def vectors(self, weights: Sequence[FloatArray]) -> Tensor:
-        """Returns v = (W^T w, b . w), (width + 1, n), for n integration weights; the density is v . (h(r), 1)."""
-        columns = torch.from_numpy(np.stack(weights, axis=1))
-        return torch.cat([self.matrix.T @ columns, (self.bias @ columns)[None]])
+    def fields(self, vectors: Tensor) -> list[FloatArray]:
+        """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n): fields of (nx, ny, nz)."""
 
 
-class LdosPass(Protocol):
-    """What a prediction needs of an LDOS on a grid."""
+@dataclass(frozen=True)
+class HiddenSums:
+    """The hidden layer of a structure, as far as a prediction needs it.
 
-    dos: DensityOfStates
+    Attributes:
+        dos: sum over the grid of the DOS.
+        compared: sums over two grids whose difference is the error of a grid for the DOS alone; None without one.
+        layer: hidden layer on the grid of the densities; None without densities.
+        volume: volume of the cell, Angstrom^3.
+    """
 
-    def densities(self, weights: Sequence[FloatArray]) -> list[FloatArray]:
-        """Returns the density of each of these integration weights, (nx, ny, nz), 1/Angstrom^3."""
+    dos: GridSum
+    compared: tuple[GridSum, GridSum] | None
+    layer: Layer | None
+    volume: float
+
+    def density_of_states(self, readout: Readout) -> DensityOfStates:
+        """Returns the DOS of a network or of one member of an ensemble."""
+        return readout.density_of_states(self.dos, self.volume)
+
+    def densities(self, readout: Readout) -> Densities | None:
+        """Returns the function from integrals to densities of a network or of one member; None without densities."""
+        layer = self.layer
+        if layer is None:
+            return None
+
+        def fields(integrals: Sequence[EnergyIntegral]) -> list[FloatArray]:
+            return layer.fields(readout.vectors(integrals))
+
+        return fields
 
 
-class KeptPass:
-    """Keeps h of every point."""
+def hidden_sums(forward: ForwardPass, readout: Readout, request: Request) -> HiddenSums:
+    """Returns the hidden layer of a structure: one pass over its grid, after a guess on a coarser one where needed.
 
-    def __init__(self, sweep: Sweep, readout: Readout, grid: RealSpaceGrid) -> None:
+    Args:
+        forward: forward pass of the network.
+        readout: last layer of the network.
+        request: grids, temperatures and memory of the prediction.
+    """
+    grid, dos_grid = request.grid, request.dos_grid
+    if not request.density:
+        coarse = grid if dos_grid is None else dos_grid
+        forward.announce(coarse.size)
+        guess = Guess.on(forward, coarse)
+        own_grid = dos_grid is not None and guess.coarser is not None
+        compared = (guess.coarser, guess.sum) if own_grid and guess.coarser is not None else None
+        return HiddenSums(guess.sum, compared, None, grid.volume)
+    keeps = grid.size * forward.width * forward.dtype.itemsize <= request.memory
+    coarse_grid = guessing_grid(grid) if dos_grid is None and not keeps else dos_grid
+    forward.announce(grid.size + (0 if coarse_grid is None else coarse_grid.size))
+    if coarse_grid is None:
+        layer: Layer = KeptLayer(forward, grid)
+        return HiddenSums(layer.sum, None, layer, grid.volume)
+    guess = Guess.on(forward, coarse_grid)
+    if keeps:
+        layer = KeptLayer(forward, grid)
+    else:
+        temperatures = [*request.electron_temperatures, request.head.reference_electron_temperature]
+        layer = StreamedLayer(forward, grid, guess.basis(readout, grid.volume, request.electrons, temperatures))
+    if dos_grid is None:
+        return HiddenSums(layer.sum, None, layer, grid.volume)
+    return HiddenSums(guess.sum, (guess.sum, layer.sum), layer, grid.volume)
+
+
+class KeptLayer:
+    """A layer that keeps h of every point."""
+
+    def __init__(self, forward: ForwardPass, grid: RealSpaceGrid) -> None:
         """Makes the pass."""
-        self._readout, self._grid = readout, grid
-        self._parts = list(sweep.over(grid))
-        self._total = torch.stack([part.total for part in self._parts]).sum(0)
-        self.dos = readout.density_of_states(self._total, grid.size, grid.volume)
+        self._shape = grid.shape
+        self._parts = list(forward.over(grid))
+        self.sum = GridSum(torch.stack([part.total for part in self._parts]).sum(0), grid.size)
 
-    def read_by(self, readout: Readout) -> Self:
-        """Returns the same pass with another readout of the same hidden layer."""
-        other = copy(self)
-        other._readout = readout  # noqa: SLF001  # a copy of this
-        other.dos = readout.density_of_states(self._total, self._grid.size, self._grid.volume)
-        return other
-
-    def densities(self, weights: Sequence[FloatArray]) -> list[FloatArray]:
-        """Returns the density of each of these integration weights, (nx, ny, nz), 1/Angstrom^3."""
-        vectors = self._readout.vectors(weights)
+    def fields(self, vectors: Tensor) -> list[FloatArray]:
+        """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n)."""
         own = _occupied(vectors[:-1])
         matrix, constants = vectors[:-1][own].T, vectors[-1][:, None]
-        fields = np.empty((len(weights), *self._grid.shape))
+        fields = np.empty((vectors.shape[1], *self._shape))
         for part in self._parts:
             _write(fields, part, matrix @ part.values[:, own].double().cpu().T + constants)
         return list(fields)
 
 
-class StreamedPass:
-    """Keeps a few fields from which the densities near guessed Fermi levels follow; makes a second pass if they do not.
+class StreamedLayer:
+    """A layer that keeps a few fields, in which the densities near guessed Fermi levels are expanded.
+
+    The fields serve one request; vectors outside their space, and later requests, need another pass.
 
     Attributes:
-        dos: of all points.
-        passes: over the grid, so far.
+        passes: number of passes over the grid, so far.
     """
 
-    def __init__(self, sweep: Sweep, readout: Readout, grid: RealSpaceGrid, basis: DensityBasis) -> None:
+    def __init__(self, forward: ForwardPass, grid: RealSpaceGrid, basis: DensityBasis) -> None:
         """Makes the pass."""
-        self._sweep, self._readout, self._grid, self._basis = sweep, readout, grid, basis
+        self._forward, self._grid, self._basis = forward, grid, basis
         self.passes = 1
-        self._fields, total = self._project(basis.vectors, np.float32 if readout.kind == torch.float32 else np.float64)
-        self.dos = readout.density_of_states(total, grid.size, grid.volume)
+        kind = np.float32 if forward.dtype == torch.float32 else np.float64
+        self._kept: npt.NDArray[np.floating] | None
+        self._kept, total = self._project(basis.vectors, kind)
+        self.sum = GridSum(total, grid.size)
 
-    def densities(self, weights: Sequence[FloatArray]) -> list[FloatArray]:
-        """Returns the density of each of these integration weights, (nx, ny, nz), 1/Angstrom^3; to be called once."""
-        fields, self._fields = self._fields, np.empty((0, *self._grid.shape))
-        vectors = self._readout.vectors(weights)
-        made = [self._basis.take_apart(vector) for vector in vectors.T]
-        if max(error for _, error in made) > _WORST[self._readout.kind]:
+    def fields(self, vectors: Tensor) -> list[FloatArray]:
+        """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n)."""
+        fields, self._kept = self._kept, None
+        expansions = [] if fields is None else [self._basis.expand(vector) for vector in vectors.T]
+        if fields is None or max(error for _, error in expansions) > _WORST[self._forward.dtype]:
             self.passes += 1
-            self._sweep.expect(self._grid.size)
+            self._forward.announce(self._grid.size)
             del fields
             return list(self._project(vectors, np.float64)[0])
-        densities = []
-        for coefficients, _ in made:
-            density = np.zeros(self._grid.shape)
+        found = []
+        for coefficients, _ in expansions:
+            sum_of_fields = np.zeros(self._grid.shape)
             for coefficient, field in zip(coefficients.tolist(), fields, strict=True):
                 for i, plane in enumerate(field):  # no large temporaries
-                    density[i] += coefficient * plane
-            densities.append(density)
-        return densities
+                    sum_of_fields[i] += coefficient * plane
+            found.append(sum_of_fields)
+        return found
 
     def _project(self, vectors: Tensor, dtype: npt.DTypeLike) -> tuple[npt.NDArray[np.floating], Tensor]:
         fields = np.empty((vectors.shape[1], *self._grid.shape), dtype=dtype)
-        total = torch.zeros(len(vectors) - 1, dtype=torch.float64)
-        for part in self._sweep.over(self._grid, vectors[:-1].T):
+        total: Tensor | float = 0.0
+        for part in self._forward.over(self._grid, vectors[:-1].T):
             _write(fields, part, part.values.cpu() + vectors[-1].to(part.values.dtype)[:, None])
-            total += part.total.cpu()
-        return fields, total
+            total = part.total.cpu() + total
+        return fields, torch.as_tensor(total)
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What a coarse grid tells.
+    """The results of a coarse grid.
 
     Attributes:
-        dos: of the coarse grid.
-        coarser: of every second of its points along each axis with an even number of them; None if there is no such.
-        norm: of fields, on some of its points.
+        sum: sum of h over the grid.
+        coarser: sum over every second of its points along each axis with an even number of them; None if there is no
+            such axis.
+        norm: norm of fields, on some of its points.
+        smallest: relative size of the smallest field of a basis.
     """
 
-    dos: DensityOfStates
-    coarser: DensityOfStates | None
+    sum: GridSum
+    coarser: GridSum | None
     norm: Norm
+    smallest: float
 
     @classmethod
-    def on(cls, sweep: Sweep, readout: Readout, grid: RealSpaceGrid) -> Guess:
+    def on(cls, forward: ForwardPass, grid: RealSpaceGrid) -> Guess:
         """Makes a pass over a grid."""
         a, b, c = (2 if n % 2 == 0 else 1 for n in grid.shape)
         steps = (a, b, c)
-        total, fewer = (torch.zeros(readout.matrix.shape[1], dtype=torch.float64) for _ in range(2))
+        total, fewer = (torch.zeros(forward.width, dtype=torch.float64) for _ in range(2))
         sample = []
-        for part in sweep.over(grid, thinning=Thinning(steps, max(1, grid.size // _SAMPLE))):
+        for part in forward.over(grid, thinning=Thinning(steps, max(1, grid.size // _SAMPLE))):
             total += part.total.cpu()
             fewer += part.thinned.cpu()
             rows = part.values.double().cpu()
             sample.append(torch.cat([rows, torch.ones((len(rows), 1), dtype=torch.float64)], dim=1))
         points = grid.size // int(np.prod(steps))
-        return cls(
-            readout.density_of_states(total, grid.size, grid.volume),
-            readout.density_of_states(fewer, points, grid.volume) if points < grid.size else None,
-            Norm(torch.cat(sample)),
-        )
+        coarser = GridSum(fewer, points) if points < grid.size else None
+        return cls(GridSum(total, grid.size), coarser, Norm(torch.cat(sample)), _SMALLEST[forward.dtype])
 
-    def basis(self, readout: Readout, electrons: float, electron_temperatures: Iterable[float]) -> DensityBasis:
-        """Returns the fields that hold the densities at these tau_e (K), the Fermi levels being near those guessed."""
-        vectors = []
+    def basis(
+        self, readout: Readout, volume: float, electrons: float, electron_temperatures: Iterable[float]
+    ) -> DensityBasis:
+        """Returns the fields in which the densities at each tau_e (K) are expanded, for Fermi levels near the guess.
+
+        Args:
+            readout: last layer of the network.
+            volume: volume of the cell, Angstrom^3.
+            electrons: number of electrons in the cell.
+            electron_temperatures: tau_e, K.
+        """
+        dos = readout.density_of_states(self.sum, volume)
+        coarser = dos if self.coarser is None else readout.density_of_states(self.coarser, volume)
+        integrals: list[EnergyIntegral] = []
         for temperature in electron_temperatures:
-            level = self.dos.fermi_level(electrons, temperature)
-            other = level if self.coarser is None else self.coarser.fermi_level(electrons, temperature)
+            level = dos.fermi_level(electrons, temperature)
+            other = coarser.fermi_level(electrons, temperature)
             levels = levels_around(level, 2 * abs(level - other) + 1e-3)
-            vectors += [self.dos.weights(mu, temperature).electrons for mu in levels]
-        return DensityBasis.spanning(readout.vectors(vectors), self.norm, _SMALLEST[readout.kind])
+            integrals += [dos.weights(mu, temperature).electrons for mu in levels]
+        return DensityBasis.spanning(readout.vectors(integrals), self.norm, self.smallest)
 
 
 def guessing_grid(grid: RealSpaceGrid) -> RealSpaceGrid:
@@ -218,8 +250,8 @@ def _occupied(vectors: Tensor) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0)
 
 
-def _write(fields: npt.NDArray[np.floating], part: Part, values: Tensor) -> None:
-    """Writes the values of a box, (fields, points) in C order, into ``fields``, (fields, nx, ny, nz)."""
-    i, j, k = part.box
+def _write(fields: npt.NDArray[np.floating], part: TileValues, values: Tensor) -> None:
+    """Writes the values of a tile, (fields, points) in C order, into ``fields``, (fields, nx, ny, nz)."""
+    i, j, k = part.tile
     target = fields[:, i, j, k]
     target[...] = values.reshape(target.shape).numpy()

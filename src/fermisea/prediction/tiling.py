@@ -1,15 +1,16 @@
-"""Boxes that a grid is cut into."""
+"""Tiles that a grid is cut into."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
 
-Box = tuple[slice, slice, slice]
+Tile = tuple[slice, slice, slice]
+"""The points of a grid between two corners: a slice along each axis."""
 
 
-def boxes(shape: tuple[int, int, int], chunk: int) -> Iterator[Box]:
-    """Yields the boxes that a grid is cut into: of at most ``chunk`` points, long along the last axis."""
+def tiles(shape: tuple[int, int, int], chunk: int) -> Iterator[Tile]:
+    """Yields the tiles of a grid: of at most ``chunk`` points, long along the last axis."""
     z = _even(min(shape[2], max(chunk // 4, 1)), shape[2])
     y = _even(min(shape[1], max(chunk // (2 * z), 1)), shape[1])
     x = _even(min(shape[0], max(chunk // (y * z), 1)), shape[0])

@@ -103,5 +103,5 @@ def local_integrals(snapshots: Iterable[Snapshot]) -> Tensor:
         level = dos.fermi_level(snapshot.electrons, temperature)
         weights = dos.weights(level, temperature)
         grand_potential = weights.band_energy - temperature * weights.entropy - level * weights.electrons
-        found.append(torch.from_numpy(np.stack([weights.electrons, grand_potential])))
+        found.append(torch.from_numpy(np.stack([weights.electrons.weights, grand_potential.weights])))
     return torch.stack(found).mean(0)

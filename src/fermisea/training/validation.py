@@ -11,8 +11,9 @@ from torch import Tensor
 
 from fermisea.data.snapshot import Snapshot
 from fermisea.networks.ensemble import Network
+from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.observables import ThermalObservables, thermal_observables
-from fermisea.prediction.passes import Readout
+from fermisea.prediction.readout import GridSum, Head, Readout
 from fermisea.training.points import Points
 from fermisea.training.processes import Processes
 from fermisea.utilities.arrays import FloatArray
@@ -59,7 +60,8 @@ class Validation:
 
     def _errors(self, network: Network, index: int) -> dict[str, float]:
         snapshot, true = self._snapshots[index], self._true[index]
-        readout = Readout(network, snapshot.energy_grid, snapshot.broadening.standard_deviation)
+        tau_ref = snapshot.electron_temperature
+        readout = Readout.of(network, Head(snapshot.energy_grid, snapshot.broadening, tau_ref, math.inf))
         device = self.points.device
         total = torch.zeros(network.widths[-1], dtype=torch.float64, device=device)
         mean = torch.from_numpy(snapshot.dos / snapshot.grid.volume).to(device)
@@ -69,14 +71,14 @@ class Validation:
             total += hidden.sum(0)
             wrong += float((hidden @ matrix.T + bias - ldos).square().sum())
             spread += float((ldos - mean).square().sum())
-        dos = readout.density_of_states(total, snapshot.grid.size, snapshot.grid.volume)
+        dos = readout.density_of_states(GridSum(total, snapshot.grid.size), snapshot.grid.volume)
 
-        def densities(weights: Sequence[FloatArray]) -> list[FloatArray]:
-            vectors = readout.vectors(weights).to(device)
+        def densities(integrals: Sequence[EnergyIntegral]) -> list[FloatArray]:
+            vectors = readout.vectors(integrals).to(device)
             fields = torch.cat([h @ vectors[:-1] + vectors[-1] for h, _ in self._hidden(network, index)]).cpu()
             return [column.reshape(snapshot.grid.shape).numpy() for column in fields.T]
 
-        reference = None if snapshot.total_energy_obstacle else snapshot.electron_temperature
+        reference = None if snapshot.total_energy_obstacle else tau_ref
         predicted = thermal_observables(
             dos,
             densities,
@@ -84,7 +86,7 @@ class Validation:
             grid=snapshot.grid,
             ions=snapshot.ions,
             functional_name=snapshot.functional,
-            electron_temperatures=[snapshot.electron_temperature],
+            electron_temperatures=[tau_ref],
             reference_electron_temperature=reference,
         )[0]
         fields = {

@@ -23,7 +23,7 @@ from fermisea.model.model import Model
 from fermisea.networks.mlp import check_choice
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.window import highest_electron_temperature
-from fermisea.prediction.predict import predict_ldos
+from fermisea.prediction.ldos import predict_ldos
 
 PathLike = str | os.PathLike[str]
 

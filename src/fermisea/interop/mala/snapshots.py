@@ -77,7 +77,7 @@ def load_snapshot(
     temperature = calculation.electron_temperature
     level = states.fermi_level(calculation.electrons, temperature)
     if density is None:
-        field = values @ states.weights(level, temperature).electrons
+        field = values @ states.weights(level, temperature).electrons.weights
     else:
         field = _density(Path(density), calculation)
     return Snapshot(

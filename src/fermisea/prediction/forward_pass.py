@@ -1,0 +1,219 @@
+"""The forward pass in a prediction: descriptors and hidden layers over the points of a grid, tile by tile.
+
+Nothing of a point is kept but what is requested: the network is linear in its last hidden layer h, and sums of h and
+its products with a few vectors are all that observables need.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from fermisea.descriptors import Descriptor, Evaluator
+from fermisea.errors import InputError
+from fermisea.grid import RealSpaceGrid
+from fermisea.networks.ensemble import Network
+from fermisea.networks.precision import HiddenLayers
+from fermisea.prediction.gradient import Cotangent, tile_gradient
+from fermisea.prediction.tiling import Tile, tiles
+from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.threads import in_order
+
+if TYPE_CHECKING:
+    from fermisea.descriptors.torch_route import TorchEvaluator
+
+Progress = Callable[[int, int], None]
+"""Callback with the number of points done and the number of points in all."""
+
+ROWS = 512
+"""Points that pass through the network together: large enough for fast products, small enough for the cache."""
+
+_VALUES = 2**24
+"""Most numbers of a hidden layer that are kept for one tile."""
+
+
+@dataclass(frozen=True)
+class TileValues:
+    """Results of one tile.
+
+    Attributes:
+        tile: slices of the grid.
+        values: products of the requested rows with h, (rows, points), or h itself, (points, width), of some points or
+            of all; points in C order.
+        total: sum of h over the tile, (width,), float64.
+        thinned: the same sum over the points of a coarser grid.
+    """
+
+    tile: Tile
+    values: Tensor
+    total: Tensor
+    thinned: Tensor
+
+
+@dataclass(frozen=True)
+class Thinning:
+    """The points of a grid that represent all of them.
+
+    Attributes:
+        steps: distance, in points along each axis, between the points of a coarser grid.
+        every: number of points of a tile for each one whose h is returned.
+    """
+
+    steps: tuple[int, int, int]
+    every: int
+
+
+class ForwardPass:
+    """Passes over grids for one structure and one network, with a count of the points for a progress bar."""
+
+    def __init__(
+        self,
+        network: Network,
+        descriptor: Descriptor,
+        atoms: Atoms,
+        *,
+        chunk: int,
+        precision: str = "float32",
+        progress: Progress | None = None,
+    ) -> None:
+        """Finds the neighbours, nothing more.
+
+        Args:
+            network: network from descriptors to the LDOS, on the device of the computation.
+            descriptor: descriptor that the network was trained with.
+            atoms: structure.
+            chunk: largest number of points of a tile.
+            precision: precision of the hidden layers, one of ``PRECISIONS``.
+            progress: callback with points done and points in all.
+
+        Raises:
+            InputError: for a chunk below 1, an unknown precision, or a structure that cannot be used.
+        """
+        if chunk < 1:
+            raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
+        self._network, self._layers = network, HiddenLayers(network, precision)
+        self._chunk, self._atoms = chunk, len(atoms)
+        self._progress, self._done, self._total = progress, 0, 0
+        dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
+        self._device = network.device
+        self._evaluator: Evaluator | TorchEvaluator
+        if self._device.type == "cpu":
+            self._threads = torch.get_num_threads()
+            self._evaluator = descriptor.evaluator(atoms, dtype, threads=1)
+        else:
+            from fermisea.descriptors.torch_route import TorchEvaluator  # noqa: PLC0415  # its import takes a second
+
+            self._threads = 1
+            self._evaluator = TorchEvaluator(descriptor, atoms, dtype, self._device)
+
+    @property
+    def precision(self) -> str:
+        """Precision of the hidden layers: that of :class:`fermisea.networks.precision.HiddenLayers`."""
+        return self._layers.precision
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating point type of h."""
+        return self._network.dtype
+
+    @property
+    def width(self) -> int:
+        """Length of h."""
+        return self._layers.width
+
+    def announce(self, points: int) -> None:
+        """Adds the points of coming passes to the number in all that the progress bar shows."""
+        self._total += points
+
+    def over(
+        self, grid: RealSpaceGrid, rows: Tensor | None = None, thinning: Thinning = Thinning((1, 1, 1), 1)
+    ) -> Iterator[TileValues]:
+        """Yields the results of each tile of a grid; several threads work on the tiles that come next.
+
+        Args:
+            grid: grid that spans the cell of the structure.
+            rows: vectors multiplied with h, (rows, width); without them, h itself is returned. Members of an ensemble
+                on which no row acts are not evaluated.
+            thinning: points for which h itself is returned, and the coarser grid of the second sum.
+        """
+        layers = self._layers
+        if rows is not None:
+            layers, rows = layers.acting(rows.to(self._device, self._network.dtype))
+        most = min(self._chunk, max(ROWS, _VALUES // self._network.widths[-1]))
+        work = tiles(grid.shape, most)
+        for found in in_order(lambda tile: self._tile(grid, tile, layers, rows, thinning), work, self._threads):
+            self._count(found.tile)
+            yield found
+
+    def gradient(self, grid: RealSpaceGrid, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
+        """Returns the derivatives of the sum over the points of cotangent times h, by the atoms and by the cell.
+
+        Args:
+            grid: grid that spans the cell of the structure.
+            cotangent: factor of h at each point.
+
+        Returns:
+            Derivatives by the positions of the atoms, (atoms, 3), and by the lattice vectors at fixed fractional
+            coordinates of the points, (3, 3).
+
+        Raises:
+            InputError: for a network that is not on the CPU.
+        """
+        evaluator = self._evaluator
+        if not isinstance(evaluator, Evaluator):
+            raise InputError(f"forces: got a model on {self._device}, expected one on the CPU")
+        positions, cell = np.zeros((self._atoms, 3)), np.zeros((3, 3))
+        work = tiles(grid.shape, self._chunk)
+
+        def part(tile: Tile) -> tuple[Tile, FloatArray, FloatArray]:
+            return tile, *tile_gradient(self._network, evaluator, grid, tile, cotangent, rows=ROWS)
+
+        for tile, by_positions, by_cell in in_order(part, work, self._threads):
+            positions += by_positions
+            cell += by_cell
+            self._count(tile)
+        return positions, cell
+
+    def _count(self, tile: Tile) -> None:
+        self._done += math.prod(s.stop - s.start for s in tile)
+        if self._progress is not None:
+            self._progress(min(self._done, self._total), self._total)
+
+    @torch.inference_mode()
+    def _tile(
+        self, grid: RealSpaceGrid, tile: Tile, layers: HiddenLayers, rows: Tensor | None, thinning: Thinning
+    ) -> TileValues:
+        i, j, k = tile
+        start, stop = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)
+        descriptors = torch.as_tensor(self._evaluator.box(grid, start, stop))
+        points, width = len(descriptors), layers.width
+        kept = torch.arange(0, points, thinning.every, device=self._device)
+        shape = (len(kept), width) if rows is None else (len(rows), points)
+        values = torch.empty(shape, dtype=self._network.dtype, device=self._device)
+        total, thinned = torch.zeros((2, width), dtype=torch.float64, device=self._device)
+        coarser = _coarser(tile, thinning.steps).to(self._device)
+        for first in range(0, points, ROWS):
+            batch = slice(first, first + ROWS)
+            hidden = layers(descriptors[batch])
+            total += hidden.sum(0)
+            if thinning.steps != (1, 1, 1):
+                thinned += hidden[coarser[batch]].sum(0)
+            if rows is None:
+                low, high = (-(-place // thinning.every) for place in (first, first + len(hidden)))
+                values[low:high] = hidden[kept[low:high] - first]
+            else:
+                values[:, batch] = rows @ hidden.T
+        return TileValues(tile, values, total, thinned)
+
+
+def _coarser(tile: Tile, steps: tuple[int, int, int]) -> Tensor:
+    """Returns which points of a tile, in C order, belong to a grid with every ``steps``-th point, (points,)."""
+    a, b, c = (torch.arange(s.start, s.stop) % step == 0 for s, step in zip(tile, steps, strict=True))
+    return (a[:, None, None] & b[:, None] & c).reshape(-1)

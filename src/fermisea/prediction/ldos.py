@@ -1,0 +1,50 @@
+"""The predicted LDOS itself, for those who ask for it: nothing else in the package stores one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ase import Atoms
+
+from fermisea.errors import InputError
+from fermisea.grid import RealSpaceGrid
+from fermisea.networks.precision import HiddenLayers
+from fermisea.prediction.readout import Readout
+from fermisea.prediction.request import CHUNK, LdosModel, Shape, prediction_grid
+from fermisea.utilities.arrays import FloatArray
+
+
+def predict_ldos(
+    model: LdosModel, atoms: Atoms, grid: RealSpaceGrid | Shape | None = None, *, chunk: int = CHUNK
+) -> npt.NDArray[np.float32]:
+    """Returns the whole LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3).
+
+    Arguments and errors are as in :func:`fermisea.prediction.predict.predict`.
+    """
+    grid = prediction_grid(model, atoms, grid)
+    ldos = np.empty((grid.size, model.heads[0].energy_grid.size), dtype=np.float32)
+    for part, values in ldos_chunks(model, atoms, grid, chunk):
+        ldos[part] = values
+    return ldos.reshape(*grid.shape, -1)
+
+
+def ldos_chunks(
+    model: LdosModel, atoms: Atoms, grid: RealSpaceGrid, chunk: int = CHUNK
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Yields slices of the flattened grid and their LDOS, (points, energies), 1/(eV Angstrom^3)."""
+    if chunk < 1:
+        raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
+    network = model.network
+    readout = Readout.of(network, model.heads[0])
+    layers = HiddenLayers(network, "float32")
+    evaluator = model.descriptor.evaluator(atoms, "float64" if network.dtype == torch.float64 else "float32")
+    for start in range(0, grid.size, chunk):
+        part = slice(start, min(start + chunk, grid.size))
+        index = np.unravel_index(np.arange(part.start, part.stop), grid.shape)
+        points = np.stack(index, axis=-1) / np.array(grid.shape) @ grid.lattice
+        with torch.inference_mode():
+            hidden = layers(torch.from_numpy(evaluator.points(points)))
+            yield part, (hidden.double() @ readout.matrix.T + readout.bias).numpy()

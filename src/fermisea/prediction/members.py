@@ -1,0 +1,40 @@
+"""The members of an ensemble, each a network of its own in the joint hidden layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fermisea.physics.observables import ThermalObservables, thermal_observables
+from fermisea.prediction.passes import HiddenSums
+from fermisea.prediction.readout import Readout
+from fermisea.prediction.request import Request
+from fermisea.prediction.uncertainty import Uncertainty
+from fermisea.utilities.arrays import FloatArray
+
+
+def member_spread(request: Request, readout: Readout, hidden: HiddenSums) -> Uncertainty | None:
+    """Returns the spread of the members of an ensemble; None for a single network."""
+    if not readout.members:
+        return None
+    return Uncertainty.of(_observables(request, readout.members, hidden), scalar=request.scalar)
+
+
+def _observables(
+    request: Request, members: Sequence[Readout], hidden: HiddenSums
+) -> Iterator[tuple[FloatArray, list[ThermalObservables]]]:
+    """Yields the DOS of each member, and its observables at each tau_e and, last, at tau_ref."""
+    for member in members:
+        dos = hidden.density_of_states(member)
+        yield (
+            dos.dos,
+            thermal_observables(
+                dos,
+                hidden.densities(member),
+                atoms=request.atoms,
+                grid=request.grid,
+                ions=request.ions,
+                functional_name=request.functional,
+                electron_temperatures=[*request.electron_temperatures, request.head.reference_electron_temperature],
+                reference_electron_temperature=request.reference_electron_temperature,
+            ),
+        )

@@ -1,0 +1,95 @@
+"""The last layer of a network in a prediction: from sums of h to a DOS, from integrals to vectors that act on h.
+
+The network is linear in its last hidden layer h, d(r) = W h(r) + b. So the DOS is W sum_r h(r) + b N_r times the volume
+of a point, exactly, and an integral of the LDOS over energies with weights w and a constant c is
+(W^T w) . h(r) + b . w + c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fermisea.grid import Broadening, EnergyGrid
+from fermisea.networks.ensemble import Ensemble, Network
+from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
+from fermisea.physics.integration import EnergyIntegral
+
+
+@dataclass(frozen=True)
+class Head:
+    """One of the LDOS that a network gives, and the DFT runs that it was trained on.
+
+    Attributes:
+        energy_grid: energies of the LDOS.
+        broadening: kernel and standard deviation of the training LDOS.
+        reference_electron_temperature: tau_ref of the training LDOS, K.
+        highest_electron_temperature: highest tau_e that the energy window serves, K.
+        first_output: index of the network's output for the first energy.
+    """
+
+    energy_grid: EnergyGrid
+    broadening: Broadening
+    reference_electron_temperature: float
+    highest_electron_temperature: float
+    first_output: int = 0
+
+
+@dataclass(frozen=True)
+class GridSum:
+    """The sum of h over the points of a grid.
+
+    Attributes:
+        total: sum, (width,), float64.
+        points: number of points.
+    """
+
+    total: Tensor
+    points: int
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """The last layer of a network, in float64.
+
+    Attributes:
+        head: energies, broadening and tau_ref of the LDOS.
+        matrix: W, (energies, width).
+        bias: b, (energies,).
+        integration: integration rule of :class:`fermisea.DensityOfStates`.
+        members: readouts of the members of an ensemble, from the joint hidden layer; empty for a single network.
+    """
+
+    head: Head
+    matrix: Tensor
+    bias: Tensor
+    integration: IntegrationName = "sharpened"
+    members: tuple[Readout, ...] = ()
+
+    @classmethod
+    def of(cls, network: Network, head: Head, integration: IntegrationName = "sharpened") -> Readout:
+        """Returns the readout of one head of a network."""
+        outputs = slice(head.first_output, head.first_output + head.energy_grid.size)
+
+        def part(matrix: Tensor, bias: Tensor, members: tuple[Readout, ...] = ()) -> Readout:
+            return cls(head, matrix[outputs].cpu(), bias[outputs].cpu(), integration, members)
+
+        members = network.member_readouts() if isinstance(network, Ensemble) else []
+        return part(*network.readout(), tuple(part(*member) for member in members))
+
+    def density_of_states(self, hidden: GridSum, volume: float) -> DensityOfStates:
+        """Returns the DOS of a cell of ``volume`` (Angstrom^3) from the sum of h over the points of a grid."""
+        values = (self.matrix @ hidden.total.cpu() + self.bias * hidden.points) * (volume / hidden.points)
+        deviation = self.head.broadening.standard_deviation
+        energies = self.head.energy_grid.energies
+        return DensityOfStates(energies, values.numpy(), deviation, self.integration, volume)
+
+    def vectors(self, integrals: Sequence[EnergyIntegral]) -> Tensor:
+        """Returns v = (W^T w, b . w + c), (width + 1, n), for n integrals; each is v . (h(r), 1) at a point."""
+        columns = torch.from_numpy(np.stack([integral.weights for integral in integrals], axis=1))
+        constants = torch.tensor([integral.per_volume for integral in integrals], dtype=torch.float64)
+        return torch.cat([self.matrix.T @ columns, (self.bias @ columns + constants)[None]])

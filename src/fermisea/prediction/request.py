@@ -1,0 +1,196 @@
+"""What a prediction is asked for, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from ase import Atoms
+
+from fermisea.descriptors import Descriptor
+from fermisea.errors import InputError
+from fermisea.grid import RealSpaceGrid
+from fermisea.networks.ensemble import Network
+from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.ions import Ion, electrons
+from fermisea.physics.window import check_temperature, highest_electron_temperature
+from fermisea.prediction.readout import Head
+
+CHUNK = 16384
+"""Default number of grid points of a tile."""
+
+MEMORY = 2**28
+"""Default largest size of a stored last hidden layer, bytes."""
+
+FINER = 7 / 8
+"""Default grid spacing over that of the training data for forces of F(tau_e), which need a finer grid than forces of
+F(tau_e) - F(tau_ref)."""
+
+Shape = tuple[int, int, int]
+
+
+class LdosModel(Protocol):
+    """What a prediction needs of a model; see :class:`fermisea.Model`."""
+
+    @property
+    def network(self) -> Network: ...  # noqa: D102
+    @property
+    def descriptor(self) -> Descriptor: ...  # noqa: D102
+    @property
+    def heads(self) -> tuple[Head, ...]: ...  # noqa: D102
+    @property
+    def ions(self) -> Mapping[str, Ion]: ...  # noqa: D102
+    @property
+    def functional(self) -> str: ...  # noqa: D102
+    @property
+    def grid_spacing(self) -> float: ...  # noqa: D102
+    @property
+    def total_energy_obstacle(self) -> str | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A checked request for a prediction.
+
+    Attributes:
+        atoms: structure.
+        head: LDOS of the model that is used.
+        ions: ion of each element of the model.
+        functional: name of the exchange-correlation functional.
+        grid: grid of the densities, and of the DOS unless it has a grid of its own.
+        dos_grid: grid of the DOS alone; None without one.
+        electron_temperatures: tau_e, K.
+        scalar: whether a single temperature was given instead of a sequence.
+        density: whether densities are requested.
+        forces: whether forces and stress are requested.
+        forces_of_change: whether these are derivatives of F(tau_e) - F(tau_ref) instead of F(tau_e).
+        total_energy_obstacle: reason why there is no total free energy; None if there is one.
+        allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
+        memory: largest size of a stored hidden layer, bytes.
+    """
+
+    atoms: Atoms
+    head: Head
+    ions: Mapping[str, Ion]
+    functional: str
+    grid: RealSpaceGrid
+    dos_grid: RealSpaceGrid | None
+    electron_temperatures: tuple[float, ...]
+    scalar: bool
+    density: bool
+    forces: bool
+    forces_of_change: bool
+    total_energy_obstacle: str | None
+    allow_beyond_window: bool
+    memory: int
+
+    @classmethod
+    def of(
+        cls,
+        model: LdosModel,
+        atoms: Atoms,
+        electron_temperature: float | Sequence[float],
+        grid: RealSpaceGrid | Shape | None,
+        *,
+        dos_grid: Shape | None,
+        density: bool,
+        forces: bool,
+        forces_of_change: bool,
+        allow_beyond_window: bool,
+        memory: int,
+    ) -> Request:
+        """Returns the request after checking it against the model; arguments as in :func:`predict`.
+
+        Raises:
+            InputError: for an unknown element, positions or a cell that cannot be used, or tau_e <= 0; for forces where
+                there is no total free energy, or with ``dos_grid``.
+            WindowError: if a tau_e is above the highest one that the energy window serves.
+        """
+        if forces:
+            _check_forces(model, density=density, dos_grid=dos_grid)
+        temperatures = tuple(float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float)))
+        if not temperatures:
+            raise InputError("electron temperature: got an empty list, expected at least one value in kelvin")
+        head = model.heads[0]
+        for t in temperatures:
+            highest = head.highest_electron_temperature
+            check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
+        return cls(
+            atoms=atoms.copy(),
+            head=head,
+            ions=model.ions,
+            functional=model.functional,
+            grid=prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0),
+            dos_grid=None if dos_grid is None else prediction_grid(model, atoms, dos_grid),
+            electron_temperatures=temperatures,
+            scalar=np.ndim(electron_temperature) == 0,
+            density=density,
+            forces=forces,
+            forces_of_change=forces_of_change,
+            total_energy_obstacle=model.total_energy_obstacle,
+            allow_beyond_window=allow_beyond_window,
+            memory=memory,
+        )
+
+    @property
+    def electrons(self) -> float:
+        """Number of valence electrons in the cell."""
+        return electrons(self.ions, list(self.atoms.symbols))
+
+    @property
+    def reference_electron_temperature(self) -> float | None:
+        """tau_ref of total free energies, K; None where there are none."""
+        return None if self.total_energy_obstacle else self.head.reference_electron_temperature
+
+    def check_window(self, dos: DensityOfStates) -> None:
+        """Raises WindowError if the DOS of the structure needs a wider window for the highest tau_e."""
+        if not self.allow_beyond_window:
+            highest = highest_electron_temperature(dos, self.electrons, len(self.atoms))
+            check_temperature(self.head.energy_grid, highest, max(self.electron_temperatures))
+
+
+def _check_forces(model: LdosModel, *, density: bool, dos_grid: Shape | None) -> None:
+    if model.total_energy_obstacle is not None:
+        raise InputError(f"forces: the model has no total free energy: {model.total_energy_obstacle}")
+    if not density or dos_grid is not None:
+        got = "a grid of its own for the DOS" if density else "density=False"
+        raise InputError(f"forces: got {got} with them, but they need the density on the grid of the DOS; leave it out")
+
+
+def prediction_grid(
+    model: LdosModel, atoms: Atoms, grid: RealSpaceGrid | Shape | None, finer: float = 1.0
+) -> RealSpaceGrid:
+    """Returns the grid of a prediction after checking the structure.
+
+    Args:
+        model: model with its elements and grid spacing.
+        atoms: structure.
+        grid: grid or its shape, used as it is; None for the spacing of the model.
+        finer: factor of the spacing of the model where no grid is given.
+
+    Raises:
+        InputError: naming an unknown element, a position that is not finite, or a cell that cannot be used.
+    """
+    unknown = sorted(set(atoms.symbols) - set(model.ions))
+    if unknown or len(atoms) == 0:
+        raise InputError(
+            f"structure: got {'element ' + ', '.join(unknown) if unknown else 'no atoms'}, but the model knows "
+            f"{', '.join(sorted(model.ions))}; train with data that contain every element of the structure"
+        )
+    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+    if bad.size:
+        raise InputError(
+            f"structure: the position of atom {bad[0]} ({atoms.symbols[bad[0]]}) is {atoms.positions[bad[0]]}, "
+            "expected finite numbers in Angstrom"
+        )
+    if not atoms.pbc.all():
+        raise InputError(f"structure: got pbc {atoms.pbc.tolist()}, expected all True; set atoms.pbc = True")
+    if isinstance(grid, RealSpaceGrid):
+        if not np.allclose(grid.lattice, atoms.cell.array, rtol=0, atol=1e-6):
+            raise InputError("grid: its cell differs from that of the structure; give a shape such as (24, 24, 24)")
+        return grid
+    if grid is not None:
+        return RealSpaceGrid(atoms.cell.array, grid)
+    return RealSpaceGrid.from_spacing(atoms.cell.array, finer * model.grid_spacing)
