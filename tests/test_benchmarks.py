@@ -7,8 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,23 +69,32 @@ def test_worker_hands_errors_on(script):
             worker.call("gone")
 
 
-def test_clock_tells_waiting_from_working():
+def test_clock_tells_waiting_from_working(monkeypatch):
+    clocks = {
+        "perf_counter": iter((10.0, 14.0, 20.0, 24.0)).__next__,
+        "process_time": iter((1.0, 1.5, 2.0, 9.0)).__next__,
+    }
+    monkeypatch.setattr("common.time", SimpleNamespace(**clocks))
     with Clock() as waiting:
-        time.sleep(0.2)
+        pass
     with Clock() as working:
-        sum(k * k for k in range(2_000_000))
-    assert waiting.seconds == pytest.approx(0.2, abs=0.15)
-    assert waiting.cores < 0.1
-    assert working.cores > 0.2
+        pass
+    assert (waiting.seconds, waiting.cores) == (4.0, 0.125)
+    assert (working.seconds, working.cores) == (4.0, 1.75)
 
 
-def test_pace_is_the_longest_over_the_shortest_time():
+def test_pace_is_the_longest_over_the_shortest_time(monkeypatch):
     pace = Pace()
     pace.take()
     assert pace.spread() is None
-    assert 1e-4 < pace.seconds[0] < 1
-    pace.seconds += [pace.seconds[0] * 3, pace.seconds[0] * 2]
-    assert pace.spread() == pytest.approx(3)
+    assert pace.seconds[0] > 0
+    loops = iter((5.0, 3.0, 4.0, 6.0, 7.0, 2.0, 2.0, 1.5, 9.0, 2.5))
+    monkeypatch.setattr("common.timed", lambda *_: (next(loops), None))
+    pace.seconds.clear()
+    pace.take()
+    pace.take()
+    assert pace.seconds == [3.0, 1.5]  # the shortest of five loops, each time
+    assert pace.spread() == 2.0
 
 
 def test_table_in_markdown():

@@ -252,8 +252,9 @@ def test_a_failing_pw_ends_in_one_line(tmp_path):
         with pytest.raises(EngineError, match=message) as caught:
             replace(engine, command=command).run(aluminium(), TEMPERATURE)
         assert "\n" not in str(caught.value)
+    never_started = script(tmp_path / "never", "exit 1")
     with pytest.raises(InputError, match="expected Au too"):
-        engine.run(bulk("Au"), TEMPERATURE)
+        replace(engine, command=never_started).run(bulk("Au"), TEMPERATURE)
 
 
 @needs_pw

@@ -141,10 +141,10 @@ MEMORY_USE = """
 import json, resource, sys, threading, time
 import torch
 from pathlib import Path
-from fermisea.dataset import Dataset
+from fermisea.data.dataset import Dataset
 from fermisea.descriptors import PowerSpectrum
-from fermisea.points import gather
-from fermisea.snapshot import Snapshot
+from fermisea.training.points import gather
+from fermisea.data.snapshot import Snapshot
 torch.set_num_threads(1)
 def resident():
     return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmRSS"))

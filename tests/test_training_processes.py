@@ -23,8 +23,8 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from fermisea.parallel import rank
 from fermisea.training import TrainingConfig, train
+from fermisea.training.processes import rank
 from test_training import dataset
 config = TrainingConfig.from_dict(json.loads(sys.argv[3]))
 told = []
