@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked ``espresso`` are skipped where there is no pw.x."""
+    if shutil.which("pw.x") is None:
+        for item in items:
+            if item.get_closest_marker("espresso"):
+                item.add_marker(pytest.mark.skip(reason="pw.x is not installed"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,8 +18,6 @@ from ase.io.espresso import write_espresso_in
 from fermisea import units
 from fermisea.engines.espresso.inputs import pw_input
 
-PW = shutil.which("pw.x")
-
 POTENTIALS = Path(__file__).parent / "data" / "pseudopotentials"
 FILES = {"Al": POTENTIALS / "PD_Al_std.upf", "Be": POTENTIALS / "PD_Be_std.upf"}
 TEMPERATURE = 1000.0

@@ -14,7 +14,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from espresso import FILES, PW, SMALL, TEMPERATURE, aluminium, finished_run, rattled
+from espresso import FILES, SMALL, TEMPERATURE, aluminium, finished_run, rattled
 from fermisea import units
 from fermisea.campaign import Campaign, run_campaign
 from fermisea.cli import main
@@ -34,9 +34,6 @@ from fermisea.physics.xc import functional
 OPTIONS = LdosOptions(highest_electron_temperature=3000.0)
 WARM = 2000.0
 """A coarse k-mesh serves at this tau_e."""
-
-needs_pw = pytest.mark.skipif(PW is None, reason="pw.x is not installed")
-pytestmark = pytest.mark.espresso
 
 
 def beryllium() -> Atoms:
@@ -61,8 +58,6 @@ CASES = {
 )
 def pair(request) -> tuple[Snapshot, Snapshot]:
     """The same structure through both engines, that of pw.x on its own grid."""
-    if PW is None:
-        pytest.skip("pw.x is not installed")
     make, settings, grid = CASES[request.param]
     atoms = make()
     settings = settings | {"pseudopotentials": {symbol: FILES[symbol] for symbol in set(atoms.symbols)}, "threads": 1}
@@ -72,6 +67,7 @@ def pair(request) -> tuple[Snapshot, Snapshot]:
     return espresso, PlaneWave(**settings, ldos=options).run(atoms, WARM)
 
 
+@pytest.mark.espresso
 def test_both_engines_agree(pair):
     theirs, ours = pair
     one, two, atoms = theirs.reference, ours.reference, len(ours.atoms)
@@ -88,6 +84,7 @@ def test_both_engines_agree(pair):
     assert theirs.ion_temperature == ours.ion_temperature
 
 
+@pytest.mark.espresso
 def test_density_gives_back_the_free_energy(pair):
     """E_b - TS and the double counting of the density of pw.x, all on its own grid."""
     snapshot, _ = pair
@@ -120,11 +117,10 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    if PW is None:
-        pytest.skip("pw.x is not installed")
     return finished_run(tmp_path_factory.mktemp("qe") / "run", aluminium())
 
 
+@pytest.mark.espresso
 def test_finished_runs_are_imported_and_left_as_they_are(run):
     before = digests(run)
     options = LdosOptions(highest_electron_temperature=1000.0)
@@ -142,6 +138,7 @@ def test_finished_runs_are_imported_and_left_as_they_are(run):
         assert import_run(other_name, ldos=options).reference.free_energy == snapshot.reference.free_energy
 
 
+@pytest.mark.espresso
 def test_import_from_the_command_line(run, tmp_path, capsys):
     out = tmp_path / "al.nc"
     command = ["convert", "espresso", str(run), "--out", str(out), "--ion-temperature", "298"]
@@ -152,6 +149,7 @@ def test_import_from_the_command_line(run, tmp_path, capsys):
     assert (snapshot.ion_temperature, snapshot.provenance["imported"]) == (298.0, True)
 
 
+@pytest.mark.espresso
 def test_what_a_run_lacks_is_said_all_at_once(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy") / "fermisea.save"
     for name in ("wfc2.dat", "wfc3.dat", "charge-density.dat", "Al.upf"):
@@ -166,7 +164,7 @@ def test_what_a_run_lacks_is_said_all_at_once(run, tmp_path):
         import_run(run, ldos=LdosOptions(highest_electron_temperature=30_000.0))
 
 
-@needs_pw
+@pytest.mark.espresso
 def test_runs_that_cannot_give_an_ldos(tmp_path):
     symmetric = finished_run(tmp_path / "symmetric", bulk("Al", "fcc", a=4.05), nosym=False)
     with pytest.raises(InputError, match=r"symmetry: \d+ operations .* nosym = .true."):
@@ -176,6 +174,7 @@ def test_runs_that_cannot_give_an_ldos(tmp_path):
         import_run(cold)
 
 
+@pytest.mark.espresso
 def test_damaged_and_foreign_folders(run, tmp_path):
     with pytest.raises(FileFormatError, match="expected the outdir of one finished run"):
         import_run(tmp_path)
@@ -191,7 +190,7 @@ def test_damaged_and_foreign_folders(run, tmp_path):
         import_run(copy, ldos=options)
 
 
-@needs_pw
+@pytest.mark.espresso
 def test_keywords_reach_pw(tmp_path):
     engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, input_data={"mixing_beta": 0.3, "tot_charge": 0.0})
     steps = []
@@ -257,7 +256,7 @@ def test_a_failing_pw_ends_in_one_line(tmp_path):
         replace(engine, command=never_started).run(bulk("Au"), TEMPERATURE)
 
 
-@needs_pw
+@pytest.mark.espresso
 def test_errors_of_pw_in_its_own_words(tmp_path):
     engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, folder=tmp_path / "runs")
     close = Atoms("Al2", positions=[[0, 0, 0], [0, 0, 1e-5]], cell=[3, 3, 3], pbc=True)
@@ -268,7 +267,7 @@ def test_errors_of_pw_in_its_own_words(tmp_path):
     assert [step["iteration"] for step in caught.value.history] == [1, 2]
 
 
-@needs_pw
+@pytest.mark.espresso
 def test_an_eigensolver_that_stalls_is_helped(tmp_path):
     """Twice the bands are not solved: first some more of them help, then another solver."""
     mark, kept = tmp_path / "mark", tmp_path / "inputs"
@@ -292,7 +291,7 @@ def test_an_eigensolver_that_stalls_is_helped(tmp_path):
     assert bands[1] < bands[2] < bands[3]
 
 
-@needs_pw
+@pytest.mark.espresso
 def test_a_window_that_the_cutoff_does_not_hold(tmp_path):
     hot = replace(OPTIONS, highest_electron_temperature=400_000.0)
     engine = Espresso({"Al": FILES["Al"]}, cutoff=60.0, ldos=hot, folder=tmp_path)
@@ -303,7 +302,7 @@ def test_a_window_that_the_cutoff_does_not_hold(tmp_path):
 
 
 @pytest.mark.slow
-@needs_pw
+@pytest.mark.espresso
 def test_the_functional_of_the_files_or_another():
     """LDA files: pw.x and the package call Perdew-Zunger and Perdew-Wang by other names."""
     engine = Espresso({"Al": FILES["Al"].with_name("Al.pz-vbc.UPF")}, **SMALL, ldos=OPTIONS)
@@ -320,7 +319,7 @@ def test_the_functional_of_the_files_or_another():
         replace(engine, pseudopotentials=engine.pseudopotentials | {"Be": FILES["Be"]}).provenance(["Al", "Be"])
 
 
-@needs_pw
+@pytest.mark.espresso
 def test_a_run_that_is_interrupted_leaves_nothing(tmp_path):
     def stop(_: ScfStep) -> None:
         raise KeyboardInterrupt
@@ -344,7 +343,7 @@ def test_output_that_is_none(tmp_path):
 
 
 @pytest.mark.slow
-@needs_pw
+@pytest.mark.espresso
 def test_a_campaign_with_pw_survives_its_failure_and_goes_on(tmp_path):
     """Every run fails while the switch is missing; the same command then computes them."""
     switch = tmp_path / "switch"

@@ -12,17 +12,13 @@ from pathlib import Path
 import pytest
 from ase.build import bulk
 
-from espresso import FILES, PW
+from espresso import FILES
 from fermisea.data.snapshot import Snapshot
 from fermisea.data.structures import write_structure
 
 PAGE = (Path(__file__).parents[1] / "docs" / "quantum-espresso.md").read_text(encoding="utf-8")
 
-pytestmark = [
-    pytest.mark.espresso,
-    pytest.mark.slow,
-    pytest.mark.skipif(PW is None, reason="pw.x is not installed"),
-]
+pytestmark = [pytest.mark.espresso, pytest.mark.slow]
 
 
 def blocks(kind: str) -> list[str]:

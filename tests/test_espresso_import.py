@@ -12,7 +12,7 @@ import torch
 from ase.build import bulk
 from scipy.io import FortranFile
 
-from espresso import FILES, PW, SMALL, TEMPERATURE, aluminium, finished_run, rattled
+from espresso import FILES, SMALL, TEMPERATURE, aluminium, finished_run, rattled
 from fermisea import units
 from fermisea.cli import main
 from fermisea.data.snapshot import Snapshot
@@ -24,7 +24,7 @@ from fermisea.errors import FileFormatError, InputError
 OPTIONS = LdosOptions(highest_electron_temperature=3000.0)
 SCHEMA = "data-file-schema.xml"
 
-pytestmark = [pytest.mark.espresso, pytest.mark.skipif(PW is None, reason="pw.x is not installed")]
+pytestmark = pytest.mark.espresso
 
 
 @pytest.fixture(scope="module")

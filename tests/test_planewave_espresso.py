@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from espresso import PW, run_pw
+from espresso import run_pw
 from fermisea import units
 from fermisea.engines import PlaneWave
 
@@ -17,7 +17,7 @@ POTENTIALS = Path(__file__).parent / "data" / "pseudopotentials"
 BE = POTENTIALS / "PD_Be_std.upf"
 AL = POTENTIALS / "PD_Al_std.upf"
 
-pytestmark = [pytest.mark.espresso, pytest.mark.skipif(PW is None, reason="pw.x is not installed")]
+pytestmark = pytest.mark.espresso
 
 
 def rattled(atoms: Atoms) -> Atoms:
