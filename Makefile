@@ -1,4 +1,4 @@
-# Each target does its own set-up in .venv. PYTHON=python3.12 make test takes another interpreter.
+# Each target sets up its own environment in .venv. make test PYTHON=python3.12 uses another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
@@ -11,12 +11,12 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_N
 .PHONY: help install demo study test test-slow bench lint clean
 
 help:
-	@echo "make install   fermisea in .venv, with the tested versions of its dependencies"
-	@echo "make demo      DFT, training and prediction for aluminium, into demo-output/; interrupted, it goes on where it was"
-	@echo "make study     how models of aluminium transfer between temperatures, into study-output/; many hours, ARGS=--quick minutes"
-	@echo "make test      the tests, a few minutes"
-	@echo "make test-slow the tests against large references, several minutes more"
-	@echo "make bench     speed against LAMMPS, MALA and, if pw.x is there, Quantum ESPRESSO; half an hour, ARGS=--quick 3 minutes"
+	@echo "make install   install fermisea in .venv, with the tested versions of its dependencies"
+	@echo "make demo      DFT, training and prediction for aluminium, in demo-output/; about 10 minutes on 2 cores, resumes after an interruption"
+	@echo "make study     transfer of aluminium models between temperatures, in study-output/; many hours, or 10 minutes with ARGS=--quick"
+	@echo "make test      tests; a few minutes"
+	@echo "make test-slow tests against large references; several minutes more"
+	@echo "make bench     speed against LAMMPS, MALA and, where pw.x is installed, Quantum ESPRESSO; half an hour, or 3 minutes with ARGS=--quick"
 	@echo "make lint      style, types and layers"
 	@echo "make clean     remove .venv and caches"
 
@@ -36,7 +36,7 @@ test-slow: $(DEVELOPER) $(PEERS)
 
 bench: $(DEVELOPER) $(PEERS)
 	for part in $(BENCHMARKS); do $(ONE_THREAD) $(BIN)/python benchmarks/$$part.py $(ARGS) || exit 1; done
-	@if command -v pw.x >/dev/null; then $(ONE_THREAD) $(BIN)/python benchmarks/engine.py $(ARGS); else echo "bench: no pw.x, the engine is left out"; fi
+	@if command -v pw.x >/dev/null; then $(ONE_THREAD) $(BIN)/python benchmarks/engine.py $(ARGS); else echo "bench: pw.x not found, skipping the benchmark of the DFT engine"; fi
 
 lint: $(DEVELOPER)
 	$(BIN)/ruff check .
@@ -48,7 +48,7 @@ clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; choose another interpreter, for example: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 
 $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
@@ -60,4 +60,4 @@ $(DEVELOPER): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(RUNTIME)
 
 $(PEERS): benchmarks/requirements-peers.txt | $(BIN)/python
-	@$(BIN)/python benchmarks/peers.py && touch $@ || echo "bench: goes on without them"
+	@$(BIN)/python benchmarks/peers.py && touch $@ || echo "bench: continuing without LAMMPS and MALA"
