@@ -40,7 +40,7 @@ def known() -> list[float]:
     ("text", "fewest"),
     [
         (between(PAGE, "<!-- table: study -->", "<!-- end: study -->"), 50),
-        (between(PAGE, "<!-- end: mala_study -->", "## What came out"), 12),
+        (between(PAGE, "<!-- end: mala_study -->", "## Results"), 12),
         (between(README, "<!-- study -->", "## Two commands"), 10),
     ],
     ids=["study", "MALA", "README"],
