@@ -264,7 +264,7 @@ def test_a_window_that_ends_below_the_fermi_level_serves_no_temperature() -> Non
 def test_temperature_beyond_the_window_is_refused_or_warned_of() -> None:
     grid = EnergyGrid(-5.0, 0.25, 81)
     check_temperature(grid, 9000.0, 9000.0)
-    words = r"asked 12000 K, but the energy window \[-5.00, 15.00\] eV serves at most 9000 K"
+    words = r"got 12000 K, but the energy window \[-5.00, 15.00\] eV is valid up to 9000 K"
     with pytest.raises(WindowError, match=words):
         check_temperature(grid, 9000.0, 12_000.0)
     with pytest.warns(UserWarning, match=words):

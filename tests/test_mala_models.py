@@ -69,7 +69,7 @@ def test_ldos_from_the_atoms_is_that_of_mala(model, number):
     assert rows.sum() == pytest.approx(expected["ldos_sum"], rel=1e-7)
 
 
-@pytest.mark.filterwarnings("ignore:electron temperature. asked 20000 K")
+@pytest.mark.filterwarnings("ignore:electron temperature. got 20000 K")
 @pytest.mark.parametrize("number", [0, 1])
 def test_observables_from_the_atoms_are_those_of_mala(model, number):
     expected = EXPECTED[f"snapshot{number}"]["model"]
@@ -271,7 +271,7 @@ def test_model_that_does_not_hold_the_electrons_is_told(tmp_path, atoms):
     path = write_archive(tmp_path / "m.zip", members() | {"oscaler.json": scaler(0.0, 0.01)})
     with pytest.warns(UserWarning, match="does not hold the electrons"):
         faint = mala.load_model(path, broadening=KERNEL)
-    assert "serves at most 0 K" in refusal(faint.predict, atoms, 300.0, (4, 4, 6))
+    assert "is valid up to 0 K" in refusal(faint.predict, atoms, 300.0, (4, 4, 6))
 
 
 def test_archive_without_info_needs_one(tmp_path, atoms, model):

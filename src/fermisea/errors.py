@@ -1,10 +1,10 @@
-"""Errors that fermisea raises on purpose; each names the thing, what was got, what was expected and what to do."""
+"""Errors raised by fermisea; each message names the input, the value got, the value expected, and the remedy."""
 
 from __future__ import annotations
 
 
 class FermiseaError(Exception):
-    """Base class of every error that fermisea raises on purpose."""
+    """Base class of all errors raised by fermisea."""
 
 
 class InputError(FermiseaError, ValueError):
@@ -24,14 +24,14 @@ class EngineError(FermiseaError, RuntimeError):
 
 
 class WindowError(InputError):
-    """An electronic temperature above the highest one that an energy window can serve."""
+    """An electronic temperature above the highest one for which an energy window is valid."""
 
 
 class ConvergenceError(FermiseaError, RuntimeError):
     """An iteration that did not converge.
 
     Attributes:
-        history: one mapping of named numbers for each iteration, in order.
+        history: named numbers of each iteration, in order.
     """
 
     def __init__(self, message: str, history: list[dict[str, float]]) -> None:

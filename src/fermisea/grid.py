@@ -1,4 +1,4 @@
-"""Real-space and energy grids: frozen values that know their own geometry."""
+"""Real-space grid, energy grid and broadening of the LDOS, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class RealSpaceGrid:
             )
         lengths = np.linalg.norm(cell, axis=1)
         if abs(np.linalg.det(cell)) <= 1e-9 * max(float(np.prod(lengths)), 1e-300):
-            raise InputError(f"cell: got {cell.tolist()}, a cell without volume; give three independent vectors")
+            raise InputError(f"cell: got {cell.tolist()}, a cell without volume; give three linearly independent vectors")
         if len(self.shape) != 3 or not all(float(n).is_integer() and n >= 1 for n in self.shape):
             raise InputError(f"grid shape: got {self.shape}, expected three positive integers")
         object.__setattr__(self, "cell", tuple(tuple(float(x) for x in row) for row in cell))
@@ -73,7 +73,7 @@ class RealSpaceGrid:
 
     @classmethod
     def from_momentum(cls, cell: npt.ArrayLike, momentum: float) -> Self:
-        """Returns the smallest FFT-friendly grid that holds every |G| <= ``momentum`` (1/Angstrom) without aliasing."""
+        """Returns the smallest FFT-friendly grid that has every |G| <= ``momentum`` (1/Angstrom) without aliasing."""
         rows = np.asarray(cell, dtype=float)
         sizes = [good_fft_size(2 * int(momentum * float(np.linalg.norm(row)) / (2 * math.pi)) + 1) for row in rows]
         return cls(_rows(rows), (sizes[0], sizes[1], sizes[2]))
@@ -117,7 +117,7 @@ class RealSpaceGrid:
         return np.asarray(fractions @ self.lattice)
 
     def integrate(self, field: npt.ArrayLike) -> float:
-        """Returns the cell integral of a field given on the grid, (nx, ny, nz), in its unit times Angstrom^3."""
+        """Returns the cell integral of a field on the grid, (nx, ny, nz), in the unit of the field times Angstrom^3."""
         return float(np.sum(field, dtype=np.float64)) * self.voxel
 
 
@@ -164,11 +164,11 @@ def _rows(cell: FloatArray) -> tuple[tuple[float, float, float], ...]:
 
 @dataclass(frozen=True)
 class Broadening:
-    """The kernel that an LDOS is convolved with.
+    """Kernel with which an LDOS is convolved.
 
     Attributes:
-        kernel: name; any symmetric kernel integrates alike.
-        standard_deviation: eV; 0 for a sharp LDOS.
+        kernel: name of the kernel; all symmetric kernels are treated in the same way.
+        standard_deviation: standard deviation of the kernel, eV; 0 for a sharp LDOS.
     """
 
     kernel: str

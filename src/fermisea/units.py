@@ -1,6 +1,6 @@
 """Physical constants and the only unit conversions of the package.
 
-Everything public is in eV, Angstrom and kelvin. Values are those of CODATA 2018.
+All public quantities are in eV, Angstrom and kelvin. The constants are the CODATA 2018 values.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ BOLTZMANN = 8.617333262e-5
 """Boltzmann constant in eV/K."""
 
 MALA_BOLTZMANN = 8.617330337217213e-05
-"""Boltzmann constant in eV/K of the MALA code (CODATA 2014)."""
+"""Boltzmann constant of the MALA code (CODATA 2014), in eV/K."""
 
 METRE_PER_ANGSTROM = 1e-10
-"""Angstrom in metre."""
+"""Angstrom in metres."""
 
 COULOMB = HARTREE * BOHR
 """e^2 / (4 pi eps_0) in eV Angstrom."""
 
 ELECTRONVOLT = 1.602176634e-19
-"""Electronvolt in joule."""
+"""Electronvolt in joules."""
 
 GIGAPASCAL = 1e9 * METRE_PER_ANGSTROM**3 / ELECTRONVOLT
-"""eV/Angstrom^3."""
+"""Gigapascal in eV/Angstrom^3."""
 
 KINETIC = HARTREE * BOHR**2 / 2
 """hbar^2 / (2 m_e) in eV Angstrom^2."""
 
 CONSTANTS = {"codata2018": (BOHR, HARTREE), "mala": (0.5291772105638411, 27.211386024367243)}
-"""Bohr radius (Angstrom) and Hartree energy (eV) by name; the second pair is that of ASE and MALA (CODATA 2014)."""
+"""Bohr radius (Angstrom) and Hartree energy (eV) by name; the second pair is used by ASE and MALA (CODATA 2014)."""
 
 FIELD_UNITS = {
     "1/Angstrom^3": (0, 0.0),
@@ -50,18 +50,18 @@ FIELD_UNITS = {
     "1/(Ry bohr^3)": (3, 0.5),
     "1/(Ha bohr^3)": (3, 1.0),
 }
-"""Units of densities and of an LDOS: how often each is divided by a Bohr radius, and by how many Hartree."""
+"""Units of densities and of an LDOS: the powers of 1/bohr and of 1/Hartree in each unit."""
 
 
 def field_factor(unit: str, constants: str = "codata2018") -> float:
-    """Returns what turns values in ``unit`` into 1/Angstrom^3 or 1/(eV Angstrom^3).
+    """Returns the factor that converts values in ``unit`` to 1/Angstrom^3 or 1/(eV Angstrom^3).
 
     Args:
         unit: one of ``FIELD_UNITS``.
         constants: one of ``CONSTANTS``.
 
     Raises:
-        InputError: for an unknown unit or set of constants, listing the known.
+        InputError: for an unknown unit or set of constants, with a list of the known ones.
     """
     for what, got, known in (("unit", unit, FIELD_UNITS), ("constants", constants, CONSTANTS)):
         if got not in known:
@@ -82,6 +82,6 @@ def thermal_energy(electron_temperature: float) -> float:
     if not (math.isfinite(electron_temperature) and electron_temperature > 0):
         raise InputError(
             f"electron temperature: got {electron_temperature} K, expected a finite value above 0 K"
-            + ("; give a small one such as 50 K for the ground state" if electron_temperature <= 0 else "")
+            + ("; for the ground state use a small value such as 50 K" if electron_temperature <= 0 else "")
         )
     return BOLTZMANN * electron_temperature

@@ -1,6 +1,6 @@
-"""What follows from a density of states at any electronic temperature.
+"""Observables of a density of states at any electronic temperature.
 
-Nothing is remembered between calls, so nothing can be stale when the temperature changes.
+No result is cached between calls, so no result can be out of date when the temperature changes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class DensityOfStates:
         energies: equally spaced, ascending, (n,), eV.
         dos: both spins, (n,), 1/eV.
         broadening: standard deviation of the kernel contained in ``dos``, eV; 0 for a sharp one.
-        integration: "sharpened" (exact for a spline, with the broadening taken back) or "mala" (the values joined by
-            straight lines that fall to zero one spacing beyond both ends, as the MALA code integrates, and its k_B).
+        integration: "sharpened" (exact for a spline, with the effect of the broadening removed) or "mala" (the rule of
+            the MALA code: linear interpolation, to zero one spacing beyond both ends, with MALA's k_B).
         volume: volume of the cell, Angstrom^3; needed only by integrals with a contribution per volume.
     """
 
@@ -61,7 +61,7 @@ class DensityOfStates:
             raise InputError("density of states: got values that are not finite, expected finite energies and values")
         steps = np.diff(energies)
         if not (steps > 0).all() or np.ptp(steps) > 1e-6 * steps.mean():
-            raise InputError("density of states: got energies that are not ascending at equal distances")
+            raise InputError("density of states: got unequal energy steps, expected equally spaced ascending energies")
         if not (np.isfinite(self.broadening) and self.broadening >= 0):
             raise InputError(f"broadening: got {self.broadening} eV, expected a standard deviation of at least 0")
         if self.integration not in ("sharpened", "mala"):
@@ -84,7 +84,7 @@ class DensityOfStates:
         return sharpened_integration(self.energy_grid, self.broadening)
 
     def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
-        """Returns the integration weights, which hold for an LDOS on the same energies too.
+        """Returns the integration weights, which are also valid for an LDOS on the same energies.
 
         Args:
             fermi_level: mu, eV.
@@ -118,10 +118,10 @@ class DensityOfStates:
         return self.integral(self.weights(fermi_level, electron_temperature).entropy)
 
     def fermi_level(self, electrons: float, electron_temperature: float) -> float:
-        """Returns mu, eV, at which the density of states holds ``electrons``.
+        """Returns mu, eV, at which the density of states contains ``electrons`` electrons.
 
         Args:
-            electrons: wanted number.
+            electrons: number of electrons.
             electron_temperature: tau_e, K.
 
         Raises:
@@ -142,8 +142,8 @@ class DensityOfStates:
                 f"{self.energy_grid.stop:.2f}] eV holds only {sharp(high, electron_temperature):.3f}; widen the "
                 "window, or check the electron number and units (1/eV) of the density of states"
             )
-        # Sharpening can make the count fall a little where the density of states has an edge. Of several solutions the
-        # one next to the Fermi level without sharpening is meant.
+        # With sharpening, the number of electrons can decrease slightly with mu at an edge of the density of states. Of
+        # several solutions, the one nearest to the Fermi level without sharpening is returned.
         start = _bisect(lambda mu: plain(mu, electron_temperature) - electrons, low, high, tolerance=1e-3)
         sign = math.copysign(1.0, excess(start))
         step, near, far = 0.01 + self.broadening / 8, start, start
@@ -155,21 +155,21 @@ class DensityOfStates:
         """Returns C_e = dU/dtau_e at fixed electron number and density of states, eV/K.
 
         Args:
-            electrons: fixed number.
+            electrons: number of electrons.
             electron_temperature: tau_e, K.
-            fermi_level: mu of this number there, eV, if it is known.
+            fermi_level: mu for this number of electrons at tau_e, eV, if it is known.
         """
         mu = self.fermi_level(electrons, electron_temperature) if fermi_level is None else fermi_level
         slopes = self.rule.slopes(mu, electron_temperature)
         level, number, energy = map(self.integral, (slopes.level, slopes.temperature, slopes.band_energy))
         # U = int f eps D; dU/dT = int eps df/dT D + dmu/dT int eps df/dmu D, with int (eps - mu) df/dmu D = T dN/dT
-        level_slope = -number / level if level != 0 else 0.0  # deep in a gap neither changes
+        level_slope = -number / level if level != 0 else 0.0  # deep in a gap neither number nor level changes
         return float(energy + level_slope * (mu * level + electron_temperature * number))
 
 
 def _bisect(function: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
-    """Returns a zero between two arguments at which the function has different signs (or is zero at one)."""
+    """Returns a zero of a function between two arguments at which it has different signs (or is zero)."""
     at_low, at_high = function(low), function(high)
-    if at_low * at_high > 0:  # rounding at the far ends of a window that is just full
+    if at_low * at_high > 0:  # rounding at the ends of a window that is just full
         return low if abs(at_low) < abs(at_high) else high
     return float(brentq(function, low, high, xtol=tolerance, rtol=1e-15, maxiter=300))

@@ -6,8 +6,8 @@ S(G) = sum_a Z_a exp(i G r_a):
     E / e^2 = 1/2 sum_abR Z_a Z_b erfc(eta d) / d + 2 pi/V sum_{G != 0} exp(-G^2 / 4 eta^2) / G^2 |S(G)|^2
               - eta / sqrt(pi) sum_a Z_a^2 - pi / (2 V eta^2) (sum_a Z_a)^2,        d = |r_a - r_b - R| > 0
 
-Time grows as n^1.5. Both sums run over blocks whose intermediates are computed again in the backward pass, so memory
-stays small with derivatives, too.
+The time scales as n^1.5. Both sums run over blocks, whose intermediate results are recomputed in the backward pass;
+this keeps the memory small, also with derivatives.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from fermisea.errors import InputError
 from fermisea.physics.fields import reciprocal_cell, volume
 
 _DIGITS = 6.0
-"""Both sums end where erfc and the Gaussian have fallen to exp(-6^2)."""
+"""Both sums are cut off where erfc and the Gaussian have decayed to exp(-6^2)."""
 
 _BALANCE = 4.5
-"""eta in units of (n / V^2)^(1/6), for equal work in both sums; measured on 32 to 2000 atoms."""
+"""eta in units of (n / V^2)^(1/6), for equal times of both sums; measured with 32 to 2000 atoms."""
 
 _BLOCK = 2**20
-"""Numbers in the largest intermediate."""
+"""Number of elements of the largest intermediate array."""
 
 _CLOSEST = 1e-3
-"""Angstrom; atoms nearer than this are one atom given twice."""
+"""Distance, Angstrom, below which two atoms are taken for a duplicate."""
 
 _Array = npt.NDArray[np.float64]
 
 
 def ewald_energy(positions: Tensor, charges: Tensor, cell: Tensor) -> Tensor:
-    """Returns the Ewald energy, 0-d, eV, differentiable in positions, charges and cell.
+    """Returns the Ewald energy, 0-d, eV, differentiable with respect to positions, charges and cell.
 
-    The sums are over the reduced cell of the same lattice (H. Minkowski), so skewed cells cost no more.
+    The sums use the Minkowski-reduced cell of the same lattice, so skewed cells take no more time.
 
     Args:
-        positions: (n, 3), Angstrom, anywhere.
+        positions: (n, 3), Angstrom, inside or outside of the cell.
         charges: (n,), elementary charges; their sum may differ from zero.
         cell: lattice vectors as rows, (3, 3), Angstrom, either handedness.
 
     Raises:
-        InputError: for two atoms at one place.
+        InputError: for two atoms at the same position.
     """
     _, steps = minkowski_reduce(cell.detach().cpu().numpy())
     cell = torch.as_tensor(steps, dtype=cell.dtype, device=cell.device) @ cell
@@ -86,7 +86,7 @@ def _neighbours(positions: _Array, cell: _Array, reach: float) -> Iterator[tuple
     fractions = positions @ inverse
     home = np.floor(fractions)
     fractions -= home
-    margin = reach * np.linalg.norm(inverse, axis=0)  # reach over the distance of lattice planes
+    margin = reach * np.linalg.norm(inverse, axis=0)  # reach divided by the distance of lattice planes
     images, shifts = [], []
     for shift in itertools.product(*(range(-math.ceil(m), math.ceil(m) + 1) for m in margin)):
         moved = fractions + shift
@@ -109,7 +109,7 @@ def _neighbours(positions: _Array, cell: _Array, reach: float) -> Iterator[tuple
             worst = int(distance.argmin())
             raise InputError(
                 f"positions: atoms {i[worst]} and {j[worst]} are {distance[worst]:.1e} Angstrom apart; "
-                "remove the one that is given twice"
+                "remove the duplicate atom"
             )
         yield i, j, shift_ij + home[i] - home[j]
 
@@ -117,7 +117,7 @@ def _neighbours(positions: _Array, cell: _Array, reach: float) -> Iterator[tuple
 def _reciprocal_space(positions: Tensor, charges: Tensor, cell: Tensor, eta: float) -> Tensor:
     limit = 2 * eta * _DIGITS
     reach = (torch.linalg.vector_norm(cell.detach(), dim=1) * (limit / (2 * math.pi))).int().tolist()
-    # one of G and -G: the first index is not negative, and counts twice above zero
+    # only one of G and -G: the first index is not negative, and terms with a positive index count twice
     axes = [
         torch.arange(0 if axis == 0 else -r, r + 1, dtype=cell.dtype, device=cell.device)
         for axis, r in enumerate(reach)
@@ -144,7 +144,7 @@ def _reciprocal_space(positions: Tensor, charges: Tensor, cell: Tensor, eta: flo
 
 
 def _recomputed(block: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """Returns ``block(*tensors)``; its intermediates are not kept for the backward pass."""
+    """Returns ``block(*tensors)`` without storing intermediate results for the backward pass."""
     if not any(tensor.requires_grad for tensor in tensors):
         return block(*tensors)
     result: Tensor = checkpoint(block, *tensors, use_reentrant=False, preserve_rng_state=False)

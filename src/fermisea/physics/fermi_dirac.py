@@ -47,7 +47,7 @@ def _f(x: FloatArray) -> FloatArray:
 
 def sigma(x: FloatArray) -> FloatArray:
     """Returns the entropy density of x = (eps - mu)/(k_B tau_e), in units of k_B."""
-    # sigma is even in x; ln(1 + e^-|x|) + |x| f(|x|) loses no digits in the tails
+    # sigma is even in x; ln(1 + e^-|x|) + |x| f(|x|) is accurate in the tails
     y = np.abs(x)
     return np.asarray(np.log1p(np.exp(-y)) + y * expit(-y))
 
@@ -55,7 +55,7 @@ def sigma(x: FloatArray) -> FloatArray:
 def occupation_derivatives(x: FloatArray, highest: int) -> list[FloatArray]:
     """Returns f(x) and its derivatives with respect to x up to order ``highest``, each in the shape of ``x``."""
     f = _f(x)
-    # in powers of g = f (1 - f) and d = 1 - 2 f the tails keep their relative accuracy: g' = -g d, d' = 2 g
+    # powers of g = f (1 - f) and d = 1 - 2 f are accurate in the tails: g' = -g d, d' = 2 g
     g, d = f * _f(-x), _f(-x) - f
     results = [f]
     terms = {(1, 0): -1.0}  # exponents of (g, d): f' = -g
@@ -73,21 +73,21 @@ def occupation_derivatives(x: FloatArray, highest: int) -> list[FloatArray]:
 def fermi_level_of_states(
     eigenvalues: npt.ArrayLike, weights: npt.ArrayLike, electrons: float, electron_temperature: float
 ) -> float:
-    """Returns mu (eV) for which the discrete states hold ``electrons``.
+    """Returns mu (eV) at which the discrete states contain ``electrons`` electrons.
 
     Args:
         eigenvalues: eV, (states,).
-        weights: electrons that each state takes when full (k-weight times 2), (states,).
-        electrons: wanted number.
+        weights: number of electrons in each full state (k-weight times 2), (states,).
+        electrons: number of electrons.
         electron_temperature: tau_e, K.
 
     Raises:
-        InputError: if the states cannot hold so many electrons.
+        InputError: if the states cannot hold this number of electrons.
     """
     values, filled = np.asarray(eigenvalues, dtype=float), np.asarray(weights, dtype=float)
     if not 0 < electrons < filled.sum():
         raise InputError(
-            f"electrons: got {electrons}, expected more than 0 and less than the states hold, {filled.sum()}"
+            f"electrons: got {electrons}, expected more than 0 and less than {filled.sum()}, the capacity of the states"
         )
     reach = 60 * units.thermal_energy(electron_temperature) + 1.0
 

@@ -1,4 +1,4 @@
-"""Periodic fields on a grid: reciprocal vectors and gradients by Fourier transform, differentiable in the cell."""
+"""Periodic fields on a grid: reciprocal vectors and Fourier gradients, differentiable with respect to the cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _SLAB = 2**17
-"""Coefficients that are worked on at once."""
+"""Number of coefficients in a block."""
 
 
 def reciprocal_cell(cell: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def reciprocal_vectors(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
 
 
 def without_nyquist(shape: tuple[int, int, int], device: torch.device) -> Tensor:
-    """Returns a mask, (nx, ny, nz), that is 0 where an even grid cannot tell G from -G, else 1."""
+    """Returns a mask, (nx, ny, nz), that is 0 where G and -G are the same point of an even grid, else 1."""
     mask = torch.ones(shape, dtype=torch.float64, device=device)
     for axis, n in enumerate(shape):
         if n % 2 == 0:
@@ -45,7 +45,7 @@ def without_nyquist(shape: tuple[int, int, int], device: torch.device) -> Tensor
 def half_squares(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> Tensor:
     """Returns |G|^2 for some planes of the coefficients of a real FFT, (planes, ny, nz // 2 + 1), 1/Angstrom^2.
 
-    Where an even grid cannot tell one sign of an index from the other, it is that without the terms that change sign.
+    For an index whose sign is ambiguous on an even grid, the terms that change sign are omitted.
     """
     axes = _half_axes(shape, cell.device)
     metric = reciprocal_cell(cell) @ reciprocal_cell(cell).T
@@ -55,14 +55,14 @@ def half_squares(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> Te
 
 
 def slabs(shape: tuple[int, int, int]) -> Iterator[slice]:
-    """Yields planes of the coefficients of a real FFT, some at a time, so that what is made of them stays small."""
+    """Yields blocks of planes of the coefficients of a real FFT, which limits the memory of derived arrays."""
     step = max(1, _SLAB // (shape[1] * (shape[2] // 2 + 1)))
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
 
 
 def gradient_coefficients(field: Tensor) -> Tensor:
-    """Returns the coefficients of a real FFT, (nx, ny, nz // 2 + 1), without those that a gradient leaves out."""
+    """Returns the real-FFT coefficients that enter a gradient, (nx, ny, nz // 2 + 1); the others are zero."""
     coefficients = torch.fft.rfftn(field)
     for axis, n in enumerate(field.shape):
         if n % 2 == 0:

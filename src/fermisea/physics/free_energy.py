@@ -1,14 +1,15 @@
 """The total free energy from densities and a band free energy, in four forms.
 
-With n0 the density whose Hamiltonian made the states, n_t the density at the wanted electronic temperature and
+With the density n0 that defines the Hamiltonian of the states, the density n_t at the electronic temperature tau_e and
 A = E_b - TS:
 
     naive             A - E_H[n_t] + E_xc[n_t] - int v_xc[n_t] n_t + E_ii
     harris_foulkes    A - E_H[n0]  + E_xc[n0]  - int v_xc[n0]  n0  + E_ii   (Harris, PRB 31, 1770; Foulkes and Haydock)
     kohn_sham         A - int v_Hxc[n0] n_t + E_H[n_t] + E_xc[n_t] + E_ii
-    second_order      the mean of the last two
+    second_order      mean of the last two
 
-The naive form is wrong to first order in n_t - n0, the next two to second order with opposite signs.
+The error of the naive form is first order in n_t - n0; the errors of the next two are second order, with opposite
+signs.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ FORMS = ("second_order", "harris_foulkes", "kohn_sham", "naive")
 
 
 def check_form(form: str) -> str:
-    """Returns ``form``.
+    """Returns ``form`` after checking it.
 
     Raises:
-        InputError: for an unknown one, listing the known.
+        InputError: for an unknown form, with a list of the known forms.
     """
     if form not in FORMS:
         raise InputError(f"free-energy form: got {form!r}, expected one of {', '.join(FORMS)}")
@@ -40,22 +41,23 @@ def check_form(form: str) -> str:
 
 
 class FreeEnergyFunctional:
-    """The four forms around one reference density; its potentials are computed once."""
+    """The four forms of F for one reference density, whose potentials are computed once."""
 
     def __init__(
         self, *, reference_density: Any, core_density: Any, cell: Any, functional: Functional, ion_energy: float
     ) -> None:
-        """Takes what does not depend on the electronic temperature.
+        """Stores all quantities that do not depend on the electronic temperature.
 
         Args:
             reference_density: n0, valence, (nx, ny, nz), 1/Angstrom^3.
-            core_density: of the nonlinear core correction, (nx, ny, nz), 1/Angstrom^3; it enters E_xc and v_xc alone.
+            core_density: partial core density (nonlinear core correction), (nx, ny, nz), 1/Angstrom^3; it enters E_xc
+                and v_xc only.
             cell: lattice vectors as rows, (3, 3), Angstrom.
-            functional: exchange and correlation.
+            functional: exchange-correlation functional.
             ion_energy: E_ii (Ewald), eV.
 
         Raises:
-            InputError: for densities on different points.
+            InputError: for densities on different grids.
         """
         self._cell = _tensor(cell)
         self._core = _tensor(core_density)
@@ -64,7 +66,7 @@ class FreeEnergyFunctional:
         self._reference = _tensor(reference_density)
         if self._core.shape != self._reference.shape:
             raise InputError(
-                f"core density: got shape {tuple(self._core.shape)}, expected that of the reference density, "
+                f"core density: got shape {tuple(self._core.shape)}, expected the shape of the reference density, "
                 f"{tuple(self._reference.shape)}"
             )
         self._voxel = float(volume(self._cell)) / self._reference.numel()
@@ -83,11 +85,11 @@ class FreeEnergyFunctional:
         """Returns the free energy in every form, eV.
 
         Args:
-            band_free_energy: E_b - TS at the wanted tau_e, eV.
+            band_free_energy: E_b - TS at tau_e, eV.
             density: n_t, valence, (nx, ny, nz), 1/Angstrom^3.
 
         Raises:
-            InputError: for a density on other points than the reference density, or not finite.
+            InputError: for a density on another grid than the reference density, or with values that are not finite.
         """
         density = _tensor(density)
         if density.shape != self._reference.shape or not bool(torch.isfinite(density).all()):
@@ -110,7 +112,7 @@ class FreeEnergyFunctional:
 
 
 def transfer_error(forms: Mapping[str, float]) -> float:
-    """Returns |F_KS - F_HF| / 2, eV: an estimate of what the change of temperature costs."""
+    """Returns |F_KS - F_HF| / 2, eV: an estimate of the error from the change of temperature."""
     return abs(forms["kohn_sham"] - forms["harris_foulkes"]) / 2
 
 

@@ -1,7 +1,7 @@
-"""Derivatives of the second-order free energy by the densities that it is made of, and by the cell.
+"""Derivatives of the second-order free energy with respect to its densities and the cell.
 
-With n0 and n_t as in :mod:`fermisea.physics.free_energy`, n_c the core density and q = n0 + n_t, what depends on
-densities is
+With n0 and n_t as in :mod:`fermisea.physics.free_energy`, n_c the core density and q = n0 + n_t, the terms that
+depend on the densities are
 
     F - A - E_ii = E_H[n_t] - E_H[q]/2 + (E_xc[n0 + n_c] + E_xc[n_t + n_c] - int v_xc[n0 + n_c] q) / 2.
 """
@@ -22,13 +22,13 @@ from fermisea.utilities.arrays import FloatArray
 
 @dataclass(frozen=True)
 class FreeEnergyDerivatives:
-    """Derivatives of F - A - E_ii, as fields: their integral with a change of a density is the change of F, eV.
+    """Functional derivatives of F - A - E_ii: the integral of one times a density change is the change of F, eV.
 
     Attributes:
-        reference_density: by n0, (nx, ny, nz), eV.
-        density: by n_t, (nx, ny, nz), eV.
-        core_density: by n_c, (nx, ny, nz), eV.
-        strain: by the strain of the cell, with which the grid moves, at fixed values on it, (3, 3), eV.
+        reference_density: derivative with respect to n0, (nx, ny, nz), eV.
+        density: derivative with respect to n_t, (nx, ny, nz), eV.
+        core_density: derivative with respect to n_c, (nx, ny, nz), eV.
+        strain: derivative with respect to a strain of cell and grid, at fixed values on the grid points, (3, 3), eV.
     """
 
     reference_density: Tensor
@@ -46,14 +46,14 @@ class FreeEnergyDerivatives:
         cell: Tensor,
         functional: Functional,
     ) -> Self:
-        """Returns the derivatives of one pair of densities, each (nx, ny, nz), 1/Angstrom^3.
+        """Returns the derivatives for one set of densities, each (nx, ny, nz), 1/Angstrom^3.
 
         Args:
             reference_density: n0, valence.
             density: n_t, valence.
             core_density: n_c.
             cell: lattice vectors as rows, (3, 3), Angstrom.
-            functional: exchange and correlation.
+            functional: exchange-correlation functional.
         """
         first, second = (torch.as_tensor(field, dtype=torch.float64) for field in (reference_density, density))
         both = first + second
@@ -71,7 +71,7 @@ class FreeEnergyDerivatives:
 
 
 def _hartree_strain(density: Tensor, cell: Tensor) -> Tensor:
-    """Returns the derivative of E_H by the strain at fixed values on the grid, (3, 3), eV."""
+    """Returns the derivative of E_H with respect to strain at fixed values on the grid points, (3, 3), eV."""
     with torch.enable_grad():
         strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
         energy = hartree_energy(density, cell @ (torch.eye(3, dtype=torch.float64) + strain))

@@ -34,7 +34,7 @@ def hartree_energy(density: Tensor, cell: Tensor) -> Tensor:
     for planes in slabs(shape):
         part = coefficients[planes]
         columns = columns + torch.sum(_coulomb(cell, shape, planes) * (part.real**2 + part.imag**2), dim=(0, 1))
-    # each coefficient stands for itself and the one of -G, but for those of the first and, if even, the last column
+    # coefficients count twice, for G and -G, except in the first and (for an even grid) the last column
     last = columns[-1] / 2 if shape[2] > 1 and shape[2] % 2 == 0 else 0
     return volume(cell) * (columns.sum() - columns[0] / 2 - last)
 

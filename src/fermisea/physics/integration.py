@@ -1,4 +1,4 @@
-"""Exact integrals of a sampled density of states against occupation, energy and entropy."""
+"""Exact integrals of a sampled density of states times occupation, energy and entropy density."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fermisea.utilities.arrays import FloatArray
 
 _Derivative = Callable[[int], FloatArray]
 
-# Splits in units of k_B tau_e: the poles of f lie at pi k_B tau_e from the real axis, so that twelve nodes reach double
-# precision in each piece, even after the cancellation in fourth derivatives at 50 K. Beyond the last split f is 0 or 1.
+# Splits in units of k_B tau_e: the poles of f lie at pi k_B tau_e from the real axis, and twelve nodes in each interval
+# reach double precision, even after the cancellation in fourth derivatives at 50 K. Beyond the last split f is 0 or 1.
 _SPLITS = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 22.0, 30.0, 40.0])
 _PADDING = 16
-"""Zeros put below a broadened density of states; the memory of a quintic spline fades by 0.43 at each."""
+"""Number of zeros added below a broadened density of states; the influence of a value decays by 0.43 at each."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ class Integration:
 
     Attributes:
         grid: energies of the values.
-        degree: of the spline, odd.
-        below: number of zeros that continue the values below the grid.
-        above: number of zeros that continue them above it.
-        variance: of the kernel that the values are convolved with and that is taken back, eV^2.
-        order: highest power of the variance that is taken back.
+        degree: degree of the spline, odd.
+        below: number of zeros added below the grid.
+        above: number of zeros added above the grid.
+        variance: variance of the kernel in the values, whose effect is removed, eV^2.
+        order: highest power of the variance in the correction.
         boltzmann: k_B, eV/K.
     """
 
@@ -113,7 +113,8 @@ class Integration:
 
     @cached_property
     def _transposed(self) -> SuperLU:
-        # values = collocation @ coefficients; weights of values solve the transposed equation with those of splines
+        # values = collocation @ coefficients; the weights of values solve the transposed equation with the weights of
+        # splines
         return splu(BSpline.design_matrix(self._energies, self._knots, self.degree).T.tocsc())
 
     def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
@@ -135,7 +136,8 @@ class Integration:
 
         Args:
             values: density of states on the grid, 1/eV.
-            sharpened: whether the broadening is taken back; without, a positive density of states counts monotonically.
+            sharpened: whether the effect of the broadening is removed; if not, the number increases monotonically with
+                mu for a positive density of states.
         """
         order = self.order if sharpened else 0
         spline = make_interp_spline(self._energies, np.pad(values, (self.below, self.above)), k=self.degree)
@@ -147,7 +149,7 @@ class Integration:
         return count
 
     def _nodes(self, fermi_level: float, electron_temperature: float, highest: int) -> _Nodes:
-        units.thermal_energy(electron_temperature)  # refuses what is no temperature
+        units.thermal_energy(electron_temperature)  # refuses invalid temperatures
         return _Nodes(self._knots, fermi_level, electron_temperature, self.boltzmann * electron_temperature, highest)
 
     def _project(self, nodes: _Nodes, *functions: _Derivative) -> list[FloatArray]:
@@ -166,24 +168,25 @@ class Integration:
 
 
 def sharpened_integration(grid: EnergyGrid, broadening: float = 0.0, order: int = 2) -> Integration:
-    """Returns the integration of a quintic spline with the broadening of the samples taken back.
+    """Returns the integration rule of a quintic spline that removes the effect of the broadening of the samples.
 
     Values that are a convolution of the true D with a kernel of standard deviation s need w - (s^2/2) w'' +
     (s^4/8) w'''' - ... in place of w: the inverse of a Gaussian convolution, as in Methfessel and Paxton, PRB 40, 3616
-    (1989). Any symmetric kernel is taken back to first order in s^2, a Gaussian to every order.
+    (1989). The correction holds to first order in s^2 for any symmetric kernel, and to all orders for a Gaussian.
 
     A broadened D vanishes at the bottom of its grid and is continued by zeros, which makes the weights there equal;
-    one-sided ones cost 0.1 to 1 meV per atom. A sharp one may begin anywhere and is integrated over the grid alone.
+    one-sided weights would cause errors of 0.1 to 1 meV per atom. A sharp D may begin anywhere and is integrated over
+    the grid only.
 
-    Second order is the default: on nearly free electrons (8 x 8 x 8 k-points, 4 atoms) the band free energy is off by
-    0.13, 0.04, 0.002 and 0.001 meV per atom at 298 K and 933 K with s = h = 0.2 eV, 10 kK with 0.5 and 30 kK with 1 eV;
-    first order by 0.09, 0.14, 0.002, 0.12; third no better, and noise grows (the norm of the weights by 1, 3 and 8 % at
-    298 K in first, second and third order).
+    Second order is the default. For nearly free electrons (8 x 8 x 8 k-points, 4 atoms), the error of the band free
+    energy is 0.13, 0.04, 0.002 and 0.001 meV per atom at 298 K and 933 K with s = h = 0.2 eV, at 10 kK with 0.5 eV and
+    at 30 kK with 1 eV. In first order it is 0.09, 0.14, 0.002 and 0.12. Third order is no better and amplifies noise
+    more (the norm of the weights grows by 1, 3 and 8 % at 298 K in first, second and third order).
 
     Args:
-        grid: where D is sampled.
+        grid: energies at which D is sampled.
         broadening: standard deviation s of the kernel in D, eV; 0 for a sharp one.
-        order: highest power of s^2 that is taken back.
+        order: highest power of s^2 in the correction.
     """
     if broadening > 0:
         return Integration(grid, degree=5, below=_PADDING, variance=broadening**2, order=order)
@@ -191,15 +194,15 @@ def sharpened_integration(grid: EnergyGrid, broadening: float = 0.0, order: int 
 
 
 def hat_integration(grid: EnergyGrid) -> Integration:
-    """Returns the integration of straight lines between the values, falling to zero one spacing beyond both ends.
+    """Returns the integration rule of the MALA code: linear interpolation, to zero one spacing beyond both ends.
 
-    It is that of the MALA code, with its Boltzmann constant, so that numbers agree in all their digits.
+    The rule uses MALA's Boltzmann constant, so that results agree with MALA in all digits.
     """
     return Integration(grid, degree=1, below=1, above=1, boltzmann=units.MALA_BOLTZMANN)
 
 
 class _Nodes:
-    """Gauss-Legendre nodes for splines times functions of (eps - mu)/(k_B tau_e), and these functions there.
+    """Gauss-Legendre nodes for splines times functions of (eps - mu)/(k_B tau_e), and these functions at the nodes.
 
     Each method returns the ``m``-th derivative in eps.
     """
@@ -241,11 +244,11 @@ class _Nodes:
 
 
 def _quadrature(knots: FloatArray, mu: float, kt: float) -> tuple[FloatArray, FloatArray]:
-    """Returns points and weights that resolve every piece between knots and every k_B tau_e around mu."""
+    """Returns nodes and weights that resolve every interval between knots and every k_B tau_e around mu."""
     breaks = np.unique(np.concatenate([knots, mu - kt * _SPLITS, mu + kt * _SPLITS]))
     breaks = breaks[(breaks >= knots[0]) & (breaks <= min(knots[-1], mu + kt * _SPLITS[-1]))]
     left, right = breaks[:-1], breaks[1:]
-    # four nodes integrate a quintic times eps where f is 1, and six do in a small part of k_B tau_e
+    # four nodes integrate a quintic times eps where f is 1; six nodes suffice in a small fraction of k_B tau_e
     filled = right <= mu - kt * _SPLITS[-1]
     small = ~filled & (right - left < kt / 4)
     parts = []
@@ -258,5 +261,5 @@ def _quadrature(knots: FloatArray, mu: float, kt: float) -> tuple[FloatArray, Fl
 
 @cache
 def _legendre(count: int) -> tuple[FloatArray, FloatArray]:
-    """Returns nodes and weights of Gauss and Legendre, which are an eigenvalue problem of their own."""
+    """Returns Gauss-Legendre nodes and weights; cached, because they need the solution of an eigenvalue problem."""
     return np.polynomial.legendre.leggauss(count)

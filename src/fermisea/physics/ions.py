@@ -1,4 +1,4 @@
-"""Ions as the energies see them: valence charges and the partial core density of the nonlinear core correction."""
+"""Ionic contributions to the energy: valence charges and the partial core density (nonlinear core correction)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CoreCharge:
     """Fourier transform of a spherical core density (Louie, Froyen, Cohen, PRB 26, 1738, 1982).
 
     Attributes:
-        step: distance of the tabulated momenta, 1/Angstrom; the first one is zero.
+        step: spacing of the tabulated momenta, 1/Angstrom; the first momentum is zero.
         values: transform of the core density at these momenta, (nq,), electrons.
     """
 
@@ -32,7 +32,7 @@ class CoreCharge:
 
     @cached_property
     def table(self) -> RadialTable:
-        """The transform as a function of q."""
+        """Fourier transform as a function of q."""
         return RadialTable(self.step, self.values, "core charge")
 
     @property
@@ -41,7 +41,7 @@ class CoreCharge:
         return float(self.values[0])
 
     def __call__(self, momenta: Tensor) -> Tensor:
-        """Returns the transform at ``momenta`` (1/Angstrom), electrons, in their shape; differentiable."""
+        """Returns the transform at ``momenta`` (1/Angstrom), electrons, in the same shape; differentiable."""
         return self.table(momenta)[0]
 
 
@@ -60,13 +60,13 @@ class Ion:
     core: CoreCharge | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain numbers and lists that JSON can hold."""
+        """Returns plain numbers and lists for JSON."""
         core = None if self.core is None else {"step": self.core.step, "values": np.asarray(self.core.values).tolist()}
         return {"symbol": self.symbol, "valence": self.valence, "core": core}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the ion that ``to_dict`` described."""
+        """Returns the ion from the result of ``to_dict``."""
         core = data.get("core")
         if core is not None:
             core = CoreCharge(float(core["step"]), np.asarray(core["values"], dtype=np.float64))
@@ -117,7 +117,7 @@ def core_density(
     """Returns the sum of the partial core densities on the grid.
 
     n_c(r) = 1/V sum_G exp(i G r) sum_a n_a(|G|) exp(-i G R_a), with n_a the transform of one core. The Nyquist terms
-    of even grids are left out, so the density is real and moves with the atoms. Differentiable.
+    of even grids are omitted, so the density is real and moves with the atoms. The result is differentiable.
 
     Args:
         ions: the ion of each element.
@@ -125,7 +125,7 @@ def core_density(
         positions: (n, 3), Angstrom.
         cell: lattice vectors as rows, (3, 3), Angstrom.
         shape: number of grid points along each lattice vector.
-        momentum: only |G| up to this one, 1/Angstrom; all of the grid's without it.
+        momentum: highest |G| of the sum, 1/Angstrom; by default all G of the grid.
 
     Returns:
         (nx, ny, nz), 1/Angstrom^3; zeros if no ion has a core density.

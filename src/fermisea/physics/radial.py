@@ -1,4 +1,4 @@
-"""Radial integrals on meshes and tables of them that are smooth, differentiable functions of the momentum."""
+"""Radial integrals on meshes, and their tables as smooth, differentiable functions of the momentum."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def reduced_bessel(degree: int, x: npt.ArrayLike) -> FloatArray:
 
 
 def simpson_weights(spacing: npt.ArrayLike) -> FloatArray:
-    """Returns Simpson weights of a mesh r(i), so that the sum of w_i f_i is the integral of f over r.
+    """Returns Simpson weights w_i of a mesh r(i), such that the sum of w_i f_i is the integral of f over r.
 
     Args:
         spacing: dr/di at an odd number of points, (n,), a length.
@@ -59,7 +59,9 @@ def simpson_weights(spacing: npt.ArrayLike) -> FloatArray:
     """
     spacing = np.asarray(spacing, dtype=np.float64)
     if len(spacing) < 3 or len(spacing) % 2 == 0:
-        raise InputError(f"radial mesh: got {len(spacing)} points, Simpson's rule expects an odd number of at least 3")
+        raise InputError(
+            f"radial mesh: got {len(spacing)} points, expected an odd number of at least 3 (Simpson's rule)"
+        )
     factors = np.full(len(spacing), 2.0)
     factors[1::2] = 4.0
     factors[[0, -1]] = 1.0
@@ -91,12 +93,12 @@ def radial_transform(
 
 @dataclass(frozen=True, eq=False)
 class RadialTable:
-    """Even functions of q >= 0 known at equally spaced momenta, continued by a quintic spline.
+    """Even functions of q >= 0, tabulated at equally spaced momenta and interpolated by a quintic spline.
 
     Attributes:
-        step: distance of the momenta, 1/Angstrom; the first one is zero.
-        values: (m, nq), one row for each function.
-        name: what is tabulated, for the error raised beyond the table.
+        step: spacing of the momenta, 1/Angstrom; the first momentum is zero.
+        values: table, (m, nq), one row for each function.
+        name: name of the table, for the error raised beyond its end.
     """
 
     step: float
@@ -132,16 +134,16 @@ class RadialTable:
         return torch.from_numpy(np.stack(terms))
 
     def __call__(self, momenta: Tensor) -> Tensor:
-        """Returns all functions at ``momenta`` (1/Angstrom, any shape) as (m, ...), differentiable in the momenta.
+        """Returns all functions at ``momenta`` (1/Angstrom, any shape) as (m, ...); differentiable with respect to them.
 
         Raises:
-            InputError: beyond the table.
+            InputError: for a momentum beyond the end of the table.
         """
         asked = float(momenta.detach().max()) if momenta.numel() else 0.0
         if asked > self.highest * (1 + 1e-12):
             raise InputError(
-                f"{self.name}: asked at {asked:.2f} 1/Angstrom, tabulated up to {self.highest:.2f}; "
-                "load the pseudopotential with a higher momentum"
+                f"{self.name}: got a momentum of {asked:.2f} 1/Angstrom, expected at most {self.highest:.2f}; "
+                "load the pseudopotential with a higher ``momentum``"
             )
         scaled = momenta / self.step
         intervals = self.values.shape[1] - 2

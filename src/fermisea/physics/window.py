@@ -1,4 +1,4 @@
-"""Energy windows: the default one, and the highest electronic temperature that one serves."""
+"""Energy windows: the default window, and the highest electronic temperature for which a window is valid."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from fermisea.grid import EnergyGrid
 from fermisea.physics.density_of_states import DensityOfStates
 
 LOWEST_TEMPERATURE = 5.0
-"""tau_e, K, below which sums over the energies of a window cancel to fewer digits than entropies need."""
+"""Lowest tau_e, K; below it, cancellation in sums over the window leaves too few digits for entropies."""
 
 TRUNCATION = 1e-3
-"""Free energy, eV per atom, that a window may cut off (physics of the highest electronic temperature)."""
+"""Largest free energy, eV per atom, that a window may cut off; it defines the highest electronic temperature."""
 
 REACH = 3.5
-"""Standard deviations of the broadening between the start of a window and the lowest eigenvalue, at least."""
+"""Least distance from the start of a window to the lowest eigenvalue, in standard deviations of the broadening."""
 
 _REACH_ABOVE = 11.6
 """Top of the default window above the Fermi level in units of k_B tau_e, for free electrons."""
 
 _MARGIN = 0.5
-"""Energy that the default window adds to its top, eV."""
+"""Margin at the top of the default window, eV."""
 
 
 def default_window(
     lowest: float, fermi_level: float, *, spacing: float, broadening: float, highest_electron_temperature: float
 ) -> EnergyGrid:
-    """Returns the energies for a spectrum that begins at ``lowest`` (eV).
+    """Returns the default energy window of a spectrum that begins at ``lowest`` (eV).
 
     The top leaves the truncation of the free energy below about 0.01 meV per atom at the highest electronic
-    temperature (for free electrons, 11.6 k_B tau_e above the Fermi level); the bottom leaves 1 eV for other structures
-    of the same material to share the grid.
+    temperature (for free electrons, 11.6 k_B tau_e above the Fermi level); the bottom has a margin of 1 eV, so that
+    other structures of the same material can share the grid.
 
     Args:
         lowest: lowest eigenvalue, eV.
         fermi_level: mu, eV.
         spacing: distance of the energies, eV.
         broadening: standard deviation of the kernel, eV.
-        highest_electron_temperature: tau_e that the window must serve, K.
+        highest_electron_temperature: highest tau_e for which the window must be valid, K.
     """
     start = spacing * math.floor((lowest - REACH * broadening - 1.0) / spacing)
     top = fermi_level + _REACH_ABOVE * units.thermal_energy(highest_electron_temperature) + _MARGIN
@@ -51,17 +51,17 @@ def default_window(
 
 
 def check_start(window: EnergyGrid, lowest: float, broadening: float) -> None:
-    """Raises InputError if a window begins too high for a spectrum that begins at ``lowest`` (eV)."""
+    """Raises InputError if a window starts too high for a spectrum that begins at ``lowest`` (eV)."""
     highest_start = lowest - REACH * broadening
     if window.start > highest_start:
         raise InputError(
             f"energy grid: starts at {window.start:.3f} eV, expected at most {highest_start:.3f} eV ("
-            f"{REACH} broadenings below the lowest eigenvalue {lowest:.3f}); start it lower"
+            f"{REACH} broadenings below the lowest eigenvalue {lowest:.3f} eV); choose a lower start"
         )
 
 
 def served_temperature(top: float, fermi_level: float) -> float:
-    """Returns the tau_e (K) whose default window ends at ``top`` (eV); below zero for none."""
+    """Returns the tau_e (K) whose default window ends at ``top`` (eV); negative if there is none."""
     return (top - fermi_level - _MARGIN) / _REACH_ABOVE / units.BOLTZMANN
 
 
@@ -69,13 +69,13 @@ def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: 
     """Returns the highest tau_e (K) at which the window cuts off less than 1 meV/atom of the free energy.
 
     Above the window the density of states is continued as that of free electrons, D = a sqrt(eps - bottom). To first
-    order the free energy loses the integral of k_B tau_e D ln(1 + e^-x) over what is cut off, with the Fermi level of
-    1000 K; as that falls with tau_e, the result is a little low.
+    order the free energy lost is the integral of k_B tau_e D ln(1 + e^-x) above the window, with the Fermi level at
+    1000 K; since the Fermi level falls with tau_e, the result is slightly too low.
 
     Args:
-        dos: on the window in question.
-        electrons: number in the cell.
-        atoms: number in the cell.
+        dos: density of states on the window.
+        electrons: number of electrons in the cell.
+        atoms: number of atoms in the cell.
 
     Raises:
         InputError: if the window cannot hold the electrons.
@@ -84,8 +84,8 @@ def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: 
     bottom = float(dos.energies[np.argmax(dos.dos > 0.01 * dos.dos.max())])
     upper = dos.energies > (top + bottom) / 2
     mu = dos.fermi_level(electrons, 1000.0)
-    # amplitude of D = a sqrt(eps - bottom); a window that ends in a gap, or above the last computed band, gets a share
-    # of that of free electrons
+    # amplitude of D = a sqrt(eps - bottom); for a window that ends in a gap, or above the last computed band, a
+    # fraction of the free-electron amplitude is used
     amplitude = float(np.mean(dos.dos[upper] / np.sqrt(dos.energies[upper] - bottom)))
     amplitude = max(amplitude, 0.05 * 1.5 * electrons / max(mu - bottom, 1.0) ** 1.5)
     nodes, measure = np.polynomial.laguerre.laggauss(24)
@@ -106,23 +106,23 @@ def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: 
 def check_temperature(
     grid: EnergyGrid, highest: float, electron_temperature: float, *, allow_beyond_window: bool = False
 ) -> None:
-    """Refuses ``electron_temperature`` above ``highest`` (K), or below that of ``LOWEST_TEMPERATURE``.
+    """Refuses an ``electron_temperature`` above ``highest`` (K) or below ``LOWEST_TEMPERATURE``.
 
     Raises:
-        InputError: for one that is too low, or no temperature.
-        WindowError: naming window, asked and highest temperature; with ``allow_beyond_window`` it is a warning.
+        InputError: for a temperature that is too low or invalid.
+        WindowError: for a temperature above ``highest``; with ``allow_beyond_window`` this is a warning instead.
     """
     units.thermal_energy(electron_temperature)
     if electron_temperature < LOWEST_TEMPERATURE:
         raise InputError(
-            f"electron temperature: got {electron_temperature:g} K, expected at least {LOWEST_TEMPERATURE:g} K, below "
-            "which entropies and heat capacities lose their digits"
+            f"electron temperature: got {electron_temperature:g} K, expected at least {LOWEST_TEMPERATURE:g} K; "
+            "below this, entropies and heat capacities are not accurate"
         )
     if electron_temperature <= highest:
         return
     text = (
-        f"electron temperature: asked {electron_temperature:g} K, but the energy window [{grid.start:.2f}, "
-        f"{grid.stop:.2f}] eV serves at most {highest:.0f} K (1 meV/atom cut off); use data with a wider window"
+        f"electron temperature: got {electron_temperature:g} K, but the energy window [{grid.start:.2f}, "
+        f"{grid.stop:.2f}] eV is valid up to {highest:.0f} K (1 meV/atom cut off); use data with a wider window"
     )
     if not allow_beyond_window:
         raise WindowError(text)

@@ -1,8 +1,8 @@
-"""Exchange and correlation without spin: LDA (PW92 or PZ), PBE, PBEsol.
+"""Spinless exchange-correlation functionals: LDA (PW92 or PZ), PBE, PBEsol.
 
-PW92: J. P. Perdew and Y. Wang, PRB 45, 13244 (1992), with the digits that PBE uses (lda_c_pw_mod of libxc). PZ: J. P.
-Perdew and A. Zunger, PRB 23, 5048 (1981). PBE: J. P. Perdew, K. Burke, M. Ernzerhof, PRL 77, 3865 (1996). PBEsol: J. P.
-Perdew et al., PRL 100, 136406 (2008).
+PW92: J. P. Perdew and Y. Wang, PRB 45, 13244 (1992), with the more precise constants used by PBE (lda_c_pw_mod of
+libxc). PZ: J. P. Perdew and A. Zunger, PRB 23, 5048 (1981). PBE: J. P. Perdew, K. Burke, M. Ernzerhof, PRL 77, 3865
+(1996). PBEsol: J. P. Perdew et al., PRL 100, 136406 (2008).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from fermisea.errors import InputError
 from fermisea.physics.fields import derivative, differentiated, gradient_coefficients, real_field, volume
 
 _VACUUM = 1e-16
-"""Density in 1/bohr^3 below which (and where ringing makes it negative) exchange and correlation vanish."""
+"""Density in 1/bohr^3 below which exchange and correlation are set to zero, also where the density is negative."""
 
 _BLOCK = 2**14
-"""Grid points whose derivatives are taken at once."""
+"""Number of grid points in a block of derivatives."""
 
 _KAPPA = 0.804
 _GAMMA = (1 - math.log(2)) / math.pi**2
@@ -36,8 +36,8 @@ class Functional:
         name: "lda", "pz", "pbe" or "pbesol".
         mu: gradient coefficient of exchange; 0 for LDA.
         beta: gradient coefficient of correlation; 0 for LDA.
-        fade: density, 1/Angstrom^3, below which the energy fades out smoothly; 0 keeps the functional as it is defined,
-            whose potential grows as the cube root of the density, with an infinite slope where that is zero.
+        fade: density, 1/Angstrom^3, below which the energy is switched off smoothly; 0 keeps the functional as defined,
+            whose potential is proportional to the cube root of the density, with an infinite slope at zero density.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Functional:
             sigma: |grad n|^2, 1/Angstrom^8, same shape; not used by LDA.
         """
         n = density * units.BOHR**3
-        if self.fade > 0:  # as its third power below, as itself within rounding from six times that density on
+        if self.fade > 0:  # third power of the density below, unchanged within rounding from six times that density
             n = -n * torch.expm1(-((density / self.fade) ** 2))
         present = n > _VACUUM
         n = torch.where(present, n, 1.0)
@@ -97,10 +97,10 @@ _FUNCTIONALS = {
 
 
 def functional(name: str) -> Functional:
-    """Returns the functional of that name.
+    """Returns the functional called ``name``.
 
     Raises:
-        InputError: for an unknown name, listing the known ones.
+        InputError: for an unknown name, with a list of the known ones.
     """
     try:
         return _FUNCTIONALS[name.lower()]
@@ -109,7 +109,7 @@ def functional(name: str) -> Functional:
 
 
 def _cube_root(n: Tensor) -> Tensor:
-    """Returns the cube root of positive numbers, faster than as a power, and so are its derivatives."""
+    """Returns the cube root of positive numbers; function and derivatives are faster than with a power."""
     return torch.exp(torch.log(n) / 3)
 
 
@@ -144,22 +144,22 @@ def xc_energy(density: Tensor, cell: Tensor, functional: Functional) -> Tensor:
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
-        functional: which.
+        functional: exchange-correlation functional.
     """
     sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
     return functional.energy_density(density, sigma).sum() * (volume(cell) / density.numel())
 
 
 def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functional) -> tuple[Tensor, Tensor]:
-    """Returns the energy (0-d, eV) and the potential, (nx, ny, nz), eV: the derivative of that energy on that grid.
+    """Returns the energy (0-d, eV) and the potential, (nx, ny, nz), eV: the derivative of this energy on this grid.
 
-    The gradient correction is thus the one of White and Bird, PRB 50, 4954 (1994). Same energy as :func:`xc_energy`,
-    but nothing is differentiable, and large grids need little memory.
+    The gradient correction therefore follows White and Bird, PRB 50, 4954 (1994). The energy is the same as from
+    :func:`xc_energy`, but the results are not differentiable, and large grids need little memory.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
-        functional: which.
+        functional: exchange-correlation functional.
     """
     density, cell = density.detach(), cell.detach()
     sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
@@ -168,7 +168,7 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
     for part, energy, by_fields in slopes(functional, density, sigma):
         total += energy
         potential.view(-1)[part] = by_fields[0]
-        if sigma is not None:  # no longer needed there
+        if sigma is not None:  # free the memory
             sigma.view(-1)[part] = by_fields[1]
     if sigma is not None:
         shape = (density.shape[0], density.shape[1], density.shape[2])
@@ -185,15 +185,15 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
 def xc_energy_and_slope(
     density: Tensor, cell: Tensor, functional: Functional, direction: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Returns the energy and its derivative along a change of the density, the integral of v_xc times it; 0-d, eV.
+    """Returns the energy and its derivative along a density change (integral of v_xc times the change); 0-d, eV.
 
-    Same numbers as from :func:`xc_energy_and_potential`, without a potential on the grid.
+    The results are the same as from :func:`xc_energy_and_potential`, without storing the potential on the grid.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
-        functional: which.
-        direction: the change, (nx, ny, nz), 1/Angstrom^3; ``density`` itself saves time.
+        functional: exchange-correlation functional.
+        direction: density change, (nx, ny, nz), 1/Angstrom^3; passing ``density`` itself saves time.
     """
     same = direction is density
     density, cell, direction = density.detach(), cell.detach(), direction.detach()
@@ -214,9 +214,9 @@ def xc_energy_and_slope(
 def slopes(
     functional: Functional, density: Tensor, sigma: Tensor | None
 ) -> Iterator[tuple[slice, Tensor, tuple[Tensor, ...]]]:
-    """Yields blocks of points with their energy and its derivatives by density and, if there is one, sigma.
+    """Yields blocks of points with the energy and its derivatives with respect to density and, for a GGA, sigma.
 
-    The fields may be overwritten block by block with what comes out.
+    The caller may overwrite the input fields with the results, block by block.
     """
     fields = [field.reshape(-1) for field in (density, sigma) if field is not None]
     for start in range(0, density.numel(), _BLOCK):

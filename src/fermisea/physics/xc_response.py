@@ -1,11 +1,12 @@
-"""Exchange and correlation to second order: how energy and potential change with density and cell.
+"""Exchange and correlation to second order: changes of energy and potential with density and cell.
 
-With rho a density, q another one and S = int v_xc[rho] q, the derivative of E_xc along q:
+With densities rho and q and S = int v_xc[rho] q, the derivative of E_xc along q:
 
     dS/drho = K q = h_n - 2 div(h_s grad rho + e_s grad q),   (h_n, h_s) = e'' (q, 2 grad rho . grad q),
 
-e being the energy per volume as a function of rho and s = |grad rho|^2, e'' the matrix of its second derivatives. Under
-a strain with fixed values on the grid the gradients change by -strain times themselves, and the volume by its trace.
+where e is the energy per volume as a function of rho and s = |grad rho|^2, and e'' is the matrix of its second
+derivatives. Under a strain with fixed values on the grid points, the relative change of the gradients is -strain, and
+the relative change of the volume is the trace of the strain.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from fermisea.physics.fields import derivative, differentiated, gradient_coeffic
 from fermisea.physics.xc import Functional, slopes
 
 _BLOCK = 2**14
-"""Grid points whose derivatives are taken at once."""
+"""Number of grid points in a block of derivatives."""
 
 
 @dataclass(frozen=True)
 class XcResponse:
-    """Derivatives of E_xc and of S, see the module.
+    """Derivatives of E_xc and of S, as defined in the module.
 
     Attributes:
         potential: v_xc of rho, (nx, ny, nz), eV.
         response: K q, (nx, ny, nz), eV.
-        energy_strain: of E_xc by the strain at fixed values on the grid, (3, 3), eV.
-        slope_strain: of S, likewise.
+        energy_strain: derivative of E_xc with respect to strain at fixed values on the grid points, (3, 3), eV.
+        slope_strain: the same derivative of S, (3, 3), eV.
     """
 
     potential: Tensor
@@ -41,12 +42,12 @@ class XcResponse:
 
 
 def xc_response(density: Tensor, cell: Tensor, functional: Functional, direction: Tensor) -> XcResponse:
-    """Returns the derivatives of the energy that :func:`fermisea.energies.xc_energy` gives on the same grid.
+    """Returns the derivatives of the energy of :func:`fermisea.physics.xc.xc_energy` on the same grid.
 
     Args:
         density: rho, valence plus core, (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
-        functional: which.
+        functional: exchange-correlation functional.
         direction: q, (nx, ny, nz), 1/Angstrom^3.
     """
     density, cell, direction = density.detach(), cell.detach(), direction.detach()
@@ -56,7 +57,7 @@ def xc_response(density: Tensor, cell: Tensor, functional: Functional, direction
         own, other = _gradient(density, cell), _gradient(direction, cell)
         fields.append(_dot(own, own))
         change.append(_dot(own, other).mul_(2))
-    # what is found takes the place of what it was found from, but for the fields of the caller
+    # results overwrite their inputs, except for the fields of the caller
     first, second = ([torch.empty_like(found[0]), *found[1:]] for found in (fields, change))
     energy = slope = 0.0
     for start in range(0, density.numel(), _BLOCK):
@@ -85,14 +86,14 @@ def xc_response(density: Tensor, cell: Tensor, functional: Functional, direction
 
 
 def xc_potential_and_strain(density: Tensor, cell: Tensor, functional: Functional) -> tuple[Tensor, Tensor]:
-    """Returns v_xc, (nx, ny, nz), eV, and the derivative of E_xc by the strain at fixed values on the grid, (3, 3), eV.
+    """Returns v_xc, (nx, ny, nz), eV, and the strain derivative of E_xc at fixed values on the grid points, (3, 3), eV.
 
-    The same as in :func:`xc_response`, without second derivatives.
+    The results are the same as from :func:`xc_response`, without second derivatives.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
         cell: lattice vectors as rows, (3, 3), Angstrom.
-        functional: which.
+        functional: exchange-correlation functional.
     """
     density, cell = density.detach(), cell.detach()
     own = _gradient(density, cell) if functional.needs_gradient else []
@@ -117,7 +118,7 @@ def _gradient(field: Tensor, cell: Tensor) -> list[Tensor]:
 
 
 def _dot(one: Sequence[Tensor], two: Sequence[Tensor]) -> Tensor:
-    """Returns the scalar product of two fields at every point, (nx, ny, nz)."""
+    """Returns the scalar product of two vector fields at every point, (nx, ny, nz)."""
     total = one[0] * two[0]
     for a, b in zip(one[1:], two[1:], strict=True):
         total.addcmul_(a, b)
@@ -125,7 +126,7 @@ def _dot(one: Sequence[Tensor], two: Sequence[Tensor]) -> Tensor:
 
 
 def _divergence(flow: Iterable[Tensor], cell: Tensor) -> Tensor:
-    """Returns the divergence, (nx, ny, nz), of a field given component by component."""
+    """Returns the divergence, (nx, ny, nz), of a vector field given as three components."""
     total, shape = None, (0, 0, 0)
     for axis, component in enumerate(flow):
         shape = _shape(component)
