@@ -32,6 +32,8 @@ _PATIENCE = 4
 """An item above the bar is run up to so many times as often: other work on the machine slows single runs."""
 
 EXCEPTIONS: Mapping[str, tuple[float, str]] = {
+    "ensemble, streamed: *_std": (1e-4, "streamed densities of members used to carry the rounding of float32"),
+    "ensemble, streamed: uncertainty/*": (1e-4, "streamed densities of members used to carry the rounding of float32"),
     "ensemble, *: *_std": (1e-7, "spreads of an ensemble come from one pass over the grid"),
     "ensemble, *: uncertainty/*": (1e-7, "spreads of an ensemble come from one pass over the grid"),
     "*: anchored_results/*": (math.inf, "the results at the single tau_e are anchored as the prediction is"),

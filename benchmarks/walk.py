@@ -1,24 +1,33 @@
-"""Through which files does a reader walk who follows one ``Model.predict`` from call to call?
+"""The files that a reader walks through who follows one ``Model.predict`` from call to call.
 
     python benchmarks/walk.py [--json FILE]          of the checkout that PYTHONPATH names
 
 The first prediction of a process is traced: model "aluminium", 4 atoms, 3 tau_e, forces, 12x12x12 points. All modules
-are imported before. Of every distinct pair (calling function, called function) of the package, in the order of first
-occurrence, the file of the called function is noted; equal files that follow each other count once. A function that is
-called through another package, such as ``torch.nn.Module.__call__``, has the nearest function of fermisea as its
-caller. What goes to a pool of threads is run at once in the main thread, so that it is traced as well, and the order
-does not depend on timing.
+are imported before. The walk consists of the files of the called functions of the package, in the order of the calls;
+equal files in a row count once. A file is "entered" each time the walk comes to it, and each time but the first is a
+"return". Properties are left out, as they read like attributes. A function that is called through another package, such
+as ``torch.nn.Module.__call__``, has the nearest function of fermisea as its caller. Work for a pool of threads runs in
+the main thread, so that it is traced as well and the order does not depend on timing.
+
+Four walks are counted:
+    page       the calls that stand on the page of ``predict`` itself
+    stages     each function of the stages (model, prediction, thermal states and observables) at its first call
+    folders    each function of the package at its first call, by folder; a module at the top is a room of its own
+    everything each distinct pair of calling and called function, by file, down to the lowest layer
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
+import inspect
+import itertools
 import json
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import CodeType, FrameType
@@ -30,6 +39,12 @@ from ase.build import bulk
 import fermisea
 
 PACKAGE = Path(fermisea.__file__).parent
+STAGES = {
+    "physics/observables.py",
+    "physics/thermal_states.py",
+    *("model.py", "predict.py", "prediction.py", "ldos_pass.py", "sweep.py", "boxes.py", "density_basis.py"),
+    *("ldos_energy.py", "ldos_forces.py", "sweep_gradient.py", "uncertainty.py"),
+}
 SHAPE, TEMPERATURES = (12, 12, 12), [300.0, 1000.0, 10_000.0]
 
 
@@ -55,14 +70,37 @@ def trace(function: Callable[[], Any]) -> list[tuple[CodeType | None, CodeType]]
     return list(edges)
 
 
-def walk(edges: list[tuple[CodeType | None, CodeType]]) -> list[str]:
-    """Returns the files of the called functions, relative to the package; equal ones in a row count once."""
-    files: list[str] = []
-    for _, code in edges:
-        file = str(Path(code.co_filename).relative_to(PACKAGE))
-        if not files or files[-1] != file:
-            files.append(file)
-    return files
+def properties() -> set[CodeType]:
+    """Returns the code of all properties of the package."""
+    found = set()
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("fermisea")]
+    for _, kind in itertools.chain.from_iterable(inspect.getmembers(module, inspect.isclass) for module in modules):
+        for value in vars(kind).values():
+            if isinstance(value, property) and value.fget is not None:
+                found.add(value.fget.__code__)
+            elif isinstance(value, functools.cached_property):
+                found.add(value.func.__code__)
+    return found
+
+
+def file_of(code: CodeType) -> str:
+    """Returns the file of a function, relative to the package."""
+    return str(Path(code.co_filename).relative_to(PACKAGE))
+
+
+def is_stage(file: str) -> bool:
+    """Returns whether a file belongs to the stages of a prediction, in today's layout or the flat one before."""
+    return file in STAGES or file.startswith(("model/", "prediction/"))
+
+
+def walk(places: Iterable[str]) -> list[str]:
+    """Returns the places without repetitions in a row."""
+    return [place for place, _ in itertools.groupby(places)]
+
+
+def counts(places: list[str]) -> dict[str, int]:
+    """Returns how often places are entered, how many there are, and how many entries are returns."""
+    return {"entered": len(places), "places": len(set(places)), "returns": len(places) - len(set(places))}
 
 
 def submit_at_once(_: ThreadPoolExecutor, work: Callable[..., Any], *arguments: Any, **named: Any) -> Future[Any]:
@@ -93,26 +131,23 @@ def main() -> None:
     warnings.simplefilter("ignore")
     edges = trace(predict)
     begin = next(k for k, (_, code) in enumerate(edges) if code is start)  # before it, the model is loaded
-    edges = edges[begin:]
-    files = walk(edges)
-    entered = {name: files.count(name) for name in dict.fromkeys(files)}
-    folders = [str(Path(file).parent) for file in files]
-    rooms = [folder for k, folder in enumerate(folders) if k == 0 or folders[k - 1] != folder]
-    found = {
-        "fermisea": str(PACKAGE),
-        "pairs": len(edges),
-        "files": len(entered),
-        "entered": len(files),
-        "returns": len(files) - len(entered),
-        "folders": len(set(rooms)),
-        "folders_entered": len(rooms),
-        "predict.py": sum(count for name, count in entered.items() if Path(name).name == "predict.py"),
-        "times_by_file": dict(sorted(entered.items(), key=lambda item: -item[1])),
-        "walk": files,
+    left_out = properties()
+    edges = [(caller, code) for caller, code in edges[begin:] if code not in left_out]
+    functions = [file_of(code) for code in dict.fromkeys(code for _, code in edges)]
+    called = [(caller and file_of(caller), file_of(code)) for caller, code in edges]
+    walks = {
+        "page": walk(code for caller, code in called if caller is not None and Path(caller).name == "predict.py"),
+        "stages": walk(file for file in functions if is_stage(file)),
+        "folders": walk(str(Path(file).parent) if "/" in file else file for file in functions),
+        "everything": walk(file for _, file in called),
     }
-    print("\n".join(files))
-    print(json.dumps({name: value for name, value in found.items() if name != "walk"}, indent=1))
+    for name in ("page", "stages", "folders"):
+        print(f"{name}: {' '.join(walks[name])}\n")
+    print(f"fermisea: {PACKAGE}")
+    for name, places in walks.items():
+        print(f"{name:11}" + "  ".join(f"{count} {what}" for what, count in counts(places).items()))
     if values.json is not None:
+        found = {name: counts(places) | {"walk": places} for name, places in walks.items()}
         values.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

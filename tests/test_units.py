@@ -35,7 +35,9 @@ def test_thermal_energy_is_proportional_to_temperature():
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf, -math.inf])
 def test_temperatures_that_are_none_are_refused_with_the_value_and_the_fix(temperature):
-    advice = "; for the ground state use a small value" if temperature <= 0 else "$"  # a value that is no number was not meant as zero
+    advice = (
+        "; for the ground state use a small value" if temperature <= 0 else "$"
+    )  # a value that is no number was not meant as zero
     with pytest.raises(InputError, match=rf"electron temperature: got {temperature} K.*above 0 K{advice}"):
         units.thermal_energy(temperature)
 

@@ -54,7 +54,9 @@ class RealSpaceGrid:
             )
         lengths = np.linalg.norm(cell, axis=1)
         if abs(np.linalg.det(cell)) <= 1e-9 * max(float(np.prod(lengths)), 1e-300):
-            raise InputError(f"cell: got {cell.tolist()}, a cell without volume; give three linearly independent vectors")
+            raise InputError(
+                f"cell: got {cell.tolist()}, a cell without volume; give three linearly independent vectors"
+            )
         if len(self.shape) != 3 or not all(float(n).is_integer() and n >= 1 for n in self.shape):
             raise InputError(f"grid shape: got {self.shape}, expected three positive integers")
         object.__setattr__(self, "cell", tuple(tuple(float(x) for x in row) for row in cell))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,21 +14,10 @@ from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.free_energy import FreeEnergyFunctional, transfer_error
-from fermisea.physics.integration import EnergyIntegral, IntegrationWeights
 from fermisea.physics.ions import Ion, charges, core_density, electrons
-from fermisea.physics.xc import Functional, functional
+from fermisea.physics.thermal_states import Densities, ThermalState, thermal_levels
+from fermisea.physics.xc import Functional, smooth_functional
 from fermisea.utilities.arrays import FloatArray
-
-_FADE = 3e-4
-"""Density, 1/Angstrom^3, below which exchange and correlation of the density of an LDOS fade out.
-
-Pseudopotentials leave few electrons at a nucleus, and a predicted density may pass through zero there. Without this a
-point where it nearly vanishes adds a force of its own, 1 meV/Angstrom and more in aluminium.
-"""
-
-
-Densities = Callable[[Sequence[EnergyIntegral]], Sequence[FloatArray]]
-"""Function from integrals for the electron number to the densities of an LDOS, each (nx, ny, nz), 1/Angstrom^3."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,75 +53,6 @@ class ThermalObservables:
         return self.free_energies[form] + self.electron_temperature * self.entropy
 
 
-@dataclass(frozen=True, eq=False)
-class ThermalState:
-    """The electrons of an LDOS at one electronic temperature.
-
-    Attributes:
-        electron_temperature: tau_e, K.
-        fermi_level: mu, eV.
-        weights: of integrals over energies.
-        density: (nx, ny, nz), 1/Angstrom^3; None where no densities are wanted.
-        level_slope: integral that gives the derivative of the electron number by mu; None where not requested.
-        level_density: derivative of the density by mu, (nx, ny, nz), 1/(eV Angstrom^3); likewise.
-    """
-
-    electron_temperature: float
-    fermi_level: float
-    weights: IntegrationWeights
-    density: FloatArray | None
-    level_slope: EnergyIntegral | None = None
-    level_density: FloatArray | None = None
-
-
-def thermal_states(
-    dos: DensityOfStates,
-    densities: Densities | None,
-    electrons: float,
-    electron_temperatures: Sequence[float],
-    reference_electron_temperature: float | None = None,
-    *,
-    levels: bool = False,
-) -> tuple[list[ThermalState], ThermalState | None]:
-    """Returns Fermi level, integration weights and density at each tau_e, and the same at tau_ref.
-
-    A temperature that occurs twice is computed once.
-
-    Args:
-        dos: LDOS integrated over the cell.
-        densities: densities of the same LDOS on a grid, made in one call; None for states without densities.
-        electrons: number of electrons in the cell.
-        electron_temperatures: tau_e, K.
-        reference_electron_temperature: tau_ref, K; None for no state at tau_ref.
-        levels: whether to compute derivatives by the Fermi level too.
-
-    Raises:
-        InputError: for a temperature not above zero, or a window too small for the electrons.
-    """
-    asked = [float(t) for t in electron_temperatures]
-    if reference_electron_temperature is not None:
-        asked.append(float(reference_electron_temperature))
-    places = [(dos.fermi_level(electrons, t), t) for t in dict.fromkeys(asked)]
-    weights = [dos.weights(*place) for place in places]
-    slopes = [dos.rule.slopes(*place).level for place in places] if levels else []
-    fields: Sequence[FloatArray | None] = [None] * (len(weights) + len(slopes))
-    if densities is not None:
-        fields = densities([w.electrons for w in weights] + slopes)
-    found = {
-        t: ThermalState(
-            electron_temperature=t,
-            fermi_level=level,
-            weights=weights[k],
-            density=fields[k],
-            level_slope=slopes[k] if levels else None,
-            level_density=fields[len(places) + k] if levels else None,
-        )
-        for k, (level, t) in enumerate(places)
-    }
-    states = [found[t] for t in asked]
-    return states[: len(electron_temperatures)], None if reference_electron_temperature is None else states[-1]
-
-
 def thermal_observables(
     dos: DensityOfStates,
     densities: Densities | None,
@@ -160,18 +80,14 @@ def thermal_observables(
     Raises:
         InputError: for an unknown element, a temperature not above zero, or a window too small for the electrons.
     """
-    number = electrons(ions, list(atoms.symbols))
-    states, reference = thermal_states(dos, densities, number, electron_temperatures, reference_electron_temperature)
-    return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional_name=functional_name)
-
-
-def smooth_functional(name: str) -> Functional:
-    """Returns a functional that is smooth where a density passes through zero, as a predicted one may.
-
-    Raises:
-        InputError: for an unknown name.
-    """
-    return replace(functional(name), fade=_FADE)
+    temperatures = [*electron_temperatures]
+    if reference_electron_temperature is not None:
+        temperatures.append(reference_electron_temperature)
+    levels = thermal_levels(dos, electrons(ions, list(atoms.symbols)), temperatures)
+    states = levels.states(None if densities is None else densities(levels.integrals))
+    reference = None if reference_electron_temperature is None else states.pop()
+    functional = smooth_functional(functional_name)
+    return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional=functional)
 
 
 def observables_of(
@@ -182,7 +98,7 @@ def observables_of(
     atoms: Atoms,
     grid: RealSpaceGrid,
     ions: Mapping[str, Ion],
-    functional_name: str,
+    functional: Functional,
 ) -> list[ThermalObservables]:
     """Returns the observables of states; those at tau_ref are in ``reference``, None for no total free energy.
 
@@ -198,7 +114,7 @@ def observables_of(
             reference_density=reference.density,
             core_density=core_density(ions, symbols, positions, cell, grid.shape),
             cell=cell,
-            functional=smooth_functional(functional_name),
+            functional=functional,
             ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
         )
         w = reference.weights

@@ -134,7 +134,7 @@ class RadialTable:
         return torch.from_numpy(np.stack(terms))
 
     def __call__(self, momenta: Tensor) -> Tensor:
-        """Returns all functions at ``momenta`` (1/Angstrom, any shape) as (m, ...); differentiable with respect to them.
+        """Returns all functions at ``momenta`` (1/Angstrom, any shape) as (m, ...), differentiable in the momenta.
 
         Raises:
             InputError: for a momentum beyond the end of the table.

@@ -127,3 +127,15 @@ def check_temperature(
     if not allow_beyond_window:
         raise WindowError(text)
     warnings.warn(text, stacklevel=3)
+
+
+def check_spectrum(dos: DensityOfStates, electrons: float, atoms: int, electron_temperature: float) -> None:
+    """Raises WindowError if the spectrum of a structure needs a wider window at this tau_e.
+
+    Args:
+        dos: density of states of the structure.
+        electrons: number of electrons in the cell.
+        atoms: number of atoms in the cell.
+        electron_temperature: tau_e, K.
+    """
+    check_temperature(dos.energy_grid, highest_electron_temperature(dos, electrons, atoms), electron_temperature)

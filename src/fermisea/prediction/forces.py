@@ -28,7 +28,7 @@ from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
 from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.ions import Ion, charges, core_density
-from fermisea.physics.observables import ThermalState, smooth_functional
+from fermisea.physics.thermal_states import ThermalState
 from fermisea.physics.xc import Functional
 from fermisea.prediction.forward_pass import ForwardPass
 from fermisea.prediction.gradient import Cotangent
@@ -72,7 +72,6 @@ def thermal_mechanics(
         InputError: for a network that is not on the CPU.
     """
     assert reference is not None  # noqa: S101  # the request refuses forces without total energies
-    forward.announce(request.grid.size * len(states))
     derivatives = LdosForces(
         forward=forward,
         readout=readout,
@@ -81,7 +80,7 @@ def thermal_mechanics(
         atoms=request.atoms,
         grid=request.grid,
         ions=request.ions,
-        functional=smooth_functional(request.functional),
+        functional=request.functional,
     )
     return tuple(derivatives.of(state, change=request.forces_of_change) for state in states)
 

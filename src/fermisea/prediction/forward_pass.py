@@ -71,7 +71,13 @@ class Thinning:
 
 
 class ForwardPass:
-    """Passes over grids for one structure and one network, with a count of the points for a progress bar."""
+    """Passes over grids for one structure and one network, with a count of the points for a progress bar.
+
+    Attributes:
+        precision: precision of the hidden layers, as in :class:`fermisea.networks.precision.HiddenLayers`.
+        width: length of h.
+        dtype: floating point type of h.
+    """
 
     def __init__(
         self,
@@ -81,6 +87,7 @@ class ForwardPass:
         *,
         chunk: int,
         precision: str = "float32",
+        points: int = 0,
         progress: Progress | None = None,
     ) -> None:
         """Finds the neighbours, nothing more.
@@ -91,6 +98,7 @@ class ForwardPass:
             atoms: structure.
             chunk: largest number of points of a tile.
             precision: precision of the hidden layers, one of ``PRECISIONS``.
+            points: number of points in all that the progress callback begins with; further passes add theirs.
             progress: callback with points done and points in all.
 
         Raises:
@@ -100,7 +108,8 @@ class ForwardPass:
             raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
         self._network, self._layers = network, HiddenLayers(network, precision)
         self._chunk, self._atoms = chunk, len(atoms)
-        self._progress, self._done, self._total = progress, 0, 0
+        self._progress, self._done, self._total = progress, 0, points
+        self.precision, self.width, self.dtype = self._layers.precision, self._layers.width, network.dtype
         dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
         self._device = network.device
         self._evaluator: Evaluator | TorchEvaluator
@@ -113,25 +122,6 @@ class ForwardPass:
             self._threads = 1
             self._evaluator = TorchEvaluator(descriptor, atoms, dtype, self._device)
 
-    @property
-    def precision(self) -> str:
-        """Precision of the hidden layers: that of :class:`fermisea.networks.precision.HiddenLayers`."""
-        return self._layers.precision
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating point type of h."""
-        return self._network.dtype
-
-    @property
-    def width(self) -> int:
-        """Length of h."""
-        return self._layers.width
-
-    def announce(self, points: int) -> None:
-        """Adds the points of coming passes to the number in all that the progress bar shows."""
-        self._total += points
-
     def over(
         self, grid: RealSpaceGrid, rows: Tensor | None = None, thinning: Thinning = Thinning((1, 1, 1), 1)
     ) -> Iterator[TileValues]:
@@ -139,15 +129,16 @@ class ForwardPass:
 
         Args:
             grid: grid that spans the cell of the structure.
-            rows: vectors multiplied with h, (rows, width); without them, h itself is returned. Members of an ensemble
-                on which no row acts are not evaluated.
+            rows: vectors multiplied with h in their own type, (rows, width); without them, h itself is returned.
+                Members of an ensemble on which no row acts are not evaluated.
             thinning: points for which h itself is returned, and the coarser grid of the second sum.
         """
         layers = self._layers
         if rows is not None:
-            layers, rows = layers.acting(rows.to(self._device, self._network.dtype))
+            layers, rows = layers.acting(rows.to(self._device))
         most = min(self._chunk, max(ROWS, _VALUES // self._network.widths[-1]))
         work = tiles(grid.shape, most)
+        self._total = max(self._total, self._done + grid.size)
         for found in in_order(lambda tile: self._tile(grid, tile, layers, rows, thinning), work, self._threads):
             self._count(found.tile)
             yield found
@@ -171,6 +162,7 @@ class ForwardPass:
             raise InputError(f"forces: got a model on {self._device}, expected one on the CPU")
         positions, cell = np.zeros((self._atoms, 3)), np.zeros((3, 3))
         work = tiles(grid.shape, self._chunk)
+        self._total = max(self._total, self._done + grid.size)
 
         def part(tile: Tile) -> tuple[Tile, FloatArray, FloatArray]:
             return tile, *tile_gradient(self._network, evaluator, grid, tile, cotangent, rows=ROWS)
@@ -184,7 +176,7 @@ class ForwardPass:
     def _count(self, tile: Tile) -> None:
         self._done += math.prod(s.stop - s.start for s in tile)
         if self._progress is not None:
-            self._progress(min(self._done, self._total), self._total)
+            self._progress(self._done, self._total)
 
     @torch.inference_mode()
     def _tile(
@@ -196,7 +188,7 @@ class ForwardPass:
         points, width = len(descriptors), layers.width
         kept = torch.arange(0, points, thinning.every, device=self._device)
         shape = (len(kept), width) if rows is None else (len(rows), points)
-        values = torch.empty(shape, dtype=self._network.dtype, device=self._device)
+        values = torch.empty(shape, dtype=self.dtype if rows is None else rows.dtype, device=self._device)
         total, thinned = torch.zeros((2, width), dtype=torch.float64, device=self._device)
         coarser = _coarser(tile, thinning.steps).to(self._device)
         for first in range(0, points, ROWS):
@@ -209,7 +201,7 @@ class ForwardPass:
                 low, high = (-(-place // thinning.every) for place in (first, first + len(hidden)))
                 values[low:high] = hidden[kept[low:high] - first]
             else:
-                values[:, batch] = rows @ hidden.T
+                values[:, batch] = rows @ hidden.T.to(rows.dtype)
         return TileValues(tile, values, total, thinned)
 
 

@@ -18,18 +18,11 @@ from torch import Tensor
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.integration import EnergyIntegral
-from fermisea.physics.observables import Densities
 from fermisea.prediction.density_basis import DensityBasis, Norm, levels_around
 from fermisea.prediction.forward_pass import ForwardPass, Thinning, TileValues
 from fermisea.prediction.readout import GridSum, Readout
 from fermisea.prediction.request import Request
 from fermisea.utilities.arrays import FloatArray
-
-_COARSER = 4
-"""Ratio of spacings, along each axis, of the grid that guesses the Fermi levels and the grid of the densities."""
-
-_FEWEST = 8
-"""Smallest number of points along an axis of the guessing grid, where the grid itself has so many."""
 
 _SAMPLE = 2048
 """Points at which densities are compared."""
@@ -74,16 +67,9 @@ class HiddenSums:
         """Returns the DOS of a network or of one member of an ensemble."""
         return readout.density_of_states(self.dos, self.volume)
 
-    def densities(self, readout: Readout) -> Densities | None:
-        """Returns the function from integrals to densities of a network or of one member; None without densities."""
-        layer = self.layer
-        if layer is None:
-            return None
-
-        def fields(integrals: Sequence[EnergyIntegral]) -> list[FloatArray]:
-            return layer.fields(readout.vectors(integrals))
-
-        return fields
+    def densities(self, readout: Readout, integrals: Sequence[EnergyIntegral]) -> list[FloatArray] | None:
+        """Returns the fields of integrals for a network or one member, each (nx, ny, nz); None without densities."""
+        return None if self.layer is None else self.layer.fields(readout.vectors(integrals))
 
 
 def hidden_sums(forward: ForwardPass, readout: Readout, request: Request) -> HiddenSums:
@@ -92,27 +78,23 @@ def hidden_sums(forward: ForwardPass, readout: Readout, request: Request) -> Hid
     Args:
         forward: forward pass of the network.
         readout: last layer of the network.
-        request: grids, temperatures and memory of the prediction.
+        request: grids and temperatures of the prediction.
     """
     grid, dos_grid = request.grid, request.dos_grid
     if not request.density:
-        coarse = grid if dos_grid is None else dos_grid
-        forward.announce(coarse.size)
-        guess = Guess.on(forward, coarse)
-        own_grid = dos_grid is not None and guess.coarser is not None
-        compared = (guess.coarser, guess.sum) if own_grid and guess.coarser is not None else None
+        guess = Guess.on(forward, grid if dos_grid is None else dos_grid)
+        compared = None if dos_grid is None or guess.coarser is None else (guess.coarser, guess.sum)
         return HiddenSums(guess.sum, compared, None, grid.volume)
-    keeps = grid.size * forward.width * forward.dtype.itemsize <= request.memory
-    coarse_grid = guessing_grid(grid) if dos_grid is None and not keeps else dos_grid
-    forward.announce(grid.size + (0 if coarse_grid is None else coarse_grid.size))
-    if coarse_grid is None:
-        layer: Layer = KeptLayer(forward, grid)
-        return HiddenSums(layer.sum, None, layer, grid.volume)
-    guess = Guess.on(forward, coarse_grid)
-    if keeps:
+    coarse = request.guessing_grid if dos_grid is None else dos_grid
+    if coarse is None:
+        kept = KeptLayer(forward, grid)
+        return HiddenSums(kept.sum, None, kept, grid.volume)
+    guess = Guess.on(forward, coarse)
+    temperatures = [*request.electron_temperatures, request.head.reference_electron_temperature]
+    layer: Layer
+    if request.keeps:
         layer = KeptLayer(forward, grid)
     else:
-        temperatures = [*request.electron_temperatures, request.head.reference_electron_temperature]
         layer = StreamedLayer(forward, grid, guess.basis(readout, grid.volume, request.electrons, temperatures))
     if dos_grid is None:
         return HiddenSums(layer.sum, None, layer, grid.volume)
@@ -151,20 +133,22 @@ class StreamedLayer:
         """Makes the pass."""
         self._forward, self._grid, self._basis = forward, grid, basis
         self.passes = 1
-        kind = np.float32 if forward.dtype == torch.float32 else np.float64
         self._kept: npt.NDArray[np.floating] | None
-        self._kept, total = self._project(basis.vectors, kind)
+        kind = np.float32 if forward.dtype == torch.float32 else np.float64
+        self._kept, total = self._project(basis.vectors, forward.dtype, kind)
         self.sum = GridSum(total, grid.size)
 
     def fields(self, vectors: Tensor) -> list[FloatArray]:
         """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n)."""
         fields, self._kept = self._kept, None
-        expansions = [] if fields is None else [self._basis.expand(vector) for vector in vectors.T]
-        if fields is None or max(error for _, error in expansions) > _WORST[self._forward.dtype]:
+        if fields is None:
             self.passes += 1
-            self._forward.announce(self._grid.size)
+            return list(self._project(vectors, torch.float64, np.float64)[0])
+        expansions = [self._basis.expand(vector) for vector in vectors.T]
+        if max(error for _, error in expansions) > _WORST[self._forward.dtype]:
+            self.passes += 1
             del fields
-            return list(self._project(vectors, np.float64)[0])
+            return list(self._project(vectors, self._forward.dtype, np.float64)[0])
         found = []
         for coefficients, _ in expansions:
             sum_of_fields = np.zeros(self._grid.shape)
@@ -174,11 +158,14 @@ class StreamedLayer:
             found.append(sum_of_fields)
         return found
 
-    def _project(self, vectors: Tensor, dtype: npt.DTypeLike) -> tuple[npt.NDArray[np.floating], Tensor]:
-        fields = np.empty((vectors.shape[1], *self._grid.shape), dtype=dtype)
+    def _project(
+        self, vectors: Tensor, dtype: torch.dtype, kind: npt.DTypeLike
+    ) -> tuple[npt.NDArray[np.floating], Tensor]:
+        """Returns fields in type ``kind`` from products in type ``dtype``, and the sum of h, in one pass."""
+        fields = np.empty((vectors.shape[1], *self._grid.shape), dtype=kind)
         total: Tensor | float = 0.0
-        for part in self._forward.over(self._grid, vectors[:-1].T):
-            _write(fields, part, part.values.cpu() + vectors[-1].to(part.values.dtype)[:, None])
+        for part in self._forward.over(self._grid, vectors[:-1].T.to(dtype)):
+            _write(fields, part, part.values.cpu() + vectors[-1].to(dtype)[:, None])
             total = part.total.cpu() + total
         return fields, torch.as_tensor(total)
 
@@ -236,12 +223,6 @@ class Guess:
             levels = levels_around(level, 2 * abs(level - other) + 1e-3)
             integrals += [dos.weights(mu, temperature).electrons for mu in levels]
         return DensityBasis.spanning(readout.vectors(integrals), self.norm, self.smallest)
-
-
-def guessing_grid(grid: RealSpaceGrid) -> RealSpaceGrid:
-    """Returns a grid coarser than ``grid``, with even numbers of points; not coarser than a few points."""
-    n, m, k = (min(size, max(_FEWEST, 2 * -(-size // (2 * _COARSER)))) for size in grid.shape)
-    return RealSpaceGrid(grid.cell, (n, m, k))
 
 
 def _occupied(vectors: Tensor) -> slice:

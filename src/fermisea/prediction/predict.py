@@ -8,7 +8,9 @@ from ase import Atoms
 
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import IntegrationName
-from fermisea.physics.observables import observables_of, thermal_states
+from fermisea.physics.observables import observables_of
+from fermisea.physics.thermal_states import thermal_levels
+from fermisea.physics.window import check_spectrum
 from fermisea.prediction.forces import thermal_mechanics
 from fermisea.prediction.forward_pass import ForwardPass, Progress
 from fermisea.prediction.members import member_spread
@@ -81,21 +83,23 @@ def predict(
         allow_beyond_window=allow_beyond_window,
         memory=memory,
     )
-    forward = ForwardPass(
-        model.network, model.descriptor, request.atoms, chunk=chunk, precision=precision, progress=progress
-    )
     readout = Readout.of(model.network, request.head, integration)
+    forward = ForwardPass(
+        model.network,
+        model.descriptor,
+        request.atoms,
+        chunk=chunk,
+        precision=precision,
+        points=request.points,
+        progress=progress,
+    )
     hidden = hidden_sums(forward, readout, request)
     dos = hidden.density_of_states(readout)
-    request.check_window(dos)
-    states, reference = thermal_states(
-        dos,
-        hidden.densities(readout),
-        request.electrons,
-        request.electron_temperatures,
-        request.reference_electron_temperature,
-        levels=forces,
-    )
+    if not allow_beyond_window:
+        check_spectrum(dos, request.electrons, len(atoms), max(request.electron_temperatures))
+    levels = thermal_levels(dos, request.electrons, request.all_temperatures, slopes=forces)
+    states = levels.states(hidden.densities(readout, levels.integrals))
+    reference = None if request.reference_electron_temperature is None else states.pop()
     results = observables_of(
         dos,
         states,
@@ -103,7 +107,7 @@ def predict(
         atoms=request.atoms,
         grid=request.grid,
         ions=request.ions,
-        functional_name=request.functional,
+        functional=request.functional,
     )
     return Prediction(
         atoms=request.atoms,

@@ -13,9 +13,9 @@ from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.networks.ensemble import Network
-from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ions import Ion, electrons
-from fermisea.physics.window import check_temperature, highest_electron_temperature
+from fermisea.physics.window import check_temperature
+from fermisea.physics.xc import Functional, smooth_functional
 from fermisea.prediction.readout import Head
 
 CHUNK = 16384
@@ -27,6 +27,12 @@ MEMORY = 2**28
 FINER = 7 / 8
 """Default grid spacing over that of the training data for forces of F(tau_e), which need a finer grid than forces of
 F(tau_e) - F(tau_ref)."""
+
+_COARSER = 4
+"""Ratio of spacings, along each axis, of the grid that guesses the Fermi levels and the grid of the densities."""
+
+_FEWEST = 8
+"""Smallest number of points along an axis of the guessing grid, where the grid itself has so many."""
 
 Shape = tuple[int, int, int]
 
@@ -58,33 +64,47 @@ class Request:
         atoms: structure.
         head: LDOS of the model that is used.
         ions: ion of each element of the model.
-        functional: name of the exchange-correlation functional.
+        functional: exchange and correlation, smooth where a predicted density passes through zero.
+        electrons: number of valence electrons in the cell.
         grid: grid of the densities, and of the DOS unless it has a grid of its own.
         dos_grid: grid of the DOS alone; None without one.
+        guessing_grid: coarser grid whose Fermi levels begin a streamed prediction; None where it is not needed.
+        keeps: whether the hidden layer of every point is stored.
         electron_temperatures: tau_e, K.
+        reference_electron_temperature: tau_ref of total free energies, K; None where there are none.
         scalar: whether a single temperature was given instead of a sequence.
         density: whether densities are requested.
         forces: whether forces and stress are requested.
         forces_of_change: whether these are derivatives of F(tau_e) - F(tau_ref) instead of F(tau_e).
         total_energy_obstacle: reason why there is no total free energy; None if there is one.
         allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
-        memory: largest size of a stored hidden layer, bytes.
+        points: number of points of all passes over grids.
     """
 
     atoms: Atoms
     head: Head
     ions: Mapping[str, Ion]
-    functional: str
+    functional: Functional
+    electrons: float
     grid: RealSpaceGrid
     dos_grid: RealSpaceGrid | None
+    guessing_grid: RealSpaceGrid | None
+    keeps: bool
     electron_temperatures: tuple[float, ...]
+    reference_electron_temperature: float | None
     scalar: bool
     density: bool
     forces: bool
     forces_of_change: bool
     total_energy_obstacle: str | None
     allow_beyond_window: bool
-    memory: int
+    points: int
+
+    @property
+    def all_temperatures(self) -> tuple[float, ...]:
+        """Each tau_e and, where there are total free energies, tau_ref at the end, K."""
+        last = () if self.reference_electron_temperature is None else (self.reference_electron_temperature,)
+        return self.electron_temperatures + last
 
     @classmethod
     def of(
@@ -117,38 +137,38 @@ class Request:
         for t in temperatures:
             highest = head.highest_electron_temperature
             check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
+        grid = prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
+        own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
+        width = sum(member.widths[-1] for member in model.network.members)
+        keeps = density and grid.size * width * model.network.dtype.itemsize <= memory
+        guessing = _coarse(grid) if density and own is None and not keeps else None
+        passes = [grid if density or own is None else None, own, guessing]
         return cls(
             atoms=atoms.copy(),
             head=head,
             ions=model.ions,
-            functional=model.functional,
-            grid=prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0),
-            dos_grid=None if dos_grid is None else prediction_grid(model, atoms, dos_grid),
+            functional=smooth_functional(model.functional),
+            electrons=electrons(model.ions, list(atoms.symbols)),
+            grid=grid,
+            dos_grid=own,
+            guessing_grid=guessing,
+            keeps=keeps,
             electron_temperatures=temperatures,
+            reference_electron_temperature=None if model.total_energy_obstacle else head.reference_electron_temperature,
             scalar=np.ndim(electron_temperature) == 0,
             density=density,
             forces=forces,
             forces_of_change=forces_of_change,
             total_energy_obstacle=model.total_energy_obstacle,
             allow_beyond_window=allow_beyond_window,
-            memory=memory,
+            points=sum(part.size for part in passes if part is not None) + forces * grid.size * len(temperatures),
         )
 
-    @property
-    def electrons(self) -> float:
-        """Number of valence electrons in the cell."""
-        return electrons(self.ions, list(self.atoms.symbols))
 
-    @property
-    def reference_electron_temperature(self) -> float | None:
-        """tau_ref of total free energies, K; None where there are none."""
-        return None if self.total_energy_obstacle else self.head.reference_electron_temperature
-
-    def check_window(self, dos: DensityOfStates) -> None:
-        """Raises WindowError if the DOS of the structure needs a wider window for the highest tau_e."""
-        if not self.allow_beyond_window:
-            highest = highest_electron_temperature(dos, self.electrons, len(self.atoms))
-            check_temperature(self.head.energy_grid, highest, max(self.electron_temperatures))
+def _coarse(grid: RealSpaceGrid) -> RealSpaceGrid:
+    """Returns a grid coarser than ``grid``, with even numbers of points; not coarser than a few points."""
+    n, m, k = (min(size, max(_FEWEST, 2 * -(-size // (2 * _COARSER)))) for size in grid.shape)
+    return RealSpaceGrid(grid.cell, (n, m, k))
 
 
 def _check_forces(model: LdosModel, *, density: bool, dos_grid: Shape | None) -> None:

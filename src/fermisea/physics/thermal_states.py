@@ -1,0 +1,101 @@
+"""The electrons of an LDOS at several electronic temperatures: Fermi levels first, then densities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.integration import EnergyIntegral, IntegrationWeights
+from fermisea.utilities.arrays import FloatArray
+
+Densities = Callable[[Sequence[EnergyIntegral]], Sequence[FloatArray]]
+"""Function from integrals for the electron number to the densities of an LDOS, each (nx, ny, nz), 1/Angstrom^3."""
+
+
+@dataclass(frozen=True, eq=False)
+class ThermalState:
+    """The electrons of an LDOS at one electronic temperature.
+
+    Attributes:
+        electron_temperature: tau_e, K.
+        fermi_level: mu, eV.
+        weights: integrals that give the observables.
+        density: (nx, ny, nz), 1/Angstrom^3; None where no densities are requested.
+        level_slope: integral that gives the derivative of the electron number by mu; None where not requested.
+        level_density: derivative of the density by mu, (nx, ny, nz), 1/(eV Angstrom^3); None where not requested.
+    """
+
+    electron_temperature: float
+    fermi_level: float
+    weights: IntegrationWeights
+    density: FloatArray | None
+    level_slope: EnergyIntegral | None = None
+    level_density: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ThermalLevels:
+    """Fermi levels and integrals at several electronic temperatures, which densities turn into states.
+
+    Attributes:
+        electron_temperatures: tau_e in the requested order, K.
+        fermi_levels: mu at each distinct temperature, eV.
+        weights: integrals at each distinct temperature.
+        slopes: integral for the derivative of the electron number by mu at each; empty where not requested.
+    """
+
+    electron_temperatures: tuple[float, ...]
+    fermi_levels: dict[float, float]
+    weights: dict[float, IntegrationWeights]
+    slopes: dict[float, EnergyIntegral]
+
+    @property
+    def integrals(self) -> list[EnergyIntegral]:
+        """The integrals whose densities ``states`` takes: electron numbers, then their derivatives by mu."""
+        return [w.electrons for w in self.weights.values()] + list(self.slopes.values())
+
+    def states(self, densities: Sequence[FloatArray] | None) -> list[ThermalState]:
+        """Returns the state at each requested temperature.
+
+        Args:
+            densities: fields of ``integrals``, each (nx, ny, nz); None for states without densities.
+        """
+        distinct = list(self.weights)
+        fields: Sequence[FloatArray | None] = densities or [None] * len(self.integrals)
+        found = {
+            t: ThermalState(
+                electron_temperature=t,
+                fermi_level=self.fermi_levels[t],
+                weights=self.weights[t],
+                density=fields[k],
+                level_slope=self.slopes.get(t),
+                level_density=fields[len(distinct) + k] if self.slopes else None,
+            )
+            for k, t in enumerate(distinct)
+        }
+        return [found[t] for t in self.electron_temperatures]
+
+
+def thermal_levels(
+    dos: DensityOfStates, electrons: float, electron_temperatures: Sequence[float], *, slopes: bool = False
+) -> ThermalLevels:
+    """Returns Fermi levels and integrals at each tau_e; a temperature that occurs twice is computed once.
+
+    Args:
+        dos: LDOS integrated over the cell.
+        electrons: number of electrons in the cell.
+        electron_temperatures: tau_e, K.
+        slopes: whether to compute derivatives by the Fermi level too.
+
+    Raises:
+        InputError: for a temperature not above zero, or a window too small for the electrons.
+    """
+    temperatures = tuple(float(t) for t in electron_temperatures)
+    levels = {t: dos.fermi_level(electrons, t) for t in dict.fromkeys(temperatures)}
+    return ThermalLevels(
+        temperatures,
+        levels,
+        {t: dos.weights(level, t) for t, level in levels.items()},
+        {t: dos.rule.slopes(level, t).level for t, level in levels.items()} if slopes else {},
+    )
