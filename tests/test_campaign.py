@@ -104,7 +104,7 @@ def test_missing_and_damaged_files_are_computed_anew_on_the_grid_of_the_others(f
 @pytest.mark.parametrize(
     ("changes", "temperature", "message"),
     [
-        ({"kpts": (3, 3, 3)}, TEMPERATURE, r"made with k-mesh \[2, 2, 2\], now \[3, 3, 3\] is wanted"),
+        ({"kpts": (3, 3, 3)}, TEMPERATURE, r"made with k-mesh \[2, 2, 2\], expected \[3, 3, 3\]"),
         ({"cutoff": 90.0}, TEMPERATURE, "made with cutoff 80.0, now 90.0"),
         ({"xc": "pz"}, TEMPERATURE, "made with functional lda, now pz"),
         ({"energy_spacing": 0.4}, TEMPERATURE, "made with energy spacing 0.5, now 0.4"),
@@ -172,7 +172,7 @@ def test_settings_from_toml(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kpoints = [2, 2, 2]", "unknown key kpoints; the known ones are engine, xc, cutoff, kpts"),
+        ("kpoints = [2, 2, 2]", "unknown key kpoints; the known keys are engine, xc, cutoff, kpts"),
         ("kpts = [2, 2]", r"kpts: got \[2, 2\], expected 3 integers"),
         ("kpts = [2, 2, 2.5]", "expected 3 integers"),
         ("energy_window = ['a', 1]", "energy_window: got .*, expected 2 numbers"),

@@ -137,7 +137,7 @@ def test_failures_are_kept_until_they_are_to_be_tried_again(tmp_path):
 
 
 def test_one_campaign_at_a_time(tmp_path):
-    with Records(tmp_path).only_one(), pytest.raises(InputError, match="another campaign is at work there"):
+    with Records(tmp_path).only_one(), pytest.raises(InputError, match="another campaign is running in this folder"):
         run_campaign(SMALL.make_engine(), crystals(1), TEMPERATURE, tmp_path)
 
 
@@ -263,9 +263,9 @@ def test_outliers_are_named_with_their_reason():
     assert outliers(ordinary) == {}
     strange = outliers([*ordinary, outcome_of(7, lift=1.0), outcome_of(8, iterations=40), outcome_of(9, closure=-2e-3)])
     assert set(strange) == {"al-7", "al-8", "al-9"}
-    assert strange["al-7"] == ["F = -56.7482 eV/atom, the others' median is -56.9990"]
-    assert strange["al-8"] == ["40 SCF iterations, the others' median is 10"]
-    assert strange["al-9"] == ["its LDOS misses its own free energy by -2.00 meV/atom"]
+    assert strange["al-7"] == ["F = -56.7482 eV/atom, median of the others -56.9990 eV/atom"]
+    assert strange["al-8"] == ["40 SCF iterations, median of the others 10"]
+    assert strange["al-9"] == ["closure error (F of LDOS - F of DFT) -2.00 meV/atom"]
     assert outliers([outcome_of(0), outcome_of(1, lift=1.0)]) == {}  # of two, neither stands out
 
 

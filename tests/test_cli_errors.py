@@ -179,12 +179,12 @@ CASES = {
     "an unknown key, train": (
         f"train data {LEARN}".replace("train.toml", "unknown.toml"),
         "unknown key epoks",
-        "the known ones are descriptor, order",
+        "the known keys are descriptor, order",
     ),
     "an unknown key, dft": (
         f"{DFT} --config unknown.toml",
         "unknown key epoks",
-        "the known ones are engine, xc, cutoff",
+        "the known keys are engine, xc, cutoff",
     ),
     "a TOML file that is none": (f"train data {LEARN}".replace("train.toml", "broken.toml"), "broken.toml: not a TOML"),
     "a TOML value out of range": (

@@ -99,10 +99,10 @@ MADE = {"pseudopotentials": {"Al": {"name": "GTH-PBE-q3", "sha256": "0123456789a
     [
         ({"energy_grid": EnergyGrid(-6.1, 0.5, 36)}, r"energy grid: y has .*start=-6.1.*but x has .*start=-6.0"),
         ({"broadening": Broadening("gaussian", 0.4)}, "broadening: y has .*0.4.*but x has .*0.5"),
-        ({"functional": "pbe"}, "functional: y has pbe, but x has lda; a dataset needs one for all"),
+        ({"functional": "pbe"}, "functional: y has pbe, but x has lda; expected the same value in all snapshots"),
         ({"electron_temperature": 300.0}, r"reference electron temperature \(K\): y has 300.0, but x has 1000.0"),
         ({"ions": {"Al": Ion("Al", 11.0)}}, "valence of Al: y has 11.0, but x has 3.0"),
-        ({"ions": {"Al": Ion("Al", 3.0, CORE)}}, r"core charge of Al: y has one of 1 electrons \(.*, but x has none"),
+        ({"ions": {"Al": Ion("Al", 3.0, CORE)}}, r"core charge of Al: y has 1 electrons \(.*, but x has none"),
         ({"provenance": MADE}, r"pseudopotential of Al: y has GTH-PBE-q3 \(01234567\), but x has unknown"),
     ],
 )
@@ -113,7 +113,7 @@ def test_snapshots_that_do_not_fit_are_named_with_both_values(one, two, changes,
 
 def test_core_charges_of_the_same_electrons_differ_too(one, two):
     cores = [other(s, ions={"Al": Ion("Al", 3.0, c)}) for s, c in ((one, CORE), (two, OTHER_CORE))]
-    with pytest.raises(InputError, match="core charge of Al: snapshot 1 has one of 1 electrons"):
+    with pytest.raises(InputError, match="core charge of Al: snapshot 1 has 1 electrons"):
         Dataset(tuple(cores))
     assert len(Dataset((cores[0], cores[0]))) == 2
 
@@ -167,7 +167,7 @@ def test_split_by_ion_temperature(one):
     first, second = dataset.split_by_ion_temperature([298.0])
     assert (first.names, second.names) == (("a", "c"), ("b", "d"))
     assert dataset.select([100.0, 933.0]).names == ("a", "c")
-    with pytest.raises(InputError, match="ion temperatures: got 700 K, the data have 100, 298, 933 K"):
+    with pytest.raises(InputError, match="ion temperatures: got 700 K, expected some of 100, 298, 933 K"):
         dataset.split_by_ion_temperature([700.0])
     with pytest.raises(InputError, match="got no snapshot"):
         dataset.split_by_ion_temperature([100.0, 298.0, 933.0])
@@ -188,9 +188,9 @@ def test_report_says_what_is_there_and_what_will_hurt(one, two):
         "mixed reference electron temperature (K): b has 2000.0, but a has 1000.0": {"electron_temperature": 2000.0},
         "mixed functional: b has pbe, but a has lda": {"functional": "pbe"},
         "loose SCF cycle: b: converged to 1e-05 eV/atom": {"provenance": made | {"scf_tolerance_eV_per_atom": 1e-5}},
-        "coarse k-mesh: b: 2 2 2 leaves 0.78 1/Angstrom": {"provenance": made | {"kpts": [2, 2, 2]}},
+        "coarse k-mesh: b: 2 2 2 has a spacing of 0.78 1/Angstrom": {"provenance": made | {"kpts": [2, 2, 2]}},
         "ion temperature: b: unknown": {"ion_temperature": None},
-        "LDOS: b: misses its own free energy by +10.00 meV/atom": {"reference": cold},
+        "LDOS: b: F of the LDOS differs from F of the DFT code by +10.00 meV/atom": {"reference": cold},
         "LDOS: b: gives no total free energy: soft": {"total_energy_obstacle": "soft"},
     }
     for text, change in changes.items():
@@ -206,4 +206,4 @@ def test_small_windows_are_told(one):
         small = other(one, energy_grid=grid, ldos=one.ldos[..., :size], dos=None)
         highest = 0 if size == 21 else small.highest_electron_temperature
         (text,) = [line for line in warnings([small], ["a"], closure=False) if line.startswith("small energy window")]
-        assert f"serves tau_e up to {highest:.0f} K, expected 5000" in text
+        assert f"valid for tau_e up to {highest:.0f} K, expected 5000" in text

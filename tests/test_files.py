@@ -45,7 +45,7 @@ def test_a_full_disk_is_an_input_error_that_names_the_file(tmp_path):
         with atomic_path(target):
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(InputError, match=r"a\.txt: could not be written .*No space left.*untouched"):
+    with pytest.raises(InputError, match=r"a\.txt: could not be written .*No space left.*unchanged"):
         fail()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
@@ -78,9 +78,9 @@ def test_a_name_that_is_too_long_is_an_input_error(tmp_path):
 
 def test_a_file_in_the_place_of_a_folder_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match=r"file: cannot write files there \(.*\); choose another folder"):
+    with pytest.raises(InputError, match=r"file: cannot write files to this folder \(.*\); choose another folder"):
         check_writable_folder(tmp_path / "file")
-    with pytest.raises(InputError, match="cannot write files there"):
+    with pytest.raises(InputError, match="cannot write files to this folder"):
         write_text(tmp_path / "file" / "below.txt", "x")
 
 
@@ -88,12 +88,12 @@ def test_a_file_in_the_place_of_a_folder_is_an_input_error(tmp_path):
 def test_a_folder_without_permission_is_an_input_error(tmp_path):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
-    with pytest.raises(InputError, match="locked: cannot write files there"):
+    with pytest.raises(InputError, match="locked: cannot write files to this folder"):
         check_writable_folder(folder)
 
 
 def test_a_folder_that_the_system_refuses_is_an_input_error():
-    with pytest.raises(InputError, match="/proc/fermisea: cannot write files there"):
+    with pytest.raises(InputError, match="/proc/fermisea: cannot write files to this folder"):
         check_writable_folder("/proc/fermisea")
 
 

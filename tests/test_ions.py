@@ -131,5 +131,5 @@ def test_ions_survive_json_bit_for_bit():
 
 
 def test_core_charge_beyond_its_table_is_refused():
-    with pytest.raises(InputError, match="core charge: asked at"):
+    with pytest.raises(InputError, match="core charge: got a momentum of"):
         core_density(IONS, SYMBOLS, POSITIONS, CELL, (64, 64, 64))

@@ -97,7 +97,7 @@ def test_table_converges_with_the_sixth_power_of_its_step():
 
 
 def test_table_refuses_momenta_beyond_its_end():
-    with pytest.raises(InputError, match=r"asked at 7.00 1/Angstrom, tabulated up to 6.00"):
+    with pytest.raises(InputError, match=r"got a momentum of 7.00 1/Angstrom, expected at most 6.00"):
         _table()(torch.tensor([1.0, 7.0], dtype=torch.float64))
 
 

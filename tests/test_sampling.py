@@ -42,7 +42,7 @@ def test_springs_reach_temperature_and_equipartition(crystal):
     assert result.mean_square_displacement == pytest.approx(expected, rel=0.08)
 
 
-@pytest.mark.filterwarnings("ignore:.*the potential energy remembers")
+@pytest.mark.filterwarnings("ignore:.*correlation time of the potential energy")
 def test_short_thermalisation_is_enough_in_a_crystal(crystal):
     # Velocities of 2 tau_i share their energy with the potential within a few vibrations, with hardly any friction.
     cell = crystal.repeat((2, 2, 2))
@@ -50,7 +50,7 @@ def test_short_thermalisation_is_enough_in_a_crystal(crystal):
     assert result.mean_temperature == pytest.approx(300.0, rel=0.25)
 
 
-@pytest.mark.filterwarnings("ignore:.*the potential energy remembers")
+@pytest.mark.filterwarnings("ignore:.*correlation time of the potential energy")
 def test_same_seed_gives_the_same_structures(crystal):
     def run(seed, **options):
         return sample(crystal, 298.0, 2, thermalise=0.05, spacing=0.02, seed=seed, **options)
@@ -62,7 +62,7 @@ def test_same_seed_gives_the_same_structures(crystal):
     assert np.abs(first.frames[0].positions - first.frames[1].positions).max() > 1e-3
 
 
-@pytest.mark.filterwarnings("ignore:.*the potential energy remembers")
+@pytest.mark.filterwarnings("ignore:.*correlation time of the potential energy")
 def test_frames_are_plain_structures_with_their_ion_temperature(crystal):
     before = crystal.positions.copy()
     steps = []
@@ -88,10 +88,10 @@ def test_structures_are_spaced_beyond_the_memory_of_the_potential_energy(crystal
     assert len(result.frames) == len(result.temperatures) == 6
     assert told[-1] == (500 + 6 * round(result.spacing / 0.002),) * 2
     with pytest.warns(
-        UserWarning, match=r"structures are 0\.00 ps apart, but the potential energy remembers for 0\.\d"
+        UserWarning, match=r"structures are 0\.00 ps apart, but the correlation time of the potential energy is 0\.\d"
     ):
         sample(cell, 300.0, 50, thermalise=0.2, spacing=0.002, friction=20.0)
-    with pytest.raises(InputError, match=r"thermalise: got 0\.1 ps, expected at least 0\.2 ps, or a spacing"):
+    with pytest.raises(InputError, match=r"thermalise: got 0\.1 ps, expected at least 0\.2 ps; or give the spacing"):
         sample(cell, 300.0, 2, thermalise=0.1)
 
 
@@ -113,7 +113,7 @@ def test_kept_structures_have_the_temperature_that_was_asked_for(crystal, temper
         ({"ion_temperature": math.nan}, "ion temperature: got nan"),
         ({"snapshots": 0}, "snapshots"),
         ({"timestep": -1.0}, "timestep: got -1.0"),
-        ({"calculator": "nonsense"}, "calculator nonsense: cannot be made"),
+        ({"calculator": "nonsense"}, "calculator nonsense: cannot be created"),
     ],
 )
 def test_values_that_cannot_be_used(crystal, values, message):
@@ -133,7 +133,7 @@ def test_run_that_blows_up_is_an_error(crystal):
 
     with (
         np.errstate(all="ignore"),
-        pytest.raises(InputError, match="positions are no longer finite; lower the timestep"),
+        pytest.raises(InputError, match="positions are not finite after a step; choose a shorter time step"),
     ):
         sample(crystal, 900.0, 1, calculator=Wild(crystal.positions), timestep=20.0, thermalise=40.0)
 
@@ -144,5 +144,5 @@ def test_calculators_by_name_and_path(tmp_path):
     script = tmp_path / "mine.py"
     script.write_text("from ase.calculators.emt import EMT\n\n\ndef make():\n    return EMT()\n")
     assert type(find_calculator(f"{script}:make")).__name__ == "EMT"
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be created"):
         find_calculator(f"{script}:absent")

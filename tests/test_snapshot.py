@@ -215,7 +215,7 @@ def test_core_density_enters_exchange_and_correlation_alone():
 def test_windows_are_enforced_by_name(made_up):
     highest = made_up.highest_electron_temperature
     assert made_up.free_energy(0.99 * highest) < 0
-    text = rf"asked {1.01 * highest:g} K, but the energy window \[-6.00, 11.50\] eV serves at most {highest:.0f} K"
+    text = rf"got {1.01 * highest:g} K, but the energy window \[-6.00, 11.50\] eV is valid up to {highest:.0f} K"
     with pytest.raises(WindowError, match=text):
         made_up.free_energy([300.0, 1.01 * highest])
     with pytest.raises(WindowError, match=text):
@@ -254,13 +254,13 @@ NAN_ATOMS = Atoms("Al", positions=[[math.nan, 0, 0]], cell=[SIDE] * 3, pbc=True)
     [
         ({"ldos": np.ones((4, 5, 3, 250))}, r"LDOS: got shape \(4, 5, 3, 250\), expected .*\(4, 5, 3, 251\)"),
         ({"ldos": NAN_LDOS}, "not finite"),
-        ({"ldos": -np.ones((4, 5, 3, 251))}, "goes from -64 to -64 1/eV, expected a density of states"),
+        ({"ldos": -np.ones((4, 5, 3, 251))}, "ranges from -64 to -64 1/eV, expected a density of states"),
         ({"ldos": np.zeros((4, 5, 3, 251))}, "expected a density of states"),
         ({"density": np.ones((4, 5, 4))}, r"density: got shape \(4, 5, 4\)"),
         ({"density": np.full((4, 5, 3), math.inf)}, "density: .*expected finite values"),
         ({"dos": np.ones(250)}, r"got energies \(251,\) and values \(250,\)"),
         ({"atoms": NAN_ATOMS}, "structure: got positions that are not finite"),
-        ({"grid": RealSpaceGrid(np.eye(3) * 4.1, (4, 5, 3))}, "grid: got the cell .*expected that of the structure"),
+        ({"grid": RealSpaceGrid(np.eye(3) * 4.1, (4, 5, 3))}, "grid: got the cell .*expected the cell of the structure"),
         ({"ions": {"Be": Ion("Be", 2.0)}}, "elements: got Al, expected only Be"),
         ({"broadening": Broadening("gaussian", -0.1)}, "broadening: got -0.1 eV"),
         ({"broadening": Broadening("gaussian", math.nan)}, "broadening: got nan eV"),

@@ -284,7 +284,7 @@ def test_a_file_that_vanished_or_changed_after_loading_is_refused(original, copy
         _ = first.ldos
     made_up_snapshot(2, shape=(4, 5, 6)).save(copy)
     for read in (lambda: second.ldos, lambda: second.read_ldos(slice(3))):
-        with pytest.raises(FileFormatError, match=r"copy\.nc: changed since it was opened; load it again"):
+        with pytest.raises(FileFormatError, match=r"copy\.nc: the file changed after it was opened; load it again"):
             read()
     second = Snapshot.load(copy)
     second.save(copy)  # onto the file that its own LDOS comes from
@@ -348,7 +348,7 @@ def test_a_full_disk_leaves_the_old_file(original, copy):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a write beyond fails as on a full disk
     try:
         with pytest.raises(
-            InputError, match=r"copy\.nc: could not be written .*the earlier file, if any, is untouched"
+            InputError, match=r"copy\.nc: could not be written .*an existing file is unchanged"
         ):
             original.save(copy)
     finally:
@@ -359,5 +359,5 @@ def test_a_full_disk_leaves_the_old_file(original, copy):
 
 def test_a_folder_that_cannot_be_written_to_is_an_input_error(original, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file: cannot write files there"):
+    with pytest.raises(InputError, match="file: cannot write files to this folder"):
         original.save(tmp_path / "file" / "al.nc")

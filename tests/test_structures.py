@@ -74,5 +74,5 @@ def test_files_that_are_no_structures_are_refused(tmp_path, crystal):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_structure(tmp_path / name / "al.extxyz", crystal)
-    with pytest.raises(InputError, match="would be called al"):
+    with pytest.raises(InputError, match="would have the name al"):
         read_structures([tmp_path / "one", tmp_path / "two"])

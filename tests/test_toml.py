@@ -15,7 +15,7 @@ def test_known_keys_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cutof = 3\n", r"a\.toml: unknown key cutof; the known ones are xc, cutoff"),
+        ("cutof = 3\n", r"a\.toml: unknown key cutof; the known keys are xc, cutoff"),
         ("xc = \n", r"a\.toml: not a TOML file"),
     ],
 )

@@ -483,7 +483,7 @@ def test_input_that_cannot_be_used(descriptor):
     for number, value, message in (
         (0, lambda x: x[:, :2], "positions: got a tensor"),
         (1, lambda x: x * torch.tensor([1.0, 1.0, 0.0]), "without volume"),
-        (1, lambda x: x * 1e-3, "images lie within"),
+        (1, lambda x: x * 1e-3, "images are within"),
         (1, lambda x: x[:2], "cell: got a tensor"),
         (2, lambda x: x[:-1], "weights: got a tensor"),
         (2, lambda x: x.float(), "weights: got torch.float32"),

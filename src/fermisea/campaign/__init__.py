@@ -1,4 +1,4 @@
-"""Restartable series of DFT runs: a folder is the state, one snapshot file for each structure."""
+"""Campaigns: restartable series of DFT runs, with one snapshot file for each structure in a folder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Structures of a campaign computed by the workers of a Dask cluster.
 
-The folder of the campaign must be reachable from all of them under the same name.
+All workers must be able to access the folder of the campaign under the same path.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from fermisea.campaign.records import Record, Records
 from fermisea.errors import InputError, StorageError
 
 _ANSWER = 10
-"""Seconds that a scheduler has to answer."""
+"""Timeout for an answer of the scheduler, s."""
 
 _POLL = 1.0
-"""Seconds between looks at the records of running structures."""
+"""Interval between readings of the records of running structures, s."""
 
 
 def on_cluster(jobs: Iterable[Job], workers: int, address: str | None, watch: Watch | None) -> Generator[Record]:
     """Yields the record of each job as it ends.
 
     Args:
-        jobs: what to compute.
-        workers: number of processes of the cluster that is started on this machine when there is no address.
-        address: of a Dask scheduler, or the scheduler file that it wrote.
-        watch: is told what the running structures' records say.
+        jobs: structures to compute.
+        workers: number of processes of the cluster started on this machine if no address is given.
+        address: address of a Dask scheduler, or its scheduler file.
+        watch: callback with the records of the running structures.
 
     Raises:
         InputError: if Dask is not installed or no scheduler answers.
@@ -38,7 +38,9 @@ def on_cluster(jobs: Iterable[Job], workers: int, address: str | None, watch: Wa
     try:
         from distributed import Client, LocalCluster, as_completed  # noqa: PLC0415  # an extra
     except ImportError as error:
-        raise InputError("scheduler dask: Dask is not installed; pip install 'fermisea[cluster]'") from error
+        raise InputError(
+            "scheduler dask: Dask is not installed; install it with pip install 'fermisea[cluster]'"
+        ) from error
     if address is None:
         cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50)
         client = Client(cluster)
@@ -46,7 +48,7 @@ def on_cluster(jobs: Iterable[Job], workers: int, address: str | None, watch: Wa
         cluster, client = None, _connect(Client, address)
     ended = threading.Event()
     try:
-        # a job that ended its worker would end the next one too: never again in this campaign
+        # a job that killed its worker would kill the next one too: do not repeat it in this campaign
         futures = {client.submit(_compute, job, key=f"fermisea-{job.name}", pure=False, retries=0): job for job in jobs}
         if watch is not None:
             threading.Thread(target=_follow, args=(list(futures.values()), watch, ended), daemon=True).start()
@@ -63,7 +65,7 @@ def _compute(job: Job) -> Record | StorageError:
     import dask  # noqa: PLC0415  # an extra
 
     try:
-        with dask.config.set(scheduler="synchronous"):  # or xarray asks the cluster for a lock to write a file
+        with dask.config.set(scheduler="synchronous"):  # otherwise xarray requests a cluster-wide lock to write a file
             return compute(job)
     except StorageError as error:
         return StorageError(str(error))
@@ -79,7 +81,7 @@ def _result(future: Any, job: Job) -> Record:
     records = Records(job.folder)
     known = records.read(job.name) or Record.beginning(job.name, len(job.atoms))
     reason = " ".join(str(error).split())
-    record = replace(known, status="failed", error=f"the worker that computed it ended ({reason})", kind="engine")
+    record = replace(known, status="failed", error=f"the worker of this structure ended ({reason})", kind="engine")
     records.write(record)
     records.log("failed", job.name)
     return record

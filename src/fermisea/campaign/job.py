@@ -1,4 +1,4 @@
-"""One structure of a campaign, computed in whatever process or on whatever machine it is sent to."""
+"""One structure of a campaign, computed in any process or on any machine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Watch = Callable[[Record], None]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A structure to be computed.
+    """A structure to compute.
 
     Attributes:
-        name: of the structure.
-        atoms: it.
-        engine: the DFT code with its settings.
+        name: name of the structure.
+        atoms: the structure.
+        engine: DFT engine with its settings.
         electron_temperature: tau_ref, K.
-        folder: for the snapshot.
+        folder: folder of the snapshot file.
     """
 
     name: str
@@ -51,20 +51,20 @@ def snapshot_path(folder: Path, name: str) -> Path:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Returns size and time of a file."""
+    """Returns size and modification time of a file."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
 def compute(job: Job, watch: Watch | None = None) -> Record:
-    """Computes and saves a snapshot, and returns the record of it, done or failed.
+    """Computes and saves a snapshot, and returns its record, done or failed.
 
     Args:
-        job: what to compute.
-        watch: is told every SCF iteration.
+        job: structure to compute.
+        watch: callback after every SCF iteration.
 
     Raises:
-        StorageError: if the disk is full or cannot be written to; then other structures would fare alike.
+        StorageError: if the disk is full or cannot be written to; other structures would then fail too.
     """
     records = Records(job.folder)
     record = Record.beginning(job.name, len(job.atoms))
@@ -94,7 +94,9 @@ def compute(job: Job, watch: Watch | None = None) -> Record:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _DISK:
             records.remove(job.name)
-            raise StorageError(f"{job.folder}: cannot be written to ({error.strerror}); finished files stay") from error
+            raise StorageError(
+                f"{job.folder}: cannot be written to ({error.strerror}); finished files are kept"
+            ) from error
         text, kind = _reason(error)
         changed(status="failed", seconds=time.perf_counter() - started, error=text, kind=kind)
         records.log("failed", job.name)
@@ -102,7 +104,7 @@ def compute(job: Job, watch: Watch | None = None) -> Record:
 
 
 def _reason(error: Exception) -> tuple[str, Kind]:
-    """Returns why a computation failed, and whether a repetition would fail alike."""
+    """Returns the reason of a failure, and its kind: whether a repetition would fail too."""
     if isinstance(error, EngineError):
         return str(error), "engine"
     if isinstance(error, FermiseaError):
@@ -113,7 +115,7 @@ def _reason(error: Exception) -> tuple[str, Kind]:
 
 
 def closure_error(snapshot: Snapshot) -> float | None:
-    """Returns F(tau_ref) of the LDOS minus that of the DFT code, eV; None where the LDOS gives none."""
+    """Returns F(tau_ref) of the LDOS minus F of the DFT code, eV; None if the LDOS gives no free energy."""
     if snapshot.total_energy_obstacle is not None:
         return None
     try:

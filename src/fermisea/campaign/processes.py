@@ -1,7 +1,7 @@
 """Structures of a campaign computed in several processes of this machine.
 
-Each process computes one structure after the other and is a session of its own: Ctrl-C reaches this process alone, and
-ending a process ends the DFT code that it started too. One that dies takes its structure with it and no other.
+Each process computes one structure after the other in its own session: Ctrl-C reaches the parent process only, and
+ending a process also ends the DFT code started by it. If a process dies, only its structure is lost.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def in_processes(jobs: Iterable[Job], workers: int, watch: Watch | None) -> Gene
     """Yields the record of each job as it ends.
 
     Args:
-        jobs: what to compute; may be a generator that looks at earlier results.
+        jobs: structures to compute; may be a generator that uses earlier results.
         workers: number of processes.
-        watch: is told every SCF iteration.
+        watch: callback after every SCF iteration.
 
     Raises:
-        StorageError: if the disk is full or cannot be written to; then all processes are ended.
+        StorageError: if the disk is full or cannot be written to; all processes are then ended.
     """
     waiting = deque(jobs)
     crew: list[_Worker] = []
@@ -66,10 +66,12 @@ def in_processes(jobs: Iterable[Job], workers: int, watch: Watch | None) -> Gene
 
 
 def _heard(worker: _Worker, watch: Watch | None) -> Iterator[Record]:
-    """Yields the record of the job of a worker if it ended."""
+    """Yields the record of a worker's job if the job has ended."""
     job = worker.job
     while job is not None:
-        alive = worker.process.is_alive()  # before the pipe is asked: the last words of the dead are heard
+        alive = (
+            worker.process.is_alive()
+        )  # checked before reading the pipe, so that the last message of a dead process is received
         try:
             said = worker.pipe.poll()
             if alive and not said:
@@ -94,10 +96,10 @@ def _heard(worker: _Worker, watch: Watch | None) -> Iterator[Record]:
 
 def _died(job: Job, status: int | None) -> Record:
     cause = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
-    remedy = "give it more memory or fewer workers" if status == -signal.SIGKILL else "start the campaign again"
+    remedy = "provide more memory or use fewer workers" if status == -signal.SIGKILL else "start the campaign again"
     records = Records(job.folder)
     known = records.read(job.name) or Record.beginning(job.name, len(job.atoms))
-    record = replace(known, status="failed", error=f"the process that computed it {cause}; {remedy}", kind="engine")
+    record = replace(known, status="failed", error=f"the process of this structure {cause}; {remedy}", kind="engine")
     records.write(record)
     records.log("failed", job.name)
     return record
@@ -124,7 +126,7 @@ def _end(worker: _Worker) -> None:
 
 
 def _kill_session(process: int) -> None:
-    """Ends a process and what it started; one that is still starting has no session of its own yet."""
+    """Ends a process and its children; a process that is still starting has no session of its own yet."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
@@ -133,16 +135,16 @@ def _kill_session(process: int) -> None:
 
 
 def _serve(pipe: Connection, threads: int) -> None:
-    """Computes what comes through the pipe until None comes or the parent is gone."""
+    """Computes the jobs received through the pipe until None is received or the parent has ended."""
     if hasattr(os, "setsid"):
         os.setsid()
     begin_child(threads, lambda: _kill_session(os.getpid()))
     while (job := _next(pipe)) is not None:
         try:
-            compute(job, watch=pipe.send)  # its last news is the result
+            compute(job, watch=pipe.send)  # the last message is the result
         except StorageError as error:
             pipe.send(StorageError(str(error)))
-    gc.freeze()  # an end without a last search for garbage, which takes a second
+    gc.freeze()  # skips the final garbage collection, which takes a second
 
 
 def _next(pipe: Connection) -> Any:

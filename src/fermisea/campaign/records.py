@@ -1,7 +1,7 @@
-"""What is known of each structure of a campaign: one small file for each beside the snapshots, and a log.
+"""Records of the structures of a campaign: one small file for each structure, and a log.
 
-The snapshots themselves are the state; records add what they do not hold: what is being computed and how far it is,
-why something failed, how long it took. They lie in the hidden folder ``.campaign``.
+The snapshots are the state of a campaign. The records add information that is not in the snapshots: running structures
+and their progress, reasons of failures, times. They are stored in the hidden folder ``.campaign``.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ Kind = Literal["", "structure", "engine"]
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of one structure.
+    """State of one structure.
 
     Attributes:
-        name: of the structure.
+        name: name of the structure.
         status: "running", "done" or "failed".
-        host: that computes or computed it.
-        process: its number there.
-        started: seconds since the epoch.
-        seconds: it took.
-        iteration: SCF iterations so far.
-        free_energy: after the last of them, eV.
-        residual: after the last of them, eV/atom.
+        host: name of the computer.
+        process: process number on this computer.
+        started: time of the start, seconds since the epoch.
+        seconds: duration, s.
+        iteration: number of SCF iterations so far.
+        free_energy: free energy after the last iteration, eV.
+        residual: residual after the last iteration, eV/atom.
         atoms: number of atoms.
-        closure_error: free energy of the LDOS minus that of the DFT code at tau_ref, eV; None where there is none.
-        error: why it failed.
-        kind: of the failure: "structure" if a repetition would fail alike, "engine" if the code crashed or was killed.
-        stamp: size and time of the snapshot file when it was written; the same ones need no new check of its content.
+        closure_error: F of the LDOS minus F of the DFT code at tau_ref, eV; None if the LDOS gives no free energy.
+        error: reason of a failure.
+        kind: kind of a failure: "structure" if a repetition would fail too, "engine" if the code crashed or was killed.
+        stamp: size and modification time of the snapshot file when it was written; if they are unchanged, the content
+            is not checked again.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Record:
 
     @classmethod
     def beginning(cls, name: str, atoms: int) -> Record:
-        """Returns the record of a computation that this process begins now."""
+        """Returns the record of a computation that starts now in this process."""
         return cls(name, "running", socket.gethostname(), os.getpid(), started=time.time(), atoms=atoms)
 
 
@@ -74,18 +75,18 @@ class Records:
     """The records of a folder of snapshots.
 
     Attributes:
-        folder: of the snapshots.
+        folder: folder of the snapshots.
     """
 
     folder: Path
 
     @property
     def place(self) -> Path:
-        """Where the records lie."""
+        """Folder of the records."""
         return self.folder / FOLDER
 
     def read(self, name: str) -> Record | None:
-        """Returns the record of a structure; None if there is none or it cannot be understood."""
+        """Returns the record of a structure; None if there is none or it is invalid."""
         try:
             values = json.loads((self.place / f"{name}.json").read_text(encoding="utf-8"))
             known = {field.name for field in fields(Record)}
@@ -97,20 +98,20 @@ class Records:
             return None
 
     def all(self) -> list[Record]:
-        """Returns every record, by name."""
+        """Returns all records by name."""
         names = sorted(path.stem for path in self.place.glob("*.json"))
         return [record for record in map(self.read, names) if record is not None]
 
     def write(self, record: Record) -> None:
-        """Writes a record, whole or not at all.
+        """Writes a record atomically.
 
         Raises:
-            StorageError: if it cannot be written.
+            StorageError: if the record cannot be written.
         """
         write_text(self.place / f"{record.name}.json", json.dumps(asdict(record)) + "\n")
 
     def remove(self, name: str) -> None:
-        """Forgets a structure."""
+        """Removes the record of a structure."""
         (self.place / f"{name}.json").unlink(missing_ok=True)
 
     def log(self, event: str, name: str) -> None:
@@ -121,10 +122,10 @@ class Records:
 
     @contextmanager
     def only_one(self) -> Iterator[None]:
-        """Lets one campaign at a time work in the folder; a lock ends with its process, however that ends.
+        """Locks the folder for one campaign; the lock is released when the process ends in any way.
 
         Raises:
-            InputError: if another campaign works there.
+            InputError: if another campaign is running in the folder.
             StorageError: if the folder cannot be written to.
         """
         check_writable_folder(self.place)
@@ -133,11 +134,12 @@ class Records:
                 yield
         except Timeout as error:
             raise InputError(
-                f"{self.folder}: another campaign is at work there; wait for it, or end it, and start again"
+                f"{self.folder}: another campaign is running in this folder; wait for its end or stop it, then start "
+                "again"
             ) from error
 
     def clean(self) -> None:
-        """Removes what computations left that were killed: their records and files that were not finished."""
+        """Removes the remains of killed computations: their records and unfinished files."""
         for record in self.all():
             if record.status == "running":
                 self.remove(record.name)

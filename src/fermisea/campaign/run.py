@@ -1,4 +1,4 @@
-"""The run of a campaign: what is there is kept, what is missing is computed, failures are remembered."""
+"""Run of a campaign: existing snapshots are kept, missing ones are computed, failures are recorded."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Scheduler = Literal["local", "dask"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one structure.
+    """Result of one structure.
 
     Attributes:
-        name: of the structure.
-        path: of its snapshot file.
-        status: "computed", "kept" (a valid file was there) or "failed".
+        name: name of the structure.
+        path: path of its snapshot file.
+        status: "computed", "kept" (a valid file existed) or "failed".
         record: SCF iterations, time, closure error.
-        snapshot: the result, unless it failed; its LDOS lies in the file.
-        error: why it failed.
+        snapshot: the snapshot, unless the computation failed; its LDOS is in the file.
+        error: reason of a failure.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """Time that the computation took, in this run or an earlier one."""
+        """Time of the computation, in this run or an earlier one, s."""
         return self.record.seconds
 
 
@@ -64,30 +64,30 @@ def run_campaign(
     watch: Watch | None = None,
     end: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Computes the snapshots that ``folder`` lacks and returns what became of each structure, in order.
+    """Computes the snapshots missing in ``folder`` and returns the result of each structure, in order.
 
-    A valid file of an earlier run with the same settings is kept; a truncated or altered one is computed anew. Unless
-    the engine has a fixed energy grid, all take that of the first snapshot, which is therefore computed alone. A
-    structure that fails does not stop the others. However the run ends, by Ctrl-C, a killed process or a lost machine,
-    the same call goes on with the structures that are left.
+    A valid file of an earlier run with the same settings is kept; a truncated or altered file is computed again. Unless
+    the engine has a fixed energy grid, all structures use the grid of the first snapshot, which is therefore computed
+    alone. A structure that fails does not stop the others. After any interruption, by Ctrl-C, a killed process or a
+    lost machine, the same call computes the remaining structures.
 
     Args:
-        engine: with its settings.
-        structures: by name, which names the files.
+        engine: DFT engine with its settings.
+        structures: structures by name; the name of a structure is also its file name.
         electron_temperature: tau_ref, K.
-        folder: for the files; made if need be.
-        workers: structures computed at once; with one and no Dask, in this process.
+        folder: folder of the snapshot files; created if necessary.
+        workers: number of structures computed at once; one structure without Dask is computed in this process.
         scheduler: "local" for processes of this machine, "dask" for a Dask cluster.
-        address: of the Dask scheduler or its scheduler file; without, a cluster is started on this machine.
-        retry: compute again what failed for a reason of its own, such as a cycle that did not converge; what failed
-            because a code crashed or was killed is always computed again.
-        watch: is told where running structures are.
-        end: is told what became of each structure.
+        address: address of the Dask scheduler or its scheduler file; by default a cluster is started on this machine.
+        retry: whether structures whose calculation failed, for example by lack of convergence, are computed again;
+            structures that failed because a code crashed or was killed are always computed again.
+        watch: callback with the progress of running structures.
+        end: callback with the result of each structure.
 
     Raises:
-        InputError: before anything is written, if a pseudopotential or the electronic temperature cannot be used, the
-            folder cannot be written to, or another campaign is at work there.
-        StorageError: if the disk is full; finished files stay.
+        InputError: before anything is written, if a pseudopotential or the electronic temperature is invalid, the
+            folder cannot be written to, or another campaign is running in it.
+        StorageError: if the disk is full; finished files are kept.
     """
     thermal_energy(electron_temperature)
     if workers < 1:
@@ -128,11 +128,11 @@ def run_campaign(
             return in_processes(work, workers, watch)
 
         def follow(work: list[Job]) -> None:
-            with closing(execute(work)) as finished:  # an interruption anywhere ends what runs
+            with closing(execute(work)) as finished:  # an interruption ends all running computations
                 for record in finished:
                     ended(_outcome(records, record))
 
-        while left and grid is None:  # the first snapshot decides
+        while left and grid is None:  # the first snapshot sets the energy grid
             follow(jobs([left.pop(0)]))
         if left:
             follow(jobs(left))
@@ -162,7 +162,7 @@ def _known(
     *,
     retry: bool,
 ) -> Outcome | None:
-    """Returns the outcome of a structure that need not be computed; None for one that must be."""
+    """Returns the result of a structure that need not be computed; None for a structure to compute."""
     path, record = snapshot_path(records.folder, name), records.read(name)
     if not path.exists():
         if record is not None and record.status == "failed" and record.kind == "structure" and not retry:
@@ -175,7 +175,7 @@ def _known(
         return None
     problem = _difference(path, snapshot, engine, settings, electron_temperature)
     if problem is None and not _same_structure(snapshot.atoms, atoms):
-        problem = f"{path}: holds another structure than {name}; choose another folder or remove the file"
+        problem = f"{path}: holds a different structure, expected {name}; choose another folder or remove the file"
     if problem is not None:
         return Outcome(name, path, "failed", record or Record(name, "failed", atoms=len(atoms)), error=problem)
     if record is None or record.status != "done" or not trusted:
@@ -192,7 +192,7 @@ _WORDS = {"cutoff_eV": "cutoff", "kpts": "k-mesh", "shift": "k-mesh shift", "xc"
 def _difference(
     path: Path, snapshot: Snapshot, engine: Engine, settings: Mapping[str, Any], electron_temperature: float
 ) -> str | None:
-    """Returns in what a snapshot differs from the settings of this campaign, if it does."""
+    """Returns the difference between a snapshot and the settings of this campaign, if any."""
     ldos, made = engine.ldos, snapshot.provenance
     compared = {
         "electron temperature": (snapshot.electron_temperature, electron_temperature),
@@ -209,7 +209,7 @@ def _difference(
             compared[_WORDS.get(key, key.replace("_", " "))] = (made.get(key), wanted)
     for what, (got, wanted) in compared.items():
         if got != wanted:
-            return f"{path}: made with {what} {got}, now {wanted} is wanted; choose another folder or remove the file"
+            return f"{path}: made with {what} {got}, expected {wanted}; choose another folder or remove the file"
     return None
 
 

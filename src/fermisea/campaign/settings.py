@@ -1,4 +1,4 @@
-"""Settings of a campaign, as they stand in a TOML file."""
+"""Settings of a campaign, read from a TOML file."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from fermisea.utilities.toml import read_toml
 
 @dataclass(frozen=True)
 class Campaign:
-    """Settings of a series of runs, as they stand in a TOML file.
+    """Settings of a campaign.
 
     Attributes:
-        engine: "planewave", the embedded one, or "espresso" for pw.x of Quantum ESPRESSO.
-        xc: "lda", "pz", "pbe" or "pbesol"; left out, "pbe", and for pw.x that of the pseudopotentials.
-        cutoff: highest kinetic energy of a plane wave, eV.
-        kpts: k-mesh; keep one density of k-points for cells of different sizes.
-        shift: 0 or 1 along each axis; 1 moves the mesh by half a step.
+        engine: DFT engine: "planewave" (embedded) or "espresso" (pw.x of Quantum ESPRESSO).
+        xc: functional: "lda", "pz", "pbe" or "pbesol"; by default "pbe", or for pw.x the functional of the
+            pseudopotentials.
+        cutoff: plane-wave cutoff, eV.
+        kpts: k-mesh; use the same density of k-points for cells of different sizes.
+        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step.
         pseudopotentials: "gth", or a UPF file for each element.
-        energy_spacing: of the LDOS, eV.
-        broadening: standard deviation of the LDOS, eV; the spacing if left out.
-        highest_electron_temperature: tau_e that the energy window must serve, K.
-        energy_window: first and last energy of the LDOS, eV; chosen from the first structure if left out.
-        grid: points of the LDOS; the engine's own if left out.
-        command: that starts pw.x, with its launcher: "mpirun -n 4 pw.x", "srun pw.x".
-        input_data: further keywords of pw.x, with or without their namelists.
+        energy_spacing: energy spacing of the LDOS, eV.
+        broadening: broadening of the LDOS (standard deviation), eV; by default the energy spacing.
+        highest_electron_temperature: highest tau_e for which the energy window is valid, K.
+        energy_window: first and last energy of the LDOS, eV; by default chosen for the first structure.
+        grid: number of grid points of the LDOS along each lattice vector; by default chosen by the engine.
+        command: command that starts pw.x, with its launcher, for example "mpirun -n 4 pw.x" or "srun pw.x".
+        input_data: additional keywords of pw.x, with or without their namelists.
     """
 
     engine: str = "planewave"
@@ -63,10 +64,10 @@ class Campaign:
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str], **changes: Any) -> Self:
-        """Returns the settings in a TOML file, with ``changes`` over them.
+        """Returns the settings of a TOML file, overridden by ``changes``.
 
         Raises:
-            InputError: if the file is missing or not TOML, has an unknown key or a value that cannot be used.
+            InputError: if the file is missing or not TOML, or has an unknown key or an invalid value.
         """
         values = read_toml(path, [item.name for item in fields(cls)])
         try:
@@ -76,22 +77,22 @@ class Campaign:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the settings from plain values; what is left out keeps its default.
+        """Returns the settings from plain values; missing keys have their default values.
 
         Raises:
-            InputError: for an unknown key, naming the known ones, or a value that cannot be used.
+            InputError: for an unknown key, with a list of the known keys, or an invalid value.
         """
         known = [item.name for item in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
-            raise InputError(f"campaign: unknown key {', '.join(unknown)}; the known ones are {', '.join(known)}")
+            raise InputError(f"campaign: unknown key {', '.join(unknown)}; the known keys are {', '.join(known)}")
         return cls(**values)
 
     def make_engine(self) -> PlaneWave | Espresso:
         """Returns the engine with these settings.
 
         Raises:
-            InputError: for settings that cannot be used.
+            InputError: for invalid settings.
         """
         spacing = self.energy_spacing
         window = None

@@ -1,4 +1,4 @@
-"""Structures of a campaign that stand out from the others: worth a look before they are trained on."""
+"""Outliers among the structures of a campaign, to be inspected before training."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from fermisea.campaign.run import Outcome
 
 FAR = 6.0
-"""Distances from the median, in standard deviations as the median of distances gives them, that make an outlier."""
+"""Distance from the median that makes an outlier, in standard deviations (estimated from the median distance)."""
 
 CLOSURE = 1e-3
-"""Closure error, eV per atom, above which an LDOS does not give back the free energy of its own calculation."""
+"""Closure error (F of the LDOS minus F of the DFT code), eV per atom, above which a structure is an outlier."""
 
 _ENOUGH = 5
-"""Structures below which there is nothing to stand out from."""
+"""Smallest number of structures for the detection of outliers."""
 
 
 def outliers(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
-    """Returns by name of the structure in what it stands out.
+    """Returns the unusual properties of outliers, by name of the structure.
 
-    Free energies are compared per atom among structures of one composition and ionic temperature, SCF iterations among
-    all; closure errors also stand out by themselves, above ``CLOSURE``.
+    Free energies per atom are compared among structures of the same composition and ionic temperature, SCF iterations
+    among all structures; a closure error above ``CLOSURE`` is always reported.
     """
     chosen = [outcome for outcome in outcomes if outcome.snapshot is not None]
     found: dict[str, list[str]] = {}
@@ -32,12 +32,14 @@ def outliers(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
         key = (outcome.snapshot.atoms.get_chemical_formula(empirical=True), outcome.snapshot.ion_temperature)
         groups.setdefault(key, []).append(outcome)
     for group in groups.values():
-        _compare(group, _free_energy, lambda v, m: f"F = {v:.4f} eV/atom, the others' median is {m:.4f}", 1e-3, found)
-    _compare(chosen, _iterations, lambda v, m: f"{v:.0f} SCF iterations, the others' median is {m:.0f}", 1.0, found)
+        _compare(
+            group, _free_energy, lambda v, m: f"F = {v:.4f} eV/atom, median of the others {m:.4f} eV/atom", 1e-3, found
+        )
+    _compare(chosen, _iterations, lambda v, m: f"{v:.0f} SCF iterations, median of the others {m:.0f}", 1.0, found)
     for outcome in chosen:
         error = outcome.record.closure_error
         if error is not None and abs(error) > CLOSURE * outcome.record.atoms:
-            text = f"its LDOS misses its own free energy by {1000 * error / outcome.record.atoms:+.2f} meV/atom"
+            text = f"closure error (F of LDOS - F of DFT) {1000 * error / outcome.record.atoms:+.2f} meV/atom"
             found.setdefault(outcome.name, []).append(text)
     return found
 
@@ -58,7 +60,7 @@ def _compare(
     least: float,
     found: dict[str, list[str]],
 ) -> None:
-    """Adds who lies far from the median; ``least`` is the smallest standard deviation that is believed."""
+    """Adds the structures far from the median; ``least`` is the smallest standard deviation used."""
     values = np.array([value(outcome) for outcome in group])
     if np.isfinite(values).sum() < _ENOUGH:
         return

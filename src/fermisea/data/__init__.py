@@ -1,1 +1,1 @@
-"""Structures, trajectories and the DFT results that models are trained on."""
+"""Structures, trajectories, and DFT results for training."""

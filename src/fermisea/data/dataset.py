@@ -1,4 +1,4 @@
-"""Snapshots that belong together, checked once."""
+"""Data sets: snapshots that are consistent with each other."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SUFFIX = ".nc"
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Snapshots on one energy grid, with one broadening, functional and tau_ref; their LDOS stay in their files.
+    """Snapshots with the same energy grid, broadening, functional and tau_ref; the LDOS stay in the snapshot files.
 
     Attributes:
-        snapshots: in order.
-        names: where each came from, for messages; "snapshot 0" and so on when left out.
+        snapshots: the snapshots, in order.
+        names: origin of each snapshot, for messages; by default "snapshot 0" and so on.
 
     Raises:
-        InputError: without snapshots, or for snapshots that do not fit together, naming two of them.
+        InputError: without snapshots, or for inconsistent snapshots, two of which are named.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -36,25 +36,27 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.snapshots:
-            raise InputError("dataset: got no snapshot, expected at least one; make some with `fermisea dft`")
+            raise InputError("dataset: got no snapshot, expected at least one; compute snapshots with `fermisea dft`")
         names = self.names or tuple(f"snapshot {index}" for index in range(len(self.snapshots)))
         if len(names) != len(self.snapshots):
-            raise InputError(f"dataset: got {len(names)} names for {len(self.snapshots)} snapshots")
+            raise InputError(
+                f"dataset: got {len(names)} names for {len(self.snapshots)} snapshots, expected one name for each"
+            )
         object.__setattr__(self, "names", names)
         for difference in differences(self.snapshots, names):
-            raise InputError(f"{difference}; a dataset needs one for all")
+            raise InputError(f"{difference}; expected the same value in all snapshots of a dataset")
 
     @classmethod
     def load(cls, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, verify: bool = True) -> Self:
         """Returns the snapshots in files and folders (every .nc file), sorted by name within a folder.
 
         Args:
-            paths: one or several files or folders.
-            verify: compare the checksum of every file.
+            paths: one or more files or folders.
+            verify: whether the checksum of every file is compared.
 
         Raises:
-            FileFormatError: for a file that is truncated, altered or something else.
-            InputError: for a missing path, a folder without snapshots, or snapshots that do not fit together.
+            FileFormatError: for a file that is truncated, altered, or not a snapshot.
+            InputError: for a missing path, a folder without snapshots, or inconsistent snapshots.
         """
         files = snapshot_files(paths)
         return cls(tuple(Snapshot.load(file, verify=verify) for file in files), tuple(str(file) for file in files))
@@ -81,33 +83,36 @@ class Dataset:
         """Returns the snapshots of some ionic temperatures (K).
 
         Raises:
-            InputError: if there is none of one of them.
+            InputError: if no snapshot has one of these temperatures.
         """
         absent = sorted(set(ion_temperatures) - set(self.ion_temperatures))
         if absent:
             known = ", ".join(f"{t:g}" for t in self.ion_temperatures) or "none"
-            raise InputError(f"ion temperatures: got {', '.join(f'{t:g}' for t in absent)} K, the data have {known} K")
+            raise InputError(
+                f"ion temperatures: got {', '.join(f'{t:g}' for t in absent)} K, expected some of {known} K, the ion "
+                "temperatures of the data"
+            )
         return self._subset([i for i, s in enumerate(self.snapshots) if s.ion_temperature in set(ion_temperatures)])
 
     def split_by_ion_temperature(self, held_out: Sequence[float]) -> tuple[Dataset, Dataset]:
-        """Returns the snapshots of all other ionic temperatures, and those of ``held_out`` (K).
+        """Returns the snapshots at all other ionic temperatures, and the snapshots at ``held_out`` (K).
 
         Raises:
-            InputError: if one of them does not occur, or nothing else does.
+            InputError: if no snapshot has one of the held-out temperatures, or if all snapshots do.
         """
         second = self.select(held_out)
         rest = [i for i, s in enumerate(self.snapshots) if s.ion_temperature not in set(held_out)]
         return self._subset(rest), second
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset | None]:
-        """Returns two parts by chance, the second with about ``fraction`` of the structures.
+        """Returns a random split into two parts, the second with about ``fraction`` of the structures.
 
-        Snapshots of one structure stay together. At least one structure is held out if the fraction is above zero and
-        there are two or more; else the second part is None.
+        Snapshots of the same structure stay in the same part. At least one structure is held out if the fraction is
+        above zero and there are two or more structures; otherwise the second part is None.
 
         Args:
-            fraction: at least 0 and below 1.
-            seed: of the choice.
+            fraction: fraction of the structures, at least 0 and below 1.
+            seed: random seed of the split.
         """
         groups: dict[bytes, list[int]] = {}
         for index, snapshot in enumerate(self.snapshots):
@@ -128,12 +133,12 @@ class Dataset:
 
     @property
     def energy_grid(self) -> EnergyGrid:
-        """Energies of every LDOS."""
+        """Energy grid of the LDOS."""
         return self.snapshots[0].energy_grid
 
     @property
     def broadening(self) -> Broadening:
-        """Kernel of every LDOS."""
+        """Broadening of the LDOS."""
         return self.snapshots[0].broadening
 
     @property
@@ -148,17 +153,17 @@ class Dataset:
 
     @property
     def ions(self) -> Mapping[str, Ion]:
-        """Valence and core charge of every element that occurs."""
+        """Valence and core charge of every element in the data."""
         return {symbol: ion for snapshot in self.snapshots for symbol, ion in snapshot.ions.items()}
 
     @property
     def ion_temperatures(self) -> list[float]:
-        """Every tau_i that occurs, ascending, K."""
+        """All tau_i in the data, ascending, K."""
         return sorted({s.ion_temperature for s in self.snapshots if s.ion_temperature is not None})
 
 
 def differences(snapshots: Sequence[Snapshot], names: Sequence[str]) -> Iterator[str]:
-    """Yields in words what keeps snapshots from being one dataset, the first pair for each property."""
+    """Yields a sentence for each property in which snapshots differ, with the first differing pair."""
     first: dict[str, tuple[Any, str]] = {}
     told = set()
     for snapshot, name in zip(snapshots, names, strict=True):
@@ -170,7 +175,7 @@ def differences(snapshots: Sequence[Snapshot], names: Sequence[str]) -> Iterator
 
 
 def snapshot_files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Returns the snapshot files among paths and, sorted, in folders; a file that is named twice counts once.
+    """Returns the snapshot files among paths and, sorted, in folders; a file named twice is returned once.
 
     Raises:
         InputError: for a missing path or a folder without snapshots.
@@ -183,7 +188,7 @@ def snapshot_files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[st
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix == SUFFIX and not file.name.startswith("."))
             if not inside:
-                raise InputError(f"{path}: no snapshots ({SUFFIX}) in this folder; make some with `fermisea dft`")
+                raise InputError(f"{path}: no snapshots ({SUFFIX}) in this folder; compute some with `fermisea dft`")
         elif path.exists():
             inside = [path]
         else:
@@ -194,7 +199,7 @@ def snapshot_files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[st
 
 
 def _common(snapshot: Snapshot) -> dict[str, Any]:
-    """Returns what all snapshots of a dataset share, by name; in words where numbers would be too many."""
+    """Returns the common properties of all snapshots of a dataset by name, long ones in abbreviated form."""
     common: dict[str, Any] = {
         "energy grid": snapshot.energy_grid,
         "broadening": snapshot.broadening,
@@ -206,7 +211,7 @@ def _common(snapshot: Snapshot) -> dict[str, Any]:
         core = "none"
         if ion.core is not None:
             table = hashlib.sha256(ion.core.values.tobytes()).hexdigest()
-            core = f"one of {ion.core.electrons:.6g} electrons ({table[:8]})"
+            core = f"{ion.core.electrons:.6g} electrons ({table[:8]})"
         made = snapshot.provenance.get("pseudopotentials", {}).get(symbol, {})
         common[f"valence of {symbol}"] = ion.valence
         common[f"core charge of {symbol}"] = core

@@ -1,4 +1,4 @@
-"""What a set of snapshots holds, and what in it will hurt a model."""
+"""Summary of a set of snapshots, and its problems for training."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 
 SCF_TOLERANCE = 1e-8
-"""eV per atom; looser cycles leave more than 0.05 meV/atom in the free energy of the LDOS (aluminium)."""
+"""Required SCF tolerance, eV per atom; a larger one changes F of the LDOS by more than 0.05 meV/atom (aluminium)."""
 
 K_SPACING = 0.25
-"""1/Angstrom; a 2 x 2 x 2 mesh on 32 atoms of aluminium (0.39) is off by 7 to 41 meV/atom, 4 x 4 x 4 (0.19) is not."""
+"""Largest k-point spacing, 1/Angstrom; on 32 aluminium atoms 2 x 2 x 2 (0.39) is off by 7 to 41 meV/atom, 4 x 4 x 4
+(0.19) is accurate."""
 
 LOWEST_WINDOW = 5000.0
-"""K; a window that serves less than this leaves nothing to transfer to."""
+"""Lowest useful limit of tau_e, K; a smaller window leaves no range for the transfer."""
 
 CLOSURE = 1e-3
-"""eV per atom between the free energy of an LDOS and that of its own calculation."""
+"""Largest closure error (F of the LDOS minus F of the DFT code), eV per atom."""
 
 
 def describe(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-    """Returns what the snapshots hold as plain data; ranges as pairs, temperatures in K, energies in eV."""
+    """Returns a summary of the snapshots as plain data; ranges as pairs, temperatures in K, energies in eV."""
     formulas = Counter(snapshot.atoms.get_chemical_formula() for snapshot in snapshots)
     ions = Counter(snapshot.ion_temperature for snapshot in snapshots)
     points = [snapshot.grid.size for snapshot in snapshots]
@@ -52,12 +53,12 @@ def describe(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
 
 
 def warnings(snapshots: Sequence[Snapshot], names: Sequence[str], *, closure: bool = True) -> list[str]:
-    """Returns in words what will hurt: what does not fit together, loose SCF cycles, coarse k-meshes, small windows.
+    """Returns the problems of a data set in words: inconsistencies, loose SCF cycles, coarse k-meshes, small windows.
 
     Args:
-        snapshots: in order.
-        names: of them.
-        closure: also compute the free energy of each LDOS, for which all of it is read.
+        snapshots: the snapshots, in order.
+        names: names of the snapshots.
+        closure: whether F of each LDOS is computed and compared too, which reads the complete LDOS.
     """
     found = [f"mixed {difference}" for difference in differences(snapshots, names)]
     found += _each(names, snapshots, _loose_scf, "loose SCF cycle")
@@ -70,7 +71,7 @@ def warnings(snapshots: Sequence[Snapshot], names: Sequence[str], *, closure: bo
 
 
 def _each(names: Sequence[str], snapshots: Sequence[Snapshot], problem: Any, title: str) -> list[str]:
-    """Returns one line for all snapshots that have a problem, in the words of the first."""
+    """Returns one line for all snapshots with a problem, in the words of the first one."""
     hit = [(name, text) for name, s in zip(names, snapshots, strict=True) if (text := problem(s)) is not None]
     if not hit:
         return []
@@ -82,7 +83,10 @@ def _loose_scf(snapshot: Snapshot) -> str | None:
     tolerance = snapshot.provenance.get("scf_tolerance_eV_per_atom")
     if tolerance is None or tolerance <= SCF_TOLERANCE:
         return None
-    return f"converged to {tolerance:g} eV/atom, better {SCF_TOLERANCE:g}; its LDOS does not belong to its energy"
+    return (
+        f"converged to {tolerance:g} eV/atom, expected {SCF_TOLERANCE:g} or less; the LDOS is not consistent with the "
+        "energy"
+    )
 
 
 def _coarse_mesh(snapshot: Snapshot) -> str | None:
@@ -94,8 +98,8 @@ def _coarse_mesh(snapshot: Snapshot) -> str | None:
         return None
     better = [max(1, math.ceil(float(n * step / K_SPACING))) for n, step in zip(mesh, steps, strict=True)]
     return (
-        f"{' '.join(map(str, mesh))} leaves {steps.max():.2f} 1/Angstrom between points, better {K_SPACING} "
-        f"({' '.join(map(str, better))}); such an LDOS is not local"
+        f"{' '.join(map(str, mesh))} has a spacing of {steps.max():.2f} 1/Angstrom, expected {K_SPACING} or less "
+        f"({' '.join(map(str, better))}); an LDOS on a coarse k-mesh is not local"
     )
 
 
@@ -104,23 +108,23 @@ def _small_window(snapshot: Snapshot) -> str | None:
     needed = max(LOWEST_WINDOW, snapshot.electron_temperature)
     if highest >= needed:
         return None
-    return f"serves tau_e up to {highest:.0f} K, expected {needed:g}; end the window higher above the Fermi level"
+    return f"valid for tau_e up to {highest:.0f} K, expected {needed:g} K; use a window with a higher top"
 
 
 def _highest(snapshot: Snapshot) -> float:
     try:
         return snapshot.highest_electron_temperature
-    except InputError:  # a window that does not even hold the electrons
+    except InputError:  # a window too small for the electrons
         return 0.0
 
 
 def _unknown_ion_temperature(snapshot: Snapshot) -> str | None:
-    return "unknown, so errors cannot be told by it" if snapshot.ion_temperature is None else None
+    return "unknown, so errors cannot be listed by ion temperature" if snapshot.ion_temperature is None else None
 
 
 def _closure(snapshot: Snapshot) -> str | None:
     if snapshot.total_energy_obstacle is not None:
-        return f"gives no total free energy: {snapshot.total_energy_obstacle}"
+        return f"no total free energy: {snapshot.total_energy_obstacle}"
     try:
         error = float(snapshot.free_energy(snapshot.electron_temperature)) - snapshot.reference.free_energy
     except InputError as refusal:
@@ -128,7 +132,10 @@ def _closure(snapshot: Snapshot) -> str | None:
     error /= len(snapshot.atoms)
     if abs(error) <= CLOSURE:
         return None
-    return f"misses its own free energy by {1000 * error:+.2f} meV/atom, expected at most {1000 * CLOSURE:g}"
+    return (
+        f"F of the LDOS differs from F of the DFT code by {1000 * error:+.2f} meV/atom, expected at most "
+        f"{1000 * CLOSURE:g}"
+    )
 
 
 def _sorted(counts: Counter[float | None]) -> list[tuple[float | None, int]]:

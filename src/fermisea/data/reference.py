@@ -1,4 +1,4 @@
-"""The energies and forces that a DFT code reported."""
+"""Energies and forces reported by a DFT code."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from fermisea.utilities.arrays import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What the DFT code itself reported, for the whole cell.
+    """Results reported by the DFT code, for the whole cell.
 
     Attributes:
         free_energy: total Mermin free energy, eV.
         parts: named energies, eV.
-        fermi_level: eV.
+        fermi_level: mu, eV.
         electrons: number of valence electrons.
         entropy_term: -TS, eV.
         forces: (n, 3), eV/Angstrom, if computed.
-        stress: (3, 3), eV/Angstrom^3, if computed.
+        stress: (3, 3), eV/Angstrom^3, if computed; positive under tension.
     """
 
     free_energy: float

@@ -1,4 +1,4 @@
-"""Structures at an ionic temperature: canonical molecular dynamics with any calculator of ASE."""
+"""Structures at an ionic temperature: canonical molecular dynamics with any ASE calculator."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from fermisea.data.trajectories import correlation_time, kinetic_temperature, la
 from fermisea.errors import InputError
 
 _SHORTEST = 0.2
-"""Thermalisation, ps, that a correlation time can be taken from."""
+"""Shortest thermalisation, ps, from which a correlation time can be estimated."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Structures of one ionic temperature.
+    """Structures sampled at one ionic temperature.
 
     Attributes:
-        ion_temperature: tau_i that was asked for, K.
-        frames: the structures; each carries ``ion_temperature`` in its ``info``.
-        temperatures: kinetic temperature of each of them, K.
+        ion_temperature: requested tau_i, K.
+        frames: the structures, each with ``ion_temperature`` in its ``info``.
+        temperatures: kinetic temperature of each structure, K.
         mean_temperature: kinetic temperature, averaged over all steps after thermalisation, K.
-        mean_square_displacement: of the atoms from the structure given, averaged over them and these steps, Angstrom^2.
-        correlation_time: over which the potential energy remembers, ps.
+        mean_square_displacement: mean square displacement from the initial structure, averaged over atoms and the same
+            steps, Angstrom^2.
+        correlation_time: correlation time of the potential energy, ps.
         spacing: time between structures, ps.
     """
 
@@ -64,29 +65,32 @@ def sample(
 ) -> Trajectory:
     """Returns structures of the canonical ensemble at fixed cell, by Langevin dynamics.
 
-    Velocities start at 2 tau_i: in a perfect crystal half of it turns into potential energy at once (equipartition).
-    The centre of mass stands still. The same seed gives the same structures, whatever other temperatures are sampled.
+    The initial velocities correspond to 2 tau_i: in a perfect crystal half of the kinetic energy is converted into
+    potential energy (equipartition). The centre of mass is at rest. A seed gives the same structures independent of
+    the other temperatures sampled.
 
     Args:
         atoms: a structure near its potential minimum, such as a perfect crystal.
         ion_temperature: tau_i, K.
         snapshots: number of structures.
-        calculator: of ASE, or its name for :func:`find_calculator`.
-        timestep: fs.
+        calculator: ASE calculator, or its name for :func:`find_calculator`.
+        timestep: time step, fs.
         thermalise: time before the first structure, ps.
-        spacing: time between structures, ps; without, twice the time over which the potential energy remembers at the
-            end of thermalisation.
-        friction: of the Langevin dynamics, 1/ps.
-        seed: of velocities and random forces.
-        progress: is told steps done and steps in all.
+        spacing: time between structures, ps; by default twice the correlation time of the potential energy at the end
+            of thermalisation.
+        friction: friction of the Langevin dynamics, 1/ps.
+        seed: random seed of velocities and random forces.
+        progress: callback with the number of steps done and the total number of steps.
 
     Raises:
-        InputError: for values that cannot be used, a calculator that does not know an element, or a run that blows up.
+        InputError: for invalid values, a calculator that does not support an element, or an unstable run.
     """
     for name, value in (("ion temperature", ion_temperature), ("timestep", timestep), ("spacing", spacing or 1.0)):
         _check(name, value, lowest=math.ulp(0.0))
     if spacing is None and thermalise < _SHORTEST:
-        raise InputError(f"thermalise: got {thermalise} ps, expected at least {_SHORTEST} ps, or a spacing")
+        raise InputError(
+            f"thermalise: got {thermalise} ps, expected at least {_SHORTEST} ps; or give the spacing between structures"
+        )
     for name, value in (("thermalise", thermalise), ("friction", friction)):
         _check(name, value, lowest=0.0)
     if snapshots < 1:
@@ -134,8 +138,8 @@ def sample(
     apart = between * timestep / 1000
     if apart < memory and snapshots > 1:
         warnings.warn(
-            f"tau_i = {ion_temperature:g} K: structures are {apart:.2f} ps apart, but the potential energy remembers "
-            f"for {memory:.2f} ps; choose a longer spacing",
+            f"tau_i = {ion_temperature:g} K: structures are {apart:.2f} ps apart, but the correlation time of the "
+            f"potential energy is {memory:.2f} ps; choose a longer spacing",
             stacklevel=2,
         )
     mean, displacement = float(np.mean(temperatures)), float(np.mean(displacements))
@@ -143,14 +147,14 @@ def sample(
 
 
 def find_calculator(name: str) -> Any:
-    """Returns a calculator of ASE.
+    """Returns an ASE calculator.
 
     Args:
-        name: one that ASE knows such as ``emt``, or ``package.module:callable`` or ``file.py:callable``, whose call
-            without arguments gives the calculator.
+        name: name of a calculator in ASE such as ``emt``, or ``package.module:callable`` or ``file.py:callable``,
+            where the callable without arguments returns the calculator.
 
     Raises:
-        InputError: if there is no such calculator, or it cannot be made.
+        InputError: if there is no such calculator, or it cannot be created.
     """
     module, _, attribute = name.partition(":")
     try:
@@ -160,9 +164,10 @@ def find_calculator(name: str) -> Any:
             return runpy.run_path(module)[attribute]()
         return getattr(importlib.import_module(module), attribute)()
     except Exception as error:
-        # What a calculator raises when it is imported or made is its own affair.
+        # Importing or creating a calculator may raise any exception.
         raise InputError(
-            f"calculator {name}: cannot be made ({_line(error)}); give a name that ASE knows such as emt, or "
+            f"calculator {name}: cannot be created ({_line(error)}); give the name of an ASE calculator, such as emt, "
+            "or "
             "package.module:callable"
         ) from error
 
@@ -171,15 +176,15 @@ def _advance(dynamics: Langevin, moving: Atoms, calculator: Any) -> None:
     try:
         dynamics.run(1)
     except Exception as error:
-        # A calculator refuses elements and geometries with exceptions of its own.
+        # Calculators refuse elements and geometries with exceptions of any kind.
         name = getattr(calculator, "name", calculator)
         raise InputError(
-            f"calculator {name}: fails for {moving.get_chemical_formula()} ({_line(error)}); choose another one"
+            f"calculator {name}: fails for {moving.get_chemical_formula()} ({_line(error)}); choose another calculator"
         ) from error
     if not np.isfinite(moving.positions).all():
         raise InputError(
-            f"molecular dynamics of {moving.get_chemical_formula()}: positions are no longer finite; "
-            "lower the timestep or the ion temperature"
+            f"molecular dynamics of {moving.get_chemical_formula()}: positions are not finite after a step; "
+            "choose a shorter time step or a lower ion temperature"
         )
 
 

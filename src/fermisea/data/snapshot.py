@@ -1,4 +1,4 @@
-"""One DFT calculation as a value: structure, LDOS, density and reference energies."""
+"""Result of one DFT calculation: structure, LDOS, density and reference energies."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 2**23
-"""Values of an LDOS that are integrated in one go."""
+"""Number of LDOS values in a block of an integral."""
 
 _NEGATIVE = 0.01
-"""Part of the highest density of states that may stand below zero, as rounding and Fourier filters leave it."""
+"""Allowed negative values, as a fraction of the highest density of states; rounding and Fourier filters cause some."""
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -41,19 +41,19 @@ class Snapshot:
 
     Attributes:
         atoms: the structure, periodic.
-        grid: points of LDOS and density.
+        grid: real-space grid of LDOS and density.
         energy_grid: energies of the LDOS.
         density: valence density of the DFT code, (nx, ny, nz), 1/Angstrom^3.
         dos: the LDOS integrated over the cell, (energies,), 1/eV.
         electron_temperature: tau_e of the DFT run (tau_ref of the LDOS), K.
-        ion_temperature: tau_i that the positions were sampled at, K, if known.
+        ion_temperature: tau_i at which the positions were sampled, K, if known.
         broadening: kernel of the LDOS.
-        reference: what the DFT code reported.
+        reference: results reported by the DFT code.
         ions: valence and core charge of each element.
         functional: name of the exchange-correlation functional.
         provenance: engine, version, cutoffs, k-points, pseudopotentials; plain JSON data.
-        total_energy_obstacle: why the LDOS gives no total free energy, such as an ultrasoft pseudopotential; None if it
-            does.
+        total_energy_obstacle: reason why the LDOS gives no total free energy, such as an ultrasoft pseudopotential;
+            None if it gives one.
     """
 
     atoms: Atoms
@@ -88,12 +88,12 @@ class Snapshot:
         dos: FloatArray | None = None,
         total_energy_obstacle: str | None = None,
     ) -> None:
-        """Takes the parts, named as in the class; the DOS is computed from the LDOS when left out.
+        """Creates a snapshot from its attributes; without ``dos``, the DOS is computed from the LDOS.
 
-        ``ldos`` is (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), both spins, or where a file holds it.
+        ``ldos`` is (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), for both spins, or a reference to the file.
 
         Raises:
-            InputError: for parts that do not belong together, or numbers that are not finite or cannot be.
+            InputError: for inconsistent arguments, or for numbers that are not finite or impossible.
         """
         source = ldos if isinstance(ldos, StoredLdos) else np.asarray(ldos, dtype=np.float32)
         density = np.asarray(density, dtype=np.float64)
@@ -124,12 +124,12 @@ class Snapshot:
 
     @property
     def ldos(self) -> npt.NDArray[np.float32]:
-        """The LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3); read from the file at each access if it lies there."""
+        """The LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3); read at each access if it is in a file."""
         source: npt.NDArray[np.float32] | StoredLdos = self._ldos  # type: ignore[attr-defined]
         return source.read() if isinstance(source, StoredLdos) else source
 
     def read_ldos(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """Returns the LDOS of some points of the flattened grid, (points, energies), reading little more than these."""
+        """Returns the LDOS of some points of the flattened grid, (points, energies), reading little else."""
         source: npt.NDArray[np.float32] | StoredLdos = self._ldos  # type: ignore[attr-defined]
         if isinstance(source, StoredLdos):
             return source.read_points(points)
@@ -142,7 +142,7 @@ class Snapshot:
 
     @property
     def density_of_states(self) -> DensityOfStates:
-        """The DOS with its broadening, ready for any electronic temperature."""
+        """Density of states with its broadening, for observables at any electronic temperature."""
         return DensityOfStates(self.energies, self.dos, self.broadening.standard_deviation, volume=self.grid.volume)
 
     @property
@@ -152,7 +152,7 @@ class Snapshot:
 
     @property
     def highest_electron_temperature(self) -> float:
-        """Highest tau_e (K) that the energy window serves."""
+        """Highest tau_e (K) for which the energy window is valid."""
         return highest_electron_temperature(self.density_of_states, self.electrons, len(self.atoms))
 
     def observables(
@@ -162,15 +162,15 @@ class Snapshot:
         integration: IntegrationName = "sharpened",
         allow_beyond_window: bool = False,
     ) -> list[ThermalObservables]:
-        """Returns everything that follows from the LDOS at each electronic temperature (K).
+        """Returns all observables of the LDOS at each electronic temperature (K).
 
         Args:
             electron_temperature: tau_e, K.
-            integration: of :class:`fermisea.DensityOfStates`.
-            allow_beyond_window: warn instead of refusing.
+            integration: integration rule of :class:`fermisea.DensityOfStates`.
+            allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
 
         Raises:
-            WindowError: above the highest temperature of the energy window; a warning with ``allow_beyond_window``.
+            WindowError: for a tau_e above the limit of the energy window; a warning with ``allow_beyond_window``.
             InputError: for a temperature that is not above zero.
         """
         temperatures = [float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float))]
@@ -220,10 +220,10 @@ class Snapshot:
         Args:
             electron_temperature: tau_e, K.
             form: one of ``free_energy.FORMS``.
-            allow_beyond_window: warn instead of refusing.
+            allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
 
         Raises:
-            InputError: where ``total_energy_obstacle`` says why there is none.
+            InputError: if there is none; ``total_energy_obstacle`` gives the reason.
         """
         check_form(form)
         if self.total_energy_obstacle:
@@ -233,30 +233,32 @@ class Snapshot:
         return float(values[0]) if np.ndim(electron_temperature) == 0 else values
 
     def to_xarray(self) -> xr.Dataset:
-        """Returns everything as an xarray data set, in memory.
+        """Returns the complete snapshot as an xarray data set, in memory.
 
         LDOS (x, y, z, energy), density (x, y, z), dos (energy), positions, forces, stress and cell have their units in
-        the attribute ``units``; what is neither is in the attributes of the data set, as in the file of :meth:`save`.
+        the attribute ``units``; all other data are attributes of the data set, as in the file of :meth:`save`.
         """
         return to_dataset(self)
 
     @classmethod
     def from_xarray(cls, data: xr.Dataset, name: str = "data set") -> Self:
-        """Returns the snapshot in a data set that :meth:`to_xarray` made; ``name`` is for errors.
+        """Returns the snapshot from a data set made by :meth:`to_xarray`; ``name`` is used in errors.
 
         Raises:
-            FileFormatError: for a data set of another kind, or with parts that do not belong together.
+            FileFormatError: for a data set of another kind or with inconsistent variables.
         """
         try:
             parts = from_dataset(data, name, np.asarray(data["ldos"].values, dtype=np.float32))
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{name}: not a snapshot ({error}); make it with Snapshot.to_xarray") from error
+            raise FileFormatError(
+                f"{name}: not a snapshot ({error}); expected a data set made by Snapshot.to_xarray"
+            ) from error
         return cls._of(parts, name)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes one netCDF4 file: aside, with a checksum, then renamed.
+        """Writes one netCDF4 file with a checksum, under a temporary name that is then renamed.
 
         Raises:
             InputError: if the folder cannot be written to.
@@ -265,14 +267,14 @@ class Snapshot:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> Self:
-        """Returns the snapshot in a file; its LDOS stays there until asked for.
+        """Returns the snapshot in a file; its LDOS is read on access.
 
         Args:
-            path: written by :meth:`save`.
-            verify: compare the checksum of the whole file.
+            path: file written by :meth:`save`.
+            verify: whether the checksum of the whole file is compared.
 
         Raises:
-            FileFormatError: for a file that is truncated, altered or something else.
+            FileFormatError: for a file that is truncated, altered, or not a snapshot.
         """
         return cls._of(read_snapshot(path, verify=verify), str(path))
 
@@ -290,7 +292,9 @@ def _check_structure(atoms: Atoms, grid: RealSpaceGrid, ions: Mapping[str, Ion])
     if not np.isfinite(atoms.positions).all():
         raise InputError("structure: got positions that are not finite, expected numbers in Angstrom")
     if not np.allclose(atoms.cell.array, grid.lattice, rtol=0, atol=1e-6):
-        raise InputError(f"grid: got the cell {grid.cell}, expected that of the structure, {atoms.cell.array.tolist()}")
+        raise InputError(
+            f"grid: got the cell {grid.cell}, expected the cell of the structure, {atoms.cell.array.tolist()}"
+        )
     electrons(ions, list(atoms.symbols))
 
 
@@ -299,7 +303,7 @@ def _check_fields(
 ) -> None:
     expected = (*grid.shape, energy_grid.size)
     if tuple(ldos.shape) != expected:
-        raise InputError(f"LDOS: got shape {tuple(ldos.shape)}, expected grid and energies {expected}")
+        raise InputError(f"LDOS: got shape {tuple(ldos.shape)}, expected the grid and energies {expected}")
     if density.shape != grid.shape or not np.isfinite(density).all():
         raise InputError(f"density: got shape {density.shape}, expected finite values on the grid {grid.shape}")
 
@@ -308,8 +312,8 @@ def _check_dos(density_of_states: DensityOfStates) -> None:
     low, high = density_of_states.dos.min(), density_of_states.dos.max()
     if high <= 0 or low < -_NEGATIVE * high:
         raise InputError(
-            f"LDOS: its integral over the cell goes from {low:g} to {high:g} 1/eV, expected a density of states, "
-            "which is not negative; check sign and units"
+            f"LDOS: its integral over the cell ranges from {low:g} to {high:g} 1/eV, expected a density of states, "
+            "which is never negative; check sign and units"
         )
 
 

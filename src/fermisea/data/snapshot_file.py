@@ -1,7 +1,7 @@
-"""The snapshot's netCDF4 file: dimensions x y z energy, units in attributes, a checksum of every byte at its end.
+"""netCDF4 file of a snapshot: dimensions x y z energy, units in attributes, a checksum of the whole file at its end.
 
-Two guards: the last bytes of the file, which HDF5 ignores, hold the SHA-256 of all before them; and every variable has
-HDF5's own checksum in each chunk, which is compared whenever a part is read.
+There are two safeguards. The last bytes of the file, which HDF5 ignores, hold the SHA-256 of all preceding bytes. Every
+variable has an HDF5 checksum in each chunk, which is verified whenever the chunk is read.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _MARK = b"\nfermisea sha256 "
 _TAIL = len(_MARK) + 64
 _REMEDY = "copy it again or run the DFT calculation again"
 _CHUNK = 2**20
-"""Bytes that one chunk of the LDOS holds at most, unless a single line of the grid along z needs more."""
+"""Largest size of an LDOS chunk, bytes, unless a single grid line along z is larger."""
 
 
 @dataclass(frozen=True)
 class StoredLdos:
-    """An LDOS in a file, read when asked for.
+    """An LDOS in a file, read on access.
 
     Attributes:
-        path: of the snapshot file.
+        path: path of the snapshot file.
         shape: (nx, ny, nz, energies).
-        stamp: size and time of the file when it was checked; a changed file is refused.
+        stamp: size and modification time of the file when it was checked; a changed file is refused.
     """
 
     path: Path
@@ -55,16 +55,16 @@ class StoredLdos:
         """Returns the whole LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3).
 
         Raises:
-            FileFormatError: if the file is gone, changed or damaged.
+            FileFormatError: if the file is missing, changed or damaged.
         """
         with self._open() as ldos:
             return np.asarray(ldos[...], dtype=np.float32)
 
     def read_points(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        """Returns the LDOS of points of the flattened grid, (points, energies), reading only the chunks they lie in.
+        """Returns the LDOS of points of the flattened grid, (points, energies), reading only their chunks.
 
         Raises:
-            FileFormatError: if the file is gone, changed or damaged.
+            FileFormatError: if the file is missing, changed or damaged.
         """
         _, ny, nz, energies = self.shape
         index = np.arange(math.prod(self.shape[:3]))[points]
@@ -74,7 +74,7 @@ class StoredLdos:
         with self._open() as ldos:
             depth = ldos.chunks[1] if ldos.chunks else ny
             x, y = np.divmod(index // nz, ny)
-            chunk = x * ny + depth * (y // depth)  # first line along z of each point's chunk
+            chunk = x * ny + depth * (y // depth)  # first grid line along z in the chunk of each point
             order = np.argsort(chunk, kind="stable")
             for part in np.split(order, np.flatnonzero(np.diff(chunk[order])) + 1):
                 first = int(chunk[part[0]])
@@ -96,11 +96,11 @@ class StoredLdos:
 
     def _check_unchanged(self) -> None:
         if _stamp(self.path) != self.stamp:
-            raise FileFormatError(f"{self.path}: changed since it was opened; load it again")
+            raise FileFormatError(f"{self.path}: the file changed after it was opened; load it again")
 
 
 class StoredSnapshot(Protocol):
-    """What a file holds of a snapshot; see :class:`fermisea.Snapshot`."""
+    """Contents of a snapshot file; see :class:`fermisea.Snapshot`."""
 
     @property
     def atoms(self) -> Atoms: ...  # noqa: D102
@@ -157,10 +157,10 @@ def write_snapshot(path: str | os.PathLike[str], snapshot: StoredSnapshot) -> No
 
 
 def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, Any]:
-    """Returns the parts of the snapshot in ``path`` by name, its LDOS as a :class:`StoredLdos`.
+    """Returns the contents of the snapshot file ``path``, with the LDOS as a :class:`StoredLdos`.
 
     Raises:
-        FileFormatError: for a file that is missing, truncated, altered or something else.
+        FileFormatError: for a file that is missing, truncated, altered, or not a snapshot.
     """
     path = Path(path)
     try:
@@ -173,7 +173,7 @@ def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, An
         raise
     except FileNotFoundError as error:
         raise FileFormatError(f"{path}: no such file, expected a snapshot made by `fermisea dft`") from error
-    except Exception as error:  # h5py and xarray raise many kinds on damaged files
+    except Exception as error:  # h5py and xarray raise many kinds of errors for damaged files
         raise FileFormatError(f"{path}: not readable as a snapshot ({error}); {_REMEDY}") from error
 
 
@@ -192,7 +192,7 @@ def _digest(path: Path, size: int) -> str:
 
 
 def stored_checksum(path: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 that a snapshot file was saved with, which names its content.
+    """Returns the SHA-256 stored in a snapshot file, which identifies its content.
 
     Raises:
         FileFormatError: for a truncated file or another kind of file.
@@ -213,11 +213,11 @@ def stored_checksum(path: str | os.PathLike[str]) -> str:
 def _check_tail(path: Path, *, verify: bool) -> None:
     kept = stored_checksum(path)
     if verify and _digest(path, path.stat().st_size - _TAIL) != kept:
-        raise FileFormatError(f"{path}: altered, its content does not have the checksum it was saved with; {_REMEDY}")
+        raise FileFormatError(f"{path}: altered, its content does not match the stored checksum; {_REMEDY}")
 
 
 def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:
-    """Returns everything in a snapshot, with units in the attributes of each variable."""
+    """Returns a snapshot as a data set, with units in the attributes of each variable."""
     reference, atoms = snapshot.reference, snapshot.atoms
     variables: dict[str, Any] = {
         "ldos": (
@@ -265,10 +265,10 @@ def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:
 
 
 def from_dataset(data: xr.Dataset, name: str, ldos: npt.NDArray[np.float32] | StoredLdos) -> dict[str, Any]:
-    """Returns the parts of a snapshot by name: what ``to_dataset`` gave, with ``ldos`` instead of that in ``data``.
+    """Returns the contents of a snapshot from the result of ``to_dataset``, with ``ldos`` in place of ``data['ldos']``.
 
     Raises:
-        FileFormatError: for another format; ``name`` says what of.
+        FileFormatError: for another format; ``name`` is used in the message.
     """
     head = data.attrs
     if head.get("format") != FORMAT or int(head.get("format_version", -1)) != VERSION:

@@ -1,4 +1,4 @@
-"""Structure files: everything that ASE reads, checked before any long computation begins."""
+"""Structure files in any format of ASE, checked before a long computation starts."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from fermisea.grid import RealSpaceGrid
 from fermisea.utilities.files import atomic_path
 
 SUFFIXES = (".cfg", ".cif", ".extxyz", ".poscar", ".traj", ".vasp", ".xyz")
-"""Endings of the files that are read from a folder."""
+"""Suffixes of structure files in a folder."""
 
 
 def read_structures(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> dict[str, Atoms]:
     """Returns checked structures by name, in the order given and by file name within a folder.
 
-    The name is the file's without its ending, and for one of several frames its number: ``al-0003``.
+    The name of a structure is the file name without suffix, followed by the frame number if there are several frames:
+    ``al-0003``.
 
     Args:
-        paths: files in any format of ASE, files with one frame of several chosen as ``FILE@3``, or folders.
+        paths: files in any format of ASE, single frames given as ``FILE@3``, or folders.
 
     Raises:
-        InputError: if a file cannot be read, a structure cannot be used, or two have the same name.
+        InputError: if a file cannot be read, a structure is invalid, or two structures have the same name.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
@@ -39,7 +40,8 @@ def read_structures(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[s
             name = file.stem if len(frames) == 1 else f"{file.stem}-{number:04d}"
             if name in structures:
                 raise InputError(
-                    f"{file}: its structure would be called {name}, like that of {origin[name]}; rename one"
+                    f"{file}: its structure would have the name {name}, the same as the structure of {origin[name]}; "
+                    "rename one file"
                 )
             check_structure(atoms, str(file) if len(frames) == 1 else f"{file}, frame {number}")
             structures[name], origin[name] = atoms, file
@@ -47,24 +49,24 @@ def read_structures(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[s
 
 
 def read_structure(path: str | os.PathLike[str]) -> Atoms:
-    """Returns the one structure in a file, or the frame chosen as ``FILE@3``.
+    """Returns the only structure in a file, or the frame given as ``FILE@3``.
 
     Raises:
-        InputError: if it cannot be read or used, or there are several.
+        InputError: if the file cannot be read, the structure is invalid, or there are several structures.
     """
     structures = read_structures(path)
     if not structures:
-        raise InputError(f"{path}: holds no structure")
+        raise InputError(f"{path}: holds no structure, expected one")
     if len(structures) != 1:
-        raise InputError(f"{path}: holds {len(structures)} structures, expected one; choose one as in {path}@0")
+        raise InputError(f"{path}: holds {len(structures)} structures, expected one; choose a frame as in {path}@0")
     return next(iter(structures.values()))
 
 
 def read_frames(path: str | os.PathLike[str]) -> list[Atoms]:
-    """Returns every frame of a trajectory, checked, with energies and momenta where the file has them.
+    """Returns all frames of a trajectory after checking them, with energies and momenta if the file has them.
 
     Raises:
-        InputError: if it cannot be read or a frame cannot be used.
+        InputError: if the file cannot be read or a frame is invalid.
     """
     frames = _read(Path(path), None)
     for number, atoms in enumerate(frames):
@@ -73,13 +75,13 @@ def read_frames(path: str | os.PathLike[str]) -> list[Atoms]:
 
 
 def write_structure(path: str | os.PathLike[str], atoms: Atoms) -> None:
-    """Writes elements, positions, cell and ``atoms.info`` as extended XYZ, whole or not at all."""
+    """Writes elements, positions, cell and ``atoms.info`` as extended XYZ, atomically."""
     with atomic_path(path) as temporary:
         ase.io.write(temporary, atoms, format="extxyz", columns=["symbols", "positions"], write_results=False)
 
 
 def write_results(path: str | os.PathLike[str], frames: Sequence[Atoms]) -> None:
-    """Writes structures with what their calculators hold as extended XYZ, all frames or none."""
+    """Writes structures with the results of their calculators as extended XYZ, atomically."""
     with atomic_path(path) as temporary:
         ase.io.write(temporary, frames, format="extxyz")
 
@@ -87,18 +89,18 @@ def write_results(path: str | os.PathLike[str], frames: Sequence[Atoms]) -> None
 def check_structure(atoms: Atoms, name: str) -> None:
     """Raises InputError unless a structure has atoms, finite positions and a periodic cell with a volume."""
     if len(atoms) == 0:
-        raise InputError(f"{name}: no atoms; expected at least one")
+        raise InputError(f"{name}: got no atoms, expected at least one")
     finite = np.isfinite(atoms.positions).all(axis=1)
     if not finite.all():
         bad = int(np.argmin(finite))
         raise InputError(
             f"{name}: atom {bad} ({atoms.symbols[bad]}) is at {atoms.positions[bad].tolist()}, "
-            "expected finite numbers in Angstrom; mend the file"
+            "expected finite numbers in Angstrom; correct the file"
         )
     if not atoms.pbc.all():
         raise InputError(
             f"{name}: periodic along {atoms.pbc.tolist()}, expected all three lattice vectors; "
-            "add a Lattice and pbc to the file, with vacuum around a molecule"
+            "add a cell and pbc to the file, with vacuum around a molecule"
         )
     try:
         RealSpaceGrid(tuple(map(tuple, atoms.cell.array)), (1, 1, 1))
@@ -114,7 +116,9 @@ def _files(path: Path) -> list[tuple[Path, int | None]]:
             if file.is_file() and not file.name.startswith(".") and file.suffix.lower() in SUFFIXES
         )
         if not found:
-            raise InputError(f"{path}: no structure files there; expected names ending with {', '.join(SUFFIXES)}")
+            raise InputError(
+                f"{path}: no structure files in this folder, expected names ending with {', '.join(SUFFIXES)}"
+            )
         return [(file, None) for file in found]
     base, _, index = path.name.rpartition("@")
     if base and not path.exists() and index.lstrip("-").isdigit():
@@ -128,9 +132,9 @@ def _read(file: Path, index: int | None) -> list[Atoms]:
     try:
         frames = ase.io.read(file, index=":" if index is None else index)
     except Exception as error:
-        # The readers of ASE raise whatever the text makes them stumble over.
+        # The readers of ASE raise many kinds of exceptions for invalid files.
         if isinstance(error, (StopIteration, IndexError)) and index is not None:
-            raise InputError(f"{file}@{index}: the file has no such frame; the first is @0") from error
+            raise InputError(f"{file}@{index}: the file has no such frame; the first frame is @0") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{file}: not a structure file that ASE can read ({reason})") from error
     return frames if isinstance(frames, list) else [frames]

@@ -1,4 +1,4 @@
-"""Structures out of a trajectory: how long it remembers, and frames so far apart that they are news."""
+"""Uncorrelated structures from a trajectory: its correlation time, and frames spaced by more than this time."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from fermisea.errors import InputError
 from fermisea.utilities.arrays import FloatArray
 
 _WINDOW = 5.0
-"""Correlations are summed up to this many times their sum."""
+"""Upper limit of the sum of correlations, in correlation times."""
 
 
 @dataclass(frozen=True)
 class Thinned:
-    """Frames of a trajectory.
+    """Frames chosen from a trajectory.
 
     Attributes:
-        frames: each with ``ion_temperature`` in its ``info``.
-        indices: of the frames in the trajectory.
-        correlation_frames: time over which the trajectory remembers, in its frames.
-        mean_temperature: kinetic, of the frames that have momenta, K; None if none has.
-        mean_square_displacement: from the mean positions, Angstrom^2.
+        frames: the chosen frames, each with ``ion_temperature`` in its ``info``.
+        indices: indices of the chosen frames in the trajectory.
+        correlation_frames: correlation time of the trajectory, in frames.
+        mean_temperature: mean kinetic temperature of the frames with momenta, K; None if there are none.
+        mean_square_displacement: mean square displacement from the mean positions, Angstrom^2.
     """
 
     frames: list[Atoms]
@@ -38,13 +38,14 @@ class Thinned:
 
 
 def correlation_time(values: npt.ArrayLike) -> float:
-    """Returns the integrated autocorrelation time of a series, in steps; 1 for one without memory.
+    """Returns the integrated autocorrelation time of a series, in steps; 1 for uncorrelated values.
 
-    It is 1 + 2 times the sum of the normalised autocorrelation up to the first lag that is ``_WINDOW`` times the result
-    (A. Sokal, Functional Integration, NATO ASI B 361, 131 (1997)): the number of steps that hold one independent value.
+    The time is 1 + 2 times the sum of the normalised autocorrelation up to the first lag of ``_WINDOW`` times the
+    result (A. Sokal, Functional Integration, NATO ASI B 361, 131 (1997)): the number of steps for one independent
+    value.
 
     Args:
-        values: (steps,) or (steps, series); of several series the correlations are averaged with their variances.
+        values: (steps,) or (steps, series); for several series the correlations are averaged, weighted by variance.
 
     Raises:
         InputError: for fewer than 4 steps.
@@ -57,35 +58,35 @@ def correlation_time(values: npt.ArrayLike) -> float:
     spectrum = np.fft.rfft(fluctuation, n=2 * steps, axis=0)
     covariance = np.fft.irfft((np.abs(spectrum) ** 2).sum(axis=1))[:steps] / np.arange(steps, 0, -1)
     if covariance[0] <= 0:
-        return float(steps)  # nothing moved
+        return float(steps)  # a constant series
     times = 2 * np.cumsum(covariance / covariance[0]) - 1
     far_enough = np.arange(steps) >= _WINDOW * times
     return float(max(times[np.argmax(far_enough)] if far_enough.any() else times[-1], 1.0))
 
 
 def thin(frames: Sequence[Atoms], snapshots: int, ion_temperature: float, skip: int = 0) -> Thinned:
-    """Returns evenly spaced frames of a trajectory, whatever code made it.
+    """Returns evenly spaced frames of a trajectory from any code.
 
-    The correlation time is that of the potential energies where all frames have one, else of the coordinates.
+    The correlation time is computed from the potential energies if all frames have one, otherwise from the coordinates.
 
     Args:
-        frames: in the order of time, equally spaced, of the same atoms.
-        snapshots: frames wanted.
+        frames: frames of the same atoms, equally spaced in time and in order.
+        snapshots: number of frames to choose.
         ion_temperature: tau_i of the trajectory, K.
-        skip: frames at its beginning that are left out, for thermalisation.
+        skip: number of initial frames to skip, for thermalisation.
 
     Raises:
-        InputError: for too few frames, or so few that they would remember each other; for other atoms in between.
+        InputError: for too few frames, for frames closer than the correlation time, or if the atoms change.
     """
     if snapshots < 1 or skip < 0 or not (math.isfinite(ion_temperature) and ion_temperature > 0):
         raise InputError(
-            f"thinning: got {snapshots} snapshots, {skip} frames to skip, tau_i {ion_temperature} K; expected at least "
-            "1, at least 0 and above 0"
+            f"thinning: got {snapshots} snapshots, {skip} frames to skip and tau_i = {ion_temperature} K, expected at "
+            "least 1 snapshot, at least 0 frames to skip and tau_i above 0 K"
         )
     rest = list(frames[skip:])
     if len(rest) < max(snapshots, 4):
         raise InputError(
-            f"trajectory: {len(rest)} frames after {skip} skipped ones, expected at least {max(snapshots, 4)}"
+            f"trajectory: got {len(rest)} frames after {skip} skipped ones, expected at least {max(snapshots, 4)}"
         )
     for index, frame in enumerate(rest):
         if len(frame) != len(rest[0]) or (frame.numbers != rest[0].numbers).any():
@@ -95,8 +96,10 @@ def thin(frames: Sequence[Atoms], snapshots: int, ion_temperature: float, skip: 
     spacing = len(rest) // snapshots
     if spacing < memory and snapshots > 1:
         raise InputError(
-            f"trajectory: it remembers for {memory:.1f} frames, but {snapshots} of {len(rest)} are {spacing} apart; "
-            f"ask for at most {max(int(len(rest) / memory), 1)}, or make it longer"
+            f"trajectory: the correlation time is {memory:.1f} frames, but {snapshots} snapshots out of {len(rest)} "
+            "frames "
+            f"would be {spacing} frames apart; request at most {max(int(len(rest) / memory), 1)} snapshots or supply a "
+            "longer trajectory"
         )
     chosen = [spacing * (number + 1) - 1 for number in range(snapshots)]
     around = positions - positions.mean(axis=0)
@@ -110,25 +113,25 @@ def thin(frames: Sequence[Atoms], snapshots: int, ion_temperature: float, skip: 
 
 
 def labelled(atoms: Atoms, ion_temperature: float) -> Atoms:
-    """Returns elements, positions and cell alone, with the ionic temperature (K) in ``info``."""
+    """Returns a structure with elements, positions and cell only, and the ionic temperature (K) in ``info``."""
     info = {"ion_temperature": float(ion_temperature)}
     return Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True, info=info)
 
 
 def kinetic_temperature(momenta: FloatArray, masses: FloatArray, fixed: int = 3) -> float:
-    """Returns the kinetic temperature, K, of atoms of which ``fixed`` degrees of freedom do not move.
+    """Returns the kinetic temperature, K, of atoms with ``fixed`` frozen degrees of freedom.
 
     Args:
         momenta: (atoms, 3), in units of ASE.
         masses: (atoms,), in units of ASE.
-        fixed: 3 for a centre of mass that stands still.
+        fixed: number of frozen degrees of freedom, 3 for a fixed centre of mass.
     """
     freedom = max(3 * len(masses) - fixed, 1)
     return float(np.sum(momenta**2 / masses[:, None]) / (freedom * ase.units.kB))
 
 
 def _unwrapped(frames: Sequence[Atoms]) -> FloatArray:
-    """Returns positions, (frames, atoms, 3), from which jumps across the cell's faces are taken out, Angstrom."""
+    """Returns unwrapped positions without jumps across the cell faces, (frames, atoms, 3), Angstrom."""
     scaled = np.stack([frame.cell.scaled_positions(frame.positions) for frame in frames])
     jumps = np.cumsum(np.round(np.diff(scaled, axis=0)), axis=0)
     scaled[1:] -= jumps

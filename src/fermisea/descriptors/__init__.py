@@ -17,10 +17,10 @@ _KINDS: dict[str, type[Bispectrum | PowerSpectrum]] = {kind.kind: kind for kind 
 
 
 def from_dict(definition: Mapping[str, Any]) -> Descriptor:
-    """Returns the descriptor that ``to_dict`` of a descriptor describes.
+    """Returns the descriptor from the result of ``Descriptor.to_dict``.
 
     Raises:
-        InputError: for an unknown kind, or values that do not belong to it.
+        InputError: for an unknown kind, or values that do not belong to this kind.
     """
     values = dict(definition)
     kind = values.pop("kind", None)

@@ -1,4 +1,4 @@
-"""What every descriptor offers."""
+"""Interface of all descriptors."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ Array = npt.NDArray[np.floating]
 
 
 class Descriptor(ABC):
-    """A vector of numbers at any point of space that says where the atoms around it are.
+    """A vector of numbers that describes the atomic surroundings of a point in space.
 
-    It does not change when the structure is rotated, shifted or described in another cell. The cell is periodic in all
-    three directions, may have any shape and handedness, and may be smaller than the cutoff.
+    A descriptor is invariant under rotation and translation of the structure and under a change of the cell. The cell
+    is periodic in all three directions, may have any shape and handedness, and may be smaller than the cutoff.
     """
 
     weights: Mapping[str, float] | None
-    """Weight of each element; without them, every atom has the weight 1."""
+    """Weight of each element; by default every atom has the weight 1."""
 
     @property
     @abstractmethod
     def features(self) -> int:
-        """Length of the vector."""
+        """Number of components."""
 
     @abstractmethod
     def evaluator(
         self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0
     ) -> Evaluator:
-        """Returns what computes this descriptor for one structure, at as many points and as often as wanted.
+        """Returns an evaluator of this descriptor for one structure, at any number of points.
 
         Args:
-            atoms: positions and cell; ``atoms.pbc`` is not looked at.
+            atoms: positions and cell; ``atoms.pbc`` is ignored.
             dtype: ``"float64"``, or ``"float32"``.
-            threads: that share the work; without it, as many as there are cores for this process.
-            own: weight of an atom at each of the points that is not to count.
+            threads: number of threads; by default the number of cores available to this process.
+            own: weight of an atom at each point to be excluded.
 
         Raises:
             InputError: for a cell without volume, positions that are not finite, an element without a weight.
@@ -56,7 +56,7 @@ class Descriptor(ABC):
 
         Args:
             atoms: as for ``evaluator``.
-            points: Cartesian coordinates, (points, 3), Angstrom, inside the cell or not.
+            points: Cartesian coordinates, (points, 3), Angstrom, inside or outside of the cell.
             dtype: as for ``evaluator``.
 
         Raises:
@@ -81,19 +81,19 @@ class Descriptor(ABC):
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Returns the definition as plain values; ``descriptors.from_dict`` turns it back."""
+        """Returns the definition as plain values for ``descriptors.from_dict``."""
 
 
 def check_definition(descriptor: Descriptor, size: str, highest: int) -> None:
-    """Checks ``size``, ``cutoff``, ``weights`` and ``rfac0`` of a frozen descriptor and makes them plain numbers.
+    """Checks ``size``, ``cutoff``, ``weights`` and ``rfac0`` of a frozen descriptor and converts them to plain numbers.
 
     Args:
-        descriptor: while it is being made.
+        descriptor: descriptor during its initialisation.
         size: name of the field that sets the number of features.
-        highest: largest value of that field.
+        highest: largest value of this field.
 
     Raises:
-        InputError: naming the first that cannot be used.
+        InputError: for the first invalid field.
     """
     fields = vars(descriptor)
     value, cutoff, rfac0, weights = fields[size], fields["cutoff"], fields["rfac0"], fields["weights"]

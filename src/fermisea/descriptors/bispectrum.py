@@ -1,4 +1,4 @@
-"""The SNAP bispectrum in the convention of LAMMPS's grid computes."""
+"""The SNAP bispectrum in the convention of LAMMPS (compute sna/grid)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Bispectrum(Descriptor):
 
         B_{j1 j2 j} = sum conj(u^j_mm') C^{jm}_{j1 m1 j2 m2} C^{jm'}_{j1 m1' j2 m2'} u^j1_m1m1' u^j2_m2m2'
 
-    u^j = 1 + sum over neighbours of w f_c(r) U^j(2 theta_0, r/|r|), with Wigner's U. The 1 is the point itself, a
-    neighbour of weight 1; where no atom is within the cutoff, B_{j1 j2 j} = 2 j + 1. Components run over
-    2 j1 = 0 .. twojmax, j2 <= j1, j1 <= j: 55 at twojmax 8, 91 at 10.
+    u^j = 1 + sum over neighbours of w f_c(r) U^j(2 theta_0, r/|r|), with Wigner's U. The 1 represents the point itself,
+    as a neighbour of weight 1; without atoms within the cutoff, B_{j1 j2 j} = 2 j + 1. Components run over 2 j1 = 0 ..
+    twojmax, j2 <= j1, j1 <= j: 55 at twojmax 8, 91 at 10.
 
-    An atom exactly at the point counts like any other, so that B is continuous there (LAMMPS leaves that atom out).
+    An atom exactly at the point is included, so that B is continuous there (LAMMPS excludes this atom).
 
     Sources: A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015); A. P. Bartok et al., Phys. Rev. B 87, 184115
     (2013).
 
     Attributes:
         twojmax: twice the highest angular momentum, 0 to 14.
-        cutoff: distance beyond which atoms do not count, Angstrom.
+        cutoff: distance beyond which atoms do not contribute, Angstrom.
         weights: weight of each element; ``None`` gives every atom the weight 1, whatever its element.
         rfac0: theta_0 / pi at the cutoff, above 0 and at most 1.
-        rmin0: distance at which theta_0 = 0, Angstrom; see ``Expansion`` for what lies below it.
+        rmin0: distance at which theta_0 = 0, Angstrom; see ``Expansion`` for smaller distances.
     """
 
     twojmax: int
@@ -61,16 +61,16 @@ class Bispectrum(Descriptor):
 
     @property
     def features(self) -> int:
-        """Number of (j1, j2, j) with j2 <= j1 <= j <= twojmax / 2 that fulfil the triangle rule."""
+        """Number of (j1, j2, j) with j2 <= j1 <= j <= twojmax / 2 that satisfy the triangle inequality."""
         return len(bispectrum_triples(self.twojmax))
 
     def evaluator(
         self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0
     ) -> Evaluator:
-        """Returns what computes the bispectrum of one structure; see ``Descriptor.evaluator``."""
+        """Returns an evaluator of the bispectrum of one structure; see ``Descriptor.evaluator``."""
         check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
-        centre = 1.0 - own if self.rmin0 == 0 else 1.0  # with rmin0, an atom at the point is left out as it is
+        centre = 1.0 - own if self.rmin0 == 0 else 1.0  # with rmin0, an atom at the point is excluded anyway
         expansion = Expansion(self.twojmax, self.cutoff, self.rfac0, self.rmin0, centre)
         tables = _tables(self.twojmax, np.dtype(dtype).name)
 
@@ -87,7 +87,7 @@ class Bispectrum(Descriptor):
 
 @lru_cache(maxsize=16)
 def _tables(twojmax: int, dtype: str) -> tuple[npt.NDArray[np.generic], ...]:
-    """Returns what the compiled contraction takes, its numbers of that type and its places in numbers of registers."""
+    """Returns the arguments of the compiled contraction: numbers of the given type, places in units of registers."""
     wigner, plan = wigner_tables(twojmax), triple_plan(twojmax)
     lanes = lane_count(np.dtype(dtype).itemsize)
     return (

@@ -1,14 +1,14 @@
-"""The order in which a bispectrum is summed, so that nothing is summed twice.
+"""Summation order of the bispectrum, in which equivalent terms are summed once.
 
 B_{j1 j2 j} / (2 j + 1) is the sum over all rows m1 + m2 + m3 = 0 and columns m1' + m2' + m3' = 0 of
 
     (j1 j2 j; m1 m2 m3) (j1 j2 j; m1' m2' m3') u^j1_m1m1' u^j2_m2m2' u^j_m3m3'
 
-with Wigner's 3j symbols. It does not change when equal angular momenta change places, nor when all projections change
-sign; so one of each set of rows that these turn into each other is enough, counted as often as the set has members.
-Rows that share one of the three are put into groups, which share products.
+with Wigner's 3j symbols. The sum is invariant under exchange of equal angular momenta and under reversal of all
+projections. One representative of each set of equivalent rows is therefore summed, multiplied by the number of rows in
+the set. Rows with one of the three in common form groups, which share products.
 
-Angular momenta are integers: twice their values; rows and columns count from 0.
+Angular momenta are given as integers, twice their values; rows and columns count from 0.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from fermisea.utilities.arrays import FloatArray, IntArray
 Triple = tuple[int, int, int]
 
 GROUP = 6
-"""Most rows of a group; the compiled loops know no longer ones."""
+"""Largest number of rows in a group, fixed in the compiled loops."""
 
 
 @dataclass(frozen=True)
 class TriplePlan:
-    """Tables of the sum, every component after the other; constants, never written to.
+    """Tables of the sum, one component after the other; read-only constants.
 
-    Places are counted in numbers of a table of Wigner functions in which real and imaginary parts take turns.
+    Places are indices into a table of Wigner functions with alternating real and imaginary parts.
 
     Attributes:
-        components: where the columns, weights and groups of each component begin, (components + 1, 3).
-        lows: for each column of the third function, the first column of the first one.
-        highs: likewise, the end.
-        weights: 3j symbol of each pair of columns, the third function's slowest.
+        components: first index of the columns, weights and groups of each component, (components + 1, 3).
+        lows: for each column of the third function, the first column of the first function.
+        highs: for each column of the third function, the end of the columns of the first function.
+        weights: 3j symbol of each pair of columns, columns of the third function slowest.
         lengths: number of rows in each group, (groups,).
-        first: where the rows of the first function begin, (groups, GROUP).
-        second: where the second function would be at column 0 of the two others, (groups,).
-        third: where the rows of the third function begin, (groups, GROUP).
+        first: place of the first column in rows of the first function, (groups, GROUP).
+        second: place of the second function for column 0 of the two others, (groups,).
+        third: place of the first column in rows of the third function, (groups, GROUP).
         factors: (2 j + 1) times 3j symbol times number of equivalent rows, (groups, GROUP).
     """
 
@@ -106,10 +106,11 @@ class WignerTables:
     """The sparse matrix from harmonics to one of each pair u_mm', u_-m-m' = (-1)^(m - m') conj(u_mm').
 
     Attributes:
-        pointers: where the entries of each row begin, real and imaginary parts in turn, (2 pairs + 1,).
+        pointers: index of the first entry of each row, real and imaginary parts alternating, (2 pairs + 1,).
         columns: harmonic of each entry.
-        entries: the numbers.
-        places: of u_mm' and u_-m-m' in the table of Wigner functions, and the sign, 0 for m = m' = 0, (pairs, 3).
+        entries: values of the entries.
+        places: places of u_mm' and u_-m-m' in the table of Wigner functions, and the sign, 0 for m = m' = 0,
+            (pairs, 3).
     """
 
     pointers: IntArray
@@ -154,16 +155,16 @@ def _symbol(js: Triple, places: Triple) -> float:
 
 
 def _cheapest(triple: Triple) -> tuple[Triple, list[tuple[int, list[tuple[Triple, int]]]]]:
-    """Returns the order of the three functions that costs least, and the groups of rows for it.
+    """Returns the cheapest order of the three functions, and its groups of rows.
 
-    A group is the row of the second function and, for each of its members, all three rows and how often they count.
+    A group consists of the row of the second function and, for each member, all three rows and their multiplicity.
     """
     best = None
     for places in itertools.permutations(range(3)):
         roles = (triple[places[0]], triple[places[1]], triple[places[2]])
         groups = _groups(roles)
         pairs = len(_rows(roles))
-        # multiply-adds: four for each pair of columns and row, and what a group adds
+        # multiply-adds: four for each pair of columns and row, plus the cost of a group
         cost = sum(pairs * (4 * len(members) + 2.5) + roles[2] * (2 * len(members) + 6) for _, members in groups)
         if best is None or cost < best[0]:
             best = cost, roles, groups
@@ -188,7 +189,7 @@ def _groups(js: Triple) -> list[tuple[int, list[tuple[Triple, int]]]]:
             seen |= turned
             orbits.append(sorted(turned))
     groups = []
-    while orbits:  # take the second row that most of them can have
+    while orbits:  # choose the most frequent second row
         counts = Counter(row for orbit in orbits for row in {rows[1] for rows in orbit})
         row = max(counts, key=lambda k: (counts[k], k))
         mine = [(next(rows for rows in orbit if rows[1] == row), len(orbit)) for orbit in orbits if _has(orbit, row)]

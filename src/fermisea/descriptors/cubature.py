@@ -6,8 +6,8 @@ addition theorem,
 
     F_n(q) = sum_k s_k U_n(q . q_k) = 2 pi^2 / (n + 1) sum_lm A_nlm Y_nlm(q)        (U_n: Chebyshev, second kind)
 
-and as characters of SU(2) are U_n, the bispectrum is B_{j1 j2 j} = (2 j + 1) <F_j1 F_j2 F_j>, the average over the
-sphere, which a product rule of Gauss takes exactly. No Clebsch-Gordan coefficient enters.
+and because the characters of SU(2) are U_n, the bispectrum is B_{j1 j2 j} = (2 j + 1) <F_j1 F_j2 F_j>, an average over
+the sphere, which a Gaussian product rule integrates exactly. No Clebsch-Gordan coefficients are needed.
 
 D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), chapters 4 and 5.
 """
@@ -27,7 +27,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class HarmonicConstants:
-    """Three-term recursions of the harmonics up to a degree; columns are ready to multiply (rows, points, neighbours).
+    """Three-term recursions of the harmonics up to a degree; arrays broadcast with (rows, points, neighbours).
 
     Polynomials g_k orthonormal with g_k = (x g_(k-1) - b_(k-1) g_(k-2)) / b_k.
 
@@ -35,7 +35,8 @@ class HarmonicConstants:
         order: highest degree n.
         start: g_ll, rows l, (order + 1, 1, 1).
         radial: for k = 1 .. order, 1 / b_k and b_(k-1) / b_k of g_(l+k)l, rows l = 0 .. order - k.
-        polar: for l = 1 .. order, 1 / b and b_(l-1) / b of R_lm, rows m = -(l-1) .. l-1; the latter without its ends.
+        polar: for l = 1 .. order, 1 / b and b_(l-1) / b of R_lm, rows m = -(l-1) .. l-1; the second without its end
+            points.
         sector: R_mm / R_(m-1)(m-1) without x + i y, m = 1 .. order.
     """
 
@@ -81,9 +82,9 @@ def expand(constants: HarmonicConstants, scale: Tensor, w: Tensor, vector: Tenso
     """Returns A_nlm of peaks on the three-sphere, summed over the last axis.
 
     Args:
-        constants: of the highest degree.
+        constants: recursions up to the highest degree.
         scale: s_k, (points, neighbours).
-        w: first component of q_k, likewise.
+        w: first component of q_k, (points, neighbours).
         vector: the other three, (points, neighbours, 3), of length sqrt(1 - w^2).
 
     Returns:
@@ -124,14 +125,14 @@ def _solids(constants: HarmonicConstants, vector: Tensor) -> list[Tensor]:
 
 
 def of_degree(blocks: list[Tensor], n: int) -> Tensor:
-    """Returns the coefficients of degree ``n``, (points, (n + 1)^2), l slowest, from those that ``expand`` returns."""
+    """Returns the coefficients of degree ``n``, (points, (n + 1)^2), l slowest, from the result of ``expand``."""
     return torch.cat([blocks[degree][:, n - degree] for degree in range(n + 1)], dim=1)
 
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(mode=False)
 def power_index(order: int, device: torch.device) -> Tensor:
-    """Returns where each p_{jj'l}, j slowest and l fastest, stands in the joined products of all l."""
+    """Returns the index of each p_{jj'l}, j slowest and l fastest, in the concatenated products of all l."""
     sizes = [(order + 1 - degree) ** 2 for degree in range(order + 1)]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     places = [
@@ -144,7 +145,7 @@ def power_index(order: int, device: torch.device) -> Tensor:
 
 
 def power_spectrum(blocks: list[Tensor]) -> Tensor:
-    """Returns p_{jj'l} = sum_m A_jlm A_j'lm for j <= j', l <= j, (points, features), from what ``expand`` returns."""
+    """Returns p_{jj'l} = sum_m A_jlm A_j'lm for j <= j', l <= j, (points, features), from the result of ``expand``."""
     products = [torch.bmm(block, block.mT).flatten(1) for block in blocks]
     return torch.cat(products, dim=1).index_select(1, power_index(len(blocks) - 1, products[0].device))
 
@@ -152,8 +153,9 @@ def power_spectrum(blocks: list[Tensor]) -> Tensor:
 def three_sphere_rule(degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns unit quaternions, (nodes, 4), and weights that sum to 1, exact for even polynomials up to ``degree``.
 
-    In q = (cos(eta) e^(i a), sin(eta) e^(i b)) an even polynomial has whole frequencies of at most half its degree in
-    a + b and a - b, which equidistant points integrate; what remains is a polynomial in sin^2(eta), for Gauss-Legendre.
+    For q = (cos(eta) e^(i a), sin(eta) e^(i b)), an even polynomial has integer frequencies of at most half its degree
+    in a + b and a - b, which equidistant points integrate exactly; the rest is a polynomial in sin^2(eta), which
+    Gauss-Legendre quadrature integrates exactly.
     """
     half = degree // 2
     abscissas, masses = np.polynomial.legendre.leggauss(half // 2 + 1)
@@ -167,13 +169,13 @@ def three_sphere_rule(degree: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class CubatureConstants:
-    """What takes harmonic coefficients to the bispectrum.
+    """Constants of the map from harmonic coefficients to the bispectrum.
 
     Attributes:
         matrices: for each degree n, from A_nlm to F_n times the cube root of the weight at the nodes,
             ((n + 1)^2, nodes).
-        centre: the same of a peak of weight 1 at q = (1, 0, 0, 0), one row (1, nodes) for each n.
-        index: where each component stands in the joined products.
+        centre: the same for a peak of weight 1 at q = (1, 0, 0, 0), one row (1, nodes) for each n.
+        index: index of each component in the concatenated products.
         factors: 2 j + 1 of each component.
     """
 
@@ -202,7 +204,7 @@ def cubature_constants(twojmax: int, dtype: torch.dtype, device: torch.device) -
             for column, j in enumerate(third):
                 places[j1, j2, j] = start + row * len(third) + column
         start += len(second) * len(third)
-    # outside of the triangle rule the average is zero, so that those places are left out
+    # components that violate the triangle inequality are zero and are omitted
     triples = sorted(triple for triple in places if triple[2] <= triple[0] + triple[1])
     return CubatureConstants(
         matrices=tuple(matrix.to(device, dtype).contiguous() for matrix in matrices),
@@ -224,14 +226,14 @@ def _products(twojmax: int) -> tuple[tuple[int, range, range], ...]:
 
 
 def bispectrum(constants: CubatureConstants, blocks: list[Tensor]) -> Tensor:
-    """Returns B_{j1 j2 j} of the peaks and one of weight 1 at q = (1, 0, 0, 0), j2 <= j1 <= j, (points, components)."""
+    """Returns B_{j1 j2 j} of the peaks and a peak of weight 1 at (1, 0, 0, 0), j2 <= j1 <= j, (points, components)."""
     twojmax = len(blocks) - 1
     fields = [
         torch.addmm(centre, of_degree(blocks, n), matrix)
         for n, (centre, matrix) in enumerate(zip(constants.centre, constants.matrices, strict=True))
     ]
     parities = [torch.stack(fields[parity::2], dim=1) for parity in (0, 1) if parity <= twojmax]
-    # F_0 is the same everywhere: its cube needs no sum over the nodes, which float32 would take less exactly
+    # F_0 is constant: its cube needs no sum over the nodes, which would be less accurate in float32
     joined = [(1 + math.sqrt(2) * math.pi * blocks[0][:, 0]) ** 3]
     for j1, second, third in _products(twojmax):
         left = parities[second.start % 2][:, : len(second)] * fields[j1][:, None]

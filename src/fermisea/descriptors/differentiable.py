@@ -20,15 +20,15 @@ from fermisea.descriptors.torch_route import torch_descriptors
 def differentiable_descriptors(
     descriptor: Bispectrum | PowerSpectrum, symbols: Sequence[str], positions: Tensor, cell: Tensor, points: Tensor
 ) -> Tensor:
-    """Returns the descriptors at points, with derivatives by positions, cell and points.
+    """Returns the descriptors at points, with derivatives with respect to positions, cell and points.
 
-    The compiled loops do the work on the CPU, once differentiable; tensor operations do it on other devices. Images
-    move with the cell: under a strain, positions, cell and points change together.
+    On the CPU the compiled loops are used, which give first derivatives; on other devices tensor operations are used.
+    Periodic images move with the cell: apply a strain to positions, cell and points together.
 
     Args:
         descriptor: a bispectrum or power spectrum.
-        symbols: of the atoms.
-        positions: (atoms, 3), Angstrom; its type is that of the work and of the result, float64 or float32.
+        symbols: element of each atom.
+        positions: (atoms, 3), Angstrom; float64 or float32, which is also the type of the result.
         cell: lattice vectors as rows, (3, 3), Angstrom.
         points: Cartesian, (points, 3), Angstrom.
 

@@ -1,4 +1,4 @@
-"""A descriptor bound to a structure: bricks of points handed to the compiled loops by several threads."""
+"""Evaluator of a descriptor for one structure: several threads pass bricks of points to the compiled loops."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Array = npt.NDArray[np.floating]
 Index = tuple[int, int, int]
 
 _SHARES = 4
-"""Least number of batches for each thread, so that all end at about the same time."""
+"""Smallest number of batches for each thread, so that all threads finish at about the same time."""
 
 _BATCH = 2**20
-"""Bytes of harmonics that one thread holds between the two steps of its work."""
+"""Size of the harmonics that a thread stores between its two steps, bytes."""
 
 
 @dataclass(frozen=True)
 class Contraction:
-    """From harmonics to descriptors, by compiled loops that work without the interpreter lock.
+    """Map from harmonics to descriptors, by compiled loops that run without the interpreter lock.
 
     Attributes:
-        forward: takes harmonics, (bricks, harmonics * lanes), and the rows of the lanes, -1 for none; writes those rows
-            of the last argument, (points, features).
-        vjp: takes also cotangents, (points, features), and writes the derivatives of their product with the descriptors
-            by the harmonics to the last argument.
+        forward: takes harmonics, (bricks, harmonics * lanes), and the rows of the lanes, -1 for none; writes to these
+            rows of the last argument, (points, features).
+        vjp: additionally takes cotangents, (points, features), and writes the derivatives of their product with the
+            descriptors with respect to the harmonics to the last argument.
     """
 
     forward: Callable[[Array, IntArray, Array], None]
@@ -50,9 +50,10 @@ class Gradients:
     """Derivatives of sum_pk D_pk w_pk, a product of descriptors with cotangents; float64.
 
     Attributes:
-        positions: by the Cartesian positions of the atoms, (atoms, 3).
-        cell: by the lattice vectors as rows, (3, 3), at fixed Cartesian positions of atoms and points: images move.
-        points: by the Cartesian points, (points, 3).
+        positions: derivatives with respect to the Cartesian positions of the atoms, (atoms, 3).
+        cell: derivatives with respect to the lattice vectors as rows, (3, 3), at fixed Cartesian positions of atoms and
+            points; periodic images move.
+        points: derivatives with respect to the Cartesian points, (points, 3).
     """
 
     positions: FloatArray
@@ -61,7 +62,7 @@ class Gradients:
 
 
 class Evaluator:
-    """A descriptor of one structure, ready for points."""
+    """A descriptor of one structure, evaluated at any points."""
 
     def __init__(
         self,
@@ -72,15 +73,15 @@ class Evaluator:
         dtype: str,
         threads: int | None = None,
     ) -> None:
-        """Takes what the descriptor is made of.
+        """Creates an evaluator from the parts of a descriptor.
 
         Args:
-            neighbors: of the structure.
-            expansion: how they become harmonics.
-            features: length of a descriptor.
-            contraction: from harmonics to descriptors.
-            dtype: of the results and of the work, ``"float64"`` or ``"float32"``.
-            threads: that share the work; without it, as many as there are cores for this process.
+            neighbors: binned atoms and images of the structure.
+            expansion: map from neighbours to harmonics.
+            features: number of components of a descriptor.
+            contraction: map from harmonics to descriptors.
+            dtype: type of the results and the computation, ``"float64"`` or ``"float32"``.
+            threads: number of threads; by default the number of cores available to this process.
         """
         self._threads = threads
         self.features, self.dtype = features, np.dtype(dtype)
@@ -95,7 +96,7 @@ class Evaluator:
     def points(self, points: npt.ArrayLike) -> Array:
         """Returns the descriptors at Cartesian points, (points, 3) in Angstrom: (points, features).
 
-        Points that follow each other should be neighbours in space: then they share their neighbours.
+        Consecutive points should be close in space, because they then share their neighbours.
 
         Raises:
             InputError: for another shape, or coordinates that are not finite.
@@ -130,7 +131,7 @@ class Evaluator:
         """Returns the descriptors of the points ``start`` to ``stop`` (excluded) of a grid, in C order.
 
         Args:
-            grid: its cell need not be that of the structure.
+            grid: grid, whose cell may differ from the cell of the structure.
             start: first index along each axis.
             stop: end along each axis.
 
@@ -149,14 +150,14 @@ class Evaluator:
         """Returns the derivatives of the descriptors on a box of a grid, multiplied with cotangents and summed.
 
         Args:
-            grid: spans the cell of the structure.
+            grid: grid on the cell of the structure.
             start: first index along each axis.
             stop: end along each axis.
             cotangents: (prod(stop - start), features), in C order.
 
         Returns:
-            By the Cartesian positions of the atoms, (atoms, 3), and by the lattice vectors as rows, (3, 3), with which
-            the images of the atoms and the points of the grid move.
+            Derivatives with respect to the Cartesian positions of the atoms, (atoms, 3), and to the lattice vectors as
+            rows, (3, 3), with which the images of the atoms and the points of the grid move.
 
         Raises:
             InputError: for cotangents of another shape, or not finite.
@@ -197,7 +198,7 @@ class Evaluator:
         return _Source(int(np.prod(-(-extent // brick))), fill)
 
     def _sweep(self, source: _Source, use: Callable[[int, _Bricks], None]) -> None:
-        """Hands a few bricks at a time to ``use``, with the number of the thread that calls it."""
+        """Passes a few bricks at a time to ``use``, with the number of the calling thread."""
         batch = max(1, _BATCH // (self._size * self.dtype.itemsize))
         threads = max(1, min(self._threads or _threads(), -(-source.bricks // batch)))
         batch = max(1, min(batch, -(-source.bricks // (_SHARES * threads))))
@@ -224,7 +225,7 @@ class Evaluator:
     def _vjp(
         self, source: _Source, points: int, cotangents: npt.ArrayLike, keep: Callable[[_Bricks, FloatArray], None]
     ) -> tuple[FloatArray, FloatArray]:
-        """Returns derivatives by positions and cell; ``keep`` gets those by the points of each few bricks."""
+        """Returns derivatives with respect to positions and cell; ``keep`` gets those with respect to points."""
         given = np.ascontiguousarray(cotangents, dtype=self.dtype)
         if given.shape != (points, self.features) or not np.isfinite(given).all():
             raise InputError(
@@ -258,7 +259,7 @@ class _Bricks:
 
 @dataclass(frozen=True)
 class _Source:
-    """How many bricks there are, and what writes the points and rows of some of them, from one brick on."""
+    """Number of bricks, and a function that writes points and rows of some bricks, from a given brick on."""
 
     bricks: int
     fill: Callable[[int, FloatArray, IntArray], None]
@@ -272,13 +273,13 @@ def _points(points: npt.ArrayLike) -> FloatArray:
 
 
 def _brick_shape(lanes: int, extent: IntArray, steps: FloatArray, cutoff: float) -> IntArray:
-    """Returns how many points a brick has along each axis: those that need the fewest neighbours in all.
+    """Returns the shape of a brick, in points along each axis, with the smallest total number of neighbours.
 
     Args:
-        lanes: points of a brick, a power of 2.
-        extent: points of the box along each axis.
-        steps: from one point to the next, rows, (3, 3), Angstrom.
-        cutoff: Angstrom.
+        lanes: number of points in a brick, a power of 2.
+        extent: number of points in the box along each axis.
+        steps: vectors from one point to the next, rows, (3, 3), Angstrom.
+        cutoff: cutoff of the descriptor, Angstrom.
     """
     halves = range(lanes.bit_length())
     shapes = [np.array([2**a, 2**b, lanes >> (a + b)]) for a in halves for b in halves if lanes >> (a + b)]

@@ -1,4 +1,4 @@
-"""Real hyperspherical harmonics on the three-sphere, and how neighbours are placed there.
+"""Real hyperspherical harmonics on the three-sphere, and the map of neighbours to the sphere.
 
 D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), section 4.15;
 A. P. Bartok, R. Kondor, G. Csanyi, Phys. Rev. B 87, 184115 (2013).
@@ -18,13 +18,13 @@ from fermisea.utilities.arrays import FloatArray
 
 @dataclass(frozen=True)
 class HarmonicTables:
-    """Recursion coefficients of the harmonics up to a degree; constants, never written to.
+    """Recursion coefficients of the harmonics up to a degree; read-only constants.
 
     Attributes:
         order: highest degree n.
         loss: factor of -g_(n-2)l in g_nl = w g_(n-1)l - ..., (order + 1, order + 1).
-        down: factor of -|v|^2 R_(l-2)m in R_lm = z R_(l-1)m - ..., likewise.
-        norm: what makes g_nl R_lm orthonormal, (harmonics,).
+        down: factor of -|v|^2 R_(l-2)m in R_lm = z R_(l-1)m - ..., (order + 1, order + 1).
+        norm: normalisation of g_nl R_lm, (harmonics,).
         leads: with S_lm = R_lm + i R_l-m, (d_x + i d_y) S_lm / S_(l-1)(m+1), (d_x - i d_y) S_lm / S_(l-1)(m-1) and
             d_z S_lm / S_(l-1)m at [:, l, m], (3, order + 1, order + 1).
     """
@@ -42,7 +42,7 @@ class HarmonicTables:
 
 
 def degree_offset(degree: int) -> int:
-    """Returns the number of harmonics of all degrees below ``degree``: the place where its own begin."""
+    """Returns the number of harmonics of all degrees below ``degree``, the index of its first harmonic."""
     return degree * (degree + 1) * (2 * degree + 1) // 6
 
 
@@ -50,9 +50,9 @@ def degree_offset(degree: int) -> int:
 def harmonic_tables(order: int) -> HarmonicTables:
     """Returns the recursion coefficients up to degree ``order``.
 
-    g_nl is proportional to the Gegenbauer polynomial C^(l+1)_(n-l), whose norm belongs to the weight sin^(2l+2), and
-    R_lm to the real solid harmonic, whose norm belongs to the unit sphere: together they are orthonormal.
-    Here both have 1 as the coefficient of the highest power in the recursion.
+    g_nl is proportional to the Gegenbauer polynomial C^(l+1)_(n-l), normalised with the weight sin^(2l+2), and R_lm to
+    the real solid harmonic, normalised on the unit sphere; their product is orthonormal. Here both have 1 as the
+    coefficient of the highest power in the recursion.
     """
     size = order + 1
     loss, down, radial, solid = (np.zeros((size, size)) for _ in range(4))
@@ -133,21 +133,21 @@ def hyperspherical_harmonics(quaternions: npt.ArrayLike, order: int) -> FloatArr
 
 @dataclass(frozen=True)
 class Expansion:
-    """How a neighbour at distance r enters: weight f_c(r) times the harmonics of (cos theta_0, sin theta_0 r/|r|).
+    """Contribution of a neighbour at distance r: f_c(r) times the harmonics of (cos theta_0, sin theta_0 r/|r|).
 
     theta_0 = rfac0 pi x and f_c = ((cos pi x + 1) / 2)^smoothness with x = (r - rmin0) / (cutoff - rmin0)
     (A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015)).
 
-    An atom at the point itself counts with theta_0 = 0. Closer than rmin0, where theta_0 < 0, f_c = 1 and the
-    quaternion is (r cot theta_0, r) / |r / sin theta_0|, as LAMMPS has it: it jumps to the opposite pole at rmin0 and
-    has no limit at r = 0, where the atom is left out. Keep rmin0 = 0 unless a reference asks for another value.
+    An atom at the point itself has theta_0 = 0. For r < rmin0, where theta_0 < 0, f_c = 1 and the quaternion is
+    (r cot theta_0, r) / |r / sin theta_0|, as in LAMMPS: it jumps to the opposite pole at rmin0 and has no limit at
+    r = 0, where the atom is excluded. Keep rmin0 = 0 unless a reference calculation uses another value.
 
     Attributes:
         order: highest degree.
-        cutoff: Angstrom.
+        cutoff: distance beyond which atoms do not contribute, Angstrom.
         rfac0: theta_0 / pi at the cutoff.
-        rmin0: at most half the cutoff, Angstrom.
-        centre: weight of a neighbour at the point itself, beside the atoms.
+        rmin0: distance at which theta_0 = 0, at most half the cutoff, Angstrom.
+        centre: weight of an additional neighbour at the point itself.
         smoothness: power of f_c; its derivatives are continuous at the cutoff up to order 2 smoothness - 1.
     """
 
@@ -159,19 +159,19 @@ class Expansion:
     smoothness: int = 1
 
     def arrays(self, dtype: str) -> tuple[float | npt.NDArray[np.floating], ...]:
-        """Returns what the compiled loops take: cutoff, rmin0, polynomials, loss, down, norm."""
+        """Returns the arguments of the compiled loops: cutoff, rmin0, polynomials, loss, down, norm."""
         tables = harmonic_tables(self.order)
         arrays = (radial_polynomials(self.rfac0, self.smoothness, dtype), tables.loss, tables.down, tables.norm)
         return (self.cutoff, self.rmin0, *(np.array(array, dtype=dtype) for array in arrays))
 
     def at_centre(self) -> FloatArray:
-        """Returns what the neighbour at the point itself adds, (harmonics,)."""
+        """Returns the contribution of the neighbour at the point itself, (harmonics,)."""
         return self.centre * hyperspherical_harmonics([1.0, 0.0, 0.0, 0.0], self.order)
 
 
 @lru_cache(maxsize=32)
 def radial_polynomials(rfac0: float, smoothness: int, dtype: str) -> FloatArray:
-    """Returns cos theta_0, sin theta_0 / x and f_c in powers of x^2, good to rounding for 0 <= x <= 1: (powers, 3).
+    """Returns cos theta_0, sin theta_0 / x and f_c in powers of x^2, exact to rounding for 0 <= x <= 1: (powers, 3).
 
     cos^2n(y) is a sum of cos(2 j y), j = 0 .. n, with binomial coefficients.
     """

@@ -1,4 +1,4 @@
-"""Atoms sorted into bins with every periodic image that a point of the cell can see."""
+"""Atoms and periodic images within the cutoff of the cell, sorted into bins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fermisea.grid import RealSpaceGrid
 from fermisea.utilities.arrays import FloatArray, IntArray
 
 _BINS = 2
-"""Bins to a cutoff."""
+"""Number of bins per cutoff."""
 
 _MOST_BINS = 100
 _MOST_IMAGES = 20_000_000
@@ -24,18 +24,18 @@ _MOST_IMAGES = 20_000_000
 
 @dataclass(frozen=True)
 class Neighbors:
-    """Atoms of a periodic structure in bins, with every image within the cutoff of the cell.
+    """Atoms of a periodic structure and all images within the cutoff of the cell, sorted into bins.
 
     Attributes:
         lattice: lattice vectors as rows, (3, 3), Angstrom.
         positions: atoms and images, sorted by bin, (images, 3), Angstrom.
-        weights: (images,).
+        weights: weight of each image, (images,).
         first: first atom of each bin, and the number of images at the end, (bins + 1,).
         bins: number of bins along each lattice vector, (3,).
         origin: fractional coordinates of the first bin's corner, (3,).
-        inverse_width: bins per lattice vector, (3,).
-        atoms: the atom that each image belongs to, (images,).
-        shifts: how many lattice vectors each image is away from its atom, (images, 3).
+        inverse_width: number of bins per lattice vector, (3,).
+        atoms: atom of each image, (images,).
+        shifts: displacement of each image from its atom in lattice vectors, (images, 3).
         count: number of atoms in the structure.
     """
 
@@ -52,16 +52,16 @@ class Neighbors:
 
     @cached_property
     def inverse(self) -> FloatArray:
-        """From Cartesian to fractional coordinates, (3, 3), 1/Angstrom."""
+        """Matrix from Cartesian to fractional coordinates, (3, 3), 1/Angstrom."""
         return np.ascontiguousarray(np.linalg.inv(self.lattice))
 
     @property
     def span(self) -> FloatArray:
-        """How many lattice vectors fit into one Angstrom between opposite faces of the cell, (3,)."""
+        """Inverse distances of opposite faces of the cell, (3,), 1/Angstrom."""
         return np.asarray(np.linalg.norm(self.inverse, axis=0))
 
     def arrays(self) -> tuple[npt.NDArray[np.generic], ...]:
-        """Returns the arrays in the order that the compiled loops take."""
+        """Returns the arrays in the order of the arguments of the compiled loops."""
         return (
             self.inverse,
             self.span,
@@ -75,14 +75,14 @@ class Neighbors:
 
 
 def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | None) -> Neighbors:
-    """Sorts atoms into bins for points anywhere in the cell, taken as periodic in all three directions.
+    """Sorts atoms into bins for points anywhere in the cell, which is periodic in all three directions.
 
     The cell may have any shape and handedness, and may be smaller than the cutoff.
 
     Args:
-        atoms: positions and cell; ``atoms.pbc`` is not looked at.
-        cutoff: Angstrom.
-        weights: of each element; ``None`` gives every atom the weight 1.
+        atoms: positions and cell; ``atoms.pbc`` is ignored.
+        cutoff: cutoff of the descriptor, Angstrom.
+        weights: weight of each element; ``None`` gives every atom the weight 1.
 
     Raises:
         InputError: for a cell without volume, positions that are not finite, or an element without a weight.
@@ -93,12 +93,13 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
         bad = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
         raise InputError(f"positions: atom {bad} is at {positions[bad].tolist()}, expected finite numbers in Angstrom")
     inverse = np.linalg.inv(lattice)
-    # cutoff over the distance of opposite faces, with a margin for rounding
+    # cutoff divided by the distance of opposite faces, with a margin for rounding
     reach = cutoff * np.linalg.norm(inverse, axis=0) * (1 + 1e-9)
     expected = len(atoms) * float(np.prod(1 + 2 * reach))
     if expected > _MOST_IMAGES:
         raise InputError(
-            f"cell: {expected:.0f} images lie within {cutoff} Angstrom of it, expected at most {_MOST_IMAGES}; "
+            f"cell: {expected:.0f} periodic images are within {cutoff} Angstrom of the cell, expected at most "
+            f"{_MOST_IMAGES}; "
             "check the cell and the cutoff"
         )
     own = positions @ inverse
@@ -125,24 +126,24 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
 
 
 def weights_of(symbols: Sequence[str], weights: Mapping[str, float] | None) -> FloatArray:
-    """Returns the weight of each atom; ``None`` gives all of them the weight 1.
+    """Returns the weight of each atom; ``None`` gives all atoms the weight 1.
 
     Raises:
-        InputError: naming an element without a weight.
+        InputError: for an element without a weight.
     """
     if weights is None:
         return np.ones(len(symbols))
     unknown = sorted(set(symbols) - set(weights))
     if unknown:
         raise InputError(
-            f"element {unknown[0]}: has no weight in this descriptor, which knows {', '.join(sorted(weights))}; "
-            "use a descriptor or model made for it"
+            f"element {unknown[0]}: not among the elements of this descriptor, {', '.join(sorted(weights))}; "
+            "use a descriptor or model made for this element"
         )
     return np.array([weights[symbol] for symbol in symbols], dtype=np.float64)
 
 
 def _images(fractions: FloatArray, reach: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Returns all images within [-reach, 1 + reach] along each lattice vector, and the atoms that they belong to."""
+    """Returns all images within [-reach, 1 + reach] along each lattice vector, and the atom of each image."""
     images = fractions - np.floor(fractions)
     source = np.arange(len(images))
     for axis in range(3):

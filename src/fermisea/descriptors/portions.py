@@ -1,4 +1,4 @@
-"""How a descriptor's recipe turns points and the images near them into numbers, a portion of the points at a time."""
+"""Evaluation of a descriptor in tensor operations, for a portion of the points at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fermisea.descriptors.power_spectrum import PowerSpectrum
 from fermisea.descriptors.regions import nearest
 
 _BUDGET = {"cpu": 2**26, "cuda": 2**30}
-"""Bytes of intermediates that the points of one group may need, by type of device."""
+"""Memory limit for the intermediate results of one group of points, bytes, by type of device."""
 
 _SMALL = 0.01
 """Squared phase below which even functions are evaluated by their series."""
@@ -29,7 +29,7 @@ _SMALL = 0.01
 
 @dataclass(frozen=True)
 class Recipe:
-    """A descriptor, and the type and device of its constants."""
+    """A descriptor with the type and device of its constants."""
 
     descriptor: Bispectrum | PowerSpectrum
     dtype: torch.dtype
@@ -42,15 +42,15 @@ class Recipe:
 
     @property
     def cutoff(self) -> float:
-        """Distance beyond which atoms do not count, Angstrom."""
+        """Distance beyond which atoms do not contribute, Angstrom."""
         return self.descriptor.cutoff
 
     def neighbours(self, density: float) -> float:
-        """Returns how many atoms are within the cutoff at a density per cubic Angstrom."""
+        """Returns the number of atoms within the cutoff for a density of atoms in 1/Angstrom^3."""
         return density * 4 / 3 * math.pi * self.cutoff**3
 
     def points_at_once(self, neighbours: float, copies: int = 1) -> int:
-        """Returns how many points' intermediates, kept ``copies`` times, fit the budget of the device."""
+        """Returns the number of points whose intermediate results, stored ``copies`` times, fit the memory limit."""
         size = self.order + 1
         numbers = (1 + neighbours) * 3 * (size * size + size * (size + 1) // 2)
         if isinstance(self.descriptor, Bispectrum):
@@ -60,7 +60,7 @@ class Recipe:
         return max(1, int(budget / (copies * self.dtype.itemsize * numbers)))
 
     def portions(self, places: Tensor, points: Tensor, copies: int = 1) -> Iterator[tuple[slice, Tensor]]:
-        """Yields parts of the points that fit the budget, and which places are near them, (points, neighbours)."""
+        """Yields portions of the points that fit the memory limit, with their nearby images, (points, neighbours)."""
         for start, near in nearest(places, points, self.cutoff):
             most = self.points_at_once(near.shape[1], copies)
             for first in range(0, len(near), most):
@@ -131,15 +131,15 @@ def describe(
     """Returns the descriptors of some points, (points, features).
 
     Args:
-        recipe: what to compute.
-        owner: atoms of the images near them, (images,).
-        cells: of the images, (images, 3).
-        near: the images of each point, (points, neighbours).
-        shifts: cells to move the points by, (points, 3), if any.
-        positions: of the atoms, (atoms, 3).
-        cell: lattice vectors, (3, 3).
-        weights: of the atoms, (atoms,).
-        points: (points, 3).
+        recipe: descriptor with the type and device of its constants.
+        owner: atom of each nearby image, (images,).
+        cells: cell of each image, (images, 3).
+        near: nearby images of each point, (points, neighbours).
+        shifts: translation of each point in cells, (points, 3), if any.
+        positions: positions of the atoms, (atoms, 3), Angstrom.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        weights: weights of the atoms, (atoms,).
+        points: Cartesian points, (points, 3), Angstrom.
     """
     images = positions[owner] + cells.to(positions) @ cell
     if shifts is not None:

@@ -20,19 +20,19 @@ from fermisea.errors import InputError
 class PowerSpectrum(Descriptor):
     """The power spectrum p_{jj'l} = sum_m A_jlm A_j'lm of the surroundings on the three-sphere.
 
-    A_jlm is the sum over neighbours of w f_c(r) Y_jlm(cos theta_0, sin theta_0 r/|r|), the same mapping as the SNAP
-    bispectrum's. Features run over j = 0 .. order, j' = j .. order, l = 0 .. j, the last one fastest: 35 at order 4, 84
-    at order 6. The point itself adds nothing, so all are zero where no atom is within the cutoff; an atom at the point
-    counts like any other.
+    A_jlm is the sum over neighbours of w f_c(r) Y_jlm(cos theta_0, sin theta_0 r/|r|), the same map as for
+    the SNAP bispectrum. Components run over j = 0 .. order, j' = j .. order, l = 0 .. j, l fastest: 35 at order 4, 84
+    at order 6. The point itself does not contribute, so all components are zero without atoms within the cutoff; an
+    atom at the point is included.
 
     Attributes:
         order: highest degree j of the harmonics, 0 to 30.
-        cutoff: distance beyond which atoms do not count, Angstrom.
+        cutoff: distance beyond which atoms do not contribute, Angstrom.
         weights: weight of each element; ``None`` gives every atom the weight 1, whatever its element.
         rfac0: theta_0 / pi at the cutoff, above 0 and at most 1.
-        smoothness: power of f_c, 1 to 3. With 1, as in SNAP, its second derivative jumps at the cutoff, and sums over a
-            grid converge as the fourth power of its spacing; with 2 the fourth one does, and a cutoff longer by a
-            quarter sees as much.
+        smoothness: power of f_c, 1 to 3. With 1, as in SNAP, the second derivative jumps at the cutoff, and sums over a
+            grid converge as the fourth power of the grid spacing; with 2 the fourth derivative jumps, and a cutoff
+            longer by a quarter has an equal effective range.
     """
 
     order: int
@@ -56,7 +56,7 @@ class PowerSpectrum(Descriptor):
     def evaluator(
         self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0
     ) -> Evaluator:
-        """Returns what computes the power spectrum of one structure; see ``Descriptor.evaluator``."""
+        """Returns an evaluator of the power spectrum of one structure; see ``Descriptor.evaluator``."""
         check_dtype(dtype)
         neighbors = find_neighbors(atoms, self.cutoff, self.weights)
         expansion = Expansion(self.order, self.cutoff, self.rfac0, 0.0, -own, self.smoothness)

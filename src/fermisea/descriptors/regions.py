@@ -1,4 +1,4 @@
-"""Regions of space for the tensor route of the descriptors: points close to each other, and the atoms near them."""
+"""Regions of space for descriptors in tensor operations: points close to each other, and nearby atoms."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fermisea.grid import RealSpaceGrid
 from fermisea.utilities.arrays import FloatArray
 
 _PAIRS = 2**22
-"""Most distances between points and atoms in one go."""
+"""Largest number of distances between points and atoms in one block."""
 
 _MOST_IMAGES = 20_000_000
 
 
 class Crystal:
-    """Atoms repeated in all three directions, and which of their images are near a region."""
+    """Atoms repeated in all three directions, with a search for images near a region."""
 
     def __init__(self, positions: Tensor, cell: Tensor, weights: Tensor, cutoff: float) -> None:
         grid = RealSpaceGrid(tuple(map(tuple, cell.detach().cpu().double().numpy())), (1, 1, 1))
@@ -29,13 +29,13 @@ class Crystal:
         self.lattice = grid.lattice
         self.inverse = np.linalg.inv(grid.lattice)
         self.density = len(positions) / grid.volume
-        # cutoff over the distance of opposite faces, with a margin for rounding
+        # cutoff divided by the distance of opposite faces, with a margin for rounding
         self._reach = self.cutoff * np.linalg.norm(self.inverse, axis=0) * (1 + 1e-9) + 1e-9
         expected = len(positions) * float(np.prod(1 + 2 * self._reach))
         if expected > _MOST_IMAGES:
             raise InputError(
-                f"cell: {expected:.0f} images lie within {self.cutoff} Angstrom of it, expected at most {_MOST_IMAGES};"
-                " check the cell and the cutoff"
+                f"cell: {expected:.0f} periodic images are within {self.cutoff} Angstrom of the cell, expected at most "
+                f"{_MOST_IMAGES}; check the cell and the cutoff"
             )
         device = positions.device
         self._lattice = torch.from_numpy(self.lattice).to(device)
@@ -46,11 +46,11 @@ class Crystal:
         """Returns all images within the cutoff of a Cartesian box.
 
         Args:
-            low: its lowest coordinates, (3,), Angstrom.
-            high: its highest coordinates.
+            low: lowest coordinates of the box, (3,), Angstrom.
+            high: highest coordinates of the box, (3,), Angstrom.
 
         Returns:
-            Their atoms, (images,), the cells that they are in, and their positions, (images, 3), in double precision.
+            Atom, (images,), cell, (images, 3), and position, (images, 3), of each image, in double precision.
         """
         middle, half = (low + high) / 2 @ self.inverse, (high - low) / 2 @ np.abs(self.inverse)
         margin = half + self._reach
@@ -69,15 +69,15 @@ class Crystal:
 
 @torch.no_grad()
 def nearest(places: Tensor, points: Tensor, cutoff: float) -> Iterator[tuple[int, Tensor]]:
-    """Yields for some points after others all places within the cutoff and, to equal lengths, some beyond it.
+    """Yields blocks of points with all places within the cutoff, padded to equal length with places beyond it.
 
     Args:
         places: (places, 3), Angstrom.
         points: (points, 3), Angstrom.
-        cutoff: Angstrom.
+        cutoff: cutoff of the descriptor, Angstrom.
 
     Yields:
-        The number of the first point, and the indices of places, (points, neighbours).
+        The index of the first point, and the indices of places, (points, neighbours).
     """
     rows = max(1, _PAIRS // max(1, len(places)))
     for start in range(0, len(points), rows):
@@ -93,7 +93,7 @@ def nearest(places: Tensor, points: Tensor, cutoff: float) -> Iterator[tuple[int
 
 
 def groups(points: FloatArray, most: int, density: float, cutoff: float) -> Iterator[npt.NDArray[np.int64]]:
-    """Yields the places of points close to each other, at most ``most``, by halving along the longest side."""
+    """Yields indices of groups of close points, at most ``most`` in each, by halving along the longest side."""
     waiting = [np.arange(len(points))] if len(points) else []
     while waiting:
         index = waiting.pop()
@@ -109,7 +109,7 @@ def groups(points: FloatArray, most: int, density: float, cutoff: float) -> Iter
 def bricks(
     start: tuple[int, ...], stop: tuple[int, ...], steps: FloatArray, most: int, density: float, cutoff: float
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Yields first and last (excluded) indices of boxes of grid points, at most ``most``, by halving the longest."""
+    """Yields first and last (excluded) indices of boxes of at most ``most`` grid points, by halving the longest."""
     waiting = [(list(start), list(stop))] if all(b > a for a, b in zip(start, stop, strict=True)) else []
     lengths = np.linalg.norm(steps, axis=1)
     while waiting:

@@ -1,4 +1,4 @@
-"""A descriptor at the atoms themselves, which do not see themselves."""
+"""A descriptor of each atom: evaluated at the atom, without the atom itself."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fermisea.utilities.arrays import FloatArray
 
 
 class Sites:
-    """The atoms of a structure as points of a descriptor, each without itself; its periodic images count."""
+    """Descriptors at the atoms of a structure; an atom does not contribute to its own, but its periodic images do."""
 
     def __init__(self, descriptor: Descriptor, atoms: Atoms, threads: int | None = None) -> None:
         """Prepares one structure.
 
         Args:
-            descriptor: of the surroundings.
+            descriptor: descriptor of the surroundings.
             atoms: as for :meth:`Descriptor.evaluator`.
-            threads: that share the work.
+            threads: number of threads.
 
         Raises:
             InputError: as ``Descriptor.evaluator``.
@@ -44,8 +44,8 @@ class Sites:
         """Returns the derivatives of the sum of the products of descriptors and cotangents, (atoms, features).
 
         Returns:
-            By the Cartesian positions of the atoms, (atoms, 3), 1/Angstrom, and by the strain of the cell, under which
-            atoms and cell move together, (3, 3), symmetric.
+            Derivatives with respect to the Cartesian positions of the atoms, (atoms, 3), 1/Angstrom, and to a strain of
+            atoms and cell together, (3, 3), symmetric.
 
         Raises:
             InputError: for cotangents of another shape, or not finite.
@@ -64,8 +64,8 @@ class Sites:
         """Returns the derivatives of every descriptor of every atom.
 
         Returns:
-            By the Cartesian positions, (atoms, features, atoms, 3), 1/Angstrom, and by the strain, (atoms, features,
-            3, 3), symmetric; see :meth:`vjp`.
+            Derivatives with respect to the Cartesian positions, (atoms, features, atoms, 3), 1/Angstrom, and to the
+            strain, (atoms, features, 3, 3), symmetric; see :meth:`vjp`.
         """
         atoms, features = len(self._positions), self._descriptor.features
         positions, strains = np.zeros((atoms, features, atoms, 3)), np.empty((atoms, features, 3, 3))

@@ -1,8 +1,9 @@
 """The descriptors in tensor operations: on any device, and differentiable with respect to atoms, cell and points.
 
-An independent route to the numbers of the compiled descriptors: neighbours by comparison of all points of a group with
-all atoms near it, harmonics by their own recursions, and the bispectrum as averages over the three-sphere (see
-``cubature``). Products of matrices in float32 follow ``torch.set_float32_matmul_precision``, which must stay "highest".
+This module computes the same descriptors as the compiled loops by an independent route: neighbours by comparison of all
+points of a group with all nearby atoms, harmonics by separate recursions, and the bispectrum as averages over the
+three-sphere (see ``cubature``). The precision of float32 matrix products follows
+``torch.set_float32_matmul_precision``, which must stay "highest".
 """
 
 from __future__ import annotations
@@ -43,23 +44,23 @@ def torch_descriptors(
 ) -> Tensor:
     """Returns the descriptors at points, differentiable with respect to every tensor, twice.
 
-    Images move with the cell; a strain is therefore to be applied to positions, cell and points alike. Where
-    derivatives are asked for, the intermediates of each group of points are computed again in the backward pass, so
-    that memory does not grow with their number.
+    Periodic images move with the cell: apply a strain to positions, cell and points together. For derivatives, the
+    intermediate results of each group of points are recomputed in the backward pass, so the memory does not grow with
+    the number of points.
 
     Args:
         descriptor: a bispectrum or power spectrum.
-        positions: of the atoms, (atoms, 3), Angstrom, inside the cell or not.
+        positions: positions of the atoms, (atoms, 3), Angstrom, inside or outside of the cell.
         cell: lattice vectors as rows, (3, 3), Angstrom, periodic, of any shape and handedness.
-        weights: of the atoms, (atoms,); the weights of ``descriptor`` are not looked at.
+        weights: weights of the atoms, (atoms,); the weights of ``descriptor`` are ignored.
         points: Cartesian, (points, 3), Angstrom.
-        chunk: most points in one go; without it, what a fixed amount of memory holds.
+        chunk: largest number of points in one group; by default set by a fixed memory limit.
 
     Returns:
-        (points, features), of the type and on the device of ``points``.
+        (points, features), with the type and device of ``points``.
 
     Raises:
-        InputError: for shapes or types that do not fit, values that are not finite, a cell without volume, or another
+        InputError: for wrong shapes or types, values that are not finite, a cell without volume, or another
             kind of descriptor.
     """
     _check_tensors(positions, cell, weights, points)
@@ -91,9 +92,10 @@ class TensorGradients:
     """Derivatives of sum_pk D_pk w_pk, a product of descriptors with cotangents; float64, on the evaluator's device.
 
     Attributes:
-        positions: by the Cartesian positions of the atoms, (atoms, 3).
-        cell: by the lattice vectors as rows, (3, 3), at fixed Cartesian positions of atoms and points: images move.
-        points: by the Cartesian points, (points, 3).
+        positions: derivatives with respect to the Cartesian positions of the atoms, (atoms, 3).
+        cell: derivatives with respect to the lattice vectors as rows, (3, 3), at fixed Cartesian positions of atoms and
+            points; periodic images move.
+        points: derivatives with respect to the Cartesian points, (points, 3).
     """
 
     positions: Tensor
@@ -102,16 +104,16 @@ class TensorGradients:
 
 
 class TorchEvaluator:
-    """A descriptor of one structure, ready for points, on any device; the counterpart of ``Evaluator``.
+    """A descriptor of one structure, evaluated at any points on any device; the counterpart of ``Evaluator``.
 
-    Displacements are taken in double precision, all else in ``dtype``. Results have no history of derivatives, and the
-    memory of the work does not grow with the number of points.
+    Displacements are computed in double precision, everything else in ``dtype``. Results carry no autograd history, and
+    the memory of the computation does not grow with the number of points.
 
     Attributes:
         lattice: lattice vectors of the structure as rows, (3, 3), Angstrom.
-        features: length of a descriptor.
-        dtype: of the results and of the work, ``"float64"`` or ``"float32"``.
-        device: of the results and of the work.
+        features: number of components of a descriptor.
+        dtype: type of the results and the computation, ``"float64"`` or ``"float32"``.
+        device: device of the results and the computation.
     """
 
     def __init__(
@@ -126,10 +128,10 @@ class TorchEvaluator:
 
         Args:
             descriptor: a bispectrum or power spectrum.
-            atoms: positions and cell; ``atoms.pbc`` is not looked at.
+            atoms: positions and cell; ``atoms.pbc`` is ignored.
             dtype: ``"float64"`` or ``"float32"``.
-            device: of the results.
-            chunk: most points in one go; without it, what a fixed amount of memory holds.
+            device: device of the results.
+            chunk: largest number of points in one group; by default set by a fixed memory limit.
 
         Raises:
             InputError: for a cell without volume, positions that are not finite, an element without a weight, another
@@ -193,7 +195,7 @@ class TorchEvaluator:
         """Returns the descriptors of the points ``start`` to ``stop`` (excluded) of a grid, in C order.
 
         Args:
-            grid: its cell need not be that of the structure.
+            grid: grid, whose cell may differ from the cell of the structure.
             start: first index along each axis.
             stop: end along each axis.
 
@@ -211,14 +213,14 @@ class TorchEvaluator:
         """Returns the derivatives of the descriptors on a box of a grid, multiplied with cotangents and summed.
 
         Args:
-            grid: spans the cell of the structure.
+            grid: grid on the cell of the structure.
             start: first index along each axis.
             stop: end along each axis.
             cotangents: (prod(stop - start), features), in C order.
 
         Returns:
-            By the Cartesian positions of the atoms, (atoms, 3), and by the lattice vectors as rows, (3, 3), with which
-            the images of the atoms and the points of the grid move; float64.
+            Derivatives with respect to the Cartesian positions of the atoms, (atoms, 3), and to the lattice vectors as
+            rows, (3, 3), with which the images of the atoms and the points of the grid move; float64.
 
         Raises:
             InputError: for cotangents of another shape, or not finite.
@@ -264,7 +266,7 @@ class TorchEvaluator:
         )
 
     def _add_vjp(self, group: _Group, cotangents: Tensor, sums: tuple[Tensor, Tensor]) -> Tensor:
-        """Adds the derivatives by positions and cell to ``sums``; returns those by the points of the group."""
+        """Adds derivatives with respect to positions and cell to ``sums``; returns those with respect to points."""
         crystal, recipe = self._crystal, self._recipe
         owner, cells, places = crystal.images(group.low, group.high)
         by_points = []
@@ -332,7 +334,9 @@ def _check_tensors(positions: Tensor, cell: Tensor, weights: Tensor, points: Ten
         if tensor.dtype != points.dtype or tensor.dtype not in {torch.float32, torch.float64}:
             raise InputError(f"{name}: got {tensor.dtype}, expected float32 or float64, the same for all tensors")
         if tensor.device != points.device:
-            raise InputError(f"{name}: got a tensor on {tensor.device}, expected {points.device}, as the points")
+            raise InputError(
+                f"{name}: got a tensor on {tensor.device}, expected {points.device}, the device of the points"
+            )
         if not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{name}: got values that are not finite, expected numbers; check the structure")
 

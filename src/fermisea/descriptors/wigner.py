@@ -1,7 +1,7 @@
 """Constants of the rotation group: Clebsch-Gordan coefficients, and Wigner functions from hyperspherical harmonics.
 
 D. A. Varshalovich, A. N. Moskalev, V. K. Khersonskii, Quantum Theory of Angular Momentum (1988), sections 4.15, 8.2.
-Angular momenta and projections are integers: twice their values.
+Angular momenta and projections are given as integers, twice their values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def clebsch_gordan(j1: int, m1: int, j2: int, m2: int, j: int, m: int) -> float:
     allowed = abs(j1 - j2) <= j <= j1 + j2 and (j1 + j2 - j) % 2 == 0 and m1 + m2 == m
     if not allowed or any(abs(b) > a or (a - b) % 2 for a, b in ((j1, m1), (j2, m2), (j, m))):
         return 0.0
-    # with every denominator completed to a binomial coefficient, Racah's sum is one of integers
+    # with every denominator completed to a binomial coefficient, the terms of Racah's sum are integers
     pairs = [(j1 + m1) // 2, (j1 - m1) // 2, (j2 + m2) // 2, (j2 - m2) // 2, (j + m) // 2, (j - m) // 2]
     a, b, c = triangle = [(j1 + j2 - j) // 2, (j1 - j2 + j) // 2, (j2 - j1 + j) // 2]
     total = sum(
@@ -38,7 +38,7 @@ def three_j(j1: int, m1: int, j2: int, m2: int, j3: int, m3: int) -> float:
 
 @lru_cache(maxsize=16)
 def bispectrum_triples(twojmax: int) -> tuple[tuple[int, int, int], ...]:
-    """Returns all (j1, j2, j) with j2 <= j1 <= j <= twojmax that fulfil the triangle rule, j1 slowest, j fastest."""
+    """Returns all (j1, j2, j) with j2 <= j1 <= j <= twojmax that form a triangle, j1 slowest, j fastest."""
     return tuple(
         (j1, j2, j)
         for j1 in range(twojmax + 1)
@@ -53,7 +53,7 @@ def wigner_matrix(twojmax: int) -> csr_array:
     """Returns the sparse real matrix from hyperspherical harmonics to Wigner's U^j_{mm'}, all 2 j <= twojmax.
 
     With n = 2 j,  U^j_{mm'} = sqrt(2) pi / (n + 1) sum_{l mu} (-i)^l sqrt(2 l + 1) C^{jm}_{j m' l mu} conj(Y_{n l mu}).
-    Its rows are real and imaginary parts in turn; m and m' ascend, m' fastest, after ``degree_offset(n)``.
+    The rows are real and imaginary parts alternating; m and m' ascend, m' fastest, after ``degree_offset(n)``.
     The rotation angle is twice theta_0, so U is a homogeneous polynomial of degree n in the unit quaternion.
     """
     size = degree_offset(twojmax + 1)

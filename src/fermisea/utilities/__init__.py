@@ -1,1 +1,1 @@
-"""Files, threads and processes: nothing of physics."""
+"""Files, threads, processes and array types, independent of the physics."""

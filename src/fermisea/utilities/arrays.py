@@ -1,4 +1,4 @@
-"""Types of arrays in signatures."""
+"""Array types for signatures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
-"""An array of double precision."""
+"""Array of double-precision numbers."""
 
 IntArray = npt.NDArray[np.int64]
-"""An array of integers."""
+"""Array of integers."""

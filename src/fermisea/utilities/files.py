@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written aside, flushed, renamed."""
+"""Atomic writing of files: written under a temporary name, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside ``target`` that replaces it when the block ends without an error.
 
     Raises:
-        StorageError: if the folder cannot be written to or the disk is full; ``target`` then stays as it was.
+        StorageError: if the folder cannot be written to or the disk is full; ``target`` is then unchanged.
     """
     target = Path(target)
     check_writable_folder(target.parent)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
-        raise StorageError(f"{target}: cannot be written ({error.strerror}); choose another name") from error
+        raise StorageError(f"{target}: cannot be written ({error.strerror}); choose another file name") from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -38,18 +38,16 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
     except OSError as error:
-        raise StorageError(
-            f"{target}: could not be written ({error}); the earlier file, if any, is untouched"
-        ) from error
+        raise StorageError(f"{target}: could not be written ({error}); an existing file is unchanged") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_writable_folder(folder: str | os.PathLike[str]) -> Path:
-    """Creates ``folder`` if need be and returns it.
+    """Creates ``folder`` if necessary and returns it.
 
     Raises:
-        StorageError: if it is not a folder, or files cannot be made in it.
+        StorageError: if the path is not a folder, or files cannot be created in it.
     """
     folder = Path(folder)
     try:
@@ -57,7 +55,9 @@ def check_writable_folder(folder: str | os.PathLike[str]) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise StorageError(f"{folder}: cannot write files there ({error.strerror}); choose another folder") from error
+        raise StorageError(
+            f"{folder}: cannot write files to this folder ({error.strerror}); choose another folder"
+        ) from error
     return folder
 
 
@@ -68,7 +68,7 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows with the same keys as a CSV table; the keys are its header, and lists become words."""
+    """Writes rows with the same keys as a CSV table; the keys are the header, and lists are joined with spaces."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()

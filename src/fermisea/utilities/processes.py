@@ -1,4 +1,4 @@
-"""Processes that this one starts."""
+"""Child processes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def _leave() -> None:
 
 
 def begin_child(threads: int, end: Callable[[], None] = _leave) -> None:
-    """Prepares a process that was just started: it ends with its parent, and shares its work among so many threads.
+    """Prepares a new child process: it ends with its parent and uses a given number of threads.
 
     Args:
-        threads: of torch and what it calls.
-        end: how to end when the parent is gone; by default, at once.
+        threads: number of threads of torch and its libraries.
+        end: function that ends the process when the parent has ended; by default the process exits immediately.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

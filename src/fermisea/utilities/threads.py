@@ -1,4 +1,4 @@
-"""Threads that work on the parts of a task, with results in the order of the parts."""
+"""Thread pool with results in the order of the tasks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _Result = TypeVar("_Result")
 
 
 def in_order(work: Callable[[_Part], _Result], parts: Iterable[_Part], threads: int) -> Iterator[_Result]:
-    """Yields the result of each part, in their order; several threads work on the parts that come next.
+    """Yields the result of each part in order; several threads compute the next parts in advance.
 
     Args:
-        work: function of a part; several threads call it at once.
-        parts: the parts.
+        work: function of one part, called by several threads at the same time.
+        parts: arguments of ``work``.
         threads: number of threads.
     """
     ahead: deque[Future[_Result]] = deque()
@@ -38,7 +38,7 @@ def in_order(work: Callable[[_Part], _Result], parts: Iterable[_Part], threads: 
 
 @contextmanager
 def _one_thread_each(threads: int) -> Iterator[None]:
-    """Lets each of several threads compute alone: their products are small, and there are enough of them."""
+    """Lets each of several threads compute with one thread: their matrix products are small and numerous."""
     before = torch.get_num_threads()
     try:
         if threads > 1:

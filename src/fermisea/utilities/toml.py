@@ -1,4 +1,4 @@
-"""TOML files for settings: only known keys, errors that name the file, and lines to write."""
+"""TOML files of settings: reading with a check of the keys, and writing."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def read_toml(path: str | os.PathLike[str], known: Collection[str]) -> dict[str,
     """Returns the top-level keys and values of a TOML file.
 
     Args:
-        path: of the file.
-        known: keys that may stand in it.
+        path: path of the file.
+        known: allowed keys.
 
     Raises:
         InputError: if the file is missing or not TOML, or has an unknown key.
@@ -28,15 +28,15 @@ def read_toml(path: str | os.PathLike[str], known: Collection[str]) -> dict[str,
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
     except ValueError as error:
-        raise InputError(f"{path}: not a TOML file ({error}); write lines such as key = value") from error
+        raise InputError(f"{path}: not a TOML file ({error}); expected lines such as key = value") from error
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise InputError(f"{path}: unknown key {', '.join(unknown)}; the known ones are {', '.join(known)}")
+        raise InputError(f"{path}: unknown key {', '.join(unknown)}; the known keys are {', '.join(known)}")
     return values
 
 
 def toml_text(values: Mapping[str, Any]) -> str:
-    """Returns flat settings as lines of TOML: strings, numbers, booleans, lists of these; None is left out.
+    """Returns flat settings as lines of TOML: strings, numbers, booleans and lists of these; None is omitted.
 
     A mapping of such values becomes an inline table.
     """
