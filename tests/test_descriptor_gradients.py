@@ -112,7 +112,7 @@ def test_same_for_any_division_of_a_grid(descriptor, monkeypatch):
     factors = np.random.default_rng(4).normal(size=(grid.size, descriptor.features))
     expected = ready.box_vjp(grid, (0, 0, 0), grid.shape, factors)
     for threads, batch in ((3, 2**20), (2, 1), (1, 1)):
-        monkeypatch.setattr(evaluator, "_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(evaluator, "cores", lambda threads=threads: threads)
         monkeypatch.setattr(evaluator, "_BATCH", batch)
         assert np.max(np.abs(descriptor.compute(atoms, grid) - whole) / scale) < 1e-12
         for got, one in zip(ready.box_vjp(grid, (0, 0, 0), grid.shape, factors), expected, strict=True):

@@ -163,9 +163,9 @@ def test_no_atom_at_all(descriptor):
 @BOTH
 def test_threads_and_single_precision_change_only_rounding(descriptor, monkeypatch):
     atoms = alloy()
-    monkeypatch.setattr(evaluator, "_threads", lambda: 1)
+    monkeypatch.setattr(evaluator, "cores", lambda: 1)
     serial = descriptor.compute(atoms, (8, 8, 9))
-    monkeypatch.setattr(evaluator, "_threads", lambda: 3)
+    monkeypatch.setattr(evaluator, "cores", lambda: 3)
     assert np.array_equal(descriptor.compute(atoms, (8, 8, 9)), serial)
     single = descriptor.compute(atoms, (8, 8, 9), dtype="float32")
     assert single.dtype == np.float32

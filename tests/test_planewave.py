@@ -21,13 +21,13 @@ from fermisea.engines.planewave.half_mesh import half_mesh
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.solver import KPointSolver
-from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.fermi_dirac import occupation
 from fermisea.physics.free_energy import FreeEnergyFunctional
 from fermisea.physics.ions import core_density
 from fermisea.physics.xc import functional
+from fermisea.utilities.threads import Workers
 
 DATA = Path(__file__).parent / "data"
 RUNS = json.loads((DATA / "al4_qe.json").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from fermisea.descriptors.neighbors import Neighbors
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.utilities.arrays import FloatArray, IntArray
+from fermisea.utilities.threads import cores
 
 Array = npt.NDArray[np.floating]
 Index = tuple[int, int, int]
@@ -200,7 +200,7 @@ class Evaluator:
     def _sweep(self, source: _Source, use: Callable[[int, _Bricks], None]) -> None:
         """Passes a few bricks at a time to ``use``, with the number of the calling thread."""
         batch = max(1, _BATCH // (self._size * self.dtype.itemsize))
-        threads = max(1, min(self._threads or _threads(), -(-source.bricks // batch)))
+        threads = max(1, min(self._threads or cores(), -(-source.bricks // batch)))
         batch = max(1, min(batch, -(-source.bricks // (_SHARES * threads))))
         starts = iter(range(0, source.bricks, batch))
 
@@ -299,10 +299,3 @@ def check_dtype(dtype: str) -> None:
     """Raises InputError unless ``dtype`` is float64 or float32."""
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise InputError(f"dtype: got {dtype}, expected float64 or float32")
-
-
-def _threads() -> int:
-    """Cores that this process may use, or fewer where OMP_NUM_THREADS asks for it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.engines.basis import PlaneWaves
-from fermisea.engines.workers import Workers
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.window import check_start, default_window
+from fermisea.utilities.threads import Workers
 
 _BANDS = 128
 """Bands of a k-point whose densities are held at once."""

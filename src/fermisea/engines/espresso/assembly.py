@@ -18,10 +18,10 @@ from fermisea.engines.espresso.fields import read_density, read_wavefunctions, w
 from fermisea.engines.espresso.output import PwOutput
 from fermisea.engines.espresso.potentials import Potentials
 from fermisea.engines.ldos import KPointBands, LdosOptions, energy_grid, local_density_of_states, resample
-from fermisea.engines.workers import Workers
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
 from fermisea.physics.window import REACH
+from fermisea.utilities.threads import Workers
 
 _FAR = 7.0
 """Standard deviations above the last energy where the Gaussian of a band has vanished."""

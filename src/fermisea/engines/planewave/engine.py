@@ -37,13 +37,13 @@ from fermisea.engines.planewave.scf import ScfOptions, ScfState, self_consistent
 from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
-from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH
 from fermisea.physics.xc import functional
+from fermisea.utilities.threads import Workers
 
 WINDOW_TOLERANCE = 0.03
 """Residual norm, eV, of bands that fill the energy window; its square over a band gap is what an eigenvalue is off."""

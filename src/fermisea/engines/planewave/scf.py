@@ -18,11 +18,11 @@ from fermisea.engines.planewave.mixing import AndersonMixer
 from fermisea.engines.planewave.problem import Problem, starting_density
 from fermisea.engines.planewave.solver import KPointSolver, weighted_density
 from fermisea.engines.scf_step import ScfStep
-from fermisea.engines.workers import Workers
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.physics.fermi_dirac import entropy_density, fermi_level_of_states, occupation
 from fermisea.physics.hartree import hartree_energy, hartree_potential
 from fermisea.physics.xc import xc_energy_and_potential
+from fermisea.utilities.threads import Workers
 
 EMPTY = 1e-6
 """Highest occupation (0 to 1) that the top band may have."""

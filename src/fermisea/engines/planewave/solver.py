@@ -16,7 +16,7 @@ from fermisea.engines.planewave.eigensolver import Bands, Tolerance, davidson, f
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.ions import projectors
 from fermisea.engines.planewave.problem import Problem
-from fermisea.engines.workers import Workers
+from fermisea.utilities.threads import Workers
 
 
 class KPointSolver:

@@ -18,11 +18,11 @@ from fermisea import units
 from fermisea.engines.planewave.ions import Ions, local_potential, projectors
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.scf import ScfState
-from fermisea.engines.workers import Workers
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.hartree import hartree_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.xc import xc_energy
+from fermisea.utilities.threads import Workers
 
 
 @dataclass(frozen=True)
