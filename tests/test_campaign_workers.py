@@ -14,7 +14,7 @@ import pytest
 from ase.build import bulk
 
 from fermisea.campaign import Campaign, Record, Records, outliers, run_campaign
-from fermisea.campaign.processes import in_processes
+from fermisea.campaign.processes import on_this_machine
 from fermisea.campaign.run import Outcome
 from fermisea.data.snapshot import Snapshot
 from fermisea.data.structures import write_structure
@@ -270,4 +270,4 @@ def test_outliers_are_named_with_their_reason():
 
 
 def test_no_work_needs_no_process():
-    assert list(in_processes([], 2, None)) == []
+    assert list(on_this_machine([], 2, None)) == []

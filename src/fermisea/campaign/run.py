@@ -13,7 +13,7 @@ from ase import Atoms
 
 from fermisea.campaign.cluster import on_cluster
 from fermisea.campaign.job import Job, Watch, closure_error, compute, snapshot_path, stamp
-from fermisea.campaign.processes import in_processes
+from fermisea.campaign.processes import on_this_machine
 from fermisea.campaign.records import Record, Records
 from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Engine
@@ -125,7 +125,7 @@ def run_campaign(
                 return on_cluster(work, workers, address, watch)
             if workers == 1:
                 return (compute(job, watch) for job in work)
-            return in_processes(work, workers, watch)
+            return on_this_machine(work, workers, watch)
 
         def follow(work: list[Job]) -> None:
             with closing(execute(work)) as finished:  # an interruption ends all running computations

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from multiprocessing.connection import wait
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import TrialState
 
-from fermisea.errors import InputError, StorageError
+from fermisea.errors import InputError
 from fermisea.training import TrainingState
 from fermisea.tuning.results import TrialResult, Tuned, write_results
 from fermisea.tuning.search import Task, work
 from fermisea.tuning.space import SearchSpace
 from fermisea.tuning.study import TuningStudy
-from fermisea.utilities.processes import begin_child
+from fermisea.utilities.processes import in_processes
 
-_METHOD = multiprocessing.get_context("spawn")
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-_PAUSE = 0.5
 
 
 def tune(
@@ -98,44 +93,27 @@ def _in_processes(
     write: Callable[[], Tuned],
     tell: Callable[[Tuned, str], None],
 ) -> None:
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    ends = [_METHOD.Pipe(duplex=False) for _ in range(workers)]
-    crew = [
-        _METHOD.Process(target=_serve, args=(task, threads, there), name="fermisea-tune", daemon=True)
-        for _, there in ends
-    ]
-    try:
-        for process, (_, there) in zip(crew, ends, strict=True):
-            process.start()
-            there.close()
-        known, count = write(), -1
-        while any(process.is_alive() for process in crew):
-            wait([process.sentinel for process in crew if process.is_alive()], timeout=_PAUSE)
-            states = [trial.state for trial in study.trials()]
-            if count != len(states) - states.count(TrialState.RUNNING):
-                known, count = write(), len(states) - states.count(TrialState.RUNNING)
-            tell(known, f"{states.count(TrialState.RUNNING)} running")
-        for process, (here, _) in zip(crew, ends, strict=True):
-            with suppress(EOFError):  # it had nothing to say
-                raise here.recv()
-            if process.exitcode:
-                raise InputError(
-                    f"tune: a worker ended with status {process.exitcode}; run the same command again to go on, with "
-                    "fewer workers if memory was short"
-                )
-    finally:
-        for process in crew:
-            if process.is_alive():
-                process.terminate()
-                process.join()
+    known, count = write(), -1
+
+    def look() -> None:
+        nonlocal known, count
+        states = [trial.state for trial in study.trials()]
+        running = states.count(TrialState.RUNNING)
+        if count != len(states) - running:
+            known, count = write(), len(states) - running
+        tell(known, f"{running} running")
+
+    with closing(in_processes(_work, [task] * workers, workers, name="fermisea-tune", poll=look)) as answers:
+        statuses = [answer.status for answer in answers]
+    for status in statuses:
+        if status is not None:
+            raise InputError(
+                f"tune: a worker ended with status {status}; run the same command again to go on, with fewer workers "
+                "if memory was short"
+            )
 
 
-def _serve(task: Task, threads: int, pipe: Any) -> None:
-    """Works on a study until it has its trials or the parent is gone."""
-    begin_child(threads)
+def _work(task: Task, _: Callable[[object], None]) -> None:
+    """Works on a study until it has its trials."""
     dataset = task.load()
-    try:
-        work(task, dataset, task.open(dataset))
-    except StorageError as error:
-        pipe.send(StorageError(str(error)))
-    gc.freeze()  # an end without a last search for garbage, which takes a second
+    work(task, dataset, task.open(dataset))

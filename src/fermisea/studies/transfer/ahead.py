@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
 
 from fermisea.errors import InputError
-from fermisea.utilities.processes import begin_child
+from fermisea.utilities.processes import in_processes
 
 
 def compute_ahead(jobs: Sequence[Callable[[], object]], workers: int, done: Callable[[], None]) -> None:
@@ -18,27 +15,25 @@ def compute_ahead(jobs: Sequence[Callable[[], object]], workers: int, done: Call
     A job that fails is left to the step that needs its result and meets the same error.
 
     Args:
-        jobs: that can be pickled.
+        jobs: functions that can be pickled.
         workers: processes; they share the cores.
-        done: is called as each job ends.
+        done: callback at the end of each job.
 
     Raises:
         InputError: if a process is killed.
     """
-    count = min(workers, len(jobs))
-    if count < 2:
+    if min(workers, len(jobs)) < 2:
         return
-    threads = max(1, (os.cpu_count() or 1) // count)
-    pool = ProcessPoolExecutor(
-        count, multiprocessing.get_context("spawn"), initializer=begin_child, initargs=(threads,)
-    )
-    try:
-        for future in as_completed([pool.submit(job) for job in jobs]):
-            if isinstance(future.exception(), BrokenProcessPool):
+    with closing(in_processes(_attempt, jobs, workers, name="fermisea-study")) as answers:
+        for answer in answers:
+            if answer.status is not None:
                 raise InputError(
                     "study: a process was killed; run the same command again to go on, with fewer workers if memory "
                     "was short"
                 )
             done()
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+
+def _attempt(job: Callable[[], object], _: Callable[[object], None]) -> None:
+    with suppress(Exception):  # the step that needs the result meets it again
+        job()
