@@ -7,11 +7,12 @@ import math
 
 import numpy as np
 import pytest
+from ase import Atoms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fermisea.errors import InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid, good_fft_size
+from fermisea.grid import EnergyGrid, RealSpaceGrid, check_grid, check_structure, good_fft_size
 
 CUBIC = ((4.05, 0.0, 0.0), (0.0, 4.05, 0.0), (0.0, 0.0, 4.05))
 TRICLINIC = ((3.0, 0.2, -0.4), (1.1, 4.0, 0.3), (-0.5, 0.7, 5.0))
@@ -182,3 +183,36 @@ def test_energy_grids_are_plain_values():
 def test_impossible_energy_grids_are_refused(start, spacing, size, text):
     with pytest.raises(InputError, match=text):
         EnergyGrid(start, spacing, size)
+
+
+def crystal(**changes) -> Atoms:
+    values = {"symbols": "AlBe", "positions": np.zeros((2, 3)), "cell": np.eye(3) * 4.0, "pbc": True}
+    return Atoms(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        (Atoms(cell=np.eye(3), pbc=True), "x.cif: got no atoms, expected at least one"),
+        (crystal(positions=[[0, 0, 0], [0, np.inf, 0]]), r"x.cif: atom 1 \(Be\) is at \[0.0, inf, 0.0\], expected"),
+        (crystal(pbc=(True, False, True)), r"x.cif: periodic along \[True, False, True\], expected all three"),
+        (crystal(cell=[4, 4, 0]), "x.cif: cell: got .*a cell without volume"),
+    ],
+)
+def test_structures_that_no_grid_can_span_are_refused_by_name(atoms, message):
+    with pytest.raises(InputError, match=message):
+        check_structure(atoms, "x.cif")
+    check_structure(crystal(), "x.cif")
+
+
+def test_open_boundaries_pass_where_they_do_not_matter():
+    check_structure(crystal(pbc=False), periodic=False)
+    with pytest.raises(InputError, match="structure: periodic along"):
+        check_structure(crystal(pbc=False))
+
+
+def test_a_grid_of_another_cell_is_refused():
+    grid = RealSpaceGrid(np.eye(3) * 4.0, (4, 4, 4))
+    check_grid(grid, crystal())
+    with pytest.raises(InputError, match=r"grid: got the cell .*4.0.*, expected that of the structure, .*4.1"):
+        check_grid(grid, crystal(cell=np.eye(3) * 4.1))

@@ -1,17 +1,20 @@
-"""Real-space grid, energy grid and broadening of the LDOS, as frozen dataclasses."""
+"""Real-space grid, energy grid and broadening of the LDOS as frozen dataclasses, and the check of structures."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fermisea.errors import InputError
 from fermisea.utilities.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 _FFT_PRIMES = (2, 3, 5, 7)
 
@@ -121,6 +124,44 @@ class RealSpaceGrid:
     def integrate(self, field: npt.ArrayLike) -> float:
         """Returns the cell integral of a field on the grid, (nx, ny, nz), in the unit of the field times Angstrom^3."""
         return float(np.sum(field, dtype=np.float64)) * self.voxel
+
+
+def check_structure(atoms: Atoms, name: str = "structure", *, periodic: bool = True, allow_empty: bool = False) -> None:
+    """Raises InputError unless a structure has atoms, finite positions and a periodic cell with a volume.
+
+    Args:
+        atoms: the structure, Angstrom.
+        name: name of the structure in the message, for example its file.
+        periodic: whether ``atoms.pbc`` must be set along all three lattice vectors.
+        allow_empty: whether a cell without atoms passes.
+    """
+    if len(atoms) == 0 and not allow_empty:
+        raise InputError(f"{name}: got no atoms, expected at least one")
+    finite = np.isfinite(atoms.positions).all(axis=1)
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        raise InputError(
+            f"{name}: atom {bad} ({atoms.symbols[bad]}) is at {atoms.positions[bad].tolist()}, expected finite "
+            "coordinates in Angstrom; correct the position"
+        )
+    if periodic and not atoms.pbc.all():
+        raise InputError(
+            f"{name}: periodic along {atoms.pbc.tolist()}, expected all three lattice vectors; set atoms.pbc = True, "
+            "or add pbc and a Lattice to the file, with vacuum around a molecule"
+        )
+    try:
+        RealSpaceGrid(atoms.cell.array, (1, 1, 1))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def check_grid(grid: RealSpaceGrid, atoms: Atoms) -> None:
+    """Raises InputError unless a grid spans the cell of a structure."""
+    if not np.allclose(grid.lattice, atoms.cell.array, rtol=0, atol=1e-6):
+        raise InputError(
+            f"grid: got the cell {grid.cell}, expected that of the structure, {atoms.cell.array.tolist()}; give a "
+            "shape such as (24, 24, 24), or a grid made with this cell"
+        )
 
 
 @dataclass(frozen=True)

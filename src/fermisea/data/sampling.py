@@ -18,9 +18,9 @@ from ase.calculators.calculator import get_calculator_class
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin
 
-from fermisea.data.structures import check_structure
 from fermisea.data.trajectories import correlation_time, kinetic_temperature, labelled
 from fermisea.errors import InputError
+from fermisea.grid import check_structure
 
 _SHORTEST = 0.2
 """Shortest thermalisation, ps, from which a correlation time can be estimated."""

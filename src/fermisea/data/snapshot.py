@@ -15,7 +15,7 @@ from fermisea import units
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot_file import StoredLdos, from_dataset, read_snapshot, to_dataset, write_snapshot
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid, check_grid, check_structure
 from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
 from fermisea.physics.free_energy import check_form
 from fermisea.physics.integration import EnergyIntegral
@@ -97,7 +97,9 @@ class Snapshot:
         """
         source = ldos if isinstance(ldos, StoredLdos) else np.asarray(ldos, dtype=np.float32)
         density = np.asarray(density, dtype=np.float64)
-        _check_structure(atoms, grid, ions)
+        check_structure(atoms, periodic=False)
+        check_grid(grid, atoms)
+        electrons(ions, list(atoms.symbols))  # every element must have an ion
         _check_fields(grid, energy_grid, source, density)
         if dos is None:
             values = source.read() if isinstance(source, StoredLdos) else source
@@ -286,16 +288,6 @@ class Snapshot:
             return cls(**parts)
         except InputError as error:
             raise FileFormatError(f"{name}: {error}") from error
-
-
-def _check_structure(atoms: Atoms, grid: RealSpaceGrid, ions: Mapping[str, Ion]) -> None:
-    if not np.isfinite(atoms.positions).all():
-        raise InputError("structure: got positions that are not finite, expected numbers in Angstrom")
-    if not np.allclose(atoms.cell.array, grid.lattice, rtol=0, atol=1e-6):
-        raise InputError(
-            f"grid: got the cell {grid.cell}, expected the cell of the structure, {atoms.cell.array.tolist()}"
-        )
-    electrons(ions, list(atoms.symbols))
 
 
 def _check_fields(

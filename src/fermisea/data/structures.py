@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
-import numpy as np
 from ase import Atoms
 
 from fermisea.errors import InputError
-from fermisea.grid import RealSpaceGrid
+from fermisea.grid import check_structure
 from fermisea.utilities.files import atomic_path
 
 SUFFIXES = (".cfg", ".cif", ".extxyz", ".poscar", ".traj", ".vasp", ".xyz")
@@ -84,28 +83,6 @@ def write_results(path: str | os.PathLike[str], frames: Sequence[Atoms]) -> None
     """Writes structures with the results of their calculators as extended XYZ, atomically."""
     with atomic_path(path) as temporary:
         ase.io.write(temporary, frames, format="extxyz")
-
-
-def check_structure(atoms: Atoms, name: str) -> None:
-    """Raises InputError unless a structure has atoms, finite positions and a periodic cell with a volume."""
-    if len(atoms) == 0:
-        raise InputError(f"{name}: got no atoms, expected at least one")
-    finite = np.isfinite(atoms.positions).all(axis=1)
-    if not finite.all():
-        bad = int(np.argmin(finite))
-        raise InputError(
-            f"{name}: atom {bad} ({atoms.symbols[bad]}) is at {atoms.positions[bad].tolist()}, "
-            "expected finite numbers in Angstrom; correct the file"
-        )
-    if not atoms.pbc.all():
-        raise InputError(
-            f"{name}: periodic along {atoms.pbc.tolist()}, expected all three lattice vectors; "
-            "add a cell and pbc to the file, with vacuum around a molecule"
-        )
-    try:
-        RealSpaceGrid(tuple(map(tuple, atoms.cell.array)), (1, 1, 1))
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
 
 
 def _files(path: Path) -> list[tuple[Path, int | None]]:

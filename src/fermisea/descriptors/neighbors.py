@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.errors import InputError
-from fermisea.grid import RealSpaceGrid
+from fermisea.grid import check_structure
 from fermisea.utilities.arrays import FloatArray, IntArray
 
 _BINS = 2
@@ -87,11 +87,9 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
     Raises:
         InputError: for a cell without volume, positions that are not finite, or an element without a weight.
     """
-    lattice = RealSpaceGrid(tuple(tuple(row) for row in atoms.cell.array), (1, 1, 1)).lattice
+    check_structure(atoms, periodic=False, allow_empty=True)
+    lattice = np.array(atoms.cell.array, dtype=np.float64)
     positions = np.asarray(atoms.positions, dtype=np.float64)
-    if not np.isfinite(positions).all():
-        bad = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise InputError(f"positions: atom {bad} is at {positions[bad].tolist()}, expected finite numbers in Angstrom")
     inverse = np.linalg.inv(lattice)
     # cutoff divided by the distance of opposite faces, with a margin for rounding
     reach = cutoff * np.linalg.norm(inverse, axis=0) * (1 + 1e-9)

@@ -12,7 +12,6 @@ from ase import Atoms
 
 from fermisea import units
 from fermisea.data.snapshot import Snapshot
-from fermisea.data.structures import check_structure
 from fermisea.engines.espresso.assembly import assemble, wavefunction_ldos, window
 from fermisea.engines.espresso.cubes import cube_ldos
 from fermisea.engines.espresso.inputs import nested
@@ -22,6 +21,7 @@ from fermisea.engines.espresso.runs import PwRuns, scratch_folder
 from fermisea.engines.ldos import LdosOptions
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import InputError
+from fermisea.grid import check_structure
 from fermisea.physics.xc import functional
 
 

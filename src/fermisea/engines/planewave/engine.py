@@ -38,7 +38,7 @@ from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid, check_structure
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH
@@ -185,7 +185,7 @@ class PlaneWave:
 
     def _problem(self, atoms: Atoms, electron_temperature: float) -> Problem:
         units.thermal_energy(electron_temperature)
-        _check_structure(atoms)
+        check_structure(atoms)
         momentum = math.sqrt(self.cutoff / units.KINETIC)
         grid = RealSpaceGrid.from_momentum(atoms.cell.array, 2 * momentum)
         symbols = atoms.get_chemical_symbols()
@@ -326,19 +326,3 @@ def _highest_momentum(grid: RealSpaceGrid) -> float:
     """Returns a bound on the momenta of the grid's Fourier coefficients, 1/Angstrom."""
     half = np.array(grid.shape) / 2
     return float(half @ np.linalg.norm(grid.reciprocal, axis=1)) + 1.0
-
-
-def _check_structure(atoms: Atoms) -> None:
-    if len(atoms) == 0:
-        raise InputError("structure: got no atoms, expected at least one")
-    if not np.isfinite(atoms.positions).all():
-        bad = int(np.nonzero(~np.isfinite(atoms.positions).all(axis=1))[0][0])
-        raise InputError(
-            f"structure: the position of atom {bad} ({atoms.symbols[bad]}) is {atoms.positions[bad]}, "
-            "expected finite numbers in Angstrom"
-        )
-    if not atoms.pbc.all():
-        raise InputError(
-            f"structure: got pbc {atoms.pbc.tolist()}, expected all True (set atoms.pbc = True; leave vacuum "
-            "in the cell for a molecule)"
-        )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import RealSpaceGrid
+from fermisea.grid import RealSpaceGrid, check_structure
 
 _PARTS = {
     "band_energy": "band_energy_dft_calculation",
@@ -130,8 +130,10 @@ def _check(calculation: Calculation, voxel: npt.NDArray[np.float64] | None, name
     ):
         if not (math.isfinite(value) and value > 0):
             raise FileFormatError(f"{name}: {what} is {value} {unit}, expected a finite value above 0")
-    if len(calculation.atoms) == 0 or not np.isfinite(calculation.atoms.positions).all():
-        raise FileFormatError(f"{name}: no atoms, or positions that are not finite; expected numbers in Angstrom")
+    try:
+        check_structure(calculation.atoms, name, periodic=False)
+    except InputError as error:
+        raise FileFormatError(str(error)) from error
     grid = calculation.grid
     edges = None if voxel is None else voxel * np.array(grid.shape)[:, None]
     if edges is not None and not np.allclose(edges, grid.lattice, rtol=0, atol=1e-3):
