@@ -107,5 +107,5 @@ def test_level_of_two_states_lies_between_them() -> None:
 
 @pytest.mark.parametrize("electrons", [0.0, -1.0, 4.0, 5.0, float("nan")])
 def test_states_that_cannot_hold_the_electrons(electrons: float) -> None:
-    with pytest.raises(InputError, match="less than 4.0, the capacity of the states"):
+    with pytest.raises(InputError, match=r"less than 4\.0, the capacity of the states"):
         fermi_level_of_states([1.0, 3.0], [2.0, 2.0], electrons, 500.0)

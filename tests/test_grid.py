@@ -214,5 +214,5 @@ def test_open_boundaries_pass_where_they_do_not_matter():
 def test_a_grid_of_another_cell_is_refused():
     grid = RealSpaceGrid(np.eye(3) * 4.0, (4, 4, 4))
     check_grid(grid, crystal())
-    with pytest.raises(InputError, match=r"grid: got the cell .*4.0.*, expected that of the structure, .*4.1"):
+    with pytest.raises(InputError, match=r"grid: got the cell .*4.0.*, expected the cell of the structure, .*4.1"):
         check_grid(grid, crystal(cell=np.eye(3) * 4.1))

@@ -260,7 +260,10 @@ NAN_ATOMS = Atoms("Al", positions=[[math.nan, 0, 0]], cell=[SIDE] * 3, pbc=True)
         ({"density": np.full((4, 5, 3), math.inf)}, "density: .*expected finite values"),
         ({"dos": np.ones(250)}, r"got energies \(251,\) and values \(250,\)"),
         ({"atoms": NAN_ATOMS}, r"structure: atom 0 \(Al\) is at"),
-        ({"grid": RealSpaceGrid(np.eye(3) * 4.1, (4, 5, 3))}, "grid: got the cell .*expected that of the structure"),
+        (
+            {"grid": RealSpaceGrid(np.eye(3) * 4.1, (4, 5, 3))},
+            "grid: got the cell .*expected the cell of the structure",
+        ),
         ({"ions": {"Be": Ion("Be", 2.0)}}, "elements: got Al, expected only Be"),
         ({"broadening": Broadening("gaussian", -0.1)}, "broadening: got -0.1 eV"),
         ({"broadening": Broadening("gaussian", math.nan)}, "broadening: got nan eV"),

@@ -347,9 +347,7 @@ def test_a_full_disk_leaves_the_old_file(original, copy):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a write beyond fails as on a full disk
     try:
-        with pytest.raises(
-            InputError, match=r"copy\.nc: could not be written .*an existing file is unchanged"
-        ):
+        with pytest.raises(InputError, match=r"copy\.nc: could not be written .*an existing file is unchanged"):
             original.save(copy)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -88,7 +88,10 @@ def test_kinetic_temperature_counts_what_moves():
 
 def test_trajectories_that_cannot_be_thinned():
     frames = trajectory(100, 10.0)
-    with pytest.raises(InputError, match=r"time is \d+\.\d frames, but 50 snapshots out of 100 frames would be 2 frames apart; request at most"):
+    with pytest.raises(
+        InputError,
+        match=r"time is \d+\.\d frames, but 50 snapshots out of 100 frames would be 2 frames apart; request at most",
+    ):
         thin(frames, 50, 298.0)
     with pytest.raises(InputError, match="3 frames after 97 skipped ones, expected at least 4"):
         thin(frames, 1, 298.0, skip=97)

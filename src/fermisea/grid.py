@@ -159,7 +159,7 @@ def check_grid(grid: RealSpaceGrid, atoms: Atoms) -> None:
     """Raises InputError unless a grid spans the cell of a structure."""
     if not np.allclose(grid.lattice, atoms.cell.array, rtol=0, atol=1e-6):
         raise InputError(
-            f"grid: got the cell {grid.cell}, expected that of the structure, {atoms.cell.array.tolist()}; give a "
+            f"grid: got the cell {grid.cell}, expected the cell of the structure, {atoms.cell.array.tolist()}; give a "
             "shape such as (24, 24, 24), or a grid made with this cell"
         )
 

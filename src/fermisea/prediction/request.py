@@ -11,7 +11,7 @@ from ase import Atoms
 
 from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
-from fermisea.grid import RealSpaceGrid
+from fermisea.grid import RealSpaceGrid, check_grid, check_structure
 from fermisea.networks.ensemble import Network
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.window import check_temperature
@@ -194,22 +194,14 @@ def prediction_grid(
         InputError: naming an unknown element, a position that is not finite, or a cell that cannot be used.
     """
     unknown = sorted(set(atoms.symbols) - set(model.ions))
-    if unknown or len(atoms) == 0:
+    if unknown:
         raise InputError(
-            f"structure: got {'element ' + ', '.join(unknown) if unknown else 'no atoms'}, but the model knows "
-            f"{', '.join(sorted(model.ions))}; train with data that contain every element of the structure"
+            f"structure: got element {', '.join(unknown)}, but the model knows {', '.join(sorted(model.ions))}; train "
+            "with data that contain every element of the structure"
         )
-    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
-    if bad.size:
-        raise InputError(
-            f"structure: the position of atom {bad[0]} ({atoms.symbols[bad[0]]}) is {atoms.positions[bad[0]]}, "
-            "expected finite numbers in Angstrom"
-        )
-    if not atoms.pbc.all():
-        raise InputError(f"structure: got pbc {atoms.pbc.tolist()}, expected all True; set atoms.pbc = True")
+    check_structure(atoms)
     if isinstance(grid, RealSpaceGrid):
-        if not np.allclose(grid.lattice, atoms.cell.array, rtol=0, atol=1e-6):
-            raise InputError("grid: its cell differs from that of the structure; give a shape such as (24, 24, 24)")
+        check_grid(grid, atoms)
         return grid
     if grid is not None:
         return RealSpaceGrid(atoms.cell.array, grid)
