@@ -175,11 +175,11 @@ class Bent:
         sites = Sites(self.linear.descriptor, atoms)
         values = 20 * (sites.values()[:, 0] - 0.24)
         cotangents = np.zeros((len(atoms), self.linear.descriptor.features))
-        cotangents[:, 0] = 20 * 0.2 * np.cos(2 * values) * 2
+        cotangents[:, 0] = -20 * 0.2 * np.sin(values)
         positions, strain = sites.vjp(cotangents)
         return dataclasses.replace(
             found,
-            free_energy=found.free_energy + float(np.sum(0.2 * np.sin(2 * values))),
+            free_energy=found.free_energy + float(np.sum(0.2 * np.cos(values))),
             forces=found.forces - positions,
             stress=found.stress + strain / atoms.get_volume(),
         )
@@ -188,12 +188,11 @@ class Bent:
 @pytest.fixture(scope="module")
 def bent():
     truth = Bent()
-    data = labelled(truth, range(24))
+    data = labelled(truth, range(16))
     linear = fit_regular(data, truth.linear.descriptor)
-    return truth, linear, fit_correction(data, linear, (8, 8), steps=400)
+    return truth, linear, fit_correction(data, linear, (8, 8), steps=100)
 
 
-@pytest.mark.slow
 def test_networks_add_what_is_not_linear(bent):
     truth, linear, corrected = bent
     errors = []
@@ -205,7 +204,6 @@ def test_networks_add_what_is_not_linear(bent):
     assert corrected.provenance["network_error_over_linear"] < 0.2
 
 
-@pytest.mark.slow
 def test_forces_of_networks_are_derivatives(bent):
     model, atoms, step = bent[2], alloy(3), 1e-4
     found = model.predict(atoms)
