@@ -48,8 +48,8 @@ def left_handed_alloy() -> Atoms:
 
 CASES = {
     "al": (aluminium, {"cutoff": 20 * units.RYDBERG, "kpts": (6, 6, 6)}, (14, 14, 14)),
-    "be": (beryllium, {"cutoff": 40 * units.RYDBERG, "kpts": (8, 8, 6)}, (16, 16, 20)),
-    "al-be": (left_handed_alloy, {"cutoff": 50 * units.RYDBERG, "kpts": (4, 4, 4)}, (18, 18, 18)),
+    "be": (beryllium, {"cutoff": 28 * units.RYDBERG, "kpts": (6, 6, 4)}, (12, 12, 16)),
+    "al-be": (left_handed_alloy, {"cutoff": 30 * units.RYDBERG, "kpts": (3, 3, 3)}, (14, 14, 14)),
 }
 
 

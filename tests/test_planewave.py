@@ -31,7 +31,6 @@ from fermisea.utilities.threads import Workers
 
 DATA = Path(__file__).parent / "data"
 RUNS = json.loads((DATA / "al4_qe.json").read_text())
-SLOW = {"A_al4_pbe_k4_t30000_e30", "A_al4_pbe_k8_t933_e30", "A_al4_pbe_k4_t10000_e30"}
 RY = units.RYDBERG
 
 
@@ -50,7 +49,7 @@ def quick(**changes: object) -> PlaneWave:
     return PlaneWave(**settings)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in RUNS["runs"]])
+@pytest.mark.parametrize("name", RUNS["runs"])
 def test_quantum_espresso_runs(name: str) -> None:
     """Every run of al4_qe.json (Quantum ESPRESSO 6.7, conv_thr 1e-10)."""
     run = RUNS["runs"][name]
