@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fermisea.data.sampling import Trajectory, sample
     from fermisea.data.snapshot import Snapshot
     from fermisea.data.structures import read_structures
-    from fermisea.errors import ConvergenceError, FermiseaError, FileFormatError, InputError, WindowError
+    from fermisea.errors import ConvergenceError, DomainWarning, FermiseaError, FileFormatError, InputError, WindowError
     from fermisea.grid import EnergyGrid, RealSpaceGrid
     from fermisea.model.model import Model, combine_models, load_model
     from fermisea.physics.density_of_states import DensityOfStates
@@ -38,6 +38,7 @@ __all__ = [
     "ConvergenceError",
     "Dataset",
     "DensityOfStates",
+    "DomainWarning",
     "EnergyGrid",
     "FermiseaError",
     "FileFormatError",
@@ -100,6 +101,7 @@ _HOMES = {
     "ConvergenceError": "errors",
     "Dataset": "data.dataset",
     "DensityOfStates": "physics.density_of_states",
+    "DomainWarning": "errors",
     "EnergyGrid": "grid",
     "FermiseaError": "errors",
     "FileFormatError": "errors",

@@ -27,6 +27,10 @@ class WindowError(InputError):
     """An electronic temperature above the highest one for which an energy window is valid."""
 
 
+class DomainWarning(UserWarning):
+    """A structure or an electronic temperature unlike what a model was trained on; see ``model.domain``."""
+
+
 class ConvergenceError(FermiseaError, RuntimeError):
     """An iteration that did not converge.
 

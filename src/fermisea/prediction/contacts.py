@@ -1,0 +1,62 @@
+"""Distances between atoms, and structures whose atoms are too close or too far away to be computed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import minkowski_reduce
+from ase.neighborlist import neighbor_list
+
+from fermisea.errors import InputError
+
+_FAR = 1e6
+"""Largest coordinate of an atom, Angstrom; farther away a position has too few digits."""
+
+
+def check_positions(atoms: Atoms) -> None:
+    """Refuses an atom so far away that its position has too few digits.
+
+    Raises:
+        InputError: naming the first such atom.
+    """
+    far = np.flatnonzero((np.abs(atoms.positions) > _FAR).any(axis=1))
+    if far.size:
+        atom = int(far[0])
+        raise InputError(
+            f"structure: atom {atom} ({atoms.symbols[atom]}) is at {atoms.positions[atom].tolist()} Å, expected "
+            f"coordinates up to {_FAR:g} Å; correct its position"
+        )
+
+
+def shortest_distances(atoms: Atoms, reach: float) -> dict[str, float]:
+    """Returns the shortest distance below ``reach`` of each pair of elements, such as ``Al-Al``, Angstrom."""
+    first, second, lengths = neighbor_list("ijd", atoms, reach)
+    symbols = np.array(atoms.get_chemical_symbols())
+    found = {}
+    for one, other in itertools.combinations_with_replacement(sorted(set(symbols)), 2):
+        chosen = lengths[(symbols[first] == one) & (symbols[second] == other)]
+        if chosen.size:
+            found[f"{one}-{other}"] = float(chosen.min())
+    return found
+
+
+def contact(atoms: Atoms, least: float) -> str | None:
+    """Describes two atoms that are closer than ``least`` (Angstrom); None if there are none.
+
+    The volume and the lattice come first: the number of periodic images in a tiny cell has no bound.
+    """
+    volume = atoms.get_volume() / len(atoms)
+    if volume < least**3 / math.sqrt(2):  # below the closest packing of spheres of this diameter
+        return f"the volume is {volume:.3g} Å³ per atom"
+    length = float(np.linalg.norm(minkowski_reduce(atoms.cell.array, True)[0], axis=1).min())
+    if length < least:
+        return f"the periodic images of an atom are {length:.2f} Å apart"
+    first, second, lengths = neighbor_list("ijd", atoms, least)
+    if not lengths.size:
+        return None
+    index = int(np.argmin(lengths))
+    pair = " and ".join(f"{atom} ({atoms.symbols[atom]})" for atom in (int(first[index]), int(second[index])))
+    return f"atoms {pair} are {lengths[index]:.2f} Å apart"

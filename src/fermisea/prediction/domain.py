@@ -1,0 +1,257 @@
+"""The domain of a model: the structures and electronic temperatures that it was trained on, and a check of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from ase import Atoms
+
+from fermisea.descriptors import Descriptor
+from fermisea.prediction.contacts import contact, shortest_distances
+from fermisea.prediction.surroundings import Surroundings
+from fermisea.utilities.arrays import FloatArray
+
+Range = tuple[float, float]
+
+_VOLUME = 0.01
+"""Share by which a volume per atom may lie outside of the training range: thermal expansion of metals by 150 K."""
+
+_SHORTER = 0.9
+"""Shortest expected distance over the shortest one in training. Crystals of 500 atoms reach 0.99 at the same tau_i."""
+
+_COLLAPSED = 0.5
+"""Distance over the shortest one in training below which no structure exists."""
+
+_COARSER = 1.5
+"""Largest spacing of a grid over the spacing in training. There F of the LDOS of fcc aluminium is off by 0.1 meV/atom, at
+twice the spacing by 2 meV/atom."""
+
+_UNITS = {"nanometre": 10.0, "bohr": 0.529177210903, "picometre": 0.01}
+"""Units of length that are taken for Angstrom by mistake, in Angstrom."""
+
+
+@dataclass(frozen=True)
+class HotVolumes:
+    """Volumes at which a model was tested at high electronic temperatures.
+
+    Attributes:
+        above: electronic temperature above which ``volume_per_atom`` applies, K.
+        volume_per_atom: smallest and largest volume per atom, Angstrom^3.
+    """
+
+    above: float
+    volume_per_atom: Range
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """Limits of the structures and electronic temperatures of a model; None or an empty mapping where unknown.
+
+    Attributes:
+        elements: symbols of the elements.
+        electron_temperature: lowest and highest tau_e, K.
+        volume_per_atom: smallest and largest volume per atom of the training structures, Angstrom^3.
+        hot_volumes: range of volumes at high tau_e, where it is smaller.
+        grid_spacing: largest spacing of the training grids, Angstrom.
+        distances: shortest distance between atoms of two elements in training, Angstrom; names such as ``Al-Al``.
+        free_energy_per_atom: lowest and highest F of the training structures at tau_ref, eV.
+        anchor_shift: root mean square difference between F of the LDOS and F of the anchor in training, eV/atom.
+        surroundings: distribution of the surroundings of the atoms in training.
+    """
+
+    elements: tuple[str, ...]
+    electron_temperature: Range
+    volume_per_atom: Range | None = None
+    hot_volumes: HotVolumes | None = None
+    grid_spacing: float | None = None
+    distances: Mapping[str, float] = field(default_factory=dict)
+    free_energy_per_atom: Range | None = None
+    anchor_shift: float | None = None
+    surroundings: Surroundings | None = None
+
+    @classmethod
+    def of(
+        cls,
+        structures: Sequence[Atoms],
+        descriptor: Descriptor,
+        *,
+        electron_temperature: Range,
+        grid_spacing: float,
+        free_energies: Sequence[float] | None = None,
+        anchor_shifts: Sequence[float] | None = None,
+    ) -> Self:
+        """Returns the domain of a model from its training structures.
+
+        Args:
+            structures: training structures.
+            descriptor: descriptor of the surroundings of an atom.
+            electron_temperature: lowest and highest tau_e, K.
+            grid_spacing: largest spacing of the training grids, Angstrom.
+            free_energies: F of each structure at tau_ref, eV, if known.
+            anchor_shifts: differences between F of the LDOS and of the anchor in training, eV/atom, if known.
+        """
+        volumes = [volume_per_atom(atoms) for atoms in structures]
+        per_atom = [f / len(a) for f, a in zip(free_energies or (), structures, strict=False)]
+        distances: dict[str, float] = {}
+        for atoms in structures:
+            for pair, length in shortest_distances(atoms, descriptor.cutoff).items():
+                distances[pair] = min(length, distances.get(pair, math.inf))
+        return cls(
+            elements=tuple(sorted({symbol for atoms in structures for symbol in atoms.symbols})),
+            electron_temperature=electron_temperature,
+            volume_per_atom=(min(volumes), max(volumes)),
+            grid_spacing=grid_spacing,
+            distances=dict(sorted(distances.items())),
+            free_energy_per_atom=(min(per_atom), max(per_atom)) if per_atom else None,
+            anchor_shift=float(np.sqrt(np.mean(np.square(anchor_shifts)))) if anchor_shifts else None,
+            surroundings=Surroundings.of(structures, descriptor),
+        )
+
+    def check(
+        self,
+        atoms: Atoms,
+        electron_temperature: float | Sequence[float],
+        *,
+        spacing: float | None = None,
+        stress: bool = False,
+    ) -> list[str]:
+        """Returns a sentence for each way in which a prediction would leave the domain; none if it would not.
+
+        Args:
+            atoms: a periodic structure, Angstrom.
+            electron_temperature: tau_e, K.
+            spacing: largest spacing of the grid, Angstrom, if it is not the one of the model.
+            stress: whether stress is requested too.
+        """
+        if (impossible := self.impossible(atoms)) is not None:
+            return [impossible]
+        temperatures, volume = np.atleast_1d(np.asarray(electron_temperature, dtype=float)), volume_per_atom(atoms)
+        found = [*self._check_temperature(temperatures), *self._check_volume(volume)]
+        found += [*self._check_hot(volume, temperatures, stress=stress), *self._check_distances(atoms)]
+        if self.surroundings is not None and (unlike := self.surroundings.unlikeness(atoms)) > 1:
+            found.append(
+                f"surroundings: the atoms have surroundings unlike the training structures ({unlike:.1f} times the limit); "
+                "the model extrapolates, train with structures of this kind"
+            )
+        if spacing is not None and self.grid_spacing is not None and spacing > _COARSER * self.grid_spacing:
+            found.append(
+                f"grid: the points are {spacing:.2f} Å apart, in training {self.grid_spacing:.2f} Å; integrals over the "
+                "cell may be wrong, choose more points"
+            )
+        return found
+
+    def impossible(self, atoms: Atoms) -> str | None:
+        """Returns a sentence on why no such structure exists; None where one might."""
+        unknown = sorted(set(atoms.symbols) - set(self.elements))
+        if unknown:
+            known = ", ".join(self.elements)
+            return f"elements: got {', '.join(unknown)}, but the model knows {known}; train with data that contain them"
+        if not self.distances:
+            return None
+        shortest = min(self.distances.values())
+        found = contact(atoms, _COLLAPSED * shortest)
+        if found is None:
+            return None
+        return (
+            f"distance: {found}, in the training structures at least {shortest:.2f} Å; no such structure "
+            f"exists{self._unit(volume_per_atom(atoms))}"
+        )
+
+    def _check_temperature(self, temperatures: FloatArray) -> list[str]:
+        low, high = self.electron_temperature
+        outside = temperatures[(temperatures < low) | (temperatures > high)]
+        if not outside.size:
+            return []
+        return [f"electron temperature: got {_kelvin(outside)}, the model is valid from {low:g} to {high:.0f} K"]
+
+    def _check_volume(self, volume: float) -> list[str]:
+        if self.volume_per_atom is None or _within(volume, self.volume_per_atom):
+            return []
+        span = _span(self.volume_per_atom)
+        return [f"volume: got {volume:.2f} Å³ per atom, the training structures have {span}{self._unit(volume)}"]
+
+    def _check_hot(self, volume: float, temperatures: FloatArray, *, stress: bool) -> list[str]:
+        if self.hot_volumes is None:
+            return []
+        limits, above = self.hot_volumes.volume_per_atom, self.hot_volumes.above
+        hot = temperatures[temperatures > above]
+        if not hot.size:
+            return []
+        valid = f"above {above:g} K the model is tested at {_span(limits)} Å³ per atom only"
+        if not _within(volume, limits):
+            return [
+                f"hot electrons: got {volume:.2f} Å³ per atom at {_kelvin(hot)}, but {valid}; the change of F with tau_e, "
+                "the pressure and elastic constants are not reliable"
+            ]
+        if stress and _within(limits[0], (limits[1], limits[1])):
+            return [f"hot stress: got {_kelvin(hot)}, but {valid}; stress and pressure are not reliable"]
+        return []
+
+    def _check_distances(self, atoms: Atoms) -> list[str]:
+        reach = _SHORTER * max(self.distances.values(), default=0.0)
+        return [
+            f"distance: the shortest {pair} distance is {length:.2f} Å, in the training structures "
+            f"{self.distances[pair]:.2f} Å"
+            for pair, length in shortest_distances(atoms, reach).items()
+            if length < _SHORTER * self.distances.get(pair, 0.0)
+        ]
+
+    def _unit(self, volume: float) -> str:
+        """Returns a question about the unit of length, if another one would explain the volume per atom."""
+        if self.volume_per_atom is None:
+            return ""
+        low, high = 0.9 * self.volume_per_atom[0], 1.1 * self.volume_per_atom[1]
+        units = [name for name, factor in _UNITS.items() if low < volume * factor**3 < high]
+        return f"; are the lengths in {units[0]}? Expected Å" if units else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data that JSON can hold."""
+        near = None if self.surroundings is None else self.surroundings.to_dict()
+        return asdict(replace(self, surroundings=None)) | {"surroundings": near}
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """Returns what ``to_dict`` described.
+
+        Raises:
+            KeyError, TypeError, ValueError, InputError: for something else.
+        """
+        hot, near = entries["hot_volumes"], entries["surroundings"]
+        ranges = {name: entries[name] for name in ("volume_per_atom", "free_energy_per_atom")}
+        return cls(
+            elements=tuple(entries["elements"]),
+            electron_temperature=_range(entries["electron_temperature"]),
+            hot_volumes=None if hot is None else HotVolumes(float(hot["above"]), _range(hot["volume_per_atom"])),
+            grid_spacing=entries["grid_spacing"],
+            distances=dict(entries["distances"]),
+            anchor_shift=entries["anchor_shift"],
+            surroundings=None if near is None else Surroundings.from_dict(near),
+            **{name: None if value is None else _range(value) for name, value in ranges.items()},
+        )
+
+
+def volume_per_atom(atoms: Atoms) -> float:
+    """Returns the volume of the cell over the number of atoms, Angstrom^3."""
+    return float(atoms.get_volume()) / len(atoms)
+
+
+def _within(value: float, limits: Range) -> bool:
+    return limits[0] * (1 - _VOLUME) <= value <= limits[1] * (1 + _VOLUME)
+
+
+def _span(limits: Range) -> str:
+    low, high = (f"{value:.2f}" for value in limits)
+    return low if low == high else f"{low} to {high}"
+
+
+def _range(values: Sequence[float]) -> Range:
+    low, high = map(float, values)
+    return low, high
+
+
+def _kelvin(temperatures: FloatArray) -> str:
+    return ", ".join(f"{t:g}" for t in temperatures) + " K"

@@ -1,0 +1,74 @@
+"""Predicted energies that contradict the domain of the model, and the warnings about a prediction."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from fermisea.errors import DomainWarning, InputError
+from fermisea.prediction.domain import Domain
+from fermisea.prediction.result import Prediction
+
+_UNBOUND = 10.0
+"""Difference from F of the training structures, eV/atom, that no structure has: more than any cohesive energy."""
+
+_SHIFT = 12.0
+"""Largest difference between F of the LDOS and of the anchor over its root mean square in training. Unseen structures of
+fcc aluminium reach 8, a vacancy in 32 atoms 75."""
+
+
+def implausible(domain: Domain, prediction: Prediction) -> str | None:
+    """Describes an energy that no structure could have; None if there is none.
+
+    F falls with tau_e and the internal energy rises, so that one has an upper bound and the other a lower bound at every
+    tau_e.
+    """
+    for result in prediction.results:
+        energies = (result.band_energy, result.entropy, result.fermi_level, *result.free_energies.values())
+        if not all(map(math.isfinite, energies)):
+            return (
+                f"free energy: it is not a finite number at {result.electron_temperature:g} K; check the cell and the "
+                "positions of the structure"
+            )
+    if domain.free_energy_per_atom is None or not prediction.has_free_energy:
+        return None
+    low, high = domain.free_energy_per_atom
+    largest = float(np.max(prediction.free_energy)) / len(prediction.atoms)
+    smallest = float(np.min(prediction.internal_energy)) / len(prediction.atoms)
+    if largest < high + _UNBOUND and smallest > low - _UNBOUND:
+        return None
+    name, value = ("F", largest) if largest >= high + _UNBOUND else ("the internal energy", smallest)
+    return (
+        f"free energy: {name} is {value:.1f} eV/atom, F of the training structures is {low:.1f} to {high:.1f} eV/atom; no "
+        "structure has such an energy, check cell and positions"
+    )
+
+
+def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
+    """Describes a difference between F of the LDOS and F of the anchor that is larger than in training."""
+    if prediction.anchor is None or domain.anchor_shift is None or not prediction.has_free_energy:
+        return []
+    shift, limit = abs(prediction.anchor_shift) / len(prediction.atoms), _SHIFT * domain.anchor_shift
+    if shift <= limit:
+        return []
+    return [
+        f"free energy: F of the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom, the limit from the training "
+        f"structures is {1000 * limit:.0f} meV/atom; the structure is unlike them, do not rely on either"
+    ]
+
+
+def issue(found: Sequence[str], impossible: str | None, *, allow_outside: bool) -> tuple[str, ...]:
+    """Issues each sentence as a :class:`fermisea.DomainWarning` at the caller of the caller, and returns all of them.
+
+    Raises:
+        InputError: for ``impossible``, unless ``allow_outside``: then it is a warning too.
+    """
+    if impossible is not None and not allow_outside:
+        raise InputError(f"{impossible} (allow_outside turns this error into a warning)")
+    sentences = (*found, *(() if impossible is None else (impossible,)))
+    for sentence in sentences:
+        warnings.warn(sentence, DomainWarning, stacklevel=3)
+    return sentences

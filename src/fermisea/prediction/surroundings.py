@@ -1,0 +1,189 @@
+"""How unlike the training structures the surroundings of the atoms of a structure are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+from fermisea import descriptors
+from fermisea.descriptors import Descriptor
+from fermisea.descriptors.sites import Sites
+from fermisea.utilities.arrays import FloatArray
+
+_FLOOR = 1e-5
+"""Smallest variance along a principal component, as a share of the total variance of the descriptors."""
+
+_RANK = 4
+"""Rank of the distance that represents a structure, counted from the largest. A defect changes the surroundings of many
+atoms; the largest distance alone is often a thermal fluctuation of one atom."""
+
+_QUANTILE, _MARGIN = 0.9, 2.2
+"""Limit of the distance: the margin times this quantile over the training structures, each left out of the fit. Measured
+on fcc aluminium: unseen structures reach 0.4 times the limit, crystals of 256 and 500 atoms at the melting temperature
+0.97, a single vacancy 1.1 to 1.3, hcp 1.8, bcc 2.8, a surface 6.6."""
+
+_FOLDS = 64
+"""Largest number of training structures that are left out, one at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Distribution:
+    """Mean and principal components of the averaged descriptors of one element.
+
+    Attributes:
+        mean: mean descriptor, (features,).
+        axes: principal components with a variance above the floor, as rows, (components, features).
+        variances: variance along each of them, floor included, (components,).
+        floor: variance along all other directions.
+    """
+
+    mean: FloatArray
+    axes: FloatArray
+    variances: FloatArray
+    floor: float
+
+    @classmethod
+    def of(cls, count: float, total: FloatArray, squares: FloatArray) -> Self:
+        """Returns the distribution of ``count`` rows with the sum ``total`` and the sum of outer products ``squares``."""
+        mean = total / count
+        values, vectors = np.linalg.eigh(squares / count - np.outer(mean, mean))
+        values = np.clip(values[::-1], 0.0, None)
+        floor = _FLOOR * float(values.sum()) + 1e-12 * max(float(np.trace(squares)) / count, 1e-12)
+        kept = values > floor
+        return cls(mean, vectors.T[::-1][kept], values[kept] + floor, floor)
+
+    def distances(self, rows: FloatArray) -> FloatArray:
+        """Returns Mahalanobis distances over the square root of the number of features, (rows,)."""
+        shifted = rows - self.mean
+        along = shifted @ self.axes.T
+        rest = shifted - along @ self.axes
+        squares = (along**2 / self.variances).sum(axis=1) + (rest**2).sum(axis=1) / self.floor
+        return np.asarray(np.sqrt(squares / rows.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """Distribution of the surroundings of the atoms in the training structures, and how far from it others may lie.
+
+    The descriptor of an atom is averaged over the atom and its neighbours of the same element, which reduces thermal
+    noise (as in W. Lechner and C. Dellago, J. Chem. Phys. 129, 114707 (2008)). The distance from the training structures
+    is the Mahalanobis distance from the mean of these averages.
+
+    Attributes:
+        descriptor: descriptor at the atoms.
+        distributions: distribution for each element.
+        limit: largest distance of a structure that resembles the training structures.
+    """
+
+    descriptor: Descriptor
+    distributions: Mapping[str, _Distribution]
+    limit: float
+
+    @classmethod
+    def of(cls, structures: Sequence[Atoms], descriptor: Descriptor) -> Self | None:
+        """Returns the distribution over training structures; None if fewer than two of them share an element."""
+        rows = [averaged(atoms, descriptor) for atoms in structures]
+        elements = sorted({symbol for row in rows for symbol in row})
+        origin = {e: np.mean(np.concatenate([row[e] for row in rows if e in row]), axis=0) for e in elements}
+        sums = [{e: _sums(values - origin[e]) for e, values in row.items()} for row in rows]
+        whole = {e: _add([s[e] for s in sums if e in s]) for e in elements}
+        left_out = []
+        for index in np.unique(np.linspace(0, len(rows) - 1, _FOLDS).round().astype(int)):
+            found = []
+            for element, values in rows[index].items():
+                count, total, squares = (a - b for a, b in zip(whole[element], sums[index][element], strict=True))
+                if count > 0:
+                    rest = _Distribution.of(count, total, squares)
+                    found.append(rest.distances(values - origin[element]))
+            if found:
+                left_out.append(_representative(np.concatenate(found)))
+        if not left_out:
+            return None
+        distributions = {}
+        for element, (count, total, squares) in whole.items():
+            fitted = _Distribution.of(count, total, squares)
+            distributions[element] = _Distribution(
+                fitted.mean + origin[element], fitted.axes, fitted.variances, fitted.floor
+            )
+        return cls(descriptor, distributions, max(1.0, _MARGIN * float(np.quantile(left_out, _QUANTILE))))
+
+    def unlikeness(self, atoms: Atoms) -> float:
+        """Returns the distance of a structure over the limit: above 1 it does not resemble the training structures."""
+        rows = averaged(atoms, self.descriptor)
+        distances = [self.distributions[element].distances(values) for element, values in rows.items()]
+        return _representative(np.concatenate(distances)) / self.limit
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data that JSON can hold; numbers have nine digits."""
+        return {
+            "descriptor": self.descriptor.to_dict(),
+            "limit": _short(self.limit),
+            "elements": {
+                element: {
+                    "mean": _short(d.mean),
+                    "axes": _short(d.axes),
+                    "variances": _short(d.variances),
+                    "floor": _short(d.floor),
+                }
+                for element, d in self.distributions.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
+        """Returns what ``to_dict`` described.
+
+        Raises:
+            KeyError, TypeError, ValueError, InputError: for something else.
+        """
+        descriptor = descriptors.from_dict(entries["descriptor"])
+        distributions = {}
+        for element, entry in entries["elements"].items():
+            mean, axes, variances = (np.array(entry[name], dtype=np.float64) for name in ("mean", "axes", "variances"))
+            axes = axes.reshape(-1, descriptor.features)
+            if mean.shape != (descriptor.features,) or variances.shape != (len(axes),):
+                raise ValueError("domain: descriptor and surroundings differ in size")
+            distributions[element] = _Distribution(mean, axes, variances, float(entry["floor"]))
+        return cls(descriptor, distributions, float(entries["limit"]))
+
+
+def averaged(atoms: Atoms, descriptor: Descriptor) -> dict[str, FloatArray]:
+    """Returns the averaged descriptors of the atoms of each element, (atoms, features).
+
+    The average runs over the atom, with weight 1, and its neighbours of the same element at distances d < r_c, with
+    weight (1 - d^2/r_c^2)^2, where r_c is the cutoff of the descriptor.
+    """
+    values = Sites(descriptor, atoms).values()
+    first, second, lengths = neighbor_list("ijd", atoms, descriptor.cutoff)
+    same = atoms.numbers[first] == atoms.numbers[second]
+    first, second, lengths = first[same], second[same], lengths[same]
+    weights = (1 - (lengths / descriptor.cutoff) ** 2) ** 2
+    total, norm = values.copy(), np.ones(len(atoms))
+    np.add.at(total, first, weights[:, None] * values[second])
+    np.add.at(norm, first, weights)
+    means, symbols = total / norm[:, None], np.array(atoms.get_chemical_symbols())
+    return {str(element): means[symbols == element] for element in np.unique(symbols)}
+
+
+def _representative(distances: FloatArray) -> float:
+    return float(np.sort(distances)[-min(_RANK, len(distances))])
+
+
+def _sums(rows: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+    return float(len(rows)), rows.sum(axis=0), rows.T @ rows
+
+
+def _add(sums: Sequence[tuple[float, FloatArray, FloatArray]]) -> tuple[float, FloatArray, FloatArray]:
+    counts, totals, squares = zip(*sums, strict=True)
+    return sum(counts), np.sum(totals, axis=0), np.sum(squares, axis=0)
+
+
+def _short(values: Any) -> Any:
+    array = np.asarray(values, dtype=np.float64)
+    flat = [float(f"{value:.9g}") for value in array.ravel()]
+    return flat[0] if array.ndim == 0 else np.array(flat).reshape(array.shape).tolist()
