@@ -40,7 +40,7 @@ from fermisea.model.model import Model
 from fermisea.studies.transfer.plans import combined, plans
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.tables import COLUMNS
-from fermisea.utilities.files import write_csv
+from fermisea.utilities.tables import write_csv
 
 SCRIPT = Path(__file__).with_name("mala_worker.py")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 
@@ -12,13 +13,18 @@ from typer.testing import CliRunner
 
 from fermisea.analysis.evaluation import evaluate
 from fermisea.analysis.thermodynamics import thermo
+from fermisea.calculator import Calculator
 from fermisea.cli.app import app, main
 from fermisea.data.dataset import Dataset
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError
 from fermisea.model.model import Model, load_model
+from fermisea.networks.ensemble import Ensemble
+from fermisea.networks.mlp import Mlp
+from fermisea.physics.registry import OBSERVABLES
 from fermisea.potential import RegularModel
 from fermisea.training import TrainingConfig, train
+from fermisea.utilities.tables import write_table
 from synthetic import made_up_snapshot, structure
 from test_prediction import SHAPE, random_model
 
@@ -54,6 +60,58 @@ def test_the_anchor_sets_the_value_at_the_reference_and_the_ldos_the_change(mode
         assert float(data.anchor_shift) == plain.anchor_shift
     only = model.predict(atoms, 8000.0, SHAPE, anchor=True)  # without tau_ref among those asked for
     assert only.free_energy == pytest.approx(anchored.free_energy[2], abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def ensemble(model) -> Model:
+    one = model.network
+    other = Mlp(one.inputs, (32, 24), one.outputs, dtype="float64", seed=9)
+    buffers = (getattr(one, f"{place}_{what}") for place in ("input", "output") for what in ("mean", "scale"))
+    other.set_normalisation(*buffers)
+    return dataclasses.replace(model, network=Ensemble([one, other.requires_grad_(requires_grad=False)]))
+
+
+@pytest.mark.parametrize("anchor", [True, False])
+def test_every_route_gives_the_same_value(ensemble, anchor, tmp_path):
+    atoms = structure(4)
+    prediction = ensemble.predict(atoms, TEMPERATURES, SHAPE, anchor=anchor, forces=True)
+    start = regular().predict(atoms).free_energy if anchor else prediction.results[0].reference_free_energy
+    assert prediction.free_energy[1] == pytest.approx(start, abs=1e-9)
+    data, rows = prediction.data, prediction.rows()
+    write_table(tmp_path / "table.csv", prediction.table())
+    with (tmp_path / "table.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    for k, (t, frame) in enumerate(zip(TEMPERATURES, prediction.frames(), strict=True)):
+        result = prediction.results[k]
+        calculator = Calculator(ensemble, t, anchor=anchor, grid=SHAPE)
+        calculator.calculate(atoms, ["energy", "forces"])
+        for name in ("free_energy", "internal_energy", "ldos_free_energy", "anchored_free_energy", "transfer_error"):
+            value = OBSERVABLES[name].getter(result)
+            assert getattr(prediction, name)[k] == value == rows[k][name] == float(table[k][f"{name} (eV)"])
+            if name != "free_energy":
+                assert data[name].values[k] == value
+            assert calculator.results[name] == pytest.approx(value, abs=1e-9)
+        assert result.anchored is anchor
+        assert data["free_energy"].sel(form="second_order").values[k] == result.free_energy
+        assert frame.get_potential_energy() == result.free_energy
+        assert result.internal_energy() == result.free_energy + t * result.entropy
+        np.testing.assert_array_equal(frame.get_forces(), data["forces"].values[k])
+        np.testing.assert_allclose(calculator.results["forces"], prediction.forces[k], atol=1e-9)
+        for name in ("free_energy", "internal_energy"):
+            value = np.atleast_1d(getattr(prediction.uncertainty, name))[k]
+            assert value == rows[k][f"{name}_std"] == data[f"{name}_std"].values[k]
+        assert calculator.results["free_energy_std"] == pytest.approx(prediction.free_energy_std[k], abs=1e-9)
+    change = prediction.uncertainty.free_energy_change
+    assert (prediction.free_energy_std == change).all() == anchor
+    assert (change[1], change[2] > 0) == (0, True)
+
+
+def test_an_anchor_can_be_taken_back(model):
+    result = model.predict(structure(4), 300.0, SHAPE, anchor=True).results[0]
+    back = result.anchor_to(-1.0, apply=False)
+    assert not back.anchored
+    assert back.free_energy == result.ldos_free_energy == back.ldos_free_energy
+    assert back.anchored_free_energy == result.ldos_free_energy - 1.0 - result.reference_free_energy
 
 
 def test_the_file_holds_both(model, tmp_path):

@@ -94,15 +94,16 @@ def test_an_ensemble_gives_its_spread():
     network.set_normalisation(*buffers)
     both = dataclasses.replace(one, network=Ensemble([one.network, network.requires_grad_(requires_grad=False)]))
     atoms = alloy()
-    for anchor, name in ((False, "free_energy"), (True, "free_energy_change")):
+    alone = both.predict(atoms, 5000.0, GRID, anchor=False).uncertainty
+    for anchor, expected in ((False, alone.free_energy), (True, alone.free_energy_change)):
         atoms.calc = Calculator(both, 5000.0, grid=GRID, anchor=anchor)
         atoms.get_potential_energy()
-        spread = both.predict(atoms, 5000.0, GRID).uncertainty
-        assert atoms.calc.results["free_energy_std"] == pytest.approx(getattr(spread, name), rel=1e-9)
-        data = atoms.calc.prediction.data
-        assert data["free_energy_std"].item() == pytest.approx(getattr(spread, name), rel=1e-9)
-        internal = getattr(spread, name.replace("free", "internal"))
-        assert data["internal_energy_std"].item() == pytest.approx(internal, rel=1e-9)
+        assert atoms.calc.results["free_energy_std"] == pytest.approx(expected, rel=1e-9)
+        prediction = atoms.calc.prediction
+        assert prediction.data["free_energy_std"].item() == pytest.approx(expected, rel=1e-9)
+        internal = prediction.data["internal_energy_std"].item()
+        assert internal == prediction.uncertainty.internal_energy
+        assert (internal == pytest.approx(alone.internal_energy, rel=1e-9)) is not anchor
     atoms.calc = Calculator(both, 5000.0, grid=GRID, uncertainty=False)
     atoms.get_potential_energy()
     assert "free_energy_std" not in atoms.calc.results

@@ -45,6 +45,11 @@ def work(tmp_path_factory):
     return folder
 
 
+def rows_of(path):
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
 def run_json(capsys, *words):
     """Runs a command with --json and returns the one document that it prints."""
     capsys.readouterr()
@@ -190,12 +195,18 @@ def test_predict_writes_tables_figures_and_cubes(work, tmp_path, capsys):
     for name in ("free_energy", "entropy", "fermi_level", "heat_capacity", "transfer_error"):
         got = [row[name] for row in result["rows"]]
         np.testing.assert_allclose(got, getattr(prediction, name), rtol=1e-6, atol=1e-9)
-    names = {"observables.csv", "dos.csv", "density-300K.cube", "density-2000K.cube"}
+    names = {"observables.csv", "observables_per_atom.csv", "dos.csv", "density-300K.cube", "density-2000K.cube"}
     names |= {f"{stem}.{suffix}" for stem in ("dos", "free_energy") for suffix in ("png", "svg")}
-    assert {path.name for path in out.iterdir()} == names == {path.rsplit("/", 1)[1] for path in result["files"]}
-    with (out / "observables.csv").open() as stream:
-        table = list(csv.DictReader(stream))
-    assert [float(row["free_energy"]) for row in table] == [row["free_energy"] for row in result["rows"]]
+    assert names == {path.rsplit("/", 1)[1] for path in result["files"]}
+    assert {path.name for path in out.iterdir()} == names | {"report.json"}
+    table = rows_of(out / "observables.csv")
+    assert [float(row["free_energy (eV)"]) for row in table] == [row["free_energy"] for row in result["rows"]]
+    table = rows_of(out / "observables_per_atom.csv")
+    assert [4 * float(row["F (eV/atom)"]) for row in table] == [row["free_energy"] for row in result["rows"]]
+    table = rows_of(out / "dos.csv")
+    np.testing.assert_allclose([float(row["dos (1/eV)"]) for row in table], prediction.dos, rtol=1e-5, atol=1e-6)
+    per_atom = [4 * float(row["dos_per_atom (1/(eV atom))"]) for row in table]
+    np.testing.assert_allclose(per_atom, [float(row["dos (1/eV)"]) for row in table], rtol=1e-12)
     values, _ = read_cube_data(str(out / "density-2000K.cube"))
     assert values.shape == (5, 6, 4)
 
@@ -244,7 +255,8 @@ def test_predict_without_the_density(work, tmp_path, capsys):
     expected = load_model(work / "al.safetensors").predict(structure(7), [300.0, 2000.0], (8, 8, 8))
     np.testing.assert_allclose([row["band_energy"] for row in result["rows"]], expected.band_energy, rtol=1e-6)
     assert not any("free_energy" in name and "band" not in name for row in result["rows"] for name in row)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"observables.csv", "dos.csv", "dos.png", "dos.svg"}
+    names = {"observables.csv", "observables_per_atom.csv", "dos.csv", "dos.png", "dos.svg", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
     assert main(["predict", *words, "--no-density", "--out", str(tmp_path / "table")]) == 0
     out = capsys.readouterr().out
     assert "E_b (eV/atom)" in out
@@ -260,14 +272,13 @@ def test_predict_says_what_short_cuts_cost(work, tmp_path, capsys):
     out = capsys.readouterr().out
     assert re.search(r"the grid of the DOS changes E_b - TS by at most [+-]\d+\.\d{3} meV/atom", out)
     assert re.search(r"bfloat16 changes E_b - TS by at most [+-]\d+\.\d{3} meV/atom", out)
-    with (tmp_path / "out" / "observables.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
+    rows = rows_of(tmp_path / "out" / "observables.csv")
     prediction = load_model(work / "al.safetensors").predict(
         structure(7), [300.0, 2000.0], (12, 12, 12), dos_grid=(6, 6, 6), precision="bfloat16"
     )
-    got = [float(row["dos_grid_error"]) for row in rows]
+    got = [float(row["dos_grid_error (eV)"]) for row in rows]
     np.testing.assert_allclose(got, prediction.dos_grid_error, rtol=0.02)
-    got = [float(row["precision_error_band_free_energy"]) for row in rows]
+    got = [float(row["precision_error_band_free_energy (eV)"]) for row in rows]
     np.testing.assert_allclose(got, prediction.precision_error, rtol=0.02)  # rounding of the positions in the file
 
 

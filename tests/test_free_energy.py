@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from fermisea.errors import InputError
-from fermisea.physics.free_energy import FORMS, FreeEnergyFunctional, check_form, transfer_error
+from fermisea.physics.free_energy import FreeEnergyFunctional, check_form, transfer_error
 from fermisea.physics.hartree import hartree_energy, hartree_potential
+from fermisea.physics.registry import FORMS
 from fermisea.physics.xc import functional, xc_energy, xc_energy_and_potential
 
 CELL = np.array([[4.0, 0.3, 0.0], [0.0, 4.4, -0.2], [0.5, 0.0, 3.7]])

@@ -17,9 +17,9 @@ from fermisea.model.model import Model
 from fermisea.networks.mlp import Mlp
 from fermisea.networks.precision import HiddenLayers
 from fermisea.physics.density_of_states import DensityOfStates
-from fermisea.physics.free_energy import FORMS
 from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.physics.observables import thermal_observables
+from fermisea.physics.registry import FORMS
 from fermisea.prediction import forward_pass, passes
 from fermisea.prediction.passes import StreamedLayer
 from fermisea.prediction.predict import predict

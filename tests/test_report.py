@@ -12,7 +12,7 @@ from fermisea.cli import main
 from fermisea.errors import InputError
 from fermisea.plots import save_figure
 from fermisea.report import Section, read_sections, write_report, write_sections
-from fermisea.utilities.files import write_csv
+from fermisea.utilities.tables import write_csv
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_folder_without_words_of_its_own_shows_all_it_has(folder):
     title, sections, _ = read_sections(folder)
     assert title == folder.name
     assert sections == [
-        Section("errors", tables=("errors.csv",)),
+        Section("Errors", tables=("errors.csv",)),
         Section("figures/line", figures=("figures/line.png",)),
     ]
     text = write_report(folder).read_text(encoding="utf-8")

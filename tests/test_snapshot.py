@@ -20,9 +20,9 @@ from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError, WindowError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
-from fermisea.physics.free_energy import FORMS
 from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.physics.observables import thermal_observables
+from fermisea.physics.registry import FORMS
 from fermisea.physics.xc import functional
 from synthetic import REFERENCE_TEMPERATURE, made_up_snapshot
 

@@ -13,12 +13,24 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from fermisea.errors import InputError
 from fermisea.model.model import Model, load_model
+from fermisea.physics.registry import OBSERVABLES
 from fermisea.physics.window import check_temperature
 from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 
 _KEPT = (0.8, 1.2)
 """Range of the spacing of points, over that of a new grid, within which the number of points stays as it is."""
+
+
+_REPORTED = (
+    "free_energy",
+    "internal_energy",
+    "fermi_level",
+    "entropy_term",
+    "ldos_free_energy",
+    "transfer_error",
+)
+"""Observables in ``results`` beside forces and stress."""
 
 
 class Calculator(AseCalculator):
@@ -140,17 +152,11 @@ class Calculator(AseCalculator):
             allow_beyond_window=wanted["allow_beyond_window"],
         )
         self.prediction = prediction
-        self.results = {
-            "energy": prediction.free_energy,
-            "free_energy": prediction.free_energy,
-            "internal_energy": prediction.internal_energy,
-            "fermi_level": prediction.fermi_level,
-            "entropy_term": -prediction.entropy * temperature,
-            "ldos_free_energy": prediction.ldos_free_energy,
-            "transfer_error": prediction.transfer_error,
-        }
+        (result,) = prediction.results
+        self.results = {"energy": result.free_energy}
+        self.results |= {name: OBSERVABLES[name].getter(result) for name in _REPORTED}
         if prediction.anchor is not None:
-            self.results["anchored_free_energy"] = prediction.anchored_free_energy
+            self.results["anchored_free_energy"] = result.anchored_free_energy
         if prediction.uncertainty is not None:
             self.results["free_energy_std"] = prediction.free_energy_std
         if prediction.mechanics is not None:

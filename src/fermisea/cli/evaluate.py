@@ -13,7 +13,8 @@ from rich.table import Table
 import fermisea
 from fermisea.cli.common import Json, ModelFile, output_folder, plain, print_json
 from fermisea.terminal import progress_bar, stdout, table
-from fermisea.utilities.files import write_csv, write_text
+from fermisea.utilities.files import write_text
+from fermisea.utilities.tables import write_csv
 
 _ERRORS = (
     ("free_energy_error", "F", 1000, 3),

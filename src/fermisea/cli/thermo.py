@@ -12,7 +12,7 @@ import typer
 import fermisea
 from fermisea.cli.common import Anchor, Json, ModelFile, output_folder, print_json
 from fermisea.terminal import progress_bar, stdout, table
-from fermisea.utilities.files import write_csv
+from fermisea.utilities.tables import write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

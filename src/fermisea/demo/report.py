@@ -14,7 +14,7 @@ from fermisea import plots
 from fermisea.data.snapshot import Snapshot
 from fermisea.demo.settings import DemoSettings
 from fermisea.demo.steps import DftPoint
-from fermisea.physics.free_energy import FORMS
+from fermisea.physics.registry import FORMS
 from fermisea.prediction.result import Prediction
 
 

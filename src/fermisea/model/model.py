@@ -21,6 +21,7 @@ from fermisea.networks.mlp import Mlp
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion
 from fermisea.potential import RegularModel
+from fermisea.prediction.anchor import with_anchor
 from fermisea.prediction.forces import Mechanics
 from fermisea.prediction.ldos import predict_ldos
 from fermisea.prediction.predict import predict
@@ -142,11 +143,9 @@ class Model:
         )
         if self.anchor is None or not prediction.has_free_energy:
             return prediction
-        regular = self.anchor.predict(atoms)
-        mechanics = prediction.mechanics
-        if anchor and mechanics is not None:
-            mechanics = tuple(Mechanics(m.forces + regular.forces, m.stress + regular.stress) for m in mechanics)
-        return replace(prediction, anchor=regular.free_energy, anchored=anchor, mechanics=mechanics)
+        potential = self.anchor.predict(atoms)
+        mechanics = Mechanics(potential.forces, potential.stress)
+        return with_anchor(prediction, potential.free_energy, mechanics, apply=anchor)
 
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK

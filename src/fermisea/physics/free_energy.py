@@ -24,9 +24,8 @@ from torch import Tensor
 from fermisea.errors import InputError
 from fermisea.physics.fields import volume
 from fermisea.physics.hartree import hartree_energy, hartree_potential
+from fermisea.physics.registry import FORMS
 from fermisea.physics.xc import Functional, xc_energy_and_potential, xc_energy_and_slope
-
-FORMS = ("second_order", "harris_foulkes", "kohn_sham", "naive")
 
 
 def check_form(form: str) -> str:

@@ -22,19 +22,21 @@ from fermisea.utilities.arrays import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class ThermalObservables:
-    """Everything that follows from one LDOS at one electronic temperature, for the whole cell.
+    """Observables of one structure at one electronic temperature, for the whole cell.
 
     Attributes:
         electron_temperature: tau_e, K.
         fermi_level: mu, eV.
-        electrons: number that the DOS holds at mu.
+        electrons: number of electrons that the DOS holds at mu.
         band_energy: E_b, eV.
         entropy: S, eV/K.
-        heat_capacity: dE_b/dtau_e at fixed DOS and electron number, eV/K.
-        free_energies: total free energy in every form, eV; empty without a density or where there is none to be had.
-        transfer_error: |F_KS - F_HF| / 2, eV; NaN without free energies.
-        density: (nx, ny, nz), 1/Angstrom^3; empty where none was asked for.
-        reference_free_energy: total free energy of the same LDOS at tau_ref, eV; NaN without free energies.
+        heat_capacity: C_e = dE_b/dtau_e at fixed DOS and electron number, eV/K.
+        free_energies: total free energy in every form, eV, anchored if ``anchored`` is set; empty where there is none.
+        transfer_error: |F_KS - F_HF| / 2, eV; NaN without total energies.
+        density: (nx, ny, nz), 1/Angstrom^3; empty where no density was requested.
+        reference_free_energy: total free energy of the LDOS alone at tau_ref, eV; NaN without total energies.
+        anchor_shift: F(tau_ref) of the anchor minus ``reference_free_energy``, eV; NaN without an anchor.
+        unanchored: free energies of the LDOS alone in every form, eV; None if ``free_energies`` are these.
     """
 
     electron_temperature: float
@@ -47,10 +49,58 @@ class ThermalObservables:
     transfer_error: float
     density: FloatArray
     reference_free_energy: float = math.nan
+    anchor_shift: float = math.nan
+    unanchored: dict[str, float] | None = None
+
+    @property
+    def anchored(self) -> bool:
+        """Whether free and internal energies start from an anchor."""
+        return self.unanchored is not None
+
+    @property
+    def free_energy(self) -> float:
+        """Total free energy F in the second-order form, eV; NaN without total energies."""
+        return self.free_energies.get("second_order", math.nan)
+
+    @property
+    def ldos_free_energy(self) -> float:
+        """F of the LDOS alone, in the second-order form, eV; NaN without total energies."""
+        own = self.free_energies if self.unanchored is None else self.unanchored
+        return own.get("second_order", math.nan)
+
+    @property
+    def anchored_free_energy(self) -> float:
+        """F of the anchor at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS, eV; NaN without an anchor."""
+        return self.ldos_free_energy + self.anchor_shift
+
+    @property
+    def free_energy_change(self) -> float:
+        """F(tau_e) - F(tau_ref) of the LDOS, eV; NaN without total energies."""
+        return self.ldos_free_energy - self.reference_free_energy
+
+    @property
+    def entropy_term(self) -> float:
+        """-tau_e S, eV; negative."""
+        return -self.electron_temperature * self.entropy
 
     def internal_energy(self, form: str = "second_order") -> float:
-        """Returns U = F + tau_e S, eV."""
-        return self.free_energies[form] + self.electron_temperature * self.entropy
+        """Returns U = F + tau_e S, eV, anchored as F is; NaN without total energies."""
+        return self.free_energies.get(form, math.nan) + self.electron_temperature * self.entropy
+
+    def anchor_to(self, free_energy: float, *, apply: bool = True) -> ThermalObservables:
+        """Returns these observables with the free energy of an anchor at tau_ref.
+
+        Args:
+            free_energy: F(tau_ref) of the anchor, eV.
+            apply: whether to shift the free energies, and the internal energy with them; otherwise only
+                ``anchored_free_energy`` and ``anchor_shift`` are set.
+        """
+        own = self.free_energies if self.unanchored is None else self.unanchored
+        shift = free_energy - self.reference_free_energy
+        if not apply:
+            return replace(self, free_energies=own, unanchored=None, anchor_shift=shift)
+        shifted = {form: energy + shift for form, energy in own.items()}
+        return replace(self, free_energies=shifted, unanchored=own, anchor_shift=shift)
 
 
 def thermal_observables(

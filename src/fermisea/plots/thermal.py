@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,29 +15,41 @@ from scipy.interpolate import make_interp_spline
 
 from fermisea.errors import InputError
 from fermisea.physics.fermi_dirac import occupation
+from fermisea.physics.registry import OBSERVABLES
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
 from fermisea.utilities.arrays import FloatArray
+
+_LINE = 12
+"""Least number of predicted values that are drawn as a line."""
 
 
 def free_energy_figure(
     electron_temperature: npt.ArrayLike,
     free_energy: npt.ArrayLike,
     *,
+    curve: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     dft: Mapping[float, float] | None = None,
     transfer_error: npt.ArrayLike | None = None,
+    spread: npt.ArrayLike | None = None,
     reference_electron_temperature: float | None = None,
     title: str = "",
 ) -> Figure:
-    """Returns F(tau_e) relative to its lowest temperature, and below it the model's error where DFT values are given.
+    """Returns F(tau_e) relative to its lowest temperature, with its error in a panel below.
+
+    The lower panel shows the error against DFT values, if given, within the estimated error; otherwise the estimated
+    error alone, if given. Few predicted values are marks, joined by ``curve`` only; many are a line.
 
     Args:
         electron_temperature: tau_e of the prediction, K.
-        free_energy: predicted at each, eV/atom.
+        free_energy: predicted F at each, eV/atom.
+        curve: tau_e (K) and F (eV/atom) of a smooth curve through the predicted values.
         dft: tau_e (K) to the free energy of a self-consistent run (eV/atom); each tau_e must be one of the above. The
             zero of both is then the lowest of these temperatures.
-        transfer_error: the model's own estimate at each tau_e, eV/atom, drawn as a band around zero.
+        transfer_error: estimated error of the change of tau_e, at each tau_e, eV/atom.
+        spread: standard deviation of F over the networks of an ensemble, at each tau_e, eV/atom; added to the transfer
+            error in quadrature.
         reference_electron_temperature: tau_ref of the training data (K), marked.
-        title: above the figure.
+        title: title of the figure.
 
     Raises:
         InputError: for sizes that differ, or a DFT temperature that was not predicted.
@@ -48,16 +61,25 @@ def free_energy_figure(
     index = _positions(temperature, list(dft))
     zero = index[0] if index else 0
     change = energy - energy[zero]
-    with panels_figure(2 if dft else 1, (2.4, 1.0), 4.3 if dft else 3.0) as (figure, axes):
+    estimate = _Estimate(temperature, _optional(transfer_error, order), _optional(spread, order))
+    panels = 2 if dft or estimate.total is not None else 1
+    with panels_figure(panels, (2.4, 1.0), 4.3 if panels == 2 else 3.0) as (figure, axes):
         top = axes[0]
-        marker: dict[str, Any] = {"marker": "o", "markersize": 3.5} if temperature.size < 12 else {}
-        top.plot(temperature / 1000, change, color=MODEL, label="model", **marker)
+        if temperature.size >= _LINE:
+            top.plot(temperature / 1000, change, color=MODEL, label="model")
+        else:
+            if curve is not None:
+                x, y = _columns("curve", *curve)
+                top.plot(x / 1000, y - energy[zero], color=MODEL)
+            top.plot(temperature / 1000, change, **mark("o", MODEL, filled=True), label="model")
         top.set_ylabel(r"$F(\tau_e) - F(" + f"{temperature[zero]:g}" + r"\,\mathrm{K})$ (eV/atom)")
         if dft:
             points = temperature[index] / 1000
             reference = np.array(list(dft.values())) - next(iter(dft.values()))
             top.plot(points, reference, **mark("o"), label="self-consistent DFT")
-            _error_panel(axes[1], temperature, index, change[index] - reference, _optional(transfer_error, order))
+            _error_panel(axes[1], index, change[index] - reference, estimate)
+        elif panels == 2:
+            _estimate_panel(axes[1], estimate)
         for axis in axes:
             _mark_reference(axis, reference_electron_temperature)
         axes[-1].set_xlabel(r"electronic temperature $\tau_e$ (1000 K)")
@@ -74,17 +96,19 @@ def dos_figure(
     fermi_levels: Sequence[float],
     *,
     dft: npt.ArrayLike | None = None,
+    per_atom: bool = True,
     title: str = "",
 ) -> Figure:
-    """Returns the DOS with the part of it that is filled at each electronic temperature, and the occupations below.
+    """Returns the DOS with its filled part at each electronic temperature, and the occupations below.
 
     Args:
-        energies: (n,), eV.
-        dos: predicted, both spins, (n,), 1/eV; per atom or per cell.
+        energies: energies of the DOS, (n,), eV.
+        dos: predicted DOS of both spins, (n,), 1/(eV atom), or 1/eV if ``per_atom`` is False.
         electron_temperatures: tau_e, K.
         fermi_levels: mu at each of them, eV; energies are drawn from mu of the lowest temperature.
-        dft: DOS of a DFT run on the same energies, 1/eV.
-        title: above the figure.
+        dft: DOS of a DFT run on the same energies, in the same unit.
+        per_atom: whether both are per atom; the axis says which.
+        title: title of the figure.
 
     Raises:
         InputError: for sizes that differ.
@@ -110,7 +134,7 @@ def dos_figure(
             _, reference = _columns("density of states of DFT", energies, dft)
             style: dict[str, Any] = {"color": INK, "linestyle": (0, (1.2, 1.6)), "linewidth": 1.6}
             handles += top.plot(fine - zero, _smooth(energy, reference, fine), label="DFT", **style)
-        top.set_ylabel("density of states (1/eV)")
+        top.set_ylabel(f"density of states ({OBSERVABLES['dos'].unit_of(per_atom=per_atom)})")
         top.set_ylim(0, None)
         top.legend(handles=handles, loc="upper left")
         top.set_title(title)
@@ -162,22 +186,69 @@ def thermodynamics_figure(
     return figure
 
 
-def _error_panel(
-    axis: Axes, temperature: FloatArray, index: Sequence[int], error: FloatArray, estimate: FloatArray | None
-) -> None:
+@dataclass(frozen=True, eq=False)
+class _Estimate:
+    """Estimated error of F at each tau_e.
+
+    Attributes:
+        temperature: tau_e, (n,), K.
+        transfer: error of the change of tau_e, (n,), eV/atom; None if unknown.
+        spread: standard deviation over the networks of an ensemble, (n,), eV/atom; None without an ensemble.
+    """
+
+    temperature: FloatArray
+    transfer: FloatArray | None
+    spread: FloatArray | None
+
+    @property
+    def total(self) -> FloatArray | None:
+        """Both errors in quadrature, (n,), eV/atom; None without any."""
+        known = [values for values in (self.transfer, self.spread) if values is not None]
+        return np.sqrt(sum(values**2 for values in known)) if known else None
+
+    @property
+    def label(self) -> str:
+        """Errors that the estimate includes."""
+        if self.transfer is not None and self.spread is not None:
+            return "transfer error and network spread"
+        return "network spread" if self.transfer is None else "transfer error (no network error)"
+
+
+def _error_panel(axis: Axes, index: Sequence[int], error: FloatArray, estimate: _Estimate) -> None:
     axis.axhline(0, color=GREY, linewidth=0.7)
-    if estimate is not None:
-        band = 1000 * estimate
+    temperature, total = estimate.temperature, estimate.total
+    if total is not None:
+        band = 1000 * total
         style: dict[str, Any] = {"color": MODEL, "alpha": 0.15, "linewidth": 0}
-        axis.fill_between(temperature / 1000, -band, band, label="estimate for the transfer", **style)
+        axis.fill_between(temperature / 1000, -band, band, label=estimate.label, **style)
     points = temperature[list(index)] / 1000
-    axis.plot(points, 1000 * error, color=MODEL, marker="o", markersize=4, linewidth=1.0, label="model − DFT")
-    widest = 1000 * max(np.abs(error).max(), 0.0 if estimate is None else estimate.max(), 1e-6)
+    axis.plot(points, 1000 * error, color=MODEL, marker="o", markersize=4, linestyle="none", label="model − DFT")
+    widest = 1000 * max(np.abs(error).max(), 0.0 if total is None else total.max(), 1e-6)
     axis.set_ylim(-1.3 * widest, 1.9 * widest)
     axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.set_ylabel("error\n(meV/atom)")
-    if estimate is not None:
-        axis.legend(loc="upper right", ncols=2, borderaxespad=0.1, columnspacing=1.2)
+    if total is not None:
+        axis.legend(loc="upper right", ncols=2, borderaxespad=0.1, columnspacing=1.0, handletextpad=0.4)
+
+
+def _estimate_panel(axis: Axes, estimate: _Estimate) -> None:
+    """Draws the estimated error and, if it has two, its parts."""
+    total = estimate.total
+    assert total is not None  # noqa: S101  # the caller checks
+    line = "-" if estimate.temperature.size >= _LINE else "none"
+    series = [(estimate.label, total, {**mark("o", MODEL, filled=True), "linestyle": line, "color": MODEL})]
+    if estimate.transfer is not None and estimate.spread is not None:
+        series = [
+            ("both, in quadrature", *series[0][1:]),
+            ("transfer error", estimate.transfer, {**mark("^"), "linestyle": line, "color": INK}),
+            ("network spread", estimate.spread, {**mark("s", GREY), "linestyle": line, "color": GREY}),
+        ]
+    for label, values, style in series:
+        axis.plot(estimate.temperature / 1000, 1000 * values, **style, label=label, clip_on=False)
+    axis.set_ylim(0, 1000 * 1.7 * max(float(total.max()), 1e-6))
+    axis.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axis.set_ylabel("estimated error\n(meV/atom)")
+    axis.legend(loc="upper left", ncols=3, borderaxespad=0.1, columnspacing=1.0, handletextpad=0.2)
 
 
 def _mark_reference(axis: Axes, temperature: float | None) -> None:

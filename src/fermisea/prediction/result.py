@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,39 +15,43 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
-from fermisea.physics.free_energy import FORMS, check_form
+from fermisea.physics.free_energy import check_form
 from fermisea.physics.observables import ThermalObservables
+from fermisea.physics.registry import OBSERVABLES
+from fermisea.prediction.dataset import dataset_of
 from fermisea.prediction.forces import Mechanics
+from fermisea.prediction.table import described, rows_of, table_of
 from fermisea.prediction.uncertainty import Uncertainty
 from fermisea.utilities.arrays import FloatArray
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 
 NO_REGULAR_PART = "anchor: this model has no regular part; train on structures with total free energies, two or more"
-"""What is said to whoever asks for an anchored free energy of a model that has none."""
+"""Error text for an anchored free energy of a model without an interatomic potential."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """Observables of one structure at one or several electronic temperatures.
 
     A single temperature gives plain numbers, a sequence gives arrays with one entry for each.
 
     Attributes:
-        atoms: the structure.
-        grid: of the density.
-        density_of_states: of the structure; it does not depend on tau_e.
-        results: observables at each tau_e.
+        atoms: structure.
+        grid: grid of the density.
+        density_of_states: DOS of the structure; it does not depend on tau_e.
+        results: observables at each tau_e, anchored if ``anchored`` is set.
         reference_electron_temperature: tau_ref of the model, K.
-        scalar: whether a single temperature was asked for, not a sequence.
-        errors: estimates of what short cuts cost, by name, for each of the results, eV.
-        total_energy_obstacle: why there is no total free energy, if so.
-        uncertainty: spread of the members where the model is an ensemble, else None.
-        anchor: free energy of the model's regular part, at tau_ref, eV; None where it has none.
-        anchored: whether free and internal energies, forces and stress start from the anchor.
-        mechanics: forces and stress for each of the results, if they were asked for.
+        scalar: whether tau_e was a single temperature, not a sequence.
+        errors: estimated errors of short cuts, by name, for each of the results, eV.
+        total_energy_obstacle: reason why there is no total free energy; None if there is one.
+        uncertainty: spread over the networks of an ensemble, anchored as the results are; None otherwise.
+        anchor: free energy of the model's interatomic potential at tau_ref, eV; None without one.
+        anchored: whether free and internal energies, their spread, forces and stress start from the anchor.
+        mechanics: forces and stress for each of the results; None if not requested.
     """
 
     atoms: Atoms
@@ -65,17 +69,36 @@ class Prediction:
 
     @cached_property
     def data(self) -> xr.Dataset:
-        """Everything as an xarray data set with units in the attributes.
+        """All observables as an xarray data set, with unit and description of each in its attributes.
 
-        Dimensions are electron_temperature (absent for a single one), form, energy, x, y, z.
+        Dimensions are electron_temperature (absent for a single one), form, energy, x, y, z, atom, axis.
         """
-        data = _dataset(self)
+        data = dataset_of(self)
         return data.isel(electron_temperature=0) if self.scalar else data
+
+    def rows(self, *, per_atom: bool = False) -> list[dict[str, float]]:
+        """Returns a row of numbers for each tau_e, named as in :data:`fermisea.physics.registry.OBSERVABLES`.
+
+        Args:
+            per_atom: whether to divide extensive observables by the number of atoms.
+        """
+        return rows_of(self, per_atom=per_atom)
+
+    def table(self, *, per_atom: bool = False) -> pd.DataFrame:
+        """Returns the numbers at each tau_e as a pandas table with units in its head.
+
+        Args:
+            per_atom: whether to divide extensive observables by the number of atoms.
+        """
+        return table_of(self, per_atom=per_atom)
+
+    def __repr__(self) -> str:
+        return described(self)
 
     @property
     def electron_temperature(self) -> Any:
         """tau_e, K."""
-        return self._each(lambda r: r.electron_temperature)
+        return self._values("electron_temperature")
 
     @property
     def free_energy(self) -> Any:
@@ -86,7 +109,7 @@ class Prediction:
     def ldos_free_energy(self) -> Any:
         """F of the LDOS alone, in the second-order form, eV."""
         self._check_total("free energy")
-        return self._each(lambda r: r.free_energies["second_order"])
+        return self._values("ldos_free_energy")
 
     @property
     def anchored_free_energy(self) -> Any:
@@ -95,7 +118,8 @@ class Prediction:
         Raises:
             InputError: without a density, a way to total energies, or a regular model.
         """
-        return self.ldos_free_energy + self.anchor_shift
+        self._check_anchor()
+        return self._values("anchored_free_energy")
 
     @property
     def anchor_shift(self) -> float:
@@ -104,22 +128,24 @@ class Prediction:
         Raises:
             InputError: as ``anchored_free_energy``.
         """
-        self._check_total("free energy")
-        if self.anchor is None:
-            raise InputError(NO_REGULAR_PART)
-        return self.anchor - self.results[0].reference_free_energy
+        self._check_anchor()
+        return self.results[0].anchor_shift
 
     @property
     def free_energy_std(self) -> Any:
-        """Spread of the free energy over the networks of an ensemble, eV: anchored, of F(tau_e) - F(tau_ref).
+        """Spread of the free energy over the networks of an ensemble, eV.
+
+        The networks share the anchor, so the spread of an anchored F is the spread of F(tau_e) - F(tau_ref).
 
         Raises:
             InputError: without an ensemble, a density or a way to total energies.
         """
         self._check_total("free energy")
         if self.uncertainty is None:
-            raise InputError("uncertainty: the model is no ensemble, or uncertainty=False was asked for")
-        return self.uncertainty.free_energy_change if self.anchored else self.uncertainty.free_energy
+            raise InputError(
+                "uncertainty: there is no ensemble spread; use a model with several networks and uncertainty=True"
+            )
+        return self.uncertainty.free_energy
 
     @property
     def forces(self) -> Any:
@@ -128,7 +154,7 @@ class Prediction:
         Raises:
             InputError: if they were not asked for.
         """
-        return self._mechanical(lambda m: m.forces)
+        return self._mechanical("forces")
 
     @property
     def stress(self) -> Any:
@@ -139,7 +165,7 @@ class Prediction:
         Raises:
             InputError: if forces were not asked for.
         """
-        return self._mechanical(lambda m: m.stress)
+        return self._mechanical("stress")
 
     def frames(self) -> list[Atoms]:
         """Returns the structure for each tau_e, with free energy, forces and stress (ASE's order) in its calculator.
@@ -159,10 +185,10 @@ class Prediction:
             found.append(atoms)
         return found
 
-    def _mechanical(self, of: Callable[[Mechanics], FloatArray]) -> FloatArray:
+    def _mechanical(self, name: str) -> FloatArray:
         if self.mechanics is None:
-            raise InputError("forces: they were not asked for; predict with forces=True")
-        values = np.stack([of(m) for m in self.mechanics])
+            raise InputError("forces: this prediction has none; predict with forces=True")
+        values = np.stack([OBSERVABLES[name].getter(mechanics) for mechanics in self.mechanics])
         return values[0] if self.scalar else values
 
     def free_energy_by(self, form: str) -> Any:
@@ -173,46 +199,44 @@ class Prediction:
         """
         check_form(form)
         self._check_total("free energy")
-        shift = self.anchor_shift if self.anchored else 0.0
-        return self._each(lambda r: r.free_energies[form] + shift)
+        return self._values(f"free_energy_{form}")
 
     @property
     def transfer_error(self) -> Any:
         """|F_KS - F_HF| / 2, eV: an estimate of what the distance of tau_e from tau_ref costs."""
         self._check_total("transfer error")
-        return self._each(lambda r: r.transfer_error)
+        return self._values("transfer_error")
 
     @property
     def band_energy(self) -> Any:
         """E_b, the integral of f eps D, eV."""
-        return self._each(lambda r: r.band_energy)
+        return self._values("band_energy")
 
     @property
     def entropy(self) -> Any:
         """S, positive, eV/K."""
-        return self._each(lambda r: r.entropy)
+        return self._values("entropy")
 
     @property
     def internal_energy(self) -> Any:
         """U = F + tau_e S, eV."""
         self._check_total("internal energy")
-        shift = self.anchor_shift if self.anchored else 0.0
-        return self._each(lambda r: r.internal_energy() + shift)
+        return self._values("internal_energy")
 
     @property
     def fermi_level(self) -> Any:
         """mu, eV."""
-        return self._each(lambda r: r.fermi_level)
+        return self._values("fermi_level")
 
     @property
     def heat_capacity(self) -> Any:
         """C_e at fixed ions, volume and DOS, eV/K."""
-        return self._each(lambda r: r.heat_capacity)
+        return self._values("heat_capacity")
 
     @property
     def electrons(self) -> Any:
         """Number of valence electrons that the DOS holds at mu."""
-        return self._each(lambda r: r.electrons)
+        return self._values("electrons")
 
     @property
     def dos(self) -> FloatArray:
@@ -254,8 +278,8 @@ class Prediction:
         """What bfloat16 changes in E_b - TS of the cell, from a sample of points, eV."""
         return self._error("precision_error_band_free_energy")
 
-    def _each(self, value: Callable[[ThermalObservables], float]) -> Any:
-        values = np.array([value(r) for r in self.results])
+    def _values(self, name: str) -> Any:
+        values = np.array([OBSERVABLES[name].getter(result) for result in self.results])
         return float(values[0]) if self.scalar else values
 
     def _error(self, name: str) -> Any:
@@ -268,70 +292,12 @@ class Prediction:
         if not self.has_density:
             raise InputError(f"{name}: this prediction was made without the density; ask for it with density=True")
 
+    def _check_anchor(self) -> None:
+        self._check_total("free energy")
+        if self.anchor is None:
+            raise InputError(NO_REGULAR_PART)
+
     def _check_total(self, name: str) -> None:
         if self.total_energy_obstacle:
             raise InputError(f"{name}: {self.total_energy_obstacle}")
         self._check_density(name)
-
-
-def _dataset(prediction: Prediction) -> xr.Dataset:
-    import xarray as xr  # noqa: PLC0415  # takes a quarter of a second that only those who ask for it should wait
-
-    def column(unit: str, values: Iterable[float]) -> tuple[str, list[float], dict[str, str]]:
-        return "electron_temperature", list(values), {"units": unit}
-
-    results, dos = prediction.results, prediction.density_of_states
-    data = xr.Dataset(
-        {
-            "band_energy": column("eV", (r.band_energy for r in results)),
-            "entropy": column("eV/K", (r.entropy for r in results)),
-            "fermi_level": column("eV", (r.fermi_level for r in results)),
-            "heat_capacity": column("eV/K", (r.heat_capacity for r in results)),
-            "electrons": column("1", (r.electrons for r in results)),
-            "dos": ("energy", dos.dos, {"units": "1/eV"}),
-        }
-        | {name: column("eV", values) for name, values in prediction.errors.items()},
-        coords={
-            "electron_temperature": column("K", (r.electron_temperature for r in results)),
-            "energy": ("energy", dos.energies, {"units": "eV"}),
-        },
-        attrs={
-            "reference_electron_temperature": prediction.reference_electron_temperature,
-            "broadening": dos.broadening,
-        },
-    )
-    if prediction.total_energy_obstacle:
-        data.attrs["total_energy_obstacle"] = prediction.total_energy_obstacle
-    if prediction.has_density:
-        densities = np.stack([r.density for r in results])
-        data["density"] = (("electron_temperature", "x", "y", "z"), densities, {"units": "1/Angstrom^3"})
-    if prediction.has_free_energy:
-        shift = prediction.anchor_shift if prediction.anchored else 0.0
-        energies = [[r.free_energies[form] + shift for r in results] for form in FORMS]
-        data = data.assign_coords(form=list(FORMS)).assign(
-            free_energy=(("form", "electron_temperature"), energies, {"units": "eV"}),
-            transfer_error=column("eV", (r.transfer_error for r in results)),
-            internal_energy=column("eV", (r.internal_energy() + shift for r in results)),
-        )
-        if prediction.anchor is not None:
-            anchored = (r.free_energies["second_order"] + prediction.anchor_shift for r in results)
-            data = data.assign(anchored_free_energy=column("eV", anchored))
-            data["anchor_shift"] = ((), prediction.anchor_shift, {"units": "eV"})
-    if prediction.mechanics is not None:
-        forces, stress = (np.stack([getattr(m, name) for m in prediction.mechanics]) for name in ("forces", "stress"))
-        data["forces"] = (("electron_temperature", "atom", "axis"), forces, {"units": "eV/Angstrom"})
-        data["stress"] = (("electron_temperature", "axis", "other_axis"), stress, {"units": "eV/Angstrom^3"})
-    return data if prediction.uncertainty is None else data.assign(_deviations(prediction, prediction.uncertainty))
-
-
-def _deviations(prediction: Prediction, uncertainty: Uncertainty) -> dict[str, Any]:
-    """Returns the standard deviations of an ensemble as variables of a data set, NAME_std."""
-    found: dict[str, Any] = {
-        f"{name}_std": ("electron_temperature", np.atleast_1d(values), {"units": unit})
-        for name, (values, unit) in uncertainty.scalars(anchored=prediction.anchored).items()
-    }
-    found["dos_std"] = ("energy", uncertainty.dos, {"units": "1/eV"})
-    if prediction.has_density:
-        density = uncertainty.density.reshape(len(prediction.results), *prediction.grid.shape)
-        found["density_std"] = (("electron_temperature", "x", "y", "z"), density, {"units": "1/Angstrom^3"})
-    return found

@@ -9,21 +9,25 @@ from typing import Any, Self
 import numpy as np
 
 from fermisea.physics.observables import ThermalObservables
+from fermisea.physics.registry import OBSERVABLES, SCALARS
 from fermisea.utilities.arrays import FloatArray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Uncertainty:
-    """Standard deviations over the members (with n - 1) of what a prediction gives.
+    """Standard deviations over the networks of an ensemble (with n - 1) of what a prediction gives.
 
     A single temperature gives plain numbers, a sequence gives arrays with one entry for each, as in a prediction.
 
     Attributes:
-        members: observables of each member at each tau_e, without densities.
-        references: observables of each member at tau_ref.
-        member_dos: the DOS of each member, (members, energies), 1/eV.
-        density: of the density at each tau_e, (nx, ny, nz) or (temperatures, nx, ny, nz), 1/Angstrom^3; empty without.
-        scalar: whether a single temperature was asked for.
+        members: observables of the LDOS of each network at each tau_e, without densities and without an anchor.
+        references: observables of the LDOS of each network at tau_ref.
+        member_dos: DOS of each network, (members, energies), 1/eV.
+        density: standard deviation of the density at each tau_e, (nx, ny, nz) or (temperatures, nx, ny, nz),
+            1/Angstrom^3; empty without.
+        scalar: whether tau_e was a single temperature.
+        anchored: whether the prediction is anchored. The networks then share F(tau_ref), and the spread of F and U is
+            the spread of their change from there.
     """
 
     members: tuple[tuple[ThermalObservables, ...], ...]
@@ -31,14 +35,15 @@ class Uncertainty:
     member_dos: FloatArray
     density: FloatArray
     scalar: bool
+    anchored: bool = False
 
     @classmethod
     def of(cls, members: Iterable[tuple[FloatArray, Sequence[ThermalObservables]]], *, scalar: bool) -> Self:
-        """Returns that of members, which are looked at one after the other so that only one has densities in memory.
+        """Returns the spread of members, which are read one after the other so that only one has densities in memory.
 
         Args:
-            members: DOS of each, and its observables at each tau_e and, last, at tau_ref.
-            scalar: whether a single tau_e was asked for.
+            members: DOS of each network, and its observables at each tau_e and, last, at tau_ref.
+            scalar: whether tau_e was a single temperature.
         """
         dos: list[FloatArray] = []
         kept: list[list[ThermalObservables]] = []
@@ -61,74 +66,65 @@ class Uncertainty:
             scalar=scalar,
         )
 
+    def __repr__(self) -> str:
+        anchored = ", anchored" if self.anchored else ""
+        return f"Uncertainty(spread of {len(self.members)} networks at {len(self.members[0])} tau_e{anchored})"
+
     @property
     def dos(self) -> FloatArray:
-        """Of the DOS, (energies,), 1/eV."""
+        """Standard deviation of the DOS, (energies,), 1/eV."""
         return self.member_dos.std(axis=0, ddof=1)
 
     @property
     def free_energy(self) -> Any:
-        """Of the total free energy in the second-order form, eV."""
-        return self._deviation(lambda r: r.free_energies["second_order"])
+        """Standard deviation of the total free energy in the second-order form, eV."""
+        return self.of_observable("free_energy")
 
     @property
     def free_energy_change(self) -> Any:
-        """Of F(tau_e) - F(tau_ref), eV."""
-        return self._spread(self.values(lambda r: r.free_energies["second_order"]) - self._before())
+        """Standard deviation of F(tau_e) - F(tau_ref), eV."""
+        return self.of_observable("free_energy_change")
 
     @property
     def internal_energy(self) -> Any:
-        """Of U = F + tau_e S, eV."""
-        return self._deviation(lambda r: r.internal_energy())
-
-    @property
-    def internal_energy_change(self) -> Any:
-        """Of U - F(tau_ref), what an anchored U has of the LDOS, eV."""
-        return self._spread(self.values(lambda r: r.internal_energy()) - self._before())
+        """Standard deviation of U = F + tau_e S, eV."""
+        return self.of_observable("internal_energy")
 
     @property
     def band_energy(self) -> Any:
-        """Of E_b, eV."""
-        return self._deviation(lambda r: r.band_energy)
+        """Standard deviation of E_b, eV."""
+        return self.of_observable("band_energy")
 
     @property
     def entropy(self) -> Any:
-        """Of S, eV/K."""
-        return self._deviation(lambda r: r.entropy)
+        """Standard deviation of S, eV/K."""
+        return self.of_observable("entropy")
 
     @property
     def fermi_level(self) -> Any:
-        """Of mu, eV."""
-        return self._deviation(lambda r: r.fermi_level)
+        """Standard deviation of mu, eV."""
+        return self.of_observable("fermi_level")
 
     @property
     def heat_capacity(self) -> Any:
-        """Of C_e, eV/K."""
-        return self._deviation(lambda r: r.heat_capacity)
+        """Standard deviation of C_e, eV/K."""
+        return self.of_observable("heat_capacity")
 
-    def scalars(self, *, anchored: bool = False) -> dict[str, tuple[Any, str]]:
-        """Returns every number per tau_e by name, with its unit; those of F only where there is one.
+    def scalars(self) -> dict[str, Any]:
+        """Returns the standard deviation of every number per tau_e by name; units are those of the registry."""
+        whole = bool(self.members[0][0].free_energies)
+        names = [o.name for o in SCALARS if o.spread and (whole or not (o.anchored or o.name == "free_energy_change"))]
+        return {name: self.of_observable(name) for name in names}
 
-        Args:
-            anchored: whether F(tau_ref) is that of a regular model, so that F and U have only their change from it of
-                the LDOS.
-        """
-        units = {"fermi_level": "eV", "band_energy": "eV", "entropy": "eV/K", "heat_capacity": "eV/K"}
-        if self.members[0][0].free_energies:
-            units |= {"free_energy": "eV", "free_energy_change": "eV", "internal_energy": "eV"}
-        own = {"free_energy": "free_energy_change", "internal_energy": "internal_energy_change"} if anchored else {}
-        return {name: (getattr(self, own.get(name, name)), unit) for name, unit in units.items()}
-
-    def values(self, value: Callable[[ThermalObservables], float]) -> FloatArray:
-        """Returns a number of each member at each tau_e, (members, temperatures)."""
-        return np.array([[value(result) for result in member] for member in self.members])
-
-    def _before(self) -> FloatArray:
-        return np.array([[result.free_energies["second_order"]] for result in self.references])
-
-    def _deviation(self, value: Callable[[ThermalObservables], float]) -> Any:
-        return self._spread(self.values(value))
-
-    def _spread(self, values: FloatArray) -> Any:
+    def of_observable(self, name: str) -> Any:
+        """Returns the standard deviation of an observable of the registry that is a number at each tau_e."""
+        observable = OBSERVABLES["free_energy" if name == "free_energy_change" else name]
+        values = self.values(observable.getter)
+        if name == "free_energy_change" or (self.anchored and observable.anchored):
+            values = values - np.array([[OBSERVABLES["free_energy"].getter(result)] for result in self.references])
         deviation = values.std(axis=0, ddof=1)
         return float(deviation[0]) if self.scalar else deviation
+
+    def values(self, value: Callable[[ThermalObservables], float]) -> FloatArray:
+        """Returns a number of each network at each tau_e, (members, temperatures)."""
+        return np.array([[value(result) for result in member] for member in self.members])

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fermisea.report.page import Section, read_sections, write_report, write_sections
+from fermisea.report.page import Section, add_sections, read_sections, write_report, write_sections
 
-__all__ = ["Section", "read_sections", "write_report", "write_sections"]
+__all__ = ["Section", "add_sections", "read_sections", "write_report", "write_sections"]

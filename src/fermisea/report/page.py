@@ -7,6 +7,7 @@ import csv
 import importlib.resources
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,49 @@ from typing import Any
 import jinja2
 
 from fermisea.errors import InputError
+from fermisea.physics.registry import OBSERVABLES
 from fermisea.utilities.files import write_text
 
 CONTENT = "report.json"
 """File in a folder that says what stands on its page; without it, all figures and tables do."""
 
 
+_TITLES = {
+    "calibration": "Spread against error",
+    "dos": "Density of states",
+    "errors": "Errors",
+    "forces": "Forces",
+    "free_energy": "Free energy",
+    "observables": "Observables of the cell",
+    "observables_per_atom": "Observables per atom",
+    "stress": "Stress",
+    "summary": "Summary of the errors",
+    "thermo": "Thermodynamics of the electrons",
+}
+"""Titles of the files that commands write, for a folder without a page of its own."""
+
+_SYMBOLS = {observable.symbol for observable in OBSERVABLES.values()}
+
+_DECIMALS = {
+    "K": "g",
+    "eV": ".4f",
+    "eV/atom": ".5f",
+    "meV/atom": ".3f",
+    "eV/Angstrom": ".4f",
+    "eV/Angstrom^3": ".6f",
+}
+"""Formats of numbers by their unit: 0.1 meV for the cell and 0.01 meV/atom; other numbers have five digits."""
+
+
 @dataclass(frozen=True)
 class Section:
-    """A part of the page.
+    """A section of the page.
 
     Attributes:
-        title: of it.
+        title: heading of the section.
         text: paragraphs.
         figures: PNG files, relative to the folder.
-        tables: CSV files, likewise.
+        tables: CSV files, relative to the folder.
     """
 
     title: str
@@ -45,6 +74,29 @@ def write_sections(folder: Path, title: str, sections: Sequence[Section], proven
     """
     content = {"title": title, "provenance": provenance, "sections": [asdict(section) for section in sections]}
     write_text(folder / CONTENT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def add_sections(folder: Path, command: str, title: str, sections: Sequence[Section], provenance: str = "") -> None:
+    """Writes what a command adds to the page of a folder; sections of other commands stay, its earlier ones go.
+
+    Args:
+        folder: folder of the results.
+        command: name of the command, such as ``"predict"``.
+        title: title of the page.
+        sections: what the command adds.
+        provenance: line at the end of the page.
+
+    Raises:
+        StorageError: if the file cannot be written.
+    """
+    path, others = folder / CONTENT, []
+    if path.exists():
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            entries = json.loads(path.read_text(encoding="utf-8"))["sections"]
+            others = [entry for entry in entries if entry.get("command") != command]
+    added = [asdict(section) | {"command": command} for section in sections]
+    content = {"title": title, "provenance": provenance, "sections": [*others, *added]}
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_sections(folder: Path) -> tuple[str, list[Section], str]:
@@ -76,7 +128,11 @@ def read_sections(folder: Path) -> tuple[str, list[Section], str]:
     if not found:
         raise InputError(f"{folder}: no figures (.png) or tables (.csv) there; give a folder that a command wrote")
     sections = [
-        Section(name.replace("_", " "), figures=tuple(kinds.get("figures", ())), tables=tuple(kinds.get("tables", ())))
+        Section(
+            _TITLES.get(name, name.replace("_", " ")),
+            figures=tuple(kinds.get("figures", ())),
+            tables=tuple(kinds.get("tables", ())),
+        )
         for name, kinds in sorted(found.items())
     ]
     return folder.resolve().name, sections, ""
@@ -114,25 +170,33 @@ def _table(folder: Path, name: str) -> dict[str, Any]:
     rows = list(csv.reader(_content(folder, name).decode("utf-8").splitlines()))
     if not rows:
         raise InputError(f"{folder / name}: empty, expected a table")
+    forms = [_DECIMALS.get(_unit(head), ".5g") for head in rows[0]]
     return {
         "name": name,
-        "header": [cell.replace("_", " ") for cell in rows[0]],
-        "rows": [_short(row) for row in rows[1:]],
+        "header": [_heading(cell) for cell in rows[0]],
+        "rows": [[_short(cell, form) for cell, form in zip(row, forms, strict=False)] for row in rows[1:]],
     }
 
 
-def _short(row: Sequence[str]) -> list[str]:
-    """Returns numbers with five digits, and the beginning of checksums; the file has them all."""
+def _heading(head: str) -> str:
+    """Returns the head of a column with spaces in its name; symbols such as C_e and units stay as they are."""
+    name, bracket, unit = head.partition(" (")
+    return head if name in _SYMBOLS else name.replace("_", " ") + bracket + unit
 
-    def cell(text: str) -> str:
-        if len(text) > 40:
-            return f"{text[:12]}…"
-        try:
-            return f"{float(text):.5g}" if "." in text or "e" in text else text
-        except ValueError:
-            return text
 
-    return [cell(text) for text in row]
+def _unit(head: str) -> str:
+    """Returns the unit that the head of a column ends with: eV/atom from "F (eV/atom)"."""
+    return head.partition(" (")[2].removesuffix(")")
+
+
+def _short(text: str, form: str) -> str:
+    """Returns a number as the page shows it, and the beginning of checksums; the file holds all digits."""
+    if len(text) > 40:
+        return f"{text[:12]}…"
+    try:
+        return format(float(text), form) if "." in text or "e" in text else text or "—"
+    except ValueError:
+        return text
 
 
 def _content(folder: Path, name: str) -> bytes:

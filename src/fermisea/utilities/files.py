@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from fermisea.errors import StorageError
 
@@ -65,18 +62,3 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
     """Writes ``text`` to ``target`` as UTF-8, atomically."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows with the same keys as a CSV table; the keys are the header, and lists are joined with spaces."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _csv_cell(value) for key, value in row.items()} for row in rows)
-    write_text(path, stream.getvalue())
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return " ".join(str(item) for item in value)
-    return "" if value is None else value

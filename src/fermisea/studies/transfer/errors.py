@@ -12,7 +12,7 @@ import numpy as np
 from fermisea.analysis.evaluation import evaluate
 from fermisea.data.dataset import Dataset
 from fermisea.model.model import Model
-from fermisea.physics.free_energy import FORMS
+from fermisea.physics.registry import FORMS
 from fermisea.studies.transfer.references import Reference
 from fermisea.utilities.files import write_text
 

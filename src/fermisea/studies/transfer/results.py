@@ -22,7 +22,8 @@ from fermisea.studies.transfer.references import Reference
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.similarity import foretold, similarity_rows
 from fermisea.studies.transfer.text import numbers_of, sections_of
-from fermisea.utilities.files import write_csv, write_text
+from fermisea.utilities.files import write_text
+from fermisea.utilities.tables import write_csv
 
 
 @dataclass(frozen=True, eq=False)

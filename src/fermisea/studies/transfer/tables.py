@@ -13,7 +13,7 @@ from ase import Atoms
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot_file import stored_checksum
 from fermisea.model.model import Model
-from fermisea.physics.free_energy import FORMS
+from fermisea.physics.registry import FORMS
 from fermisea.studies.transfer.references import Reference
 from fermisea.units import BOLTZMANN, GIGAPASCAL
 

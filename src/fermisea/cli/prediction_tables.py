@@ -1,0 +1,114 @@
+"""Tables and notes about a prediction, on the terminal and on the page of a report."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fermisea.physics.registry import OBSERVABLES, milli, per_atom_unit, with_unit
+from fermisea.units import BOLTZMANN, GIGAPASCAL
+
+if TYPE_CHECKING:
+    from fermisea.model.model import Model
+    from fermisea.prediction.result import Prediction
+
+Columns = tuple[list[str], list[tuple[str, ...]]]
+"""Heads and rows of a printed table."""
+
+NONE = "—"
+"""Cell of an error that is zero by construction."""
+
+
+def energy_rows(prediction: Prediction) -> list[dict[str, Any]]:
+    """Returns the most important numbers per atom at each tau_e, by head; None where an error is zero by construction.
+
+    F (E_b without total energies), transfer error, spread over an ensemble, -TS, mu and C_e.
+    """
+    atoms, reference = len(prediction.atoms), prediction.reference_electron_temperature
+    energy = "free_energy" if prediction.has_free_energy else "band_energy"
+    factor, unit = milli(per_atom_unit(OBSERVABLES[energy].unit))
+    rows = []
+    for result, row in zip(prediction.results, prediction.rows(per_atom=True), strict=True):
+        at_reference = row["electron_temperature"] == reference
+        found: dict[str, Any] = {OBSERVABLES["electron_temperature"].label(): row["electron_temperature"]}
+        found[OBSERVABLES[energy].label(per_atom=True)] = row[energy]
+        if prediction.has_free_energy:
+            value = None if at_reference else factor * row["transfer_error"]
+            found[with_unit(OBSERVABLES["transfer_error"].symbol, unit)] = value
+        if prediction.uncertainty is not None:
+            value = None if at_reference and prediction.anchored else factor * row[f"{energy}_std"]
+            found[with_unit("spread", unit)] = value
+        found[OBSERVABLES["entropy_term"].label(per_atom=True)] = result.entropy_term / atoms
+        found[OBSERVABLES["fermi_level"].label()] = row["fermi_level"]
+        found[with_unit(OBSERVABLES["heat_capacity"].symbol, "k_B/atom")] = row["heat_capacity"] / BOLTZMANN
+        rows.append(found)
+    return rows
+
+
+def energy_columns(prediction: Prediction) -> Columns:
+    """Returns heads and cells of the table of energies, per atom."""
+    rows = energy_rows(prediction)
+    decimals = {"K": "g", "eV/atom": ".5f", "meV/atom": ".3f", "eV": ".4f", "k_B/atom": ".4f"}
+    forms = [decimals[head.rpartition("(")[2].removesuffix(")")] for head in rows[0]]
+    cells = [
+        tuple(NONE if value is None else format(value, form) for value, form in zip(row.values(), forms, strict=True))
+        for row in rows
+    ]
+    return list(rows[0]), cells
+
+
+def mechanical_rows(prediction: Prediction) -> list[dict[str, float]]:
+    """Returns size and sum of the forces, and the pressure, at each tau_e, by head."""
+    rows = []
+    for result, found in zip(prediction.results, prediction.mechanics or (), strict=True):
+        lengths = np.linalg.norm(found.forces, axis=1)
+        rows.append(
+            {
+                OBSERVABLES["electron_temperature"].label(): result.electron_temperature,
+                "rms force (eV/Å)": math.sqrt(float(np.mean(lengths**2))),
+                "largest force (eV/Å)": float(lengths.max()),
+                "sum of forces (eV/Å)": float(np.linalg.norm(found.forces.sum(axis=0))),
+                "pressure (GPa)": -float(np.trace(found.stress)) / 3 / GIGAPASCAL,
+            }
+        )
+    return rows
+
+
+def mechanical_columns(prediction: Prediction) -> Columns:
+    """Returns heads and cells of the table of forces and stress."""
+    rows = mechanical_rows(prediction)
+    forms = ("g", ".4f", ".4f", ".1e", ".3f")
+    return list(rows[0]), [tuple(map(format, row.values(), forms)) for row in rows]
+
+
+def notes(prediction: Prediction, model: Model) -> list[str]:
+    """Returns sentences that explain the table of energies."""
+    atoms, reference = len(prediction.atoms), prediction.reference_electron_temperature
+    found = []
+    if prediction.has_free_energy:
+        found.append("transfer error: estimated error of going from tau_ref to tau_e, without errors of the network")
+    if prediction.uncertainty is not None:
+        what = "F" if prediction.has_free_energy else "E_b"
+        what = "F(tau_e) - F(tau_ref)" if prediction.anchored else what
+        members = len(prediction.uncertainty.members)
+        found.append(f"spread: standard deviation of {what} over the {members} networks of the model")
+    if prediction.has_free_energy and any(r.electron_temperature == reference for r in prediction.results):
+        found.append(f"{NONE}: tau_e is tau_ref, {_at_reference(prediction, model)}")
+    if prediction.has_free_energy and prediction.anchor is not None:
+        shift = f"{1000 * prediction.anchor_shift / atoms:+.2f} meV/atom"
+        if prediction.anchored:
+            found.append(f"F is anchored: {shift} relative to F of the LDOS alone")
+        else:
+            found.append(f"F is that of the LDOS alone; the anchor (--anchor) would shift it by {shift}")
+    return found
+
+
+def _at_reference(prediction: Prediction, model: Model) -> str:
+    """Returns where F(tau_ref) comes from and how large its error is."""
+    if not prediction.anchored or model.anchor is None:
+        return "where no transfer is needed"
+    error = model.anchor.provenance.get("left_out_free_energy_error")
+    known = "" if error is None else f"; its error on structures left out of the fit was {1000 * error:.2f} meV/atom"
+    return f"where the interatomic potential gives F{known}"

@@ -1,0 +1,36 @@
+"""F(tau_e) between the electronic temperatures of a prediction, without a density at each of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from fermisea.prediction.result import Prediction
+from fermisea.utilities.arrays import FloatArray
+
+
+def free_energy_curve(prediction: Prediction, count: int = 200) -> tuple[FloatArray, FloatArray]:
+    """Returns tau_e (K) and F (eV) of the cell between the lowest and the highest tau_e, (count,) each.
+
+    The Harris-Foulkes form follows from the density of states alone: it is E_b - tau_e S plus a constant. Only the
+    difference between the second-order and the Harris-Foulkes form is interpolated. This difference is as small as the
+    transfer error and vanishes at tau_ref. The curve goes through every predicted F.
+
+    Args:
+        prediction: a prediction with total free energies at two or more tau_e.
+        count: number of points.
+    """
+    dos, results = prediction.density_of_states, prediction.results
+    electrons = results[0].electrons
+
+    def band_free_energy(temperature: float) -> float:
+        weights = dos.weights(dos.fermi_level(electrons, temperature), temperature)
+        return float((weights.band_energy - temperature * weights.entropy) @ dos.dos)
+
+    rest = {r.electron_temperature: r.free_energy - (r.band_energy + r.entropy_term) for r in results}
+    harris = results[0].free_energies["harris_foulkes"] - (results[0].band_energy + results[0].entropy_term)
+    known = {prediction.reference_electron_temperature: harris} | rest
+    places = np.array(sorted(known))
+    offset = PchipInterpolator(places, [known[t] for t in places])
+    temperatures = np.linspace(min(rest), max(rest), count)
+    return temperatures, np.array([band_free_energy(t) for t in temperatures]) + offset(temperatures)

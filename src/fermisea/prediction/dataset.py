@@ -1,0 +1,84 @@
+"""A prediction as an xarray data set; names, units and descriptions come from the registry of observables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fermisea.physics.registry import FORMS, OBSERVABLES, SCALARS, SHORT_CUTS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from fermisea.prediction.result import Prediction
+
+
+def dataset_of(prediction: Prediction) -> xr.Dataset:
+    """Returns all observables of a prediction, with the dimension electron_temperature.
+
+    The free energy has the dimension form; the spread over an ensemble stands beside an observable as NAME_std.
+    """
+    import xarray as xr  # noqa: PLC0415  # importing it takes a quarter of a second
+
+    results = prediction.results
+    rows = prediction.rows()
+    scalars = [o for o in SCALARS if o.name in rows[0] and not _is_form(o.name) and o.name != "free_energy"]
+    variables: dict[str, Any] = {o.name: _variable(o.name, [row[o.name] for row in rows]) for o in scalars}
+    coordinates: dict[str, Any] = {
+        "electron_temperature": variables.pop("electron_temperature"),
+        "energy": ("energy", prediction.energies, {"units": "eV", "long_name": "Energy of the density of states"}),
+    }
+    variables["dos"] = ("energy", prediction.dos, _attributes("dos"))
+    for name, errors in prediction.errors.items():
+        described = {"units": "eV", "long_name": SHORT_CUTS[name]}
+        variables[name] = ("electron_temperature", list(errors), described)
+    if prediction.has_density:
+        variables["density"] = _variable("density", np.stack([result.density for result in results]))
+    if prediction.has_free_energy:
+        coordinates["form"] = list(FORMS)
+        energies = [[row[f"free_energy_{form}"] for row in rows] for form in FORMS]
+        variables["free_energy"] = (("form", "electron_temperature"), energies, _attributes("free_energy"))
+        if prediction.anchor is not None:
+            described = {"units": "eV", "long_name": "Anchored minus LDOS free energy, equal at every tau_e"}
+            variables["anchor_shift"] = ((), prediction.anchor_shift, described)
+    if prediction.mechanics is not None:
+        for name in ("forces", "stress"):
+            values = np.stack([OBSERVABLES[name].getter(mechanics) for mechanics in prediction.mechanics])
+            variables[name] = _variable(name, values)
+    data = xr.Dataset(variables | _spreads(prediction), coordinates)
+    data.attrs["reference_electron_temperature"] = prediction.reference_electron_temperature
+    data.attrs["broadening"] = prediction.density_of_states.broadening
+    if prediction.total_energy_obstacle:
+        data.attrs["total_energy_obstacle"] = prediction.total_energy_obstacle
+    return data
+
+
+def _spreads(prediction: Prediction) -> dict[str, Any]:
+    """Returns the standard deviations over an ensemble as variables NAME_std."""
+    spread = prediction.uncertainty
+    if spread is None:
+        return {}
+    found: dict[str, Any] = {
+        f"{name}_std": _variable(name, np.atleast_1d(values)) for name, values in spread.scalars().items()
+    }
+    found["dos_std"] = ("energy", spread.dos, _attributes("dos"))
+    if prediction.has_density:
+        values = spread.density.reshape(len(prediction.results), *prediction.grid.shape)
+        found["density_std"] = _variable("density", values)
+    for _, _, attributes in found.values():
+        attributes["long_name"] = f"Standard deviation over the networks: {attributes['long_name']}"
+    return found
+
+
+def _variable(name: str, values: Any) -> tuple[tuple[str, ...], Any, dict[str, str]]:
+    return ("electron_temperature", *OBSERVABLES[name].shape), values, _attributes(name)
+
+
+def _attributes(name: str) -> dict[str, str]:
+    observable = OBSERVABLES[name]
+    return {"units": observable.unit, "long_name": observable.description}
+
+
+def _is_form(name: str) -> bool:
+    return name.removeprefix("free_energy_") in FORMS

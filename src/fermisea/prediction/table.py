@@ -1,0 +1,91 @@
+"""A prediction as rows of numbers, as a pandas table and as a few printed lines."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fermisea.physics.registry import OBSERVABLES, SCALARS, per_atom_unit, with_unit
+from fermisea.utilities.tables import data_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fermisea.prediction.result import Prediction
+
+_PRINTED = 12
+"""Most electronic temperatures in the printed form of a prediction."""
+
+
+def rows_of(prediction: Prediction, *, per_atom: bool = False) -> list[dict[str, float]]:
+    """Returns a row of numbers for each tau_e.
+
+    Rows hold the observables of the registry that the prediction has, the estimated errors of short cuts, and as
+    NAME_std the spread over an ensemble.
+
+    Args:
+        prediction: observables at one or several tau_e.
+        per_atom: whether to divide extensive observables by the number of atoms.
+    """
+    atoms = len(prediction.atoms)
+    spread = {} if prediction.uncertainty is None else prediction.uncertainty.scalars()
+    rows = []
+    for index, result in enumerate(prediction.results):
+        values = {o.name: float(o.getter(result)) for o in SCALARS if o.written}
+        row = {name: value for name, value in values.items() if not math.isnan(value)}
+        row |= {name: errors[index] for name, errors in prediction.errors.items()}
+        row |= {f"{name}_std": float(np.atleast_1d(deviations)[index]) for name, deviations in spread.items()}
+        if per_atom:
+            row = {name: value / atoms if _extensive(name) else value for name, value in row.items()}
+        rows.append(row)
+    return rows
+
+
+def table_of(prediction: Prediction, *, per_atom: bool = False) -> pd.DataFrame:
+    """Returns the rows of a prediction as a table with units in its head; see :func:`rows_of`."""
+    rows = rows_of(prediction, per_atom=per_atom)
+    return data_frame(rows, {name: head_of(name, per_atom=per_atom) for name in rows[0]})
+
+
+def head_of(name: str, *, per_atom: bool = False) -> str:
+    """Returns the head of a column of :func:`rows_of`, such as ``"free_energy_std (eV)"``."""
+    observable = OBSERVABLES.get(name.removesuffix("_std"))
+    unit = "eV" if observable is None else observable.unit  # errors of short cuts are in eV
+    return with_unit(name, per_atom_unit(unit) if per_atom and _extensive(name) else unit)
+
+
+def described(prediction: Prediction) -> str:
+    """Returns a prediction in a few lines: structure, grid, anchor, and a small table for the cell."""
+    atoms, spread = prediction.atoms, prediction.uncertainty
+    grid = " x ".join(map(str, prediction.grid.shape))
+    facts = [f"grid {grid}", f"tau_ref = {prediction.reference_electron_temperature:g} K"]
+    if spread is not None:
+        facts.append(f"spread of {len(spread.members)} networks as std")
+    if prediction.has_free_energy:
+        facts.append("F anchored" if prediction.anchored else "F of the LDOS alone")
+    energy = "free_energy" if prediction.has_free_energy else "band_energy"
+    forms = {"electron_temperature": ":g", energy: ":.4f", f"{energy}_std": ":.4f"}
+    forms |= {"entropy": ":.5f", "fermi_level": ":.4f", "heat_capacity": ":.5f"}
+    rows = prediction.rows()
+    cells = [
+        [_symbol(name) for name in forms if name in rows[0]],
+        *([f"{{{form}}}".format(row[name]) for name, form in forms.items() if name in row] for row in rows[:_PRINTED]),
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [f"Prediction of {atoms.get_chemical_formula()}, {len(atoms)} atoms", ", ".join(facts)]
+    lines += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+    if len(rows) > _PRINTED:
+        lines.append(f"... and {len(rows) - _PRINTED} more electronic temperatures")
+    return "\n".join(lines)
+
+
+def _symbol(name: str) -> str:
+    observable = OBSERVABLES[name.removesuffix("_std")]
+    return f"std ({observable.unit})" if name.endswith("_std") else observable.label()
+
+
+def _extensive(name: str) -> bool:
+    observable = OBSERVABLES.get(name.removesuffix("_std"))
+    return observable is None or observable.extensive
