@@ -21,6 +21,7 @@ from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.physics.observables import thermal_observables
 from fermisea.physics.registry import FORMS
 from fermisea.prediction import forward_pass, passes
+from fermisea.prediction.curve import free_energy_curve
 from fermisea.prediction.passes import StreamedLayer
 from fermisea.prediction.predict import predict
 from fermisea.prediction.tiling import tiles
@@ -460,3 +461,14 @@ def test_memory_is_a_few_fields(options, bytes_of_a_point):
         text=True,
     ).stdout
     assert float(output) < bytes_of_a_point
+
+
+def test_the_curve_of_the_free_energy_follows_predictions_between_its_points(model):
+    atoms = structure(4)
+    points, dense = [300.0, 4000.0, 9000.0], np.linspace(300.0, 9000.0, 7)
+    sparse, full = (model.predict(atoms, [*t], SHAPE) for t in (points, dense))
+    temperatures, energies = free_energy_curve(sparse, 7)
+    np.testing.assert_allclose(temperatures, dense)
+    np.testing.assert_allclose(energies[[0, -1]], sparse.free_energy[[0, -1]], rtol=0, atol=1e-9)
+    wrong = np.abs(energies - full.free_energy)
+    assert wrong.max() < 0.2 * full.transfer_error.max() < 1e-2 * np.ptp(full.free_energy)

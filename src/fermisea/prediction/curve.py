@@ -25,7 +25,7 @@ def free_energy_curve(prediction: Prediction, count: int = 200) -> tuple[FloatAr
 
     def band_free_energy(temperature: float) -> float:
         weights = dos.weights(dos.fermi_level(electrons, temperature), temperature)
-        return float((weights.band_energy - temperature * weights.entropy) @ dos.dos)
+        return dos.integral(weights.band_energy - temperature * weights.entropy)
 
     rest = {r.electron_temperature: r.free_energy - (r.band_energy + r.entropy_term) for r in results}
     harris = results[0].free_energies["harris_foulkes"] - (results[0].band_energy + results[0].entropy_term)
