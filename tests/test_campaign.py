@@ -105,11 +105,15 @@ def test_missing_and_damaged_files_are_computed_anew_on_the_grid_of_the_others(f
     ("changes", "temperature", "message"),
     [
         ({"kpts": (3, 3, 3)}, TEMPERATURE, r"made with k-mesh \[2, 2, 2\], expected \[3, 3, 3\]"),
-        ({"cutoff": 90.0}, TEMPERATURE, "made with cutoff 80.0, now 90.0"),
-        ({"xc": "pz"}, TEMPERATURE, "made with functional lda, now pz"),
-        ({"energy_spacing": 0.4}, TEMPERATURE, "made with energy spacing 0.5, now 0.4"),
-        ({"pseudopotentials": {"Al": "Al-q3"}, "broadening": 0.6}, TEMPERATURE, "made with broadening 0.5, now 0.6"),
-        ({}, 1000.0, "made with electron temperature 3000.0, now 1000.0"),
+        ({"cutoff": 90.0}, TEMPERATURE, "made with cutoff 80.0, expected 90.0"),
+        ({"xc": "pz"}, TEMPERATURE, "made with functional lda, expected pz"),
+        ({"energy_spacing": 0.4}, TEMPERATURE, "made with energy spacing 0.5, expected 0.4"),
+        (
+            {"pseudopotentials": {"Al": "Al-q3"}, "broadening": 0.6},
+            TEMPERATURE,
+            "made with broadening 0.5, expected 0.6",
+        ),
+        ({}, 1000.0, "made with electron temperature 3000.0, expected 1000.0"),
     ],
 )
 def test_snapshots_of_other_settings_are_neither_kept_nor_overwritten(
@@ -128,7 +132,7 @@ def test_snapshot_of_another_structure_is_not_kept(finished, structures):
     moved = {"wide": structures["normal"]}
     (outcome,) = run_campaign(SMALL.make_engine(), moved, TEMPERATURE, finished[0])
     assert outcome.status == "failed"
-    assert "holds another structure than wide" in outcome.error
+    assert "holds a different structure, expected wide" in outcome.error
 
 
 def test_a_failing_structure_does_not_stop_the_others(structures, tmp_path):

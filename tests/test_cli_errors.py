@@ -86,7 +86,7 @@ CASES = {
         for command, rest in (("info", ""), ("train", LEARN), ("evaluate al.safetensors", "--out out"))
         for number in range(5)
     },
-    "snapshots that do not belong together": (f"train data real {LEARN}", "dataset needs one"),
+    "snapshots that do not belong together": (f"train data real {LEARN}", "expected the same value in all snapshots"),
     "a snapshot that the model does not fit": ("evaluate al.safetensors real --out out", "snapshot 0: its energy grid"),
     "a folder without snapshots": (f"train nothing {LEARN}", "nothing"),
     "no such snapshot": ("info missing.nc", "missing.nc: no such file"),
@@ -110,7 +110,7 @@ CASES = {
         "predict al.safetensors file --electron-temperature 300 --out out",
         "file: not a",
     ),
-    "a folder without structures": (DFT.replace("al.extxyz", "nothing"), "nothing: no structure files there"),
+    "a folder without structures": (DFT.replace("al.extxyz", "nothing"), "nothing: no structure files in this folder"),
     "an element that the model does not know": (
         PREDICT.replace("al.ext", "au.ext") + " 1000 --out out",
         "element Au",

@@ -191,7 +191,7 @@ def test_report_says_what_is_there_and_what_will_hurt(one, two):
         "coarse k-mesh: b: 2 2 2 has a spacing of 0.78 1/Angstrom": {"provenance": made | {"kpts": [2, 2, 2]}},
         "ion temperature: b: unknown": {"ion_temperature": None},
         "LDOS: b: F of the LDOS differs from F of the DFT code by +10.00 meV/atom": {"reference": cold},
-        "LDOS: b: gives no total free energy: soft": {"total_energy_obstacle": "soft"},
+        "LDOS: b: no total free energy: soft": {"total_energy_obstacle": "soft"},
     }
     for text, change in changes.items():
         found = warnings([good[0], other(good[0], **change)], ["a", "b"])

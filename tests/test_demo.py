@@ -115,7 +115,7 @@ def test_errors_and_interruption_are_one_line(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(run, "make_structures", interrupt)
     assert main(["--out", str(tmp_path / "out")]) == 130
-    assert capsys.readouterr().err == "fermisea: interrupted; the same command goes on\n"
+    assert capsys.readouterr().err == "fermisea: interrupted; the same command resumes\n"
 
 
 def test_warnings_are_lines(tmp_path, monkeypatch, capsys):

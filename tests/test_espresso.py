@@ -143,7 +143,7 @@ def test_import_from_the_command_line(run, tmp_path, capsys):
     out = tmp_path / "al.nc"
     command = ["convert", "espresso", str(run), "--out", str(out), "--ion-temperature", "298"]
     assert main([*command, "--highest-electron-temperature", "30000"]) == 2
-    assert "or ask for a highest electron temperature of" in capsys.readouterr().err
+    assert "or request a highest electron temperature of" in capsys.readouterr().err
     assert main([*command, "--highest-electron-temperature", "1000"]) == 0
     snapshot = Snapshot.load(out)
     assert (snapshot.ion_temperature, snapshot.provenance["imported"]) == (298.0, True)
@@ -157,7 +157,7 @@ def test_what_a_run_lacks_is_said_all_at_once(run, tmp_path):
     with pytest.raises(InputError) as caught:
         import_run(tmp_path / "copy")
     text = str(caught.value)
-    assert "3 thing(s) are missing" in text
+    assert "3 problem(s) prevent an LDOS" in text
     for part in ("wavefunctions: none of k-point 2, 3; copy wfc*.dat too", "no charge-density.dat", "Al.upf; give it"):
         assert part in text
     with pytest.raises(InputError, match=r"bands: the highest is \d+\.\d\d eV too low .* raise nbnd"):
@@ -170,7 +170,7 @@ def test_runs_that_cannot_give_an_ldos(tmp_path):
     with pytest.raises(InputError, match=r"symmetry: \d+ operations .* nosym = .true."):
         import_run(symmetric)
     cold = finished_run(tmp_path / "cold", aluminium(), smearing="mv")
-    with pytest.raises(InputError, match=r"smearing: mv, so no tau_e"):
+    with pytest.raises(InputError, match=r"smearing: mv, which defines no tau_e"):
         import_run(cold)
 
 
@@ -182,11 +182,11 @@ def test_damaged_and_foreign_folders(run, tmp_path):
     wave = copy / "wfc2.dat"
     wave.write_bytes(wave.read_bytes()[:5000])
     options = LdosOptions(highest_electron_temperature=1000.0)
-    with pytest.raises(FileFormatError, match=r"wfc2\.dat: no wavefunctions can be read"):
+    with pytest.raises(FileFormatError, match=r"wfc2\.dat: the wavefunctions cannot be read"):
         import_run(copy, ldos=options)
     schema = copy / "data-file-schema.xml"
     schema.write_text(schema.read_text()[:9000])
-    with pytest.raises(FileFormatError, match="not the whole file of a finished run"):
+    with pytest.raises(FileFormatError, match="not the complete file of a finished run"):
         import_run(copy, ldos=options)
 
 
@@ -209,13 +209,13 @@ def test_keywords_reach_pw(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input_data": {"nosym": False}}, "input_data: nosym is set by fermisea"),
-        ({"input_data": {"system": {"degauss": 0.1}}}, "input_data: degauss is set by fermisea"),
-        ({"input_data": {"mixing_betta": 0.1}}, "mixing_betta, which is no keyword of pw.x"),
-        ({"input_data": {"vdw_corr": "d3"}}, "vdw_corr is set by fermisea .an LDOS and its density do not hold"),
-        ({"input_data": {"lda_plus_u": True}}, "lda_plus_u is set by fermisea"),
-        ({"input_data": {"SYSTEM": {"tot_charge": 1.0}}}, "tot_charge is not zero, expected a neutral cell"),
-        ({"input_data": {"celldm(1)": 7.0}}, "celldm.1. is set by fermisea .the structure has the cell"),
+        ({"input_data": {"nosym": False}}, "input_data: got nosym, which is set by fermisea"),
+        ({"input_data": {"system": {"degauss": 0.1}}}, "input_data: got degauss, which is set by fermisea"),
+        ({"input_data": {"mixing_betta": 0.1}}, "mixing_betta, which is not a keyword of pw.x"),
+        ({"input_data": {"vdw_corr": "d3"}}, "vdw_corr, which is set by fermisea .its contribution to the energy"),
+        ({"input_data": {"lda_plus_u": True}}, "lda_plus_u, which is set by fermisea"),
+        ({"input_data": {"SYSTEM": {"tot_charge": 1.0}}}, "got a tot_charge other than zero, expected a neutral cell"),
+        ({"input_data": {"celldm(1)": 7.0}}, "celldm.1., which is set by fermisea .the structure defines the cell"),
         ({"cutoff": -1.0}, "cutoff: got -1.0"),
         ({"kpts": (0, 1, 1)}, "kpts: got"),
         ({"shift": (2, 0, 0)}, "shift: got"),
@@ -245,8 +245,11 @@ def test_a_failing_pw_ends_in_one_line(tmp_path):
     engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, folder=tmp_path / "runs")
     for command, message in (
         ("absent-pw.x", "absent-pw.x: no such program"),
-        (script(tmp_path / "dies", "echo starting; exit 3"), "ended with status 3; its last line is 'starting'"),
-        (script(tmp_path / "killed", "kill -9 $$"), "was ended by signal 9; its last line is 'it printed nothing'"),
+        (
+            script(tmp_path / "dies", "echo starting; exit 3"),
+            "ended with status 3; last line of its output: 'starting'",
+        ),
+        (script(tmp_path / "killed", "kill -9 $$"), "was ended by signal 9; last line of its output: 'no output'"),
     ):
         with pytest.raises(EngineError, match=message) as caught:
             replace(engine, command=command).run(aluminium(), TEMPERATURE)
@@ -260,7 +263,9 @@ def test_a_failing_pw_ends_in_one_line(tmp_path):
 def test_errors_of_pw_in_its_own_words(tmp_path):
     engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, folder=tmp_path / "runs")
     close = Atoms("Al2", positions=[[0, 0, 0], [0, 0, 1e-5]], cell=[3, 3, 3], pbc=True)
-    with pytest.raises(EngineError, match=r"pw\.x: Error in routine .*; its files are in .*runs/fermisea-pw-"):
+    with pytest.raises(
+        EngineError, match=r"pw\.x: Error in routine .*; the files of the run are in .*runs/fermisea-pw-"
+    ):
         engine.run(close, TEMPERATURE)
     with pytest.raises(ConvergenceError, match="did not converge in 2 iterations") as caught:
         replace(engine, input_data={"electron_maxstep": 2}).run(aluminium(), TEMPERATURE)
@@ -295,7 +300,7 @@ def test_an_eigensolver_that_stalls_is_helped(tmp_path):
 def test_a_window_that_the_cutoff_does_not_hold(tmp_path):
     hot = replace(OPTIONS, highest_electron_temperature=400_000.0)
     engine = Espresso({"Al": FILES["Al"]}, cutoff=60.0, ldos=hot, folder=tmp_path)
-    message = r"bands: \d+ wanted .* a cutoff of 60 eV holds fewer plane waves; .*; its files are in .*fermisea-pw-"
+    message = r"bands: \d+ are needed .* a cutoff of 60 eV gives fewer plane waves; .*; the files of the run are in .*fermisea-pw-"
     with pytest.raises(InputError, match=message) as caught:
         engine.run(aluminium(), TEMPERATURE)
     assert (Path(str(caught.value).split("files are in ")[1]) / "scf.out").is_file()
@@ -315,7 +320,7 @@ def test_the_functional_of_the_files_or_another():
         assert made.reference.free_energy == pytest.approx(other.reference.free_energy, abs=5e-5)
     assert energies[None] == pytest.approx(energies["pz"], abs=1e-8)
     assert abs(energies["lda"] - energies["pz"]) > 1e-4
-    with pytest.raises(InputError, match=r"made for pbe and pz, expected one functional; choose it by xc="):
+    with pytest.raises(InputError, match=r"made for pbe and pz, expected one functional; choose it with xc="):
         replace(engine, pseudopotentials=engine.pseudopotentials | {"Be": FILES["Be"]}).provenance(["Al", "Be"])
 
 
@@ -359,7 +364,7 @@ def test_a_campaign_with_pw_survives_its_failure_and_goes_on(tmp_path):
     cells = {f"al-{number}": rattled(bulk("Al", "fcc", a=4.05 + 0.02 * number)) for number in range(2)}
     outcomes = run_campaign(settings.make_engine(), cells, TEMPERATURE, tmp_path / "data")
     assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
-    assert "ended with status 1; its last line is 'no licence today'" in outcomes[0].error
+    assert "ended with status 1; last line of its output: 'no licence today'" in outcomes[0].error
     switch.touch()
     outcomes = run_campaign(settings.make_engine(), cells, TEMPERATURE, tmp_path / "data", workers=2)
     assert [outcome.status for outcome in outcomes] == ["computed", "computed"]

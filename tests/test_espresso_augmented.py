@@ -115,9 +115,9 @@ def test_finished_augmented_runs_say_what_to_do(tmp_path):
         {"Li": LITHIUM["ultrasoft"]}, cutoff=20 * units.RYDBERG, kpts=(1, 1, 1), command=str(script), folder=runs
     )
     engine = replace(engine, ldos=LdosOptions(0.4, 0.4, 1000.0), input_data={"ecutrho": 100.0})
-    with pytest.raises(EngineError, match=r"pp\.x: ended with status 1; its last line is 'no cubes today'"):
+    with pytest.raises(EngineError, match=r"pp\.x: ended with status 1; last line of its output: 'no cubes today'"):
         engine.run(bulk("Li"), 1000.0)
     with pytest.raises(
-        InputError, match=r"pseudopotentials: ultrasoft, whose wavefunctions .* or make cubes with pp\.x"
+        InputError, match=r"pseudopotentials: ultrasoft, whose wavefunctions .* or make cube files with pp\.x"
     ):
         import_run(next(runs.iterdir()))

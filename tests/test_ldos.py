@@ -64,7 +64,7 @@ def test_resampling_is_exact_for_what_the_coarse_grid_holds() -> None:
     u, v = torch.arange(7, dtype=torch.float64) / 7, torch.arange(9, dtype=torch.float64) / 9
     exact = (1 + torch.cos(2 * torch.pi * u))[:, None, None] * (2 - torch.sin(4 * torch.pi * v))[None, :, None]
     assert torch.allclose(coarse, exact.expand(7, 9, 6), atol=1e-13)
-    with pytest.raises(InputError, match="at most the engine's grid"):
+    with pytest.raises(InputError, match="at most the grid of the engine"):
         resample(field.expand(12, 12, 6), (13, 12, 6))
 
 

@@ -1,8 +1,8 @@
-"""``make demo``: aluminium, from molecular dynamics to free energies at electronic temperatures never trained on.
+"""``make demo``: aluminium, from molecular dynamics to free energies at new electronic temperatures.
 
-A model learns from DFT of a few structures at one electronic temperature tau_ref. It then predicts a structure from an
-ionic temperature it has not seen, at other electronic temperatures, and is compared with self-consistent DFT there.
-Interrupted, the same command goes on where it was.
+A model is trained on DFT of a few structures at one electronic temperature tau_ref. It then predicts a structure from a
+new ionic temperature at other electronic temperatures, and is compared with self-consistent DFT. After an interruption
+the same command resumes.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from fermisea.demo.settings import DemoSettings
 from fermisea.errors import FermiseaError
 from fermisea.terminal import fail, warnings_as_lines
 
-_DESCRIPTION = "Aluminium, from molecular dynamics to free energies at electronic temperatures never trained on."
+_DESCRIPTION = (
+    "Aluminium, from molecular dynamics to free energies at electronic temperatures outside the training data."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FermiseaError as error:
         return fail(str(error), 2)
     except KeyboardInterrupt:
-        return fail("interrupted; the same command goes on", 130)
+        return fail("interrupted; the same command resumes", 130)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The first step of the demonstration: the model that comes with the package, used at once."""
+"""First step of the demonstration: a prediction with the model shipped with the package."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fermisea.terminal import table
 
 NAME = "aluminium"
 DISPLACEMENT = 0.1
-"""Standard deviation of each coordinate, Angstrom; about that of 500 K."""
+"""Standard deviation of each coordinate, Angstrom; about the value at 500 K."""
 
 ELECTRON_TEMPERATURES = (300.0, 1000.0, 3000.0, 10_000.0, 20_000.0, 30_000.0)
 
 
 def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dict[str, Any]:
-    """Predicts a crystal whose atoms are displaced, draws F against tau_e, and returns the numbers printed.
+    """Predicts a crystal with displaced atoms, plots F against tau_e, and returns the printed numbers.
 
     Args:
-        settings: of the demonstration.
-        folder: for the figure.
-        console: to print on.
+        settings: settings of the demonstration.
+        folder: folder of the figure.
+        console: console for the output.
     """
     started = time.perf_counter()
     model = load_model(NAME)
@@ -61,7 +61,7 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
         )
         for row in rows
     ]
-    console.print(table(f"model {NAME}, {n} atoms moved by {DISPLACEMENT} Å", columns, cells))
+    console.print(table(f"model {NAME}, {n} atoms displaced by {DISPLACEMENT} Å", columns, cells))
     figure = plots.free_energy_figure(
         temperatures,
         [row["free_energy"] for row in rows],
@@ -69,5 +69,5 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
         title=f"Al, {n} atoms, model {NAME}",
     )
     plots.save_figure(figure, folder / "shipped_model")
-    console.print(f"  {prediction.grid.size} points, {len(temperatures)} electronic temperatures: {seconds:.1f} s")
+    console.print(f"  {prediction.grid.size} grid points, {len(temperatures)} electronic temperatures: {seconds:.1f} s")
     return {"model": NAME, "atoms": n, "seconds": round(seconds, 1), "rows": rows}

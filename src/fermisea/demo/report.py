@@ -1,4 +1,4 @@
-"""What the demonstration shows: numbers, figures and a table."""
+"""Output of the demonstration: numbers, figures and a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fermisea.prediction.result import Prediction
 
 
 def compare(prediction: Prediction, points: dict[float, DftPoint]) -> list[dict[str, float]]:
-    """Returns prediction and DFT at each tau_e; energies of the cell, differences in meV/atom."""
+    """Returns prediction and DFT at each tau_e; energies for the cell, differences in meV/atom."""
     n = len(prediction.atoms)
     at = {t: int(np.argmin(np.abs(prediction.electron_temperature - t))) for t in points}
     coldest = min(points)
@@ -55,15 +55,15 @@ def draw(
     errors: list[dict[str, Any]],
     folder: Path,
 ) -> None:
-    """Draws free energy, density of states and errors into a folder.
+    """Plots free energy, density of states and errors in a folder.
 
     Args:
-        settings: of the demonstration.
-        prediction: of the test structure.
-        unseen: the test structure's own snapshot.
-        rows: of :func:`compare`.
-        errors: of :func:`fermisea.evaluation.evaluate`, marked ``unseen``.
-        folder: for PNG and SVG files.
+        settings: settings of the demonstration.
+        prediction: prediction for the test structure.
+        unseen: snapshot of the test structure.
+        rows: rows of :func:`compare`.
+        errors: errors from :func:`fermisea.analysis.evaluation.evaluate`, marked ``unseen``.
+        folder: folder of the PNG and SVG files.
     """
     n = len(unseen.atoms)
     title = rf"Al, unseen structure at $\tau_i$ = {settings.test_ion_temperature:g} K"
@@ -92,8 +92,8 @@ def print_table(settings: DemoSettings, rows: list[dict[str, float]], atoms: int
     """Prints the comparison; energies per atom."""
     coldest = rows[0]["electron_temperature"]
     table = Table(
-        title=f"Al, a structure of tau_i = {settings.test_ion_temperature:g} K that training has not seen. "
-        f"Trained at tau_e = {settings.reference_electron_temperature:g} K alone.\n"
+        title=f"Al, a structure at tau_i = {settings.test_ion_temperature:g} K outside the training data. "
+        f"Trained at tau_e = {settings.reference_electron_temperature:g} K only.\n"
         f"dF = F(tau_e) - F({coldest:g} K)",
         title_justify="left",
         title_style="",

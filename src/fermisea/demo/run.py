@@ -1,4 +1,4 @@
-"""The demonstration from end to end."""
+"""The complete demonstration."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from fermisea.utilities.files import check_writable_folder, write_text
 
 
 def run_demo(settings: DemoSettings, out: Path, console: Console) -> dict[str, Any]:
-    """Runs the demonstration into the folder ``out`` and returns what ``summary.json`` holds.
+    """Runs the demonstration with results in the folder ``out`` and returns the content of ``summary.json``.
 
     Raises:
-        InputError: if the folder holds results of other settings or cannot be written to.
+        InputError: if the folder holds results with other settings or cannot be written to.
         ConvergenceError: if a DFT run does not converge.
     """
     key = _claim(settings, out)
     seconds: dict[str, float] = {}
-    with _step(console, seconds, 1, "the model that comes with the package"):
+    with _step(console, seconds, 1, "prediction with the model shipped with the package"):
         first = shipped_model(settings, out / "figures", console)
     with _step(console, seconds, 2, "structures from molecular dynamics"):
         training, test = make_structures(settings, out / "structures", console)
@@ -71,7 +71,7 @@ def run_demo(settings: DemoSettings, out: Path, console: Console) -> dict[str, A
 
 
 def _claim(settings: DemoSettings, out: Path) -> str:
-    """Writes the settings into the folder and returns their digest; refuses the results of other settings."""
+    """Writes the settings to the folder and returns their digest; refuses results with other settings."""
     check_writable_folder(out)
     text = json.dumps({"fermisea": __version__, **settings.to_dict()}, indent=2) + "\n"
     path = out / "settings.json"

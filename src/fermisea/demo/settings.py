@@ -1,4 +1,4 @@
-"""Every number of the demonstration, in one value."""
+"""Settings of the demonstration."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fermisea.training.config import TrainingConfig
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """Every number of the demonstration.
+    """Settings of the demonstration.
 
     Attributes:
-        lattice_constant: of the cubic cell of four aluminium atoms, Angstrom.
+        lattice_constant: lattice constant of the cubic cell of four aluminium atoms, Angstrom.
         ion_temperatures: tau_i of the training structures, K.
-        snapshots: number of training structures at each of them; warm ones differ more from one another.
-        test_ion_temperature: tau_i of the structure that training does not see, K.
+        snapshots: number of training structures at each ionic temperature; warm structures differ more from each other.
+        test_ion_temperature: tau_i of the test structure, K.
         reference_electron_temperature: tau_ref of the training data, K.
         electron_temperatures: tau_e at which prediction and self-consistent DFT are compared, K.
-        dft: of training data and comparison.
-        training: of the model.
+        dft: DFT settings of training data and comparison.
+        training: training settings of the model.
         curve: number of tau_e between the DFT points in the figure.
-        seed: of the molecular dynamics.
+        seed: random seed of the molecular dynamics.
     """
 
     lattice_constant: float = 4.05
@@ -41,5 +41,5 @@ class DemoSettings:
     seed: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values that JSON can hold."""
+        """Returns plain values for JSON."""
         return dict(json.loads(json.dumps(asdict(self))))

@@ -1,4 +1,4 @@
-"""The expensive steps of the demonstration; each takes up what an earlier, interrupted run left."""
+"""Expensive steps of the demonstration; each one resumes an earlier, interrupted run."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class DftPoint:
 
     Attributes:
         electron_temperature: tau_e, K.
-        free_energy: of the cell, eV.
-        fermi_level: eV.
+        free_energy: free energy of the cell, eV.
+        fermi_level: mu, eV.
         density: (nx, ny, nz), 1/Angstrom^3.
     """
 
@@ -136,7 +136,7 @@ def trained_model(settings: DemoSettings, files: Sequence[Path], path: Path, key
 def dft_points(
     settings: DemoSettings, unseen: Snapshot, folder: Path, key: str, console: Console
 ) -> dict[float, DftPoint]:
-    """Returns self-consistent DFT of the test structure at each tau_e; that at tau_ref is the snapshot itself."""
+    """Returns self-consistent DFT of the test structure at each tau_e; the result at tau_ref is the snapshot."""
     where = hashlib.sha256(key.encode() + unseen.atoms.positions.tobytes()).hexdigest()
     points = {}
     for temperature in sorted(settings.electron_temperatures):
@@ -163,7 +163,7 @@ def dft_points(
 
 
 def _read_point(path: Path, key: str) -> DftPoint | None:
-    """Returns the run in a file, or None if there is none, it is damaged, or other settings made it."""
+    """Returns the run in a file, or None if the file is missing, damaged, or has other settings."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             if str(data["key"]) != key:
@@ -178,7 +178,7 @@ def _read_point(path: Path, key: str) -> DftPoint | None:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[tuple[Progress, TaskID]]:
-    """Yields a progress bar with one task, which vanishes at the end."""
+    """Yields a progress bar with one task, which disappears at the end."""
     columns = (TextColumn("  {task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
     note = TextColumn("[dim]{task.fields[note]}")
     with Progress(*columns, note, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -1,4 +1,4 @@
-"""What every DFT engine offers."""
+"""Interface of all DFT engines."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fermisea.engines.ldos import LdosOptions
 
 
 class Engine(Protocol):
-    """A DFT code at finite electronic temperature; a frozen dataclass, which can be pickled."""
+    """A DFT code at finite electronic temperature; engines are frozen dataclasses and can be pickled."""
 
     @property
     def ldos(self) -> LdosOptions:
-        """Energies, broadening and points of the LDOS."""
+        """Energies, broadening and grid of the LDOS."""
         ...
 
     def run(self, atoms: Atoms, electron_temperature: float) -> Snapshot:
@@ -29,9 +29,9 @@ class Engine(Protocol):
         ...
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
-        """Returns the settings as they stand in the provenance of a snapshot of these elements.
+        """Returns the settings for the provenance of a snapshot with these elements.
 
-        Two snapshots for which they are the same belong together.
+        Two snapshots with the same settings are consistent with each other.
 
         Raises:
             InputError: if a pseudopotential is missing or of the wrong kind.

@@ -22,9 +22,9 @@ from fermisea.grid import RealSpaceGrid
 class PlaneWaves:
     """The plane-wave sphere of one k-point.
 
-    The sphere is kept in a small box whose lowest index is moved to zero along each axis. That multiplies a
-    wavefunction in real space by one phase factor, which neither a density nor a local potential notices, and lets
-    every one-dimensional transform skip the lines that are empty (the FFT pads at the end of an axis for free).
+    The sphere is stored in a small box, shifted such that the lowest index along each axis is zero. The shift
+    multiplies a wavefunction in real space by a phase factor, which does not affect density and local potential, and
+    lets every one-dimensional transform skip empty lines (the FFT pads at the end of an axis without extra cost).
 
     Attributes:
         fraction: k in units of the reciprocal vectors, (3,).
@@ -65,11 +65,11 @@ class PlaneWaves:
         return self.indices.shape[0]
 
     def vectors(self, reciprocal: Tensor) -> Tensor:
-        """Returns k+G as Cartesian vectors, (npw, 3), 1/Angstrom, differentiable in the reciprocal vectors (3, 3)."""
+        """Returns Cartesian k+G, (npw, 3), 1/Angstrom; differentiable in the reciprocal vectors, (3, 3)."""
         return (self.fraction + self.indices) @ reciprocal
 
     def to_grid(self, coefficients: Tensor) -> Tensor:
-        """Returns sum_G c_G exp(i G r), up to a phase factor, (bands, nx, ny, nz), of coefficients (bands, npw)."""
+        """Returns sum_G c_G exp(i G r), up to a phase factor, (bands, nx, ny, nz), for coefficients (bands, npw)."""
         bands = coefficients.shape[0]
         box = coefficients.new_zeros((bands, self.box[0] * self.box[1] * self.box[2]))
         box[:, self.flat] = coefficients
@@ -85,7 +85,7 @@ class PlaneWaves:
         return field.reshape(field.shape[0], -1)[:, self.flat]
 
     def batches(self, bands: int, device: torch.device) -> list[slice]:
-        """Returns slices of bands to transform together: one by one in a CPU's cache, many on a GPU."""
+        """Returns slices of bands to transform together: single bands on a CPU, to fit its cache; many on a GPU."""
         size = 1 if device.type == "cpu" else max(1, int(2**26 // np.prod(self.shape)))
         return [slice(start, min(start + size, bands)) for start in range(0, bands, size)]
 
@@ -96,7 +96,7 @@ def plane_waves(
     """Returns the plane waves of one k-point with kinetic energy up to ``cutoff`` (eV).
 
     Raises:
-        InputError: if there is none.
+        InputError: if there are none.
     """
     momentum = np.sqrt(cutoff / units.KINETIC)
     reach = [int(momentum * length / (2 * np.pi)) + 2 for length in np.linalg.norm(grid.lattice, axis=1)]
@@ -105,5 +105,7 @@ def plane_waves(
     kinetic = units.KINETIC * np.sum(((fraction + indices) @ grid.reciprocal) ** 2, axis=1)
     indices = indices[kinetic <= cutoff]
     if len(indices) == 0:
-        raise InputError(f"cutoff: this cell has no plane wave below {cutoff} eV at some k-point; raise the cutoff")
+        raise InputError(
+            f"cutoff: got {cutoff} eV, below which this cell has no plane wave at some k-point; raise the cutoff"
+        )
     return PlaneWaves.of(fraction, indices, grid.shape, device)

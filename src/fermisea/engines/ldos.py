@@ -19,19 +19,20 @@ from fermisea.physics.window import check_start, default_window
 from fermisea.utilities.threads import Workers
 
 _BANDS = 128
-"""Bands of a k-point whose densities are held at once."""
+"""Number of bands of a k-point whose densities are stored at once."""
 
 
 @dataclass(frozen=True)
 class LdosOptions:
-    """How the LDOS is put on energies and points.
+    """Energies, broadening and grid of the LDOS.
 
     Attributes:
-        spacing: of the energies, eV.
+        spacing: energy spacing, eV.
         broadening: standard deviation of the Gaussian, eV, at least the spacing.
-        highest_electron_temperature: tau_e that the window must serve, K.
-        energy_grid: these energies instead; then spacing and highest_electron_temperature are not used.
-        grid: points, three integers no larger than the engine's grid; None for the engine's own.
+        highest_electron_temperature: highest tau_e for which the energy window is valid, K.
+        energy_grid: explicit energies, in place of spacing and highest_electron_temperature.
+        grid: number of points along each lattice vector, at most as many as on the grid of the engine; None for the
+            grid of the engine.
     """
 
     spacing: float = 0.2
@@ -46,7 +47,7 @@ class LdosOptions:
         if not (spacing > 0 and self.broadening >= spacing * (1 - 1e-9)):
             raise InputError(
                 f"LDOS: got broadening {self.broadening} eV on a spacing of {spacing} eV, expected a spacing above 0 "
-                "and a broadening of at least the spacing; narrower peaks fall between the energies"
+                "and a broadening of at least the spacing; narrower peaks would fall between the energies"
             )
 
 
@@ -54,7 +55,7 @@ def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> Ener
     """Returns the energies of the options, or the default window of a spectrum that begins at ``lowest`` (eV).
 
     Raises:
-        InputError: if a given grid begins too high for this spectrum.
+        InputError: if a given energy grid starts too high for this spectrum.
     """
     if options.energy_grid is None:
         return default_window(
@@ -79,8 +80,8 @@ class KPointBands:
     """Bands of one k-point.
 
     Attributes:
-        waves: its plane waves.
-        weight: of the k-point; all weights sum to one.
+        waves: plane waves of the k-point.
+        weight: weight of the k-point; all weights sum to one.
         eigenvalues: (bands,), eV, ascending.
         coefficients: orthonormal rows, (bands, plane waves).
     """
@@ -101,15 +102,15 @@ def local_density_of_states(
 ) -> npt.NDArray[np.float32]:
     """Returns sum_k w_k sum_n 2 |psi_nk(r)|^2 g(eps - eps_nk), (nx, ny, nz, energies), 1/(eV Angstrom^3).
 
-    In single precision at each k-point, as the LDOS is kept.
+    The contribution of each k-point is computed in single precision, in which the LDOS is stored.
 
     Args:
-        kpoints: each gives its bands, which reach above the energies' top, when they are needed.
-        grid: of the DFT code.
+        kpoints: functions that return the bands of each k-point, up to energies above the window, on demand.
+        grid: real-space grid of the DFT code.
         energies: the energy grid.
         broadening: standard deviation of the Gaussian g, eV.
-        shape: points; when coarser than the code's grid, the Fourier coefficients that it cannot hold are left out.
-        pool: runs the k-points.
+        shape: grid points of the LDOS; Fourier coefficients beyond a coarser grid are omitted.
+        pool: thread pool for the k-points.
     """
     axis = torch.as_tensor(energies.energies)
 
@@ -138,13 +139,15 @@ def local_density_of_states(
 
 
 def resample(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Returns fields (..., nx, ny, nz) on a coarser grid of ``shape`` by leaving out Fourier coefficients."""
+    """Returns fields (..., nx, ny, nz) on a coarser grid of ``shape`` by omitting Fourier coefficients."""
     for axis, size in zip((-3, -2, -1), shape, strict=True):
         present = field.shape[axis]
         if size == present:
             continue
         if size > present:
-            raise InputError(f"LDOS grid: got {shape}, expected at most the engine's grid {tuple(field.shape[-3:])}")
+            raise InputError(
+                f"LDOS grid: got {shape}, expected at most the grid of the engine, {tuple(field.shape[-3:])}"
+            )
         half = (size - 1) // 2
         spectrum = torch.fft.fft(field, dim=axis, norm="forward").movedim(axis, -1)
         kept = spectrum.new_zeros((*spectrum.shape[:-1], size))

@@ -1,4 +1,4 @@
-"""One iteration of a self-consistency cycle, whatever code runs it."""
+"""One iteration of a self-consistency cycle of any code."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ScfStep:
-    """One iteration, as progress reports and failed runs show it.
+    """One iteration, for progress reports and the history of a failed run.
 
     Attributes:
-        iteration: counted from 1.
+        iteration: number of the iteration, from 1.
         free_energy: Harris-Foulkes estimate, eV.
         residual: Coulomb energy of the density residual, eV per atom.
-        fermi_level: eV.
+        fermi_level: mu, eV.
     """
 
     iteration: int

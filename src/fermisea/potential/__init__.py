@@ -1,4 +1,4 @@
-"""Regular models: the free energy at one electronic temperature as a sum of atomic energies."""
+"""Regular models: interatomic potentials for the free energy at one electronic temperature."""
 
 from fermisea.potential.correction import fit_correction
 from fermisea.potential.fit import fit_regular

@@ -1,4 +1,4 @@
-"""Small networks of the atomic energies on top of a linear regular model."""
+"""Small networks that correct the atomic energies of a linear regular model."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from fermisea.potential.fit import ENERGY_WEIGHT, STRESS_WEIGHT
 from fermisea.potential.model import RegularModel
 
 _HELD = 0.2
-"""Share of the structures that decide when to stop."""
+"""Fraction of the structures held out for early stopping."""
 
 _RATE = 1e-2
-"""Learning rate of Adam, which falls as a cosine."""
+"""Initial learning rate of Adam, with a cosine schedule."""
 
 
 @dataclass(frozen=True)
 class _Structure:
-    """What one structure contributes: residuals of the linear model, and derivatives of the descriptors.
+    """Data of one structure: residuals of the linear model, and derivatives of the descriptors.
 
     Attributes:
         values: descriptors of the atoms, (atoms, features).
-        by_position: their derivatives, (atoms, features, 3 atoms).
-        by_strain: likewise, (atoms, features, 9).
+        by_position: derivatives of the descriptors with respect to positions, (atoms, features, 3 atoms).
+        by_strain: derivatives of the descriptors with respect to strain, (atoms, features, 9).
         elements: index of each atom's element, (atoms,).
-        energy: F of the DFT code minus that of the linear model, eV.
-        forces: likewise, (3 atoms,), eV/Angstrom; empty without.
-        virial: likewise stress times volume, (9,), eV; empty without.
+        energy: F of the DFT code minus F of the linear model, eV.
+        forces: forces of the DFT code minus forces of the linear model, (3 atoms,), eV/Angstrom; empty without forces.
+        virial: the same difference of stress times volume, (9,), eV; empty without stress.
     """
 
     values: Tensor
@@ -49,7 +49,7 @@ class _Structure:
 
     @classmethod
     def of(cls, snapshot: Snapshot, linear: RegularModel) -> _Structure:
-        """Prepares one structure."""
+        """Computes the data of one structure."""
         atoms, reference = snapshot.atoms, snapshot.reference
         sites, predicted = Sites(linear.descriptor, atoms), linear.predict(atoms)
         by_position, by_strain = sites.jacobian()
@@ -71,7 +71,7 @@ class _Structure:
         )
 
     def loss(self, networks: Sequence[Mlp], energy_weight: float, stress_weight: float) -> Tensor:
-        """Returns the weighted squares of what the networks leave, per atom."""
+        """Returns the weighted sum of squared residuals of the networks, per atom."""
         atoms = len(self.values)
         values = self.values.clone().requires_grad_()
         energy = atomic_energies(networks, values, self.elements).sum()
@@ -109,22 +109,22 @@ def fit_correction(
 ) -> RegularModel:
     """Returns the linear model with a network for each element added to its atomic energies.
 
-    The networks begin at zero, so the linear model is where training starts. A fifth of the structures says after how
-    many steps of Adam their errors are least; then all are trained on for as many. That may be none: then nothing is
-    added.
+    The initial output of the networks is zero, so training starts from the linear model. A fifth of the structures is
+    held out to find the number of Adam steps with the smallest error; the networks are then trained on all structures
+    for this number of steps. If the number is zero, no networks are added.
 
     Args:
-        dataset: what the linear model was fitted to.
-        linear: by :func:`fermisea.potential.fit_regular`.
+        dataset: data of the linear fit.
+        linear: linear model from :func:`fermisea.potential.fit_regular`.
         hidden: sizes of the hidden layers.
-        steps: of training, at most; each sees all structures.
+        steps: largest number of training steps; each step uses all structures.
         energy_weight: as for ``fit_regular``.
-        stress_weight: likewise.
-        seed: of initial weights and of the choice of structures.
-        progress: is told steps done and steps in all.
+        stress_weight: as for ``fit_regular``.
+        seed: random seed of the initial weights and of the held-out structures.
+        progress: callback with the number of steps done and the total number of steps.
 
     Raises:
-        InputError: for fewer than five structures, sizes that cannot be used, or another element.
+        InputError: for fewer than five structures, invalid layer sizes, or an element outside the linear model.
     """
     if len(dataset) < 5:
         raise InputError(f"networks of atomic energies: got {len(dataset)} structures, expected at least five")
@@ -132,7 +132,9 @@ def fit_correction(
         raise InputError(f"steps: got {steps}, expected at least 1")
     unknown = sorted({s for snapshot in dataset for s in snapshot.atoms.symbols} - set(linear.elements))
     if unknown:
-        raise InputError(f"networks of atomic energies: the linear model does not know {', '.join(unknown)}")
+        raise InputError(
+            f"networks of atomic energies: got the elements {', '.join(unknown)}, which are not in the linear model"
+        )
     structures = [_Structure.of(snapshot, linear) for snapshot in dataset]
     order = np.random.default_rng(seed).permutation(len(structures))
     count = max(1, round(_HELD * len(structures)))
@@ -162,12 +164,12 @@ def fit_correction(
 
 
 def _networks(linear: RegularModel, structures: Sequence[_Structure], hidden: tuple[int, ...], seed: int) -> list[Mlp]:
-    """Returns a network for each element that gives zero, its inputs normalised over the atoms of that element."""
+    """Returns a network with zero output for each element; inputs are normalised over the atoms of the element."""
     found = []
     for index in range(len(linear.elements)):
         network = Mlp(linear.descriptor.features, hidden, 1, dtype="float64", seed=seed + index)
         rows = torch.cat([s.values[s.elements == index] for s in structures])
-        scale = rows.std(0, correction=0)  # an element may have one atom in all the data
+        scale = rows.std(0, correction=0)  # the data may contain a single atom of an element
         scale = torch.where(scale > 0.01 * scale.max(), scale, 0.01 * scale.max() + 1e-12)
         network.set_normalisation(rows.mean(0), scale, torch.zeros(1), torch.ones(1))
         width = network.widths[-1]
@@ -179,7 +181,7 @@ def _networks(linear: RegularModel, structures: Sequence[_Structure], hidden: tu
 def _train(
     structures: Sequence[_Structure], networks: Sequence[Mlp], steps: int, planned: int, weights: tuple[float, float]
 ) -> Iterator[int]:
-    """Makes the first ``steps`` of ``planned`` steps of Adam; yields the number of each."""
+    """Performs the first ``steps`` of ``planned`` Adam steps; yields the number of each step."""
     parameters = nn.ModuleList(networks).parameters()
     optimiser = torch.optim.Adam(parameters, lr=_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, planned)

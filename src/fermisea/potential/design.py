@@ -1,4 +1,4 @@
-"""What a sum of atomic energies is linear in: descriptors of the atoms, added up for each element, and derivatives."""
+"""Design matrix of a sum of atomic energies: descriptors summed over the atoms of each element, and derivatives."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Design:
     """The columns of a linear model for one structure: features of the first element, of the second, and so on.
 
     Attributes:
-        energy: sums over the atoms of an element, (columns,).
-        forces: minus their derivatives by the positions, (atoms, 3, columns), 1/Angstrom.
-        strain: their derivatives by the strain of the cell, (3, 3, columns).
+        energy: sums of descriptors over the atoms of an element, (columns,).
+        forces: minus the derivatives of the sums with respect to the positions, (atoms, 3, columns), 1/Angstrom.
+        strain: derivatives of the sums with respect to strain, (3, 3, columns).
         counts: number of atoms of each element, (elements,).
         sites: descriptors of the atoms, (atoms, features).
     """
@@ -36,12 +36,12 @@ def design_of(descriptor: Descriptor, elements: Sequence[str], atoms: Atoms) -> 
     """Returns the columns of a structure.
 
     Args:
-        descriptor: of the surroundings of an atom.
-        elements: that the model knows.
+        descriptor: descriptor of the surroundings of an atom.
+        elements: elements of the model.
         atoms: the structure.
 
     Raises:
-        InputError: for another element, or as ``Descriptor.evaluator``.
+        InputError: for an element outside the model, or as ``Descriptor.evaluator``.
     """
     sites = Sites(descriptor, atoms)
     values = sites.values()

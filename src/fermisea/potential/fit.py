@@ -18,8 +18,8 @@ from fermisea.potential.model import RegularModel
 from fermisea.utilities.arrays import FloatArray
 
 ENERGY_WEIGHT, STRESS_WEIGHT = 30.0, 1.0
-"""Weights of an error of 1 eV / sqrt(atoms) in free energy and in stress times volume, against 1 eV/Angstrom in a
-force. The stress of a plane-wave code is not the derivative of its energies at one cutoff, and has little weight."""
+"""Weights of an error of 1 eV / sqrt(atoms) in free energy and in stress times volume, relative to 1 eV/Angstrom in a
+force. The stress of a plane-wave code is not the derivative of its energies at fixed cutoff, and has a small weight."""
 
 _RIDGES = np.logspace(-12, -2, 21)
 _FOLDS = 20
@@ -34,21 +34,22 @@ def fit_regular(
     ridge: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RegularModel:
-    """Returns the linear model with the smallest weighted squares of errors in free energy, forces and stress.
+    """Returns the linear model from a weighted least-squares fit to free energies, forces and stress.
 
-    Columns are scaled to equal variance over the atoms. What keeps the coefficients small (ridge) is chosen by leaving
-    out structures in turn, a twentieth of them at a time, at least one.
+    Columns are scaled to equal variance over the atoms. The ridge parameter is chosen by cross-validation: each fold
+    leaves out a twentieth of the structures, at least one.
 
     Args:
-        dataset: snapshots with free energies of the DFT code at one tau_e; forces and stress where there are some.
-        descriptor: of the surroundings of an atom.
-        energy_weight: of free energies over sqrt(atoms), 1/eV, against 1 Angstrom/eV for a component of a force.
-        stress_weight: likewise of stress times volume; 0 leaves it out.
-        ridge: over the mean of the diagonal of the normal equations; chosen if left out.
-        progress: is told structures done and structures in all.
+        dataset: snapshots with free energies of the DFT code at one tau_e; forces and stress are used where available.
+        descriptor: descriptor of the surroundings of an atom.
+        energy_weight: weight of free energies over sqrt(atoms), 1/eV, relative to 1 Angstrom/eV for a force component.
+        stress_weight: the same weight of stress times volume; 0 excludes the stress.
+        ridge: ridge parameter relative to the mean diagonal of the normal equations; by default chosen by
+            cross-validation.
+        progress: callback with the number of structures done and the total number of structures.
 
     Raises:
-        InputError: for data without total free energies, fewer than two structures, or weights that cannot be used.
+        InputError: for data without total free energies, fewer than two structures, or invalid weights.
     """
     for name, value, lowest in (("energy_weight", energy_weight, 1e-9), ("stress_weight", stress_weight, 0.0)):
         if not (math.isfinite(value) and value >= lowest):
@@ -98,7 +99,7 @@ def fit_regular(
 
 @dataclass(frozen=True)
 class _Block:
-    """Normal equations of one structure and what belongs to them; the first columns are counts of elements."""
+    """Normal equations of one structure, with its errors; the first columns are counts of elements."""
 
     normal: FloatArray
     right: FloatArray
@@ -109,7 +110,7 @@ class _Block:
     atoms: int
 
     def errors(self, solution: FloatArray) -> tuple[float, float, int]:
-        """Returns the error of F, eV/atom, the sum of squares of those of the forces, and the number of these."""
+        """Returns the error of F, eV/atom, the sum of squared force errors, and the number of force components."""
         forces = self.forces @ solution - self.force_values
         return (float(self.energy @ solution) - self.energy_value) / self.atoms, float(forces @ forces), len(forces)
 
@@ -165,14 +166,14 @@ def _scales(designs: Sequence[Design], dataset: Dataset, elements: Sequence[str]
 
 
 def _solve(normal: FloatArray, right: FloatArray, ridge: float, elements: int) -> FloatArray:
-    """Returns the solution; the constants of the elements are held by a vanishing share of the ridge only."""
+    """Returns the solution; the ridge of the element constants is negligibly small."""
     penalty = np.full(len(right), ridge * normal.trace() / len(right))
     penalty[:elements] *= 1e-6
     return np.asarray(np.linalg.solve(normal + np.diag(penalty), right))
 
 
 def _choose(blocks: Sequence[_Block], elements: int) -> tuple[float, dict[str, Any]]:
-    """Returns the ridge with the smallest errors of structures left out, and these errors."""
+    """Returns the ridge with the smallest cross-validation errors, and these errors."""
     normal, right = _total(blocks)
     folds = [blocks[number::_FOLDS] for number in range(min(_FOLDS, len(blocks)))]
     tried = []

@@ -1,4 +1,4 @@
-"""A model of the free energy at one electronic temperature: a sum of atomic energies."""
+"""Regular model: an interatomic potential for the free energy at one electronic temperature."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from fermisea.utilities.arrays import FloatArray
 
 @dataclass(frozen=True)
 class RegularPrediction:
-    """What a regular model says of a structure, at its own electronic temperature.
+    """Prediction of a regular model for a structure, at the electronic temperature of the model.
 
     Attributes:
-        free_energy: of the cell, eV.
+        free_energy: free energy of the cell, eV.
         forces: (atoms, 3), eV/Angstrom.
         stress: (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE.
     """
@@ -35,19 +35,19 @@ class RegularPrediction:
 
 @dataclass(frozen=True, eq=False)
 class RegularModel:
-    """F = sum over atoms of a constant of the element plus a function of the descriptor of the atom's surroundings.
+    """F as a sum over atoms: a constant of the element plus a function of the descriptor of the surroundings.
 
-    The descriptor is that of the grid points of an LDOS, taken at the atoms, without the atom itself. Such a model
-    knows one electronic temperature.
+    The descriptor is of the same kind as at the grid points of an LDOS, but evaluated at the atoms, without the atom
+    itself. A regular model is valid at a single electronic temperature.
 
     Attributes:
-        descriptor: of the surroundings.
-        coefficients: of each element, (elements, features), eV.
+        descriptor: descriptor of the surroundings.
+        coefficients: coefficients of each element, (elements, features), eV.
         constants: energy of each element, (elements,), eV.
-        elements: in this order.
-        electron_temperature: tau_e that it was fitted at, K.
+        elements: elements in the order of the coefficients.
+        electron_temperature: tau_e of the fitted data, K.
         provenance: data, settings and errors of the fit.
-        corrections: networks whose output, eV, is added to the energies of the atoms of each element; or none.
+        corrections: network for each element, whose output, eV, is added to the atomic energies; or None.
     """
 
     descriptor: Descriptor
@@ -59,7 +59,7 @@ class RegularModel:
     corrections: tuple[Mlp, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns everything but the numbers of the fit as plain data."""
+        """Returns the description of the model, without the fitted coefficients, as plain data."""
         return {
             "descriptor": self.descriptor.to_dict(),
             "elements": list(self.elements),
@@ -69,11 +69,11 @@ class RegularModel:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any], coefficients: FloatArray, constants: FloatArray) -> Self:
-        """Returns the model with the entries that ``to_dict`` gave.
+        """Returns the model from the result of ``to_dict``.
 
         Raises:
-            KeyError, TypeError, InputError: for something else.
-            ValueError: if sizes do not fit together.
+            KeyError, TypeError, InputError: for other data.
+            ValueError: if sizes are inconsistent.
         """
         descriptor, elements = descriptors.from_dict(entries["descriptor"]), tuple(entries["elements"])
         if coefficients.shape != (len(elements), descriptor.features) or constants.shape != (len(elements),):
@@ -86,10 +86,10 @@ class RegularModel:
 
         Args:
             atoms: positions and cell, periodic in all three directions.
-            threads: that share the work.
+            threads: number of threads.
 
         Raises:
-            InputError: for an element that the model does not know, and as ``Descriptor.evaluator``.
+            InputError: for an element outside the model, and as ``Descriptor.evaluator``.
         """
         symbols = atoms.get_chemical_symbols()
         number = weights_of(symbols, {element: float(i) for i, element in enumerate(self.elements)}).astype(np.int64)

@@ -28,13 +28,13 @@ def load(
     """Returns the pseudopotential of each element.
 
     Args:
-        source: "gth" for the shipped table's defaults; or for each element a UPF file, "gth", or a name of the table
-            such as "Mg-q2".
-        symbols: elements, repeated at will.
+        source: "gth" for the defaults of the shipped table; or for each element a UPF file, "gth", or a name in the
+            table such as "Mg-q2".
+        symbols: elements, possibly repeated.
         functional: exchange-correlation functional of the calculation.
-        momentum: highest momentum that potentials from files will be asked at, 1/Angstrom.
-        allow_other_functional: take files made for another functional; "lda" and "pz", and "pbe" and "pbesol", share
-            pseudopotentials without it.
+        momentum: highest momentum at which potentials from files are evaluated, 1/Angstrom.
+        allow_other_functional: whether files made for another functional are accepted; "lda" and "pz", and "pbe" and
+            "pbesol", share pseudopotentials in any case.
 
     Raises:
         InputError: if an element has no pseudopotential, a file is missing or of the wrong kind, element or functional.
@@ -80,5 +80,5 @@ def _check_functional(choice: str | os.PathLike[str], got: str | None, functiona
         made_for = f"functional {got}" if got else "a functional outside this package"
         raise InputError(
             f"{choice}: made for {made_for}, expected {' or '.join(fitting) or functional}; "
-            "take a matching file or allow_other_functional=True"
+            "use a matching file or allow_other_functional=True"
         )

@@ -13,7 +13,7 @@ from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.units import COULOMB
 
 FAMILIES = {"lda": "lda", "pz": "lda", "pbe": "pbe", "pbesol": "pbe"}
-"""Functionals that share pseudopotentials: two fits of one functional, and PBEsol, for which PBE's are customary."""
+"""Functionals that share pseudopotentials: two fits of one functional, and PBEsol, which customarily uses PBE's."""
 
 _ZERO_MOMENTUM = 1e-8
 
@@ -39,16 +39,16 @@ class ProjectorChannel:
 
 @dataclass(frozen=True, eq=False)
 class Pseudopotential:
-    """What an electron feels of one element's ions.
+    """Potential of the ions of one element.
 
     Attributes:
         symbol: element.
         valence: charge Z of the ion in units of e.
-        name: for provenance, such as "GTH-PBE Al-q3" or a file's name.
+        name: name for the provenance, such as "GTH-PBE Al-q3" or a file name.
         digest: SHA-256 of the parameters or the file, hexadecimal.
-        functional: exchange-correlation functional it was made for, None if unknown.
+        functional: exchange-correlation functional of the pseudopotential, None if unknown.
         core: partial core density of the nonlinear core correction, if any.
-        channels: the projectors, one entry for each angular momentum that has some.
+        channels: projectors, one entry for each angular momentum with projectors.
         local: maps momenta (...) in 1/Angstrom to the Fourier transform of V_loc(r), (...), eV Angstrom^3, with its
             -4 pi Z e^2/q^2; at q = 0 the integral of V_loc(r) + Z e^2/r; differentiable.
     """
@@ -64,12 +64,12 @@ class Pseudopotential:
 
     @property
     def ion(self) -> Ion:
-        """Charge and core density alone."""
+        """Ion with valence charge and core density."""
         return Ion(self.symbol, self.valence, self.core)
 
 
 def screened_coulomb(valence: float, width: float, momenta: Tensor) -> Tensor:
-    """Returns the transform of -Z e^2/r erf(r / sqrt(2) a); at q = 0 that of the difference to -Z e^2/r.
+    """Returns the transform of -Z e^2/r erf(r / sqrt(2) a); at q = 0 of the difference from -Z e^2/r.
 
     Args:
         valence: Z.

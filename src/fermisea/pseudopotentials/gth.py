@@ -1,8 +1,8 @@
 """Separable dual-space Gaussian pseudopotentials, analytic in real and momentum space.
 
 S. Goedecker, M. Teter, J. Hutter, Phys. Rev. B 54, 1703 (1996) [GTH]; C. Hartwigsen, S. Goedecker, J. Hutter,
-Phys. Rev. B 58, 3641 (1998) [HGH]; M. Krack, Theor. Chem. Acc. 114, 145 (2005). The papers' numbers, in hartree and
-bohr, stand in ``gth.json`` beside this file.
+Phys. Rev. B 58, 3641 (1998) [HGH]; M. Krack, Theor. Chem. Acc. 114, 145 (2005). The published parameters, in hartree
+and bohr, are in ``gth.json`` in this folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def gaussian_transforms(degree: int, width: float, count: int, momenta: Tensor) 
     """Returns 4 pi int r^(l + 2 + 2n) (r^(2n) exp(-r^2 / 2 a^2) / a^(2n)) j_l(qr) / q^l for n = 0 .. count - 1.
 
     That is (2 pi)^(3/2) a^(2l + 3) 2^n n! L_n^(l + 1/2)(z) exp(-z) with z = (qa)^2 / 2 and the generalised Laguerre
-    polynomials L (Gradshteyn and Ryzhik, 6.631.10), which holds every closed form of GTH and HGH.
+    polynomials L (Gradshteyn and Ryzhik, 6.631.10); all closed forms of GTH and HGH are special cases.
 
     Args:
         degree: l.
@@ -82,7 +82,7 @@ class GaussianLocal:
     Attributes:
         valence: Z.
         width: a, Angstrom.
-        coefficients: C_1 to C_4, as many as there are, eV.
+        coefficients: C_1 to at most C_4, eV.
     """
 
     valence: float
@@ -90,7 +90,7 @@ class GaussianLocal:
     coefficients: tuple[float, ...]
 
     def __call__(self, momenta: Tensor) -> Tensor:
-        """Returns the transform at ``momenta`` (..., 1/Angstrom), eV Angstrom^3; at zero that of V_loc + Z e^2/r."""
+        """Returns the transform at ``momenta`` (..., 1/Angstrom), eV Angstrom^3; at zero of V_loc + Z e^2/r."""
         short = torch.zeros_like(momenta)
         if self.coefficients:
             terms = gaussian_transforms(0, self.width, len(self.coefficients), momenta)
@@ -100,7 +100,7 @@ class GaussianLocal:
 
 
 def names(functional: str) -> dict[str, list[str]]:
-    """Returns the potentials of each element for a functional, its default first."""
+    """Returns the potentials of each element for a functional, the default first."""
     found: dict[str, list[str]] = {}
     for entry in _table(functional):
         symbol = entry["name"].partition("-")[0]
@@ -126,13 +126,14 @@ def load_gth(name: str, functional: str) -> Pseudopotential:
     known = names(functional)
     choice = ", ".join(known.get(symbol, sorted(known)))
     raise InputError(
-        f"GTH pseudopotential: got {name} for functional {functional}, the table has {choice}; or give a UPF file"
+        f"GTH pseudopotential: got {name} for functional {functional}, expected {choice} from the table; or give a "
+        "UPF file"
     )
 
 
 def _table(functional: str) -> Sequence[Mapping[str, Any]]:
     if functional not in FAMILIES:
-        raise InputError(f"GTH pseudopotentials: got functional {functional}, the table serves {', '.join(FAMILIES)}")
+        raise InputError(f"GTH pseudopotentials: got functional {functional}, expected one of {', '.join(FAMILIES)}")
     text = resources.files("fermisea.pseudopotentials").joinpath("gth.json").read_text(encoding="utf-8")
     entries: list[dict[str, Any]] = json.loads(text)["potentials"][FAMILIES[functional]]
     return entries

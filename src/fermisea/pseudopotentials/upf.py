@@ -1,9 +1,9 @@
 """Norm-conserving pseudopotentials from files of the Unified Pseudopotential Format, version 2.
 
-The format is XML by intent; files in circulation break its rules in free text. It is flat, so tags and attributes are
-found by pattern here and the free text is never interpreted. Units in the file: Ry, bohr; projectors are r beta(r).
-Integrals follow Quantum ESPRESSO's conventions: Simpson's rule on the file's mesh, to r = 10 bohr for the local
-potential and the core density, to the longest projector's cutoff for the projectors.
+The format resembles XML, but the free text in many files is not valid XML. Since the structure is flat, tags and
+attributes are found by regular expressions, and the free text is ignored. Units in the file are Ry and bohr; projectors
+are r beta(r). Integrals follow the conventions of Quantum ESPRESSO: Simpson's rule on the mesh of the file, to r = 10
+bohr for the local potential and the core density, and to the largest cutoff of a projector for the projectors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fermisea.units import BOHR, COULOMB, RYDBERG
 from fermisea.utilities.arrays import FloatArray
 
 MOMENTUM = 120.0
-"""Highest momentum that a file's potential is tabulated to unless asked otherwise, 1/Angstrom."""
+"""Default for the highest tabulated momentum of a potential from a file, 1/Angstrom."""
 
 _STEP = 0.05
 _LONGEST = 10.0 * BOHR
@@ -57,8 +57,8 @@ class UpfSection:
     """One tag of a file.
 
     Attributes:
-        attributes: by name, stripped of blanks.
-        body: text up to the closing tag.
+        attributes: attributes by name, without surrounding blanks.
+        body: text before the closing tag.
     """
 
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -67,13 +67,13 @@ class UpfSection:
 
 @dataclass(frozen=True, eq=False)
 class TabulatedLocal:
-    """A local potential split into -Z e^2/r erf(r / sqrt(2) a) and a tabulated short-ranged rest.
+    """A local potential as -Z e^2/r erf(r / sqrt(2) a) plus a tabulated short-range part.
 
     Attributes:
         valence: Z.
         width: a, Angstrom.
-        rest: transform of the rest, eV Angstrom^3.
-        at_zero: the integral of V_loc + Z e^2/r on the file's mesh, eV Angstrom^3.
+        rest: transform of the short-range part, eV Angstrom^3.
+        at_zero: integral of V_loc + Z e^2/r on the mesh of the file, eV Angstrom^3.
     """
 
     valence: float
@@ -82,7 +82,7 @@ class TabulatedLocal:
     at_zero: float
 
     def __call__(self, momenta: Tensor) -> Tensor:
-        """Returns the transform at ``momenta`` (..., 1/Angstrom), eV Angstrom^3; at zero that of V_loc + Z e^2/r."""
+        """Returns the transform at ``momenta`` (..., 1/Angstrom), eV Angstrom^3; at zero of V_loc + Z e^2/r."""
         values = self.rest(momenta)[0] + screened_coulomb(self.valence, self.width, momenta)
         return torch.where(momenta.detach() == 0, torch.full_like(values, self.at_zero), values)
 
@@ -92,11 +92,11 @@ def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudo
 
     Args:
         path: the file.
-        momentum: highest momentum that it will be asked at, 1/Angstrom.
+        momentum: highest momentum at which the potential is evaluated, 1/Angstrom.
 
     Raises:
-        InputError: if the file is missing or holds something else than a norm-conserving pseudopotential.
-        FileFormatError: if it is not a whole UPF file of version 2.
+        InputError: if the file is missing or does not hold a norm-conserving pseudopotential.
+        FileFormatError: if it is not a complete UPF file of version 2.
     """
     path = Path(path)
     content, sections, header = _read(path)
@@ -131,17 +131,17 @@ def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudo
 
 
 def upf_header(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Returns the attributes of a UPF file's header by lower-case name, whatever kind of pseudopotential it holds.
+    """Returns the header attributes of a UPF file by lower-case name, for any kind of pseudopotential.
 
     Raises:
         InputError: if the file is missing.
-        FileFormatError: if it is not a whole UPF file of version 2.
+        FileFormatError: if it is not a complete UPF file of version 2.
     """
     return _read(Path(path))[2]
 
 
 def functional_of(text: str) -> str | None:
-    """Returns the package's name of the functional that a UPF header names, None if it is none of the package's."""
+    """Returns the name of the functional in a UPF header, or None if the package does not have this functional."""
     words = [word for word in re.split(r"[\s+-]+", text.strip().upper()) if word not in {"", "NOGX", "NOGC"}]
     return _FUNCTIONALS.get(" ".join(words))
 
@@ -173,17 +173,17 @@ def _channels(
         values = _numbers(path, sections, tag)
         if len(values) > len(radius):
             raise FileFormatError(
-                f"{path}: {tag} holds {len(values)} values, expected {len(radius)}; take a sound copy"
+                f"{path}: {tag} holds {len(values)} values, expected {len(radius)}; use an intact copy"
             )
         degrees.append(int(_number(path, f"{tag} angular_momentum", section.attributes.get("angular_momentum", ""))))
         cutoff = int(_number(path, f"{tag} cutoff_radius_index", section.attributes.get("cutoff_radius_index", "0")))
         cutoffs.append(cutoff if cutoff > 0 else len(radius))
         forms.append(np.pad(values, (0, len(radius) - len(values))) / math.sqrt(BOHR))
     if max(degrees) > 3 or min(degrees) < 0:
-        raise InputError(f"{path}: projectors with l = {max(degrees)}, expected 0 to 3; take another pseudopotential")
+        raise InputError(f"{path}: projectors with l = {max(degrees)}, expected 0 to 3; use another pseudopotential")
     coupling = _numbers(path, sections, "PP_DIJ", count**2).reshape(count, count) * RYDBERG
     if np.any(coupling[np.not_equal.outer(degrees, degrees)]) or not np.allclose(coupling, coupling.T):
-        raise FileFormatError(f"{path}: PP_DIJ is not symmetric or couples different l; take a sound copy")
+        raise FileFormatError(f"{path}: PP_DIJ is not symmetric or couples different l; use an intact copy")
     end = _odd(min(max(cutoffs), len(radius)))
     r, weights = radius[:end], simpson_weights(spacing[:end])
     channels = []
@@ -198,7 +198,7 @@ def _channels(
 
 def _refuse_unsupported(path: Path, header: Mapping[str, str], sections: Mapping[str, UpfSection]) -> None:
     kind = header.get("pseudo_type", "").upper()
-    wanted = "expected a norm-conserving one; take one from PseudoDojo or SG15, or pseudopotentials='gth'"
+    wanted = "expected a norm-conserving one; use a file from PseudoDojo or SG15, or pseudopotentials='gth'"
     if kind == "PAW" or _flag(header, "is_paw"):
         raise InputError(f"{path}: a PAW data set, {wanted}")
     if kind in {"US", "USPP"} or _flag(header, "is_ultrasoft"):
@@ -239,7 +239,9 @@ def _sections(path: Path, text: str) -> dict[str, UpfSection]:
 
 def _need(path: Path, sections: Mapping[str, UpfSection], tag: str) -> UpfSection:
     if tag not in sections:
-        raise FileFormatError(f"{path}: {tag} is missing, expected a whole UPF file of version 2; copy the file again")
+        raise FileFormatError(
+            f"{path}: {tag} is missing, expected a complete UPF file of version 2; copy the file again"
+        )
     return sections[tag]
 
 
@@ -248,11 +250,11 @@ def _numbers(path: Path, sections: Mapping[str, UpfSection], tag: str, expected:
     try:
         values = np.array(body.split(), dtype=np.float64)
     except ValueError as error:
-        raise FileFormatError(f"{path}: {tag} holds text among its numbers ({error}); take a sound copy") from error
+        raise FileFormatError(f"{path}: {tag} has text among its numbers ({error}); use an intact copy") from error
     if not np.isfinite(values).all():
-        raise FileFormatError(f"{path}: {tag} holds values that are not finite; take a sound copy")
+        raise FileFormatError(f"{path}: {tag} holds values that are not finite; use an intact copy")
     if len(values) != (expected or max(len(values), 1)):
-        raise FileFormatError(f"{path}: {tag} holds {len(values)} values, expected {expected or 1}; take a sound copy")
+        raise FileFormatError(f"{path}: {tag} holds {len(values)} values, expected {expected or 1}; use an intact copy")
     return values
 
 
@@ -262,7 +264,7 @@ def _number(path: Path, name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise FileFormatError(f"{path}: {name} is {text or 'missing'}, expected a number; take a sound copy")
+        raise FileFormatError(f"{path}: {name} is {text or 'missing'}, expected a number; use an intact copy")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Quantum ESPRESSO's pw.x as an engine, and its finished runs as snapshots."""
+"""Quantum ESPRESSO's pw.x as an engine, and import of finished runs as snapshots."""
 
 from __future__ import annotations
 

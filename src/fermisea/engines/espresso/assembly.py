@@ -1,4 +1,4 @@
-"""A snapshot from the files that pw.x and pp.x left in a folder."""
+"""Assembly of a snapshot from the output files of pw.x and pp.x."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fermisea.physics.window import REACH
 from fermisea.utilities.threads import Workers
 
 _FAR = 7.0
-"""Standard deviations above the last energy where the Gaussian of a band has vanished."""
+"""Distance of a band above the last energy at which its Gaussian is negligible, in standard deviations."""
 
 
 def window(options: LdosOptions, output: PwOutput) -> EnergyGrid:
@@ -33,7 +33,7 @@ def window(options: LdosOptions, output: PwOutput) -> EnergyGrid:
 
 
 def missing_top(options: LdosOptions, energies: EnergyGrid, output: PwOutput) -> float:
-    """Returns how far, eV, the highest band stays below what fills the window at every k-point; 0 if it does not."""
+    """Returns the missing range of bands, eV, below the energy that fills the window at every k-point; 0 if none."""
     needed = energies.stop + REACH * options.broadening
     return max(0.0, needed - float(output.eigenvalues[:, -1].min()))
 
@@ -44,14 +44,14 @@ def wavefunction_ldos(
     """Returns the LDOS of wavefunctions, (nx, ny, nz, energies), 1/(eV Angstrom^3), and its kernel.
 
     Args:
-        bands: the run whose bands fill the window.
-        folder: of its wavefunctions.
-        options: broadening and points of the LDOS.
-        energies: of the LDOS.
-        threads: k-points summed at once; None for torch's number.
+        bands: run with bands that fill the window.
+        folder: folder of the wavefunctions.
+        options: broadening and grid of the LDOS.
+        energies: energies of the LDOS.
+        threads: number of k-points summed at once; None for the number of threads of torch.
 
     Raises:
-        FileFormatError: for a file that is damaged or of another run.
+        FileFormatError: for a damaged file or a file of another run.
     """
     highest = energies.stop + _FAR * options.broadening
     kpoints = [partial(_bands, folder, bands, index, highest) for index in range(len(bands.weights))]
@@ -77,18 +77,18 @@ def assemble(
     """Returns the snapshot of a run.
 
     Args:
-        scf: the run: structure, grid, energies, forces.
+        scf: output of the run: structure, grid, energies, forces.
         density: file of the self-consistent density.
         ldos: values, (nx, ny, nz, energies), and kernel.
-        energies: of the LDOS.
-        potentials: of each element.
+        energies: energies of the LDOS.
+        potentials: pseudopotentials of the elements.
         electron_temperature: tau_e, K.
         ion_temperature: tau_i, K, if known.
-        provenance: of the snapshot.
-        reference: energies and forces, where ``scf`` does not have them.
+        provenance: provenance of the snapshot.
+        reference: energies and forces, if ``scf`` does not have them.
 
     Raises:
-        FileFormatError: for a file that is damaged.
+        FileFormatError: for a damaged file.
     """
     values, broadening = ldos
     shape = (values.shape[0], values.shape[1], values.shape[2])
@@ -118,7 +118,7 @@ def _bands(folder: Path, output: PwOutput, index: int, highest: float) -> KPoint
     miller, coefficients, bands = read_wavefunctions(path, count)
     if bands != len(eigenvalues) or (2 * np.abs(miller).max(axis=0) >= np.array(output.shape)).any():
         raise FileFormatError(
-            f"{path}: its {bands} bands and plane waves are not those of the run in data-file-schema.xml, which has "
+            f"{path}: its {bands} bands and plane waves do not match data-file-schema.xml, which has "
             f"{len(eigenvalues)} bands on the grid {output.shape}; run pw.x again or copy the files of one run"
         )
     waves = PlaneWaves.of(output.fractions[index], miller, output.shape, torch.device("cpu"))

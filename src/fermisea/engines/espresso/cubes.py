@@ -1,4 +1,4 @@
-"""The LDOS with the augmentation charges of ultrasoft and PAW pseudopotentials: cube files of pp.x."""
+"""LDOS with the augmentation charges of ultrasoft and PAW pseudopotentials, from cube files of pp.x."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ DEVIATION = math.pi / math.sqrt(3)
 def cube_ldos(
     folder: Path, command: str, energies: EnergyGrid, broadening: float, shape: tuple[int, int, int]
 ) -> tuple[npt.NDArray[np.float32], Broadening]:
-    """Returns the LDOS by pp.x, (nx, ny, nz, energies), 1/(eV Angstrom^3), and its kernel.
+    """Returns the LDOS from pp.x, (nx, ny, nz, energies), 1/(eV Angstrom^3), and its kernel.
 
-    The kernel is the derivative of the SCF's Fermi-Dirac function, with degauss_ldos such that its standard deviation
-    is ``broadening``. The cubes are states of both spins per Ry and bohr^3.
+    The kernel is the derivative of the Fermi-Dirac function of the SCF run; degauss_ldos is chosen such that the
+    standard deviation is ``broadening``. The cube files hold states of both spins per Ry and bohr^3.
 
     Args:
-        folder: where pw.x ran.
-        command: of pp.x.
-        energies: of the LDOS.
-        broadening: standard deviation, eV.
-        shape: points, no more than those of the run.
+        folder: folder of the pw.x run.
+        command: command that starts pp.x.
+        energies: energies of the LDOS.
+        broadening: standard deviation of the kernel, eV.
+        shape: grid points of the LDOS, at most as many as in the run.
 
     Raises:
-        EngineError: if pp.x fails or writes something else.
+        EngineError: if pp.x fails or writes unexpected files.
     """
     text = pp_input(first=energies.start, last=energies.stop, spacing=energies.spacing, width=broadening / DEVIATION)
     (folder / "pp.in").write_text(text, encoding="utf-8")
@@ -45,7 +45,7 @@ def cube_ldos(
     cubes = sorted(folder.glob("ldos*.cube"))
     if len(cubes) != energies.size:
         raise EngineError(
-            f"pp.x: wrote {len(cubes)} cube files in {folder}, expected {energies.size}; see pp.out there"
+            f"pp.x: wrote {len(cubes)} cube files in {folder}, expected {energies.size}; see pp.out in this folder"
         )
     values = np.empty((*shape, energies.size), dtype=np.float32)
     for index, path in enumerate(cubes):

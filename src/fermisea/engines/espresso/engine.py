@@ -1,4 +1,4 @@
-"""Quantum ESPRESSO's pw.x as an engine: settings in, a snapshot out."""
+"""Engine for Quantum ESPRESSO's pw.x."""
 
 from __future__ import annotations
 
@@ -27,24 +27,26 @@ from fermisea.physics.xc import functional
 
 @dataclass(frozen=True)
 class Espresso:
-    """Finite-temperature DFT by pw.x, without spin and without symmetry.
+    """Finite-temperature DFT with pw.x, without spin and symmetry.
 
     Attributes:
-        pseudopotentials: a UPF file for each element. With ultrasoft and PAW files the LDOS comes from pp.x, and there
-            is no total free energy from it.
-        cutoff: highest kinetic energy of a plane wave (ecutwfc), eV.
+        pseudopotentials: a UPF file for each element. With ultrasoft and PAW files the LDOS comes from pp.x, and it
+            gives no total free energy.
+        cutoff: plane-wave cutoff (ecutwfc), eV.
         kpts: k-mesh.
-        shift: 0 or 1 along each axis; 1 moves the mesh by half a step.
-        xc: functional; None for that of the files.
-        command: that starts pw.x, with its launcher and options: "mpirun -n 4 pw.x -nk 2", "srun pw.x".
-        pp_command: that starts pp.x; None for ``command`` with pp.x in the place of pw.x.
-        input_data: further keywords of pw.x, with or without their namelists, as ASE takes them.
-        ldos: energies, broadening and points of the LDOS.
-        tolerance: of the SCF cycle, eV per atom; conv_thr over the number of atoms. The free energy of the LDOS is off
-            by about the root of it: 0.026 meV/atom at 1e-11 in beryllium, 0.005 at 1e-13.
-        folder: where runs get a folder each, which goes away when they end well; None for the system's.
-        threads: for the LDOS; None for torch's number.
-        report: called after each SCF iteration.
+        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step.
+        xc: exchange-correlation functional; None for the functional of the pseudopotential files.
+        command: command that starts pw.x, with its launcher and options, for example "mpirun -n 4 pw.x -nk 2" or
+            "srun pw.x".
+        pp_command: command that starts pp.x; None for ``command`` with pw.x replaced by pp.x.
+        input_data: additional keywords of pw.x, with or without their namelists, in the form used by ASE.
+        ldos: energies, broadening and grid of the LDOS.
+        tolerance: tolerance of the SCF cycle, eV per atom: conv_thr divided by the number of atoms. The error of the
+            free energy of the LDOS is about its square root: 0.026 meV/atom at 1e-11 in beryllium, 0.005 at 1e-13.
+        folder: parent folder of the scratch folders, which are removed after successful runs; None for the temporary
+            folder of the system.
+        threads: number of threads for the LDOS; None for the number of torch.
+        report: callback after each SCF iteration.
     """
 
     pseudopotentials: Mapping[str, str | Path]
@@ -82,16 +84,16 @@ class Espresso:
     def run(self, atoms: Atoms, electron_temperature: float) -> Snapshot:
         """Returns the converged snapshot: LDOS, density, free energy and its parts, forces, stress.
 
-        Two runs of pw.x: the SCF cycle with bands for tau_e, then the bands that fill the energy window.
+        This takes two runs of pw.x: the SCF cycle with bands for tau_e, then the bands that fill the energy window.
 
         Args:
             atoms: a periodic structure, Angstrom.
             electron_temperature: tau_e, K.
 
         Raises:
-            InputError: for a structure, element or setting that cannot be computed.
+            InputError: for an invalid structure, element or setting.
             EngineError: if pw.x cannot be started or fails.
-            ConvergenceError: if the SCF cycle fails.
+            ConvergenceError: if the SCF cycle does not converge.
         """
         units.thermal_energy(electron_temperature)
         check_structure(atoms, "structure")
@@ -137,7 +139,7 @@ class Espresso:
             )
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
-        """Returns the settings as they stand in the provenance of a snapshot of these elements.
+        """Returns the settings for the provenance of a snapshot with these elements.
 
         Raises:
             InputError: if a pseudopotential is missing or of the wrong kind.

@@ -1,4 +1,4 @@
-"""Wavefunctions and densities that pw.x writes: Fortran's unformatted records, or HDF5 where it was built with that."""
+"""Wavefunctions and densities of pw.x, from unformatted Fortran records or HDF5 files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fermisea.errors import FileFormatError
 from fermisea.utilities.arrays import IntArray
 
 _DAMAGED = (OSError, KeyError, ValueError, TypeError, IndexError, FortranEOFError, FortranFormattingError)
-_REMEDY = "the file is truncated or of another kind; run pw.x again or copy it anew"
+_REMEDY = "the file is truncated or of another kind; run pw.x or copy the file again"
 
 
 _HEAD = np.dtype([("k", "<i4"), ("xk", "<f8", 3), ("spin", "<i4"), ("gamma_only", "<i4"), ("scale_factor", "<f8")])
-"""First record of a wavefunction file."""
+"""Layout of the first record of a wavefunction file."""
 
 
 def wavefunction_file(folder: Path, index: int) -> Path | None:
@@ -41,10 +41,10 @@ def density_file(folder: Path) -> Path | None:
 def read_wavefunctions(path: Path, count: int) -> tuple[IntArray, Tensor, int]:
     """Returns Miller indices, (npw, 3), coefficients of the lowest bands, (count, npw), and the number of all bands.
 
-    Where a file has half of the plane waves (the gamma trick), the others are added.
+    If a file has only half of the plane waves (gamma trick), the others are added.
 
     Raises:
-        FileFormatError: for a file that is damaged or holds spinors.
+        FileFormatError: for a file that is damaged or contains spinors.
     """
     try:
         if path.suffix == ".hdf5":
@@ -69,14 +69,14 @@ def read_wavefunctions(path: Path, count: int) -> tuple[IntArray, Tensor, int]:
         miller, coefficients = _whole(miller, coefficients) if half else (miller, coefficients)
         return miller, torch.from_numpy(coefficients), bands
     except _DAMAGED as error:
-        raise FileFormatError(f"{path}: no wavefunctions can be read ({error}); {_REMEDY}") from error
+        raise FileFormatError(f"{path}: the wavefunctions cannot be read ({error}); {_REMEDY}") from error
 
 
 def read_density(path: Path, shape: tuple[int, int, int]) -> Tensor:
     """Returns the valence density on the FFT grid, (nx, ny, nz), 1/Angstrom^3, both spins.
 
     Raises:
-        FileFormatError: for a file that is damaged.
+        FileFormatError: for a damaged file.
     """
     try:
         if path.suffix == ".hdf5":
@@ -96,17 +96,17 @@ def read_density(path: Path, shape: tuple[int, int, int]) -> Tensor:
         field = torch.zeros(shape, dtype=torch.complex128)
         field[tuple(torch.from_numpy(miller % np.array(shape)).T)] = torch.from_numpy(values)
     except _DAMAGED as error:
-        raise FileFormatError(f"{path}: no density can be read ({error}); {_REMEDY}") from error
+        raise FileFormatError(f"{path}: the density cannot be read ({error}); {_REMEDY}") from error
     return torch.fft.ifftn(field, norm="forward").real / units.BOHR**3
 
 
 def _whole(miller: IntArray, values: npt.NDArray[np.complex128]) -> tuple[IntArray, npt.NDArray[np.complex128]]:
-    """Returns Miller indices and coefficients, (..., G), of a real field's G and -G from those of one half."""
+    """Returns Miller indices and coefficients, (..., G), of a real field for G and -G, from one half of them."""
     rest = (miller != 0).any(axis=1)
     return np.concatenate([miller, -miller[rest]]), np.concatenate([values, values[..., rest].conj()], axis=-1)
 
 
 def _is_true(value: object) -> bool:
-    """Returns what a logical attribute that Fortran wrote says."""
+    """Returns the value of a logical attribute written by Fortran."""
     text = value.decode() if isinstance(value, bytes) else str(value)
     return text.strip().lower().strip(".") in {"t", "true", "1"}

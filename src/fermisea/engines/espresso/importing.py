@@ -1,4 +1,4 @@
-"""Finished runs of pw.x as snapshots; what is missing is said all at once, with how to get it."""
+"""Import of finished runs of pw.x as snapshots; one error lists everything that is missing, with remedies."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from fermisea.pseudopotentials.upf import functional_of
 
 _SCHEMA = "data-file-schema.xml"
 DENSITY_TOLERANCE = 0.02
-"""Part of the electrons that the LDOS may have elsewhere than the density file; k-points left out move more."""
+"""Largest difference between LDOS and density file, as a fraction of the electrons; missing k-points exceed it."""
 
 _SAME_LEVEL = 0.02
-"""The Fermi levels of an SCF run and of an nscf run in its potential differ by less, eV."""
+"""Largest difference of the Fermi levels of an SCF run and of an nscf run in its potential, eV."""
 
 _NEUTRAL = 1e-9
 _FERMI_DIRAC = {"fd", "fermi-dirac", "f-d", "fermi_dirac"}
@@ -44,17 +44,17 @@ def import_run(
     """Returns the snapshot of a finished scf, relax or nscf run; nothing in its folder is changed.
 
     Args:
-        folder: with one ``PREFIX.save``, or that folder itself, or its ``data-file-schema.xml``.
-        ldos: energies, broadening and points.
-        pseudopotentials: UPF files by element; without, the copies that pw.x put into ``PREFIX.save``.
-        scf: for an nscf run, what the SCF run before it printed or a copy of its ``data-file-schema.xml``; without, it
-            is looked for beside ``PREFIX.save``.
+        folder: folder with one ``PREFIX.save``, or ``PREFIX.save`` itself, or its ``data-file-schema.xml``.
+        ldos: energies, broadening and grid of the LDOS.
+        pseudopotentials: UPF files by element; by default the copies of pw.x in ``PREFIX.save``.
+        scf: for an nscf run, the printed output of the preceding SCF run or a copy of its ``data-file-schema.xml``; by
+            default searched for beside ``PREFIX.save``.
         ion_temperature: tau_i, K, if known.
-        threads: for the LDOS; None for torch's number.
+        threads: number of threads for the LDOS; None for the number of torch.
 
     Raises:
-        InputError: naming everything that the run lacks.
-        FileFormatError: for a file that is damaged.
+        InputError: with a list of everything that the run lacks.
+        FileFormatError: for a damaged file.
     """
     save = _save_folder(Path(folder))
     output = read_output(save / _SCHEMA)
@@ -67,21 +67,24 @@ def import_run(
             problems.append(reason)
         elif abs(found.fermi_level - output.reference.fermi_level) > _SAME_LEVEL:
             problems.append(
-                f"free energy: that of an SCF run with the Fermi level {found.fermi_level:.3f} eV, here it is "
-                f"{output.reference.fermi_level:.3f} eV; name the SCF run before this one (scf)"
+                f"free energy: the SCF run has the Fermi level {found.fermi_level:.3f} eV, but this run has "
+                f"{output.reference.fermi_level:.3f} eV; name the SCF run that preceded this one (scf)"
             )
         reference = found or reference
     name = functional_of(output.functional)
     potentials = None
     if name is None:
-        problems.append(f"functional {output.functional}: not one of lda, pz, pbe, pbesol; run with one of these")
+        problems.append(
+            f"functional: got {output.functional}, expected one of lda, pz, pbe, pbesol; run pw.x with one of these"
+        )
     elif output.ultrasoft is None and all(file.is_file() for file in files.values()):
         potentials = load_potentials(files, files, name)
         valence = math.fsum(potentials.ions[symbol].valence for symbol in output.atoms.symbols)
         if abs(valence - output.reference.electrons) > 1e-6 * valence:
             problems.append(
-                f"pseudopotentials: with {valence:g} electrons, but the run had {output.reference.electrons:g}; give "
-                "those of the run"
+                f"pseudopotentials: got files for {valence:g} electrons, but the run had "
+                f"{output.reference.electrons:g}; "
+                "give the files of the run"
             )
     options = ldos or LdosOptions()
     if not problems:
@@ -89,7 +92,7 @@ def import_run(
         if (short := missing_top(options, energies, output)) > 0:
             problems.append(_few_bands(options, energies, output, short))
     if problems or potentials is None:
-        raise InputError(f"{save}: {len(problems)} thing(s) are missing for an LDOS: " + "; ".join(problems))
+        raise InputError(f"{save}: {len(problems)} problem(s) prevent an LDOS: " + "; ".join(problems))
     density = density_file(save)
     assert density is not None  # noqa: S101  # among the problems otherwise
     mesh = output.mesh
@@ -128,72 +131,76 @@ def _save_folder(path: Path) -> Path:
     if len(found) != 1:
         what = "none" if not found else ", ".join(place.name for place in found)
         raise FileFormatError(
-            f"{path}: expected the outdir of one finished run of pw.x, with its PREFIX.save; found {what}; give the "
+            f"{path}: got {what}, expected the outdir of one finished run of pw.x with its PREFIX.save; give the "
             ".save folder itself"
         )
     return found[0]
 
 
 def _problems(save: Path, output: PwOutput, files: Mapping[str, Path]) -> list[str]:
-    """Returns what keeps a run from giving an LDOS, each with what to do."""
+    """Returns the problems that prevent an LDOS, each with its remedy."""
     problems = []
     if output.ultrasoft is not None:
         problems.append(
-            f"pseudopotentials: {output.ultrasoft}, whose wavefunctions do not give the density; run with "
-            "norm-conserving ones, or make cubes with pp.x (plot_num = 3) for fermisea convert cube"
+            f"pseudopotentials: {output.ultrasoft}, whose wavefunctions do not give the density; use "
+            "norm-conserving ones, or make cube files with pp.x (plot_num = 3) for fermisea convert cube"
         )
     if output.calculation not in {"scf", "nscf", "relax"}:
-        problems.append(f"calculation: {output.calculation}, which keeps no energies and density of one; run scf")
+        problems.append(
+            f"calculation: {output.calculation}, which stores no energies and density of a single structure; run scf"
+        )
     if not output.converged and output.calculation != "nscf":
-        problems.append("SCF cycle: not converged; run it until it is")
+        problems.append("SCF cycle: not converged; run pw.x again until it converges")
     if output.spin:
-        problems.append("spin: fermisea knows none; run with nspin = 1")
+        problems.append("spin: not supported by fermisea; run pw.x with nspin = 1")
     if output.smearing is None or output.smearing.lower() not in _FERMI_DIRAC:
-        problems.append(f"smearing: {output.smearing or 'none'}, so no tau_e; run with smearing = 'fermi-dirac'")
+        problems.append(
+            f"smearing: {output.smearing or 'none'}, which defines no tau_e; run pw.x with smearing = 'fermi-dirac'"
+        )
     if output.symmetries > 1:
         problems.append(
             f"symmetry: {output.symmetries} operations reduced the k-points, whose wavefunctions alone do not give the "
-            "density; run with nosym = .true."
+            "density; run pw.x with nosym = .true."
         )
     if abs(output.charge) > _NEUTRAL:
-        problems.append(f"charge: {output.charge:g}, expected a neutral cell; run with tot_charge = 0")
+        problems.append(f"charge: {output.charge:g}, expected a neutral cell; run pw.x with tot_charge = 0")
     absent = [index + 1 for index in range(len(output.weights)) if wavefunction_file(save, index) is None]
     if absent:
         problems.append(
-            f"wavefunctions: none of k-point {', '.join(map(str, absent[:8]))}{' ...' if len(absent) > 8 else ''}; "
-            "copy wfc*.dat too, or run with disk_io = 'low'"
+            f"wavefunctions: none for k-point {', '.join(map(str, absent[:8]))}{' ...' if len(absent) > 8 else ''}; "
+            "copy wfc*.dat too, or run pw.x with disk_io = 'low'"
         )
     if density_file(save) is None:
-        problems.append("density: no charge-density.dat; copy it too")
+        problems.append("density: no charge-density.dat; copy this file too")
     for symbol, file in files.items():
         if not file.is_file():
-            problems.append(f"pseudopotential of {symbol}: no file {file}; give it")
+            problems.append(f"pseudopotential of {symbol}: no file {file}; provide this file")
     return problems
 
 
 def _few_bands(options: LdosOptions, energies: EnergyGrid, output: PwOutput, short: float) -> str:
-    """Returns what to say of bands that end below the energy window."""
+    """Returns the error for bands that end below the energy window."""
     level, volume = output.reference.fermi_level, abs(float(np.linalg.det(output.atoms.cell.array)))
     above = energies.stop + REACH * options.broadening - level
     count = math.ceil(1.1 * free_electron_bands(output.reference.electrons, volume, above)) + 4
     count = max(count, output.eigenvalues.shape[1] + 4)
     served = served_temperature(energies.stop - short - energies.spacing, level)
-    lower = f"ask for a highest electron temperature of {100 * int(served / 100)} K" if served >= 200 else ""
+    lower = f"request a highest electron temperature of {100 * int(served / 100)} K" if served >= 200 else ""
     return (
         f"bands: the highest is {short:.2f} eV too low to fill the energy window up to {energies.stop:.2f} eV; "
-        f"raise nbnd to about {count} (an nscf run after this one will do)" + (f", or {lower}" if lower else "")
+        f"raise nbnd to about {count} (an nscf run after this run is enough)" + (f", or {lower}" if lower else "")
     )
 
 
 def _check_density(save: Path, snapshot: Snapshot) -> None:
-    """Raises FileFormatError if the LDOS does not have the density of the run, as far as the window lets it be seen."""
+    """Raises FileFormatError if the LDOS does not give the density of the run, as far as the window covers it."""
     if snapshot.electron_temperature > snapshot.highest_electron_temperature:
         return
     (state,) = snapshot.observables([snapshot.electron_temperature])
     moved = snapshot.grid.integrate(np.abs(state.density - snapshot.density)) / 2 / snapshot.electrons
     if moved > DENSITY_TOLERANCE:
         raise FileFormatError(
-            f"{save}: the wavefunctions have {100 * moved:.1f} % of the electrons elsewhere than charge-density, "
-            f"expected at most {100 * DENSITY_TOLERANCE:g} %; either the list of k-points leaves some out or "
-            "files of two runs are mixed"
+            f"{save}: the density of the wavefunctions differs from charge-density by {100 * moved:.1f} % of the "
+            f"electrons, expected at most {100 * DENSITY_TOLERANCE:g} %; either k-points are missing or files of two "
+            "runs are mixed"
         )

@@ -17,32 +17,32 @@ from fermisea.errors import InputError
 PREFIX = "fermisea"
 
 _BASIS = 4
-"""Vectors of the eigensolver for each band (diago_david_ndim); with pw.x's own 2 it stalls now and then."""
+"""Number of vectors per band in the eigensolver (diago_david_ndim); with the default of pw.x, 2, it may stall."""
 
 _BAND_ACCURACY = 1e-8
-"""Change of an eigenvalue, Ry, at which a band of the energy window is solved (diago_thr_init)."""
+"""Change of an eigenvalue, Ry, at which a band of the energy window counts as converged (diago_thr_init)."""
 
-_UNKNOWN = "an LDOS and its density do not hold the energy that it adds"
+_UNKNOWN = "its contribution to the energy does not follow from an LDOS and its density"
 _OURS = {
     "calculation": "fermisea runs scf and then nscf",
     "restart_mode": "every run starts from scratch",
-    "outdir": "runs have a folder of their own",
-    "prefix": "runs have a folder of their own",
-    "pseudo_dir": "files are named one by one",
+    "outdir": "each run has its own folder",
+    "prefix": "each run has its own folder",
+    "pseudo_dir": "each file is named separately",
     "disk_io": "wavefunctions are needed",
     "wf_collect": "wavefunctions are needed",
     "nosym": "an LDOS needs every k-point",
-    "occupations": "electrons have a temperature",
-    "smearing": "electrons have a temperature",
+    "occupations": "occupations are Fermi-Dirac",
+    "smearing": "occupations are Fermi-Dirac",
     "degauss": "it is k_B tau_e",
     "nbnd": "bands must fill the energy window",
     "ecutwfc": "it is the cutoff of the engine, eV",
     "conv_thr": "it is the tolerance of the engine, eV per atom",
     "input_dft": "it is xc of the engine",
-    "ibrav": "the structure has the cell",
-    "celldm": "the structure has the cell",
-    "nat": "the structure has the atoms",
-    "ntyp": "the structure has the atoms",
+    "ibrav": "the structure defines the cell",
+    "celldm": "the structure defines the cell",
+    "nat": "the structure defines the atoms",
+    "ntyp": "the structure defines the atoms",
     "nosym_evc": "an LDOS needs every k-point",
     "lda_plus_u": _UNKNOWN,
     "vdw_corr": _UNKNOWN,
@@ -56,16 +56,18 @@ _OURS = {
 
 
 def nested(input_data: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Returns keywords by namelist, from keywords with or without their namelists, as ASE takes them.
+    """Returns keywords by namelist, from keywords with or without namelists, in the form used by ASE.
 
     Raises:
-        InputError: for a keyword that pw.x does not know or that the engine sets itself.
+        InputError: for a keyword that is unknown to pw.x or set by the engine.
     """
     try:
         given = Namelist(dict(input_data or {}))
         given.to_nested("pw", warn=False)
-    except Exception as error:  # ASE's own kinds
-        raise InputError(f"input_data: got {input_data!r}, which ASE cannot sort into namelists ({error})") from error
+    except Exception as error:  # ASE raises its own kinds of exceptions
+        raise InputError(
+            f"input_data: got {input_data!r}, which ASE cannot assign to namelists ({error}); correct the keywords"
+        ) from error
     result = {str(section).lower(): dict(values) for section, values in given.items() if values}
     known = {key.lower() for values in result.values() for key in values}
     asked = {
@@ -76,11 +78,11 @@ def nested(input_data: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     for key in sorted(asked):
         base = key.split("(")[0]
         if base in _OURS:
-            raise InputError(f"input_data: {key} is set by fermisea ({_OURS[base]}); leave it out")
+            raise InputError(f"input_data: got {key}, which is set by fermisea ({_OURS[base]}); remove it")
         if key == "tot_charge" and any(values.get(key) for values in result.values()):
-            raise InputError("input_data: tot_charge is not zero, expected a neutral cell; leave it out")
+            raise InputError("input_data: got a tot_charge other than zero, expected a neutral cell; remove it")
         if key not in known:
-            raise InputError(f"input_data: got {key}, which is no keyword of pw.x; correct or remove it")
+            raise InputError(f"input_data: got {key}, which is not a keyword of pw.x; correct or remove it")
     return result
 
 
@@ -104,16 +106,16 @@ def pw_input(
     Args:
         atoms: the structure.
         calculation: "scf" or "nscf".
-        bands: at each k-point.
-        cutoff: highest kinetic energy of a plane wave, eV.
+        bands: number of bands at each k-point.
+        cutoff: plane-wave cutoff, eV.
         electron_temperature: tau_e, K.
-        tolerance: of the SCF cycle, eV per atom.
+        tolerance: tolerance of the SCF cycle, eV per atom.
         kpts: k-mesh.
-        shift: 0 or 1 along each axis.
+        shift: shift of the k-mesh, 0 or 1 along each axis.
         pseudopotentials: names of the files in the folder of the run.
-        input_dft: functional instead of the files' own.
-        extra: further keywords by namelist.
-        solver: diagonalization.
+        input_dft: functional in place of the functional of the files.
+        extra: additional keywords by namelist.
+        solver: value of the keyword ``diagonalization``.
     """
     data: dict[str, dict[str, Any]] = {
         "control": {
@@ -149,7 +151,7 @@ def pw_input(
     stream = io.StringIO()
     plain = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)  # no magnetic moments
     write_espresso_in(stream, plain, input_data=data, pseudopotentials=dict(pseudopotentials), kpts=kpts, koffset=shift)
-    # empty namelists of later versions are unknown to earlier ones
+    # earlier versions do not know the empty namelists of later versions
     return re.sub(r"&(?:FCP|RISM)\n/\n", "", stream.getvalue())
 
 
@@ -157,10 +159,10 @@ def pp_input(*, first: float, last: float, spacing: float, width: float) -> str:
     """Returns an input file of pp.x for the LDOS at equally spaced energies, a cube file for each.
 
     Args:
-        first: energy, eV.
-        last: energy, eV.
-        spacing: of the energies, eV.
-        width: of the kernel (degauss_ldos), eV.
+        first: first energy, eV.
+        last: last energy, eV.
+        spacing: energy spacing, eV.
+        width: width of the kernel (degauss_ldos), eV.
     """
     names = {
         "inputpp": {

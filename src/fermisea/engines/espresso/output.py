@@ -1,4 +1,4 @@
-"""What pw.x writes about a run: ``data-file-schema.xml``, in eV and Angstrom."""
+"""Output of a pw.x run from ``data-file-schema.xml``, in eV and Angstrom."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ class PwOutput:
 
     Attributes:
         calculation: "scf", "nscf", "relax" and others.
-        charge: of the cell.
+        charge: charge of the cell, e.
         atoms: the structure.
         reference: energies, Fermi level, forces, stress.
-        shape: of the FFT grid of the density.
-        eigenvalues: of each k-point, (k, bands), eV.
-        waves: plane waves of the k-point that has the fewest.
-        weights: of the k-points, summing to one.
+        shape: shape of the FFT grid of the density.
+        eigenvalues: eigenvalues at each k-point, (k, bands), eV.
+        waves: smallest number of plane waves at a k-point.
+        weights: weights of the k-points, which sum to one.
         fractions: k-points in units of the reciprocal vectors, (k, 3).
-        cutoff: highest kinetic energy of a plane wave, eV.
-        functional: as pw.x names it.
+        cutoff: plane-wave cutoff, eV.
+        functional: name of the functional in pw.x.
         pseudopotentials: file names by element.
-        smearing: as the file names it, "fd" for Fermi-Dirac; None without.
+        smearing: name of the smearing in the file, "fd" for Fermi-Dirac; None without smearing.
         degauss: width of the smearing, eV.
-        symmetries: number of symmetries that were used, 1 for none.
-        gamma_only: whether half of the wavefunctions at Gamma was left out.
-        spin: whether there is spin of any kind.
-        converged: whether the SCF cycle did.
-        iterations: of the SCF cycle.
-        ultrasoft: "ultrasoft" or "PAW" where such pseudopotentials were used.
-        version: of pw.x.
-        mesh: k-mesh and shift, if the k-points are one.
+        symmetries: number of symmetries used, 1 for none.
+        gamma_only: whether half of the plane waves at Gamma are omitted.
+        spin: whether the run has spin of any kind.
+        converged: whether the SCF cycle converged.
+        iterations: number of SCF iterations.
+        ultrasoft: "ultrasoft" or "PAW" if such pseudopotentials were used.
+        version: version of pw.x.
+        mesh: k-mesh and shift, if the k-points form a mesh.
     """
 
     calculation: str
@@ -72,10 +72,10 @@ class PwOutput:
 
 
 def read_output(path: Path) -> PwOutput:
-    """Returns the run that a ``data-file-schema.xml`` describes.
+    """Returns the run described by a ``data-file-schema.xml``.
 
     Raises:
-        FileFormatError: if it is missing, truncated or something else.
+        FileFormatError: if the file is missing, truncated or of another kind.
     """
     try:
         root = ET.parse(path).getroot()  # noqa: S314  # no entities are expanded from outside by this parser
@@ -85,7 +85,7 @@ def read_output(path: Path) -> PwOutput:
     except (ET.ParseError, OSError, KeyError, ValueError, TypeError) as error:
         detail = " ".join(str(error).split())[:120]
         raise FileFormatError(
-            f"{path}: not the whole file of a finished run of pw.x ({detail}); run it again or copy it anew"
+            f"{path}: not the complete file of a finished run of pw.x ({detail}); run pw.x or copy the file again"
         ) from error
 
 
@@ -189,6 +189,6 @@ class _Reader:
 
 
 def _symbol(name: str) -> str:
-    """Returns the element of a species, which may carry a number or a label: Al1, Al_a."""
+    """Returns the element of a species, whose name may include a number or a label: Al1, Al_a."""
     letters = name.rstrip("0123456789").split("_")[0].split("-")[0]
     return letters[:1].upper() + letters[1:2].lower()

@@ -1,4 +1,4 @@
-"""What an LDOS needs of the UPF files of a pw.x run: charges, functional, and whether total energies can be had."""
+"""Properties of the UPF files of a pw.x run: charges, functional, and whether total energies are available."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Potentials:
     """The pseudopotentials of a run.
 
     Attributes:
-        files: for each element.
+        files: file of each element.
         ions: charge and core density of each element.
-        functional: of the run.
-        obstacle: why there are no total free energies, None if there are.
+        functional: functional of the run.
+        obstacle: reason why there are no total free energies, None if there are.
         provenance: name and SHA-256 for each element.
     """
 
@@ -42,11 +42,11 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
 
     Args:
         files: UPF file of each element.
-        symbols: elements, repeated at will.
-        xc: functional of the run; None for that of the files.
+        symbols: elements, possibly repeated.
+        xc: functional of the run; None for the functional of the files.
 
     Raises:
-        InputError: for a missing file, another element, spin-orbit terms, or files of several functionals.
+        InputError: for a missing file, a file of another element, spin-orbit terms, or files of several functionals.
     """
     wanted = sorted(set(symbols))
     missing = [symbol for symbol in wanted if symbol not in files]
@@ -80,7 +80,7 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
         files=paths,
         ions=ions,
         functional=functional(xc).name if xc is not None else _common(made_for, paths),
-        obstacle=f"{obstacle}; take norm-conserving ones, such as PseudoDojo's or SG15's" if obstacle else None,
+        obstacle=f"{obstacle}; use norm-conserving ones, such as PseudoDojo or SG15" if obstacle else None,
         provenance=provenance,
     )
 
@@ -89,12 +89,14 @@ def _common(made_for: Mapping[str, str | None], paths: Mapping[str, Path]) -> st
     for symbol, name in made_for.items():
         if name is None:
             raise InputError(
-                f"{paths[symbol]}: made for a functional outside this package, expected lda, pz, pbe or pbesol; take "
-                "another file, or xc= to compute with one of these"
+                f"{paths[symbol]}: made for a functional outside this package, expected lda, pz, pbe or pbesol; use "
+                "another file, or choose one of these with xc="
             )
     names = sorted({str(name) for name in made_for.values()})
     if len(names) > 1:
-        raise InputError(f"pseudopotentials: made for {' and '.join(names)}, expected one functional; choose it by xc=")
+        raise InputError(
+            f"pseudopotentials: made for {' and '.join(names)}, expected one functional; choose it with xc="
+        )
     return names[0]
 
 
@@ -104,5 +106,5 @@ def _valence(path: Path, text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise FileFormatError(f"{path}: z_valence is {text or 'missing'}, expected a number; take a sound copy")
+        raise FileFormatError(f"{path}: z_valence is {text or 'missing'}, expected a number; use an intact copy")
     return value

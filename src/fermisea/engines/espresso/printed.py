@@ -1,4 +1,4 @@
-"""The energies of an SCF run whose XML file a later run in its potential has overwritten."""
+"""Energies of an SCF run whose XML file was overwritten by a later run in its potential."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fermisea.engines.espresso.output import read_output
 from fermisea.errors import FileFormatError
 
 _LARGEST = 2**26
-"""Bytes of the files that are looked into."""
+"""Number of bytes read from each file."""
 
 _PARTS = {
     "hartree": r"hartree contribution",
@@ -25,38 +25,42 @@ _PARTS = {
 
 
 def read_reference(path: Path) -> Reference:
-    """Returns the reference energies in an SCF run's XML file or in what it printed.
+    """Returns the reference energies from the XML file or the printed output of an SCF run.
 
     Raises:
-        FileFormatError: if there are none in it.
+        FileFormatError: if the file has no such energies.
     """
     if path.suffix == ".xml":
         output = read_output(path)
         if output.calculation != "scf" or not output.converged:
-            raise FileFormatError(f"{path}: not that of a converged SCF run of pw.x; give that one")
+            raise FileFormatError(
+                f"{path}: not the XML file of a converged SCF run of pw.x; give the file of such a run"
+            )
         return output.reference
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror}); give the output of the SCF run") from error
     if "convergence has been achieved" not in text:
-        raise FileFormatError(f"{path}: not the output of a converged SCF run of pw.x; give that one")
+        raise FileFormatError(f"{path}: not the output of a converged SCF run of pw.x; give the output of such a run")
     try:
         return _printed(path, text)
     except (IndexError, KeyError, StopIteration, ValueError, AssertionError) as error:
-        raise FileFormatError(f"{path}: not readable as the output of an SCF run ({error!r}); give that one") from error
+        raise FileFormatError(
+            f"{path}: not readable as the output of an SCF run ({error!r}); give the output of such a run"
+        ) from error
 
 
 def scf_reference(folder: Path, xml: Path, given: Path | None) -> tuple[Reference | None, str]:
-    """Returns the reference of the SCF run before an ``nscf`` one, or None and what is missing.
+    """Returns the reference of the SCF run before an ``nscf`` run, or None and a description of the problem.
 
     Args:
-        folder: looked into for printed output and copies of XML files.
-        xml: of the ``nscf`` run, which does not count.
-        given: the file, if the user names it.
+        folder: folder searched for printed output and copies of XML files.
+        xml: XML file of the ``nscf`` run, which is ignored.
+        given: file named by the user, if any.
 
     Raises:
-        FileFormatError: if the file that the user names does not serve.
+        FileFormatError: if the file named by the user is not suitable.
     """
     if given is not None:
         return read_reference(given), ""
@@ -71,13 +75,14 @@ def scf_reference(folder: Path, xml: Path, given: Path | None) -> tuple[Referenc
     energies = [reference.free_energy for reference in found.values()]
     if not found:
         return None, (
-            "free energy: pw.x does not keep it in an nscf run; give what the SCF run before it printed, or a copy of "
-            f"its {xml.name} (scf)"
+            "free energy: pw.x does not store it in an nscf run; give the printed output of the preceding SCF run, or "
+            "a "
+            f"copy of its {xml.name} (scf)"
         )
     if max(energies) - min(energies) > 1e-4:
         names = ", ".join(path.name for path in found)
-        return None, f"free energy: {names} hold different ones; name that of the SCF run (scf)"
-    # an XML file holds more digits
+        return None, f"free energy: {names} have different values; name the file of the SCF run (scf)"
+    # an XML file has more digits
     return next((found[path] for path in found if path.suffix == ".xml"), next(iter(found.values()))), ""
 
 

@@ -1,4 +1,4 @@
-"""The runs of pw.x that a snapshot needs: the SCF cycle, then the bands that fill the energy window."""
+"""Runs of pw.x for a snapshot: the SCF cycle, then the bands that fill the energy window."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ from fermisea.pseudopotentials.upf import functional_of
 from fermisea.utilities.files import check_writable_folder
 
 EMPTY = 1e-6
-"""Highest occupation (0 to 1) that the top band may have."""
+"""Largest allowed occupation (0 to 1) of the top band."""
 
 _STALLED = re.compile(r"Error in routine\s+(?:c_bands|.?diaghg|[rc]egterg)")
-"""What pw.x says when its eigensolver stalls: often where the last bands cut through a group of nearly equal ones."""
+"""Message of pw.x when its eigensolver stalls, often because the top band belongs to a group of nearly equal ones."""
 
 _TOO_MANY = "more bands than PWs"
-"""What pw.x says when a sphere of plane waves is too small."""
+"""Message of pw.x when a sphere of plane waves is too small."""
 
 _SOLVERS = ((1.0, "david"), (1.04, "david"), (1.08, "cg"))
-"""Factors of the number of bands and eigensolvers, tried one after the other."""
+"""Factors of the number of bands, with eigensolvers, tried one after the other."""
 
 
 @contextmanager
 def scratch_folder(parent: str | Path | None) -> Iterator[Path]:
-    """Yields a new folder, removed at the end; after an error that its files explain it stays, and the error names it.
+    """Yields a new folder, removed at the end; after an error explained by its files it is kept and named by the error.
 
     Raises:
-        StorageError: if it cannot be made.
+        StorageError: if the folder cannot be created.
     """
     if parent is not None:
         check_writable_folder(parent)
     try:
         folder = Path(tempfile.mkdtemp(prefix="fermisea-pw-", dir=parent)).resolve()
     except OSError as error:
-        raise StorageError(f"folder for pw.x: cannot be made ({error.strerror}); give another one") from error
+        raise StorageError(f"folder for pw.x: cannot be created ({error.strerror}); choose another folder") from error
     kept = False
     try:
         yield folder
@@ -64,7 +64,7 @@ def scratch_folder(parent: str | Path | None) -> Iterator[Path]:
     except FermiseaError as error:
         kept = True
         if str(folder) not in str(error):
-            error.args = (f"{error.args[0]}; its files are in {folder}", *error.args[1:])
+            error.args = (f"{error.args[0]}; the files of the run are in {folder}", *error.args[1:])
         raise
     finally:
         if not kept:
@@ -76,19 +76,19 @@ class PwRuns:
     """pw.x on one structure in one folder.
 
     Attributes:
-        folder: scratch.
+        folder: scratch folder.
         atoms: the structure.
         electron_temperature: tau_e, K.
-        potentials: of its elements.
-        command: starts pw.x.
-        cutoff: highest kinetic energy of a plane wave, eV.
+        potentials: pseudopotentials of its elements.
+        command: command that starts pw.x.
+        cutoff: plane-wave cutoff, eV.
         kpts: k-mesh.
-        shift: 0 or 1 along each axis.
-        xc: functional; None for that of the files.
-        tolerance: of the SCF cycle, eV per atom.
-        extra: further keywords by namelist.
+        shift: shift of the k-mesh, 0 or 1 along each axis.
+        xc: functional; None for the functional of the files.
+        tolerance: tolerance of the SCF cycle, eV per atom.
+        extra: additional keywords by namelist.
         ldos: energies of the LDOS.
-        report: called after each SCF iteration.
+        report: callback after each SCF iteration.
     """
 
     folder: Path
@@ -107,7 +107,7 @@ class PwRuns:
 
     @property
     def save(self) -> Path:
-        """Where pw.x leaves its results."""
+        """Folder of the results of pw.x."""
         return self.folder / f"{PREFIX}.save"
 
     @property
@@ -118,9 +118,9 @@ class PwRuns:
         """Returns the self-consistent run, with bands for tau_e, and the file of its density.
 
         Raises:
-            ConvergenceError: if the SCF cycle fails.
+            ConvergenceError: if the SCF cycle does not converge.
             EngineError: if pw.x cannot be started or fails.
-            InputError: if pw.x takes the functional of the files for another one.
+            InputError: if pw.x interprets the functional of the files as another one.
         """
         for symbol, path in self.potentials.files.items():
             shutil.copyfile(path, self.folder / f"{symbol}.upf")
@@ -134,22 +134,22 @@ class PwRuns:
             bands = math.ceil(1.2 * output.eigenvalues.shape[1]) + 1
         if functional_of(output.functional) != self.potentials.functional:
             raise InputError(
-                f"functional: pw.x took {output.functional}, expected {self.potentials.functional}; name one by xc"
+                f"functional: pw.x used {output.functional}, expected {self.potentials.functional}; choose one with xc"
             )
         density = density_file(self.save)
         if density is None:
             raise EngineError(f"pw.x: wrote no density in {self.folder}; check the launcher and the disk")
-        kept = self.folder / density.name  # the next run may touch it
+        kept = self.folder / density.name  # the next run may overwrite it
         shutil.copyfile(density, kept)
         return output, kept
 
     def fill(self, scf: PwOutput) -> PwOutput:
-        """Returns a run in the potential of the converged density, whose bands fill the energy window.
+        """Returns a run in the potential of the converged density, with bands that fill the energy window.
 
-        Those of the SCF run would not do: they belong to the density before the last one.
+        The bands of the SCF run are not sufficient: they belong to the density of the last but one iteration.
 
         Raises:
-            InputError: if the cutoff does not hold so many bands.
+            InputError: if the cutoff is too low for the number of bands.
             EngineError: if pw.x fails.
         """
         energies = window(self.ldos, scf)
@@ -172,7 +172,7 @@ class PwRuns:
         return free_electron_bands(self._electrons, volume, energy_above)
 
     def _run(self, kind: str, bands: int) -> PwOutput:
-        """Returns a run with at least so many bands; with some more if the eigensolver stalls."""
+        """Returns a run with at least ``bands`` bands; with some more if the eigensolver stalls."""
         report = self.report if kind == "scf" else None
         for attempt, (more, solver) in enumerate(_SOLVERS):
             text = pw_input(
@@ -203,6 +203,7 @@ class PwRuns:
 
     def _too_many(self, bands: int) -> InputError:
         return InputError(
-            f"bands: {bands} wanted for the electrons or the energy window, but a cutoff of {self.cutoff:g} eV holds "
+            f"bands: {bands} are needed for the electrons or the energy window, but a cutoff of {self.cutoff:g} eV "
+            "gives "
             "fewer plane waves; raise the cutoff or lower `highest_electron_temperature`"
         )

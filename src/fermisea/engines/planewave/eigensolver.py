@@ -13,7 +13,7 @@ from torch import Tensor
 from fermisea.engines.planewave.hamiltonian import Hamiltonian, band_kinetic_energies
 
 _GAP = 1.0
-"""Least distance, eV, that plane waves of a first guess are taken to have from those that are folded in."""
+"""Smallest energy distance, eV, assumed between plane waves of the initial guess and the folded ones."""
 
 Tolerance = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
@@ -34,10 +34,10 @@ class Bands:
 
 
 def first_guess(hamiltonian: Hamiltonian, bands: int) -> Tensor:
-    """Returns rows to start from: the lowest eigenstates among the plane waves of lowest kinetic energy.
+    """Returns initial rows: the lowest eigenstates in the space of plane waves of lowest kinetic energy.
 
-    Two plane waves for each band, at least forty. The others are folded in as by P.-O. Loewdin, J. Chem. Phys. 19, 1396
-    (1951), without what couples them to each other; that saves two steps of four.
+    The space has two plane waves for each band, at least forty. The others are included by Loewdin partitioning (J.
+    Chem. Phys. 19, 1396 (1951)), neglecting their mutual coupling; this saves two of four steps.
     """
     order = torch.argsort(hamiltonian.kinetic)
     chosen, others = order.tensor_split([max(2 * bands, 40)])
@@ -57,15 +57,15 @@ def first_guess(hamiltonian: Hamiltonian, bands: int) -> Tensor:
 def davidson(
     hamiltonian: Hamiltonian, start: Tensor, bands: int, tolerance: Tolerance, *, max_steps: int, max_blocks: int = 4
 ) -> Bands:
-    """Returns the lowest bands, converged until each residual norm is below its tolerance or the steps are spent.
+    """Returns the lowest bands, iterated until each residual norm is below its tolerance or ``max_steps`` is reached.
 
     Args:
-        hamiltonian: of one k-point.
-        start: rows that span a first guess, at least as many as bands, (rows, npw).
-        bands: how many.
-        tolerance: residual norms (eV) wanted for bands at given eigenvalues (eV).
-        max_steps: expansions of the basis.
-        max_blocks: the basis is restarted from the bands when it would hold more than this many times ``bands`` rows.
+        hamiltonian: Hamiltonian of one k-point.
+        start: rows that span an initial guess, at least as many as bands, (rows, npw).
+        bands: number of bands.
+        tolerance: function of eigenvalues (eV) that returns the required residual norms (eV).
+        max_steps: largest number of expansions of the basis.
+        max_blocks: size of the basis, in units of ``bands``, above which it is restarted from the bands.
     """
     basis = _orthonormal(start)
     image = hamiltonian.apply(basis)
@@ -97,7 +97,7 @@ def davidson(
 
 
 def _norms(rows: Tensor) -> Tensor:
-    # the real view is several times faster than the norm of complex numbers
+    # the norm of the real view is several times faster than the norm of complex numbers
     return torch.linalg.vector_norm(torch.view_as_real(rows).flatten(1), dim=1)
 
 
@@ -120,7 +120,7 @@ def _orthonormal(rows: Tensor) -> Tensor:
 
 
 def outside_span(basis: Tensor, new: Tensor) -> Tensor:
-    """Returns what of ``new`` lies outside the span of the orthonormal ``basis``, orthonormal; both (rows, npw)."""
+    """Returns orthonormal rows that span the part of ``new`` outside of the orthonormal ``basis``; both (rows, npw)."""
     new = new / _norms(new)[:, None].clamp_min(1e-30)
     new = new - (new @ basis.conj().T) @ basis
     new = _orthonormal(new)

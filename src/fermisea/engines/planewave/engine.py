@@ -1,4 +1,4 @@
-"""The plane-wave engine as users see it: settings in, a snapshot out."""
+"""The plane-wave engine."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ from fermisea.physics.xc import functional
 from fermisea.utilities.threads import Workers
 
 WINDOW_TOLERANCE = 0.03
-"""Residual norm, eV, of bands that fill the energy window; its square over a band gap is what an eigenvalue is off."""
+"""Residual norm, eV, of bands that fill the energy window; the eigenvalue error is its square over a band gap."""
 
 _LOOSER_ABOVE = 5.0
-"""Energy over the Fermi level, eV, from which that tolerance grows: the higher a band, the less it is occupied."""
+"""Energy above the Fermi level, eV, above which this tolerance grows, because higher bands are less occupied."""
 
 _TWICE_AS_LOOSE = 2.0
-"""Energy above that, eV, over which the tolerance grows by itself."""
+"""Energy range, eV, over which the tolerance grows by its own value."""
 
 _VERSION = "1"
 _DTYPES = {"complex128": torch.complex128, "complex64": torch.complex64}
@@ -60,16 +60,16 @@ _DTYPES = {"complex128": torch.complex128, "complex64": torch.complex64}
 
 @dataclass(frozen=True)
 class ThermalState:
-    """A self-consistent thermal state without its LDOS.
+    """A self-consistent thermal state, without LDOS.
 
     Attributes:
         atoms: the structure.
         grid: real-space grid of the density.
         density: valence density, (nx, ny, nz), 1/Angstrom^3.
         reference: free energy, its parts, Fermi level, forces, stress.
-        eigenvalues: of each k-point, eV, (k, bands).
-        weights: of the k-points, summing to one.
-        history: the SCF iterations.
+        eigenvalues: eigenvalues at each k-point, eV, (k, bands).
+        weights: weights of the k-points, which sum to one.
+        history: SCF iterations.
     """
 
     atoms: Atoms
@@ -86,18 +86,18 @@ class PlaneWave:
     """Finite-temperature Kohn-Sham DFT in plane waves with norm-conserving pseudopotentials, without spin.
 
     Attributes:
-        xc: "lda" (PW92), "pz", "pbe" or "pbesol".
-        cutoff: highest kinetic energy of a plane wave, eV.
+        xc: exchange-correlation functional: "lda" (PW92), "pz", "pbe" or "pbesol".
+        cutoff: plane-wave cutoff, eV.
         kpts: k-mesh.
-        shift: 0 or 1 along each axis; 1 moves the mesh by half a step.
+        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step.
         pseudopotentials: "gth", or a UPF file for each element.
-        bands: number of bands in the SCF; None chooses from tau_e and adds more where needed.
-        scf: convergence.
-        ldos: energies, broadening and points of the LDOS.
-        dtype: "complex128" or "complex64" for the wavefunctions.
+        bands: number of bands in the SCF cycle; None chooses a number for tau_e and adds bands if necessary.
+        scf: convergence options of the SCF cycle.
+        ldos: energies, broadening and grid of the LDOS.
+        dtype: type of the wavefunctions, "complex128" or "complex64".
         device: torch device of the large arrays.
-        threads: k-points solved at once; None for torch's number of threads.
-        report: called after each SCF iteration.
+        threads: number of k-points solved at once; None for the number of threads of torch.
+        report: callback after each SCF iteration.
     """
 
     xc: str = "pbe"
@@ -129,8 +129,8 @@ class PlaneWave:
             electron_temperature: tau_e, K.
 
         Raises:
-            InputError: for a structure, element or setting that cannot be computed.
-            ConvergenceError: if the SCF cycle fails; it carries the history.
+            InputError: for an invalid structure, element or setting.
+            ConvergenceError: if the SCF cycle does not converge, with the history.
         """
         with Workers(self.threads) as pool:
             problem = self._problem(atoms, electron_temperature)
@@ -150,7 +150,7 @@ class PlaneWave:
     def run(self, atoms: Atoms, electron_temperature: float) -> Snapshot:
         """Returns the converged snapshot: LDOS, density, free energy and its parts, forces, stress.
 
-        Args and errors are those of :meth:`solve`.
+        Arguments and errors are the same as for :meth:`solve`.
         """
         with Workers(self.threads) as pool:
             problem = self._problem(atoms, electron_temperature)
@@ -226,7 +226,7 @@ class PlaneWave:
         fewest = min(len(waves) for waves in problem.waves)
         if bands > fewest:
             raise InputError(
-                f"bands: {bands} wanted, but a cutoff of {self.cutoff} eV holds only {fewest} plane waves; "
+                f"bands: got {bands}, but a cutoff of {self.cutoff} eV gives only {fewest} plane waves; "
                 "raise the cutoff"
             )
         solve = partial(
@@ -241,7 +241,7 @@ class PlaneWave:
         return solve(problem, solver, bands, density=density)
 
     def _window(self, problem: Problem, solver: KPointSolver, state: ScfState, energies: EnergyGrid) -> list[Bands]:
-        """Returns bands that fill the energy window at every k-point, for the converged potential."""
+        """Returns bands that fill the energy window at every k-point, in the converged potential."""
         needed = energies.stop + REACH * self.ldos.broadening
         above = max(needed - state.fermi_level, 0.0)
         bands = math.ceil(1.1 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
@@ -254,10 +254,10 @@ class PlaneWave:
 
         solver.cast(torch.complex64)
         for _ in range(8):
-            # of many bands a small basis is diagonalised faster than it would converge in fewer steps
+            # for many bands, diagonalising a small basis saves more time than fewer steps
             states = solver.solve(state.potential, bands, limits, max_steps=16, max_blocks=2)
             top = min(float(band.eigenvalues[-1]) for band in states)
-            if top < needed:  # numbers of bands grow as those of free electrons do
+            if top < needed:  # the number of bands grows as for free electrons
                 bands = math.ceil(bands * min(2.0, 1.02 * ((needed - lowest) / (top - lowest)) ** 1.5)) + 1
             elif all(_within(band, limits) for band in states):
                 break
@@ -266,14 +266,14 @@ class PlaneWave:
                 f"energy window: {bands} bands do not fill it up to {needed:.1f} eV; raise the cutoff "
                 f"({self.cutoff} eV) or lower `highest_electron_temperature`"
             )
-        # one Rayleigh-Ritz step in full precision rids the bands that count at tau_ref of rounding errors
+        # one Rayleigh-Ritz step in full precision removes rounding errors from the bands occupied at tau_ref
         solver.cast(problem.dtype)
         occupied = min(len(band.eigenvalues) for band in state.states)
         exact = solver.solve(state.potential, occupied, limits, max_steps=0)
         return [_with_lowest(band, lowest) for band, lowest in zip(states, exact, strict=True)]
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
-        """Returns the settings as they stand in the provenance of a snapshot of these elements.
+        """Returns the settings for the provenance of a snapshot with these elements.
 
         Raises:
             InputError: if a pseudopotential is missing or of the wrong kind.
@@ -301,7 +301,7 @@ def _within(bands: Bands, limits: Tolerance) -> bool:
 
 
 def _with_lowest(bands: Bands, lowest: Bands) -> Bands:
-    """Returns the bands with the lowest ones put in the place of theirs; the precision is that of the others."""
+    """Returns the bands with the lowest ones replaced; the precision is the precision of the other bands."""
     count = len(lowest.eigenvalues)
     return Bands(
         torch.cat([lowest.eigenvalues, bands.eigenvalues[count:]]),
@@ -323,6 +323,6 @@ def _reference(problem: Problem, state: ScfState, total: TotalEnergy) -> Referen
 
 
 def _highest_momentum(grid: RealSpaceGrid) -> float:
-    """Returns a bound on the momenta of the grid's Fourier coefficients, 1/Angstrom."""
+    """Returns an upper bound of the momenta on the Fourier grid, 1/Angstrom."""
     half = np.array(grid.shape) / 2
     return float(half @ np.linalg.norm(grid.reciprocal, axis=1)) + 1.0

@@ -1,4 +1,4 @@
-"""Where electrons are so hot that half a k-mesh gives nearly the density of the whole."""
+"""Half of a k-mesh, which for hot electrons gives nearly the same density as the full mesh."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.problem import Problem
 
 ENOUGH = 6.0
-"""Thermal lengths that fit into the cell that the half mesh stands for, from which it is worth its time."""
+"""Smallest size of the supercell of the half mesh for which it saves time, in thermal lengths."""
 
 
 def half_mesh(
     problem: Problem, cutoff: float, kpts: tuple[int, int, int], shift: tuple[int, int, int]
 ) -> Problem | None:
-    """Returns the problem on half the mesh along each axis, or None if its density would be too far off.
+    """Returns the problem on half of the mesh along each axis, or None if the error of its density would be too large.
 
-    A mesh of n points stands for a cell n times as long. What a density misses for that decays over the thermal length
-    of free electrons, hbar v_F / (pi k_B tau_e).
+    A mesh of n points corresponds to a supercell n times as long. The error of the density decays with this length on
+    the scale of the thermal length of free electrons, hbar v_F / (pi k_B tau_e).
 
     Args:
-        problem: on the whole mesh.
-        cutoff: highest kinetic energy of a plane wave, eV.
-        kpts: the whole mesh.
-        shift: of it, which stays.
+        problem: problem on the full mesh.
+        cutoff: plane-wave cutoff, eV.
+        kpts: full mesh.
+        shift: shift of the mesh, which is kept.
     """
     if max(kpts) == 1 or any(n > 1 and n % 2 for n in kpts):
         return None

@@ -10,7 +10,7 @@ from torch import Tensor
 from fermisea.engines.basis import PlaneWaves
 
 _ROWS = 128
-"""Rows of a matrix that are looked up at once."""
+"""Number of matrix rows in a block."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Hamiltonian:
     potential: Tensor
 
     def apply(self, coefficients: Tensor) -> Tensor:
-        """Returns H psi, (bands, npw), eV, of coefficients (bands, npw)."""
+        """Returns H psi, (bands, npw), eV, for coefficients (bands, npw)."""
         result = coefficients * self.kinetic
         for batch in self.waves.batches(coefficients.shape[0], coefficients.device):
             field = self.waves.to_grid(coefficients[batch])
@@ -43,11 +43,11 @@ class Hamiltonian:
         return result
 
     def matrix(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Returns H between some plane waves and others, (rows, columns), eV.
+        """Returns matrix elements of H between two sets of plane waves, (rows, columns), eV.
 
         Args:
-            rows: positions of plane waves, (rows,).
-            columns: likewise, (columns,); the same ones as ``rows`` or none of them.
+            rows: indices of plane waves, (rows,).
+            columns: indices of plane waves, (columns,); either equal to ``rows`` or disjoint from it.
         """
         coefficients = torch.fft.fftn(self.potential.to(self.projectors.dtype), norm="forward")
         result = self.projectors[:, rows].T @ (self.coupling.T @ self.projectors[:, columns].conj())

@@ -1,6 +1,6 @@
-"""Ionic potentials in the plane-wave basis, differentiable in positions and cell.
+"""Ionic potentials in the plane-wave basis, differentiable with respect to positions and cell.
 
-Forces and stress come from these same functions by automatic differentiation.
+Automatic differentiation of these functions gives forces and stress.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fermisea.pseudopotentials import Pseudopotential
 
 @dataclass(frozen=True)
 class Ions:
-    """Atoms as the electrons see them.
+    """Atoms with their pseudopotentials.
 
     Attributes:
         symbols: element of each atom.
@@ -63,7 +63,7 @@ def _length(vectors: Tensor) -> Tensor:
 def local_potential(ions: Ions, shape: tuple[int, int, int]) -> Tensor:
     """Returns the Fourier coefficients of the local ionic potential, (nx, ny, nz), eV, complex.
 
-    The G = 0 coefficient holds the average of V_loc + Z e^2/r ("alpha Z"), so that eigenvalues contain it.
+    The G = 0 coefficient is the average of V_loc + Z e^2/r ("alpha Z"), which is therefore part of the eigenvalues.
     """
     momenta = _length(reciprocal_vectors(ions.cell, shape)).reshape(-1)
     total = torch.zeros(shape, dtype=torch.complex128, device=ions.cell.device)
@@ -74,7 +74,7 @@ def local_potential(ions: Ions, shape: tuple[int, int, int]) -> Tensor:
 
 
 def _local_form(potential: Pseudopotential, momenta: Tensor) -> Tensor:
-    # G = 0 is the first entry; _length moved it off zero by 1e-15, where -4 pi Z e^2/q^2 would be meant literally
+    # G = 0 is the first entry; _length shifts it by 1e-15, where the term -4 pi Z e^2/q^2 must not be included
     zero = torch.zeros(1, dtype=momenta.dtype)
     head = potential.local(zero).to(momenta.device)
     return torch.cat([head, potential.local(momenta[1:].cpu()).to(momenta.device)])
@@ -105,14 +105,14 @@ def solid_harmonics(degree: int, v: Tensor) -> Tensor:
             c / 2 * z * (x**2 - y**2),
             a * x * (x**2 - 3 * y**2),
         ])  # fmt: skip
-    raise ValueError(f"solid harmonics: degree {degree}, expected 0 to 3")
+    raise ValueError(f"solid harmonics: got degree {degree}, expected 0 to 3")
 
 
 def projectors(ions: Ions, waves: PlaneWaves) -> tuple[Tensor, Tensor]:
     """Returns the nonlocal projectors at one k-point and their coupling.
 
     Returns:
-        ``(P, D)``: P (projectors, npw), complex, so that <beta_p|psi> = sum_G conj(P_pG) c_G; D (projectors,
+        ``(P, D)``: P (projectors, npw), complex, such that <beta_p|psi> = sum_G conj(P_pG) c_G; D (projectors,
         projectors), eV, real and symmetric; V_nl = sum |beta_p> D_pq <beta_q|.
     """
     reciprocal = ions.reciprocal

@@ -1,4 +1,4 @@
-"""Monkhorst-Pack meshes reduced by time reversal alone, as an LDOS on the whole grid requires."""
+"""Monkhorst-Pack meshes reduced by time reversal only, as required for an LDOS on the whole grid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fermisea.errors import InputError
 
 @dataclass(frozen=True)
 class KPoints:
-    """Points of the Brillouin zone.
+    """k-points of the Brillouin zone.
 
     Attributes:
         fractions: (n, 3), in units of the reciprocal lattice vectors.
@@ -28,7 +28,7 @@ def monkhorst_pack(size: tuple[int, int, int], shift: tuple[int, int, int] = (0,
 
     Args:
         size: number of points along each reciprocal vector.
-        shift: 0 (through Gamma) or 1 (half a step) along each; Quantum ESPRESSO's ``K_POINTS automatic``.
+        shift: 0 (through Gamma) or 1 (half a step) along each vector, as in Quantum ESPRESSO's ``K_POINTS automatic``.
 
     Raises:
         InputError: for sizes below one or shifts other than 0 and 1.
@@ -39,7 +39,7 @@ def monkhorst_pack(size: tuple[int, int, int], shift: tuple[int, int, int] = (0,
         raise InputError(f"k-point shift: got {shift}, expected 0 or 1 along each axis, e.g. (1, 1, 1) for half a step")
     count: dict[tuple[int, ...], int] = {}
     for index in np.ndindex(*size):
-        # twice the mesh coordinate is an integer modulo 2 n, so that k and -k compare exactly
+        # twice the mesh coordinate is an integer modulo 2 n, which allows an exact comparison of k and -k
         doubled = tuple(2 * i + s for i, s in zip(index, shift, strict=True))
         partner = tuple(-d % (2 * n) for d, n in zip(doubled, size, strict=True))
         key = min(doubled, partner)

@@ -12,17 +12,17 @@ from torch import Tensor
 class AndersonMixer:
     """Proposes the next input density from the history of inputs and residuals.
 
-    Densities are kept as Fourier coefficients. The scalar product of two residuals is their Coulomb energy, so that
-    long-wavelength errors, which cost most energy, weigh most.
+    Densities are stored as Fourier coefficients. The scalar product of two residuals is their Coulomb energy, so
+    long-wavelength errors, which cost most energy, have the largest weight.
     """
 
     def __init__(self, squared_momenta: Tensor, screening: float, fraction: float, history: int) -> None:
-        """Starts an empty history.
+        """Creates a mixer with an empty history.
 
         Args:
             squared_momenta: |G|^2 of the grid, (nx, ny, nz), 1/Angstrom^2.
             screening: wave number below which charge is screened, 1/Angstrom.
-            fraction: part of a short-wavelength residual that is added, 0 to 1.
+            fraction: mixing fraction of short-wavelength residuals, 0 to 1.
             history: number of earlier steps used.
         """
         self._metric = torch.where(squared_momenta > 0, 1 / squared_momenta.clamp_min(1e-30), 0.0)

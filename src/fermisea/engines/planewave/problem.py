@@ -1,4 +1,4 @@
-"""What stays fixed while a density is made self-consistent."""
+"""Quantities that are fixed during the self-consistency cycle."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from fermisea.physics.xc import Functional
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything fixed during self-consistency.
+    """Quantities that are fixed during the self-consistency cycle.
 
     Attributes:
         ions: atoms and pseudopotentials.
         grid: real-space grid of density and potential.
         waves: plane waves of each k-point.
-        weights: of the k-points, summing to one.
-        functional: exchange and correlation.
+        weights: weights of the k-points, which sum to one.
+        functional: exchange-correlation functional.
         core: core density of the pseudopotentials, (nx, ny, nz), 1/Angstrom^3.
         electrons: number of valence electrons.
         ion_energy: Ewald energy, eV.
         electron_temperature: tau_e, K.
-        dtype: of the wavefunctions.
+        dtype: type of the wavefunctions.
     """
 
     ions: Ions
@@ -56,12 +56,12 @@ class Problem:
 
     @property
     def fermi_momentum(self) -> float:
-        """Of free electrons of the mean density, 1/Angstrom: k_F^3 = 3 pi^2 n."""
+        """Fermi wave number of free electrons at the mean density, 1/Angstrom: k_F^3 = 3 pi^2 n."""
         return float((3 * math.pi**2 * self.electrons / self.grid.volume) ** (1 / 3))
 
     @property
     def screening(self) -> float:
-        """Thomas-Fermi wave number of the mean density, 1/Angstrom: k_TF^2 = 4 k_F / (pi a_0)."""
+        """Thomas-Fermi wave number at the mean density, 1/Angstrom: k_TF^2 = 4 k_F / (pi a_0)."""
         return math.sqrt(4 * self.fermi_momentum / (math.pi * units.BOHR))
 
 

@@ -25,27 +25,27 @@ from fermisea.physics.xc import xc_energy_and_potential
 from fermisea.utilities.threads import Workers
 
 EMPTY = 1e-6
-"""Highest occupation (0 to 1) that the top band may have."""
+"""Largest allowed occupation (0 to 1) of the top band."""
 
 DOUBLE_BELOW = 1e-7
-"""Residual, eV per atom, above which the wavefunctions are in single precision, whose errors are far smaller; a state
-is never accepted in single precision."""
+"""Residual, eV per atom, above which the wavefunctions are in single precision, whose errors are much smaller; a
+converged state is always computed in double precision."""
 
 _STEPS = 4
-"""Steps of the eigensolver in one iteration at most; twice as many from a density that deserves them."""
+"""Largest number of eigensolver steps in one iteration; twice as many for a nearly converged initial density."""
 
 
 @dataclass(frozen=True)
 class ScfOptions:
-    """How self-consistency is reached.
+    """Options of the self-consistency cycle.
 
     Attributes:
-        tolerance: Coulomb energy of the density residual at which the cycle ends, eV per atom. The free energy of the
-            run is off by about as much, but that of its LDOS by the root of it: 0.05 meV/atom at 1e-8 in aluminium,
-            0.005 at 1e-10.
-        max_iterations: after which the run fails.
-        mixing: part of a short-wavelength residual that is added, above 0, at most 1.
-        history: earlier iterations that the mixer uses.
+        tolerance: Coulomb energy of the density residual at which the cycle ends, eV per atom. The error of the free
+            energy of the run is about as large; the error of F of the LDOS is about its square root: 0.05 meV/atom at
+            1e-8 in aluminium, 0.005 at 1e-10.
+        max_iterations: largest number of iterations; beyond it the run fails.
+        mixing: mixing fraction of short-wavelength residuals, above 0 and at most 1.
+        history: number of earlier iterations used by the mixer.
     """
 
     tolerance: float = 1e-9
@@ -55,7 +55,7 @@ class ScfOptions:
 
     def __post_init__(self) -> None:
         if not (self.tolerance > 0 and self.max_iterations > 0 and 0 < self.mixing <= 1 and self.history >= 0):
-            raise InputError(f"SCF options: got {self}, expected tolerance > 0, max_iterations > 0, 0 < mixing <= 1")
+            raise InputError(f"SCF options: got {self}, expected tolerance > 0, max_iterations > 0 and 0 < mixing <= 1")
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class ScfState:
 
     Attributes:
         states: bands of each k-point.
-        occupations: f of each k-point, (bands,), 0 to 1.
-        fermi_level: eV.
+        occupations: f at each k-point, (bands,), 0 to 1.
+        fermi_level: mu, eV.
         entropy_term: -TS, eV.
         density: valence density of the occupied bands, (nx, ny, nz), 1/Angstrom^3.
-        potential: effective local potential that the bands belong to, (nx, ny, nz), eV.
-        history: the iterations.
+        potential: effective local potential of the bands, (nx, ny, nz), eV.
+        history: SCF iterations.
     """
 
     states: Sequence[Bands]
@@ -95,18 +95,19 @@ def self_consistent(
     """Returns the self-consistent thermal state.
 
     Args:
-        problem: the fixed parts.
-        solver: of the problem's k-points.
-        bands: number of bands to begin with.
-        fixed_bands: whether the user asked for ``bands``; otherwise more are added while the top one is occupied.
-        options: tolerances and mixing.
-        pool: runs the k-points.
-        report: called after each iteration.
-        density: to start from, (nx, ny, nz), 1/Angstrom^3, nearly self-consistent; that of free atoms if left out.
+        problem: quantities that are fixed during the cycle.
+        solver: eigensolver of the k-points.
+        bands: initial number of bands.
+        fixed_bands: whether ``bands`` was chosen by the user; otherwise bands are added while the top band is occupied.
+        options: tolerance and mixing.
+        pool: thread pool for the k-points.
+        report: callback after each iteration.
+        density: nearly self-consistent initial density, (nx, ny, nz), 1/Angstrom^3; by default a superposition of
+            atomic densities.
 
     Raises:
-        ConvergenceError: carrying the history, if the cycle does not converge.
-        InputError: if the top band stays occupied beyond 1e-6 with ``fixed_bands``.
+        ConvergenceError: if the cycle does not converge, with the history.
+        InputError: if the occupation of the top band is above 1e-6 with ``fixed_bands``.
     """
     temperature = problem.electron_temperature
     atoms = len(problem.ions.symbols)
@@ -124,7 +125,7 @@ def self_consistent(
         wanted = math.sqrt(0.1 * max(residual, options.tolerance))
 
         def limits(values: npt.NDArray[np.float64], wanted: float = wanted, mu: float = mu) -> npt.NDArray[np.float64]:
-            # the less a band is occupied, the less its error matters
+            # the error of a band matters less if its occupation is small
             filled = np.ones_like(values) if math.isinf(mu) else occupation(np.minimum(values, 1e6), mu, temperature)
             return wanted / np.sqrt(np.clip(filled, 1e-3, 1.0))
 
@@ -149,8 +150,8 @@ def self_consistent(
             return ScfState(states, occupations, mu, entropy_term, new_density, potential, history)
         density = mixer.next_input(density, new_density)
     raise ConvergenceError(
-        f"SCF: {len(history)} iterations left a residual of {residual:.1e} eV/atom, expected at most "
-        f"{options.tolerance:.1e}; lower `mixing` ({options.mixing}), raise `max_iterations`, or mend the structure",
+        f"SCF: the residual after {len(history)} iterations is {residual:.1e} eV/atom, expected at most "
+        f"{options.tolerance:.1e}; lower `mixing` ({options.mixing}), raise `max_iterations`, or correct the structure",
         [asdict(step) for step in history],
     )
 
@@ -185,7 +186,8 @@ def _band_sums(
 def _more_bands(bands: int, top: float, temperature: float, *, fixed: bool) -> int:
     if fixed:
         raise InputError(
-            f"bands: {bands} leave the top one occupied by {top:.1e} at {temperature:g} K, expected at most {EMPTY:g}; "
-            "ask for more bands, or leave their number to the engine"
+            f"bands: with {bands} bands the occupation of the top band at {temperature:g} K is {top:.1e}, expected at "
+            "most "
+            f"{EMPTY:g}; request more bands, or leave the number to the engine"
         )
     return math.ceil(1.15 * bands) + 1

@@ -1,4 +1,4 @@
-"""Sizes of atomic shells by Slater's rules (Phys. Rev. 36, 57, 1930), for a first guess of the density."""
+"""Radii of atomic shells by Slater's rules (Phys. Rev. 36, 57, 1930), for the initial density."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from fermisea import units
 _FILLING = [(n, total - n) for total in range(1, 9) for n in range((total + 2) // 2, total + 1)]
 _EFFECTIVE = {1: 1.0, 2: 2.0, 3: 3.0, 4: 3.7, 5: 4.0, 6: 4.2, 7: 4.4}
 _CONTRACTION = 0.85
-"""Shells of atoms in matter are smaller than those of free atoms; measured on aluminium by the first SCF residual."""
+"""Contraction of atomic shells in condensed matter, fitted to the first SCF residual in aluminium."""
 
 
 def valence_gaussians(symbol: str, valence: float) -> list[tuple[float, float]]:
-    """Returns the outermost ``valence`` electrons of an atom as Gaussians: pairs of electrons and width (Angstrom).
+    """Returns the outermost ``valence`` electrons of an atom as Gaussians: pairs of electron number and width
+    (Angstrom).
 
-    Each width gives the Gaussian the mean square radius of the shell's Slater orbital.
+    Each Gaussian has the mean square radius of the Slater orbital of its shell.
     """
     number = atomic_numbers[symbol]
     shells = _configuration(number)

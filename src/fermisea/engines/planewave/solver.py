@@ -1,4 +1,4 @@
-"""Wavefunctions of all k-points, solved in a pool of threads, and the densities they make."""
+"""Eigensolver for the wavefunctions of all k-points in a pool of threads, and their density."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from fermisea.utilities.threads import Workers
 
 
 class KPointSolver:
-    """Holds the wavefunctions of all k-points between calls; every call continues from the last ones."""
+    """Stores the wavefunctions of all k-points between calls; every call starts from the last ones."""
 
     def __init__(self, problem: Problem, pool: Workers) -> None:
-        """Computes the projectors of every k-point once."""
+        """Computes the projectors of all k-points."""
         self._pool = pool
         self._problem = problem
         self._exact = list(pool.map(self._hamiltonian, problem.waves))
@@ -45,7 +45,7 @@ class KPointSolver:
         )
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Changes the precision of what follows, keeping the wavefunctions found so far."""
+        """Changes the precision of the following calls and converts the stored wavefunctions."""
         if self._hamiltonians[0].projectors.dtype == dtype:
             return
         real = dtype.to_real()
@@ -63,10 +63,10 @@ class KPointSolver:
 
         Args:
             potential: effective local potential, (nx, ny, nz), eV.
-            bands: how many at each k-point.
-            tolerance: residual norms (eV) wanted for bands at given eigenvalues (eV).
-            max_steps: expansions of the basis at most.
-            max_blocks: of ``davidson``.
+            bands: number of bands at each k-point.
+            tolerance: function of eigenvalues (eV) that returns the required residual norms (eV).
+            max_steps: largest number of expansions of the basis.
+            max_blocks: as for ``davidson``.
         """
         shared = potential.to(self._hamiltonians[0].kinetic.dtype)
 
@@ -78,7 +78,7 @@ class KPointSolver:
             else:
                 start = self._bands[index].coefficients[:count]
                 if start.shape[0] < count:
-                    # more rows must not take from what is converged, so they are made orthogonal to it first
+                    # additional rows are orthogonalised to the converged ones, which stay unchanged
                     start = torch.cat([start, outside_span(start, first_guess(hamiltonian, count))])
             return davidson(hamiltonian, start, count, tolerance, max_steps=max_steps, max_blocks=max_blocks)
 
@@ -92,10 +92,10 @@ def weighted_density(
     """Returns sum_k w_k sum_n 2 f_nk |psi_nk(r)|^2, (nx, ny, nz), 1/Angstrom^3.
 
     Args:
-        problem: supplies k-points, weights and volume.
+        problem: problem with k-points, weights and volume.
         states: bands of each k-point.
-        occupations: f of each k-point, (bands,), 0 to 1.
-        pool: runs the k-points; the sum is in their order, whatever the number of threads.
+        occupations: f at each k-point, (bands,), 0 to 1.
+        pool: thread pool for the k-points; the sum is in their order for any number of threads.
     """
 
     def one(index: int) -> Tensor:
@@ -103,7 +103,7 @@ def weighted_density(
         filled = 2 * problem.weights[index] / problem.grid.volume * occupations[index]
         chosen = filled > 1e-16
         coefficients, filled = coefficients[torch.as_tensor(chosen)], filled[chosen]
-        # real and imaginary parts are summed apart, so that each band is one fused operation
+        # real and imaginary parts are summed separately, which makes each band one fused operation
         total = torch.zeros((*problem.grid.shape, 2), dtype=coefficients.dtype.to_real(), device=coefficients.device)
         for band, weight in enumerate(filled):
             field = torch.view_as_real(waves.to_grid(coefficients[band : band + 1])[0])

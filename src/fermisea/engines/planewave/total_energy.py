@@ -1,7 +1,7 @@
-"""The free-energy functional of fixed wavefunctions: named parts, forces and stress.
+"""Free-energy functional of fixed wavefunctions: named parts, forces and stress.
 
-Every part is one differentiable expression in the displacement of the atoms and in the strain of the cell, at fixed
-plane-wave coefficients and occupations. By the Hellmann-Feynman theorem its derivatives are the forces and the stress
+Every part is a differentiable function of the displacement of the atoms and the strain of the cell, at fixed plane-wave
+coefficients and occupations. By the Hellmann-Feynman theorem its derivatives are the forces and the stress
 (Nielsen and Martin, PRB 32, 3780, 1985), at a fixed number of plane waves.
 """
 
@@ -32,7 +32,7 @@ class TotalEnergy:
     Attributes:
         parts: kinetic, local, nonlocal, hartree, xc, ewald, entropy_term (-TS), eV; their sum is the free energy.
         forces: (n, 3), eV/Angstrom, without net force.
-        stress: (3, 3), eV/Angstrom^3, positive when the cell wants to shrink, as in ASE.
+        stress: (3, 3), eV/Angstrom^3, positive under tension, as in ASE.
     """
 
     parts: dict[str, float]
@@ -79,7 +79,7 @@ class _Strained:
         self.ions = replace(ions, positions=positions, cell=ions.cell @ deformation)
 
     def gradient(self, energy: Tensor) -> Tensor:
-        """Returns dE/d(displacement, strain), (n + 3, 3); zero for what the energy does not depend on."""
+        """Returns dE/d(displacement, strain), (n + 3, 3); zero for an energy without such dependence."""
         leaves = (self._displacement, self._strain)
         if not energy.requires_grad:  # an element without projectors has no nonlocal energy
             return torch.cat([torch.zeros_like(x) for x in leaves])
@@ -96,7 +96,7 @@ def _terms(problem: Problem) -> Iterator[tuple[str, int | None]]:
 
 
 def _density_part(name: str, problem: Problem, state: ScfState, ions: Ions) -> Tensor:
-    """Returns one part that depends on the density alone, eV; the electrons in each voxel are fixed under strain."""
+    """Returns a part that depends on the density only, eV; the electrons in each voxel are fixed under strain."""
     shape = problem.grid.shape
     density = state.density * (problem.grid.volume / ions.volume)
     if name == "local":
@@ -112,7 +112,7 @@ def _density_part(name: str, problem: Problem, state: ScfState, ions: Ions) -> T
 
 
 def _band_part(name: str, k: int, problem: Problem, state: ScfState, ions: Ions) -> Tensor:
-    """Returns the kinetic or nonlocal energy of one k-point's bands, eV."""
+    """Returns the kinetic or nonlocal energy of the bands of one k-point, eV."""
     waves, bands = problem.waves[k], state.states[k]
     filled = 2 * problem.weights[k] * state.occupations[k]
     chosen = filled > 1e-12
