@@ -300,7 +300,7 @@ def test_an_eigensolver_that_stalls_is_helped(tmp_path):
 def test_a_window_that_the_cutoff_does_not_hold(tmp_path):
     hot = replace(OPTIONS, highest_electron_temperature=400_000.0)
     engine = Espresso({"Al": FILES["Al"]}, cutoff=60.0, ldos=hot, folder=tmp_path)
-    message = r"bands: \d+ are needed .* a cutoff of 60 eV gives fewer plane waves; .*; the files of the run are in .*fermisea-pw-"
+    message = r"bands: \d+ are needed .* a cutoff of 60 eV gives fewer plane waves; .*; the files .*fermisea-pw-"
     with pytest.raises(InputError, match=message) as caught:
         engine.run(aluminium(), TEMPERATURE)
     assert (Path(str(caught.value).split("files are in ")[1]) / "scf.out").is_file()

@@ -13,8 +13,7 @@ _CONTRACTION = 0.85
 
 
 def valence_gaussians(symbol: str, valence: float) -> list[tuple[float, float]]:
-    """Returns the outermost ``valence`` electrons of an atom as Gaussians: pairs of electron number and width
-    (Angstrom).
+    """Returns the outermost ``valence`` electrons of an atom as Gaussians: pairs of number and width (Angstrom).
 
     Each Gaussian has the mean square radius of the Slater orbital of its shell.
     """
