@@ -290,7 +290,7 @@ def test_refuses_structures_by_name(model, atoms, what, named):
 
 
 def test_refuses_a_grid_of_another_cell_and_a_chunk_of_nothing(model, atoms):
-    with pytest.raises(InputError, match="grid: got the cell .*expected the cell of the structure"):
+    with pytest.raises(InputError, match=r"grid: got the cell .*expected the cell of the structure"):
         model.predict(atoms, 1000.0, RealSpaceGrid(1.1 * atoms.cell.array, SHAPE))
     with pytest.raises(InputError, match="chunk: got 0"):
         model.predict(atoms, 1000.0, SHAPE, chunk=0)
