@@ -5,7 +5,8 @@
 The first prediction of a process is traced: model "aluminium", 4 atoms, 3 tau_e, forces, 12x12x12 points. All modules
 are imported before. The walk consists of the files of the called functions of the package, in the order of the calls;
 equal files in a row count once. A file is "entered" each time the walk comes to it, and each time but the first is a
-"return". Properties are left out, as they read like attributes. A function that is called through another package, such
+"return". Properties are left out, as they read like attributes, and so are comprehensions and lambdas, which stand in
+the text of their function. A function that is called through another package, such
 as ``torch.nn.Module.__call__``, has the nearest function of fermisea as its caller. Work for a pool of threads runs in
 the main thread, so that it is traced as well and the order does not depend on timing.
 
@@ -132,7 +133,7 @@ def main() -> None:
     edges = trace(predict)
     begin = next(k for k, (_, code) in enumerate(edges) if code is start)  # before it, the model is loaded
     left_out = properties()
-    edges = [(caller, code) for caller, code in edges[begin:] if code not in left_out]
+    edges = [(caller, code) for caller, code in edges[begin:] if not (code in left_out or code.co_name[0] == "<")]
     functions = [file_of(code) for code in dict.fromkeys(code for _, code in edges)]
     called = [(caller and file_of(caller), file_of(code)) for caller, code in edges]
     walks = {

@@ -216,3 +216,13 @@ def test_a_grid_of_another_cell_is_refused():
     check_grid(grid, crystal())
     with pytest.raises(InputError, match=r"grid: got the cell .*4.0.*, expected the cell of the structure, .*4.1"):
         check_grid(grid, crystal(cell=np.eye(3) * 4.1))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8, 50, 333, 10**4])
+@pytest.mark.parametrize("shape", [(7, 11, 13), (1, 1, 40), (16, 2, 3)])
+def test_tiles_cover_the_grid_once(shape, chunk):
+    covered = np.zeros(shape, dtype=int)
+    for tile in RealSpaceGrid(np.eye(3), shape).tiles(chunk):
+        covered[tile] += 1
+        assert covered[tile].size <= chunk
+    assert (covered == 1).all()

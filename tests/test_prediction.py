@@ -24,7 +24,6 @@ from fermisea.prediction import forward_pass, passes
 from fermisea.prediction.curve import free_energy_curve
 from fermisea.prediction.passes import StreamedLayer
 from fermisea.prediction.predict import predict
-from fermisea.prediction.tiling import tiles
 from synthetic import ENERGIES, VALENCE, structure
 
 TEMPERATURES = [300.0, 1000.0, 8000.0]
@@ -353,16 +352,6 @@ def test_any_number_of_threads_and_points_at_a_time(model, atoms, memory, shape,
         torch.set_num_threads(threads)
         monkeypatch.setattr(forward_pass, "ROWS", rows)
         alike(model.predict(atoms, TEMPERATURES, shape, chunk=chunk, memory=memory), expected, 1e-11)
-
-
-@pytest.mark.parametrize("chunk", [1, 3, 8, 50, 333, 10**4])
-@pytest.mark.parametrize("shape", [(7, 11, 13), (1, 1, 40), (16, 2, 3)])
-def test_tiles_cover_the_grid_once(shape, chunk):
-    covered = np.zeros(shape, dtype=int)
-    for tile in tiles(shape, chunk):
-        covered[tile] += 1
-        assert covered[tile].size <= chunk
-    assert (covered == 1).all()
 
 
 def test_an_error_in_a_thread_reaches_the_caller(model, atoms, monkeypatch):

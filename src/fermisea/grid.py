@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -30,6 +32,10 @@ def good_fft_size(minimum: int) -> int:
         if rest == 1:
             return size
         size += 1
+
+
+Tile = tuple[slice, slice, slice]
+"""The points of a grid between two corners: a slice along each axis."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,22 @@ class RealSpaceGrid:
     def integrate(self, field: npt.ArrayLike) -> float:
         """Returns the cell integral of a field on the grid, (nx, ny, nz), in the unit of the field times Angstrom^3."""
         return float(np.sum(field, dtype=np.float64)) * self.voxel
+
+    def tiles(self, chunk: int) -> Iterator[Tile]:
+        """Yields the tiles of the grid: of at most ``chunk`` points, long along the last axis."""
+        shape = self.shape
+        z = _even(min(shape[2], max(chunk // 4, 1)), shape[2])
+        y = _even(min(shape[1], max(chunk // (2 * z), 1)), shape[1])
+        x = _even(min(shape[0], max(chunk // (y * z), 1)), shape[0])
+        for corner in itertools.product(*(range(0, n, step) for n, step in zip(shape, (x, y, z), strict=True))):
+            ends = (min(a + step, n) for a, step, n in zip(corner, (x, y, z), shape, strict=True))
+            i, j, k = (slice(a, b) for a, b in zip(corner, ends, strict=True))
+            yield i, j, k
+
+
+def _even(length: int, whole: int) -> int:
+    """Returns an even length unless it is the whole axis."""
+    return length if length == whole or length < 2 else length - length % 2
 
 
 def check_structure(atoms: Atoms, name: str = "structure", *, periodic: bool = True, allow_empty: bool = False) -> None:

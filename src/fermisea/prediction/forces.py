@@ -137,8 +137,8 @@ class LdosForces:
             level = self._at_fixed_electrons(place, potential)
             total -= level * self.dos.integral(place.weights.electrons)
             potential.sub_(level)
-        by_positions, by_strain = self._through_the_ldos(energies, potentials, [self.reference, state])
         explicit = self._without_the_ldos(math.fsum(factor for factor, _ in terms), core_potential)
+        by_positions, by_strain = self._through_the_ldos(energies, potentials, [self.reference, state])
         by_strain += explicit[1] + strain.numpy() + total * np.eye(3)
         return Mechanics(-(by_positions + explicit[0]), (by_strain + by_strain.T) / (2 * self.grid.volume))
 

@@ -18,11 +18,10 @@ from torch import Tensor
 
 from fermisea.descriptors import Descriptor, Evaluator
 from fermisea.errors import InputError
-from fermisea.grid import RealSpaceGrid
+from fermisea.grid import RealSpaceGrid, Tile
 from fermisea.networks.ensemble import Network
 from fermisea.networks.precision import HiddenLayers
 from fermisea.prediction.gradient import Cotangent, tile_gradient
-from fermisea.prediction.tiling import Tile, tiles
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.threads import in_order
 
@@ -137,9 +136,10 @@ class ForwardPass:
         if rows is not None:
             layers, rows = layers.acting(rows.to(self._device))
         most = min(self._chunk, max(ROWS, _VALUES // self._network.widths[-1]))
-        work = tiles(grid.shape, most)
         self._total = max(self._total, self._done + grid.size)
-        for found in in_order(lambda tile: self._tile(grid, tile, layers, rows, thinning), work, self._threads):
+        for found in in_order(
+            lambda tile: self._tile(grid, tile, layers, rows, thinning), grid.tiles(most), self._threads
+        ):
             self._count(found.tile)
             yield found
 
@@ -161,13 +161,12 @@ class ForwardPass:
         if not isinstance(evaluator, Evaluator):
             raise InputError(f"forces: got a model on {self._device}, expected one on the CPU")
         positions, cell = np.zeros((self._atoms, 3)), np.zeros((3, 3))
-        work = tiles(grid.shape, self._chunk)
         self._total = max(self._total, self._done + grid.size)
 
         def part(tile: Tile) -> tuple[Tile, FloatArray, FloatArray]:
             return tile, *tile_gradient(self._network, evaluator, grid, tile, cotangent, rows=ROWS)
 
-        for tile, by_positions, by_cell in in_order(part, work, self._threads):
+        for tile, by_positions, by_cell in in_order(part, grid.tiles(self._chunk), self._threads):
             positions += by_positions
             cell += by_cell
             self._count(tile)

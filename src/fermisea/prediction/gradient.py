@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from fermisea.descriptors import Evaluator
-from fermisea.grid import RealSpaceGrid
+from fermisea.grid import RealSpaceGrid, Tile
 from fermisea.networks.ensemble import Network
-from fermisea.prediction.tiling import Tile
 from fermisea.utilities.arrays import FloatArray
 
 

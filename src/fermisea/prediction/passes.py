@@ -6,7 +6,7 @@ point. For large ones a coarse grid guesses the Fermi levels first, and one pass
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from fermisea.grid import RealSpaceGrid
-from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.integration import EnergyIntegral
 from fermisea.prediction.density_basis import DensityBasis, Norm, levels_around
-from fermisea.prediction.forward_pass import ForwardPass, Thinning, TileValues
+from fermisea.prediction.forward_pass import ForwardPass, Progress, Thinning, TileValues
 from fermisea.prediction.readout import GridSum, Readout
 from fermisea.prediction.request import Request
 from fermisea.utilities.arrays import FloatArray
@@ -41,7 +40,8 @@ class Layer(Protocol):
         sum: sum of h over the points.
     """
 
-    sum: GridSum
+    @property
+    def sum(self) -> GridSum: ...  # noqa: D102
 
     def fields(self, vectors: Tensor) -> list[FloatArray]:
         """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n): fields of (nx, ny, nz)."""
@@ -56,66 +56,80 @@ class HiddenSums:
         compared: sums over two grids whose difference is the error of a grid for the DOS alone; None without one.
         layer: hidden layer on the grid of the densities; None without densities.
         volume: volume of the cell, Angstrom^3.
+        forward: forward pass that computed them, for further passes.
     """
 
     dos: GridSum
     compared: tuple[GridSum, GridSum] | None
     layer: Layer | None
     volume: float
+    forward: ForwardPass
 
-    def density_of_states(self, readout: Readout) -> DensityOfStates:
-        """Returns the DOS of a network or of one member of an ensemble."""
-        return readout.density_of_states(self.dos, self.volume)
-
-    def densities(self, readout: Readout, integrals: Sequence[EnergyIntegral]) -> list[FloatArray] | None:
-        """Returns the fields of integrals for a network or one member, each (nx, ny, nz); None without densities."""
-        return None if self.layer is None else self.layer.fields(readout.vectors(integrals))
+    def fields(self, vectors: Tensor) -> list[FloatArray] | None:
+        """Returns v . (h(r), 1) for each column v of ``vectors``, each (nx, ny, nz); None without densities."""
+        return None if self.layer is None else self.layer.fields(vectors)
 
 
-def hidden_sums(forward: ForwardPass, readout: Readout, request: Request) -> HiddenSums:
+def hidden_sums(request: Request, readout: Readout, progress: Progress | None = None) -> HiddenSums:
     """Returns the hidden layer of a structure: one pass over its grid, after a guess on a coarser one where needed.
 
     Args:
-        forward: forward pass of the network.
+        request: structure, network, grids and temperatures of the prediction.
         readout: last layer of the network.
-        request: grids and temperatures of the prediction.
+        progress: callback with points done and points in all.
+
+    Raises:
+        InputError: for a chunk below 1 or an unknown precision.
     """
+    forward = ForwardPass(
+        request.network,
+        request.descriptor,
+        request.atoms,
+        chunk=request.chunk,
+        precision=request.precision,
+        points=request.points,
+        progress=progress,
+    )
     grid, dos_grid = request.grid, request.dos_grid
     if not request.density:
-        guess = Guess.on(forward, grid if dos_grid is None else dos_grid)
-        compared = None if dos_grid is None or guess.coarser is None else (guess.coarser, guess.sum)
-        return HiddenSums(guess.sum, compared, None, grid.volume)
+        alone = Guess.on(forward, grid if dos_grid is None else dos_grid)
+        compared = None if dos_grid is None or alone.coarser is None else (alone.coarser, alone.sum)
+        return HiddenSums(alone.sum, compared, None, grid.volume, forward)
     coarse = request.guessing_grid if dos_grid is None else dos_grid
-    if coarse is None:
-        kept = KeptLayer(forward, grid)
-        return HiddenSums(kept.sum, None, kept, grid.volume)
-    guess = Guess.on(forward, coarse)
-    temperatures = [*request.electron_temperatures, request.head.reference_electron_temperature]
+    guess = None if coarse is None else Guess.on(forward, coarse)
     layer: Layer
-    if request.keeps:
-        layer = KeptLayer(forward, grid)
+    if request.keeps or guess is None:
+        parts = list(forward.over(grid))
+        total = GridSum(torch.stack([part.total for part in parts]).sum(0), grid.size)
+        layer = KeptLayer(parts, grid.shape, total)
     else:
+        temperatures = [*request.electron_temperatures, request.head.reference_electron_temperature]
         layer = StreamedLayer(forward, grid, guess.basis(readout, grid.volume, request.electrons, temperatures))
-    if dos_grid is None:
-        return HiddenSums(layer.sum, None, layer, grid.volume)
-    return HiddenSums(guess.sum, (guess.sum, layer.sum), layer, grid.volume)
+    if dos_grid is None or guess is None:
+        return HiddenSums(layer.sum, None, layer, grid.volume, forward)
+    return HiddenSums(guess.sum, (guess.sum, layer.sum), layer, grid.volume, forward)
 
 
+@dataclass(frozen=True, eq=False)
 class KeptLayer:
-    """A layer that keeps h of every point."""
+    """A layer that keeps h of every point.
 
-    def __init__(self, forward: ForwardPass, grid: RealSpaceGrid) -> None:
-        """Makes the pass."""
-        self._shape = grid.shape
-        self._parts = list(forward.over(grid))
-        self.sum = GridSum(torch.stack([part.total for part in self._parts]).sum(0), grid.size)
+    Attributes:
+        parts: h of the points of each tile.
+        shape: number of points along each lattice vector.
+        sum: sum of h over the points.
+    """
+
+    parts: list[TileValues]
+    shape: tuple[int, int, int]
+    sum: GridSum
 
     def fields(self, vectors: Tensor) -> list[FloatArray]:
         """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n)."""
         own = _occupied(vectors[:-1])
         matrix, constants = vectors[:-1][own].T, vectors[-1][:, None]
-        fields = np.empty((vectors.shape[1], *self._shape))
-        for part in self._parts:
+        fields = np.empty((vectors.shape[1], *self.shape))
+        for part in self.parts:
             _write(fields, part, matrix @ part.values[:, own].double().cpu().T + constants)
         return list(fields)
 

@@ -12,13 +12,13 @@ from fermisea.physics.observables import observables_of
 from fermisea.physics.thermal_states import thermal_levels
 from fermisea.physics.window import check_spectrum
 from fermisea.prediction.forces import thermal_mechanics
-from fermisea.prediction.forward_pass import ForwardPass, Progress
-from fermisea.prediction.members import member_spread
+from fermisea.prediction.forward_pass import Progress
 from fermisea.prediction.passes import hidden_sums
 from fermisea.prediction.readout import Readout
 from fermisea.prediction.request import CHUNK, MEMORY, LdosModel, Request, Shape
 from fermisea.prediction.result import Prediction
 from fermisea.prediction.short_cuts import short_cut_errors
+from fermisea.prediction.uncertainty import member_spread
 
 
 def predict(
@@ -81,24 +81,17 @@ def predict(
         forces=forces,
         forces_of_change=forces_of_change,
         allow_beyond_window=allow_beyond_window,
+        precision=precision,
+        chunk=chunk,
         memory=memory,
     )
-    readout = Readout.of(model.network, request.head, integration)
-    forward = ForwardPass(
-        model.network,
-        model.descriptor,
-        request.atoms,
-        chunk=chunk,
-        precision=precision,
-        points=request.points,
-        progress=progress,
-    )
-    hidden = hidden_sums(forward, readout, request)
-    dos = hidden.density_of_states(readout)
+    readout = Readout.of(request.network, request.head, integration)
+    hidden = hidden_sums(request, readout, progress)
+    dos = readout.density_of_states(hidden.dos, hidden.volume)
     if not allow_beyond_window:
         check_spectrum(dos, request.electrons, len(atoms), max(request.electron_temperatures))
     levels = thermal_levels(dos, request.electrons, request.all_temperatures, slopes=forces)
-    states = levels.states(hidden.densities(readout, levels.integrals))
+    states = levels.states(hidden.fields(readout.vectors(levels.integrals)))
     reference = None if request.reference_electron_temperature is None else states.pop()
     results = observables_of(
         dos,
@@ -116,8 +109,8 @@ def predict(
         results=tuple(results),
         reference_electron_temperature=request.head.reference_electron_temperature,
         scalar=request.scalar,
-        errors=short_cut_errors(request, readout, hidden, model.network, model.descriptor, forward.precision, dos),
+        errors=short_cut_errors(request, readout, hidden, dos),
         uncertainty=member_spread(request, readout, hidden) if uncertainty else None,
         total_energy_obstacle=request.total_energy_obstacle,
-        mechanics=thermal_mechanics(request, forward, readout, dos, states, reference) if forces else None,
+        mechanics=thermal_mechanics(request, hidden.forward, readout, dos, states, reference) if forces else None,
     )

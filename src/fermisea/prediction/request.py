@@ -62,6 +62,8 @@ class Request:
 
     Attributes:
         atoms: structure.
+        network: network from descriptors to the LDOS.
+        descriptor: descriptor that the network was trained with.
         head: LDOS of the model that is used.
         ions: ion of each element of the model.
         functional: exchange and correlation, smooth where a predicted density passes through zero.
@@ -78,10 +80,14 @@ class Request:
         forces_of_change: whether these are derivatives of F(tau_e) - F(tau_ref) instead of F(tau_e).
         total_energy_obstacle: reason why there is no total free energy; None if there is one.
         allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
+        precision: precision of the hidden layers.
+        chunk: largest number of points of a tile.
         points: number of points of all passes over grids.
     """
 
     atoms: Atoms
+    network: Network
+    descriptor: Descriptor
     head: Head
     ions: Mapping[str, Ion]
     functional: Functional
@@ -98,6 +104,8 @@ class Request:
     forces_of_change: bool
     total_energy_obstacle: str | None
     allow_beyond_window: bool
+    precision: str
+    chunk: int
     points: int
 
     @property
@@ -119,6 +127,8 @@ class Request:
         forces: bool,
         forces_of_change: bool,
         allow_beyond_window: bool,
+        precision: str,
+        chunk: int,
         memory: int,
     ) -> Request:
         """Returns the request after checking it against the model; arguments as in :func:`predict`.
@@ -145,6 +155,8 @@ class Request:
         passes = [grid if density or own is None else None, own, guessing]
         return cls(
             atoms=atoms.copy(),
+            network=model.network,
+            descriptor=model.descriptor,
             head=head,
             ions=model.ions,
             functional=smooth_functional(model.functional),
@@ -161,6 +173,8 @@ class Request:
             forces_of_change=forces_of_change,
             total_energy_obstacle=model.total_energy_obstacle,
             allow_beyond_window=allow_beyond_window,
+            precision=precision,
+            chunk=chunk,
             points=sum(part.size for part in passes if part is not None) + forces * grid.size * len(temperatures),
         )
 

@@ -5,37 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fermisea.descriptors import Descriptor
 from fermisea.grid import RealSpaceGrid
-from fermisea.networks.ensemble import Network
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.prediction.forward_pass import ForwardPass
 from fermisea.prediction.passes import Guess, HiddenSums
 from fermisea.prediction.readout import Readout
-from fermisea.prediction.request import CHUNK, Request
+from fermisea.prediction.request import Request
 
 _CHECKED = 4096
 """Points at which a lower precision is compared with the network's own."""
 
 
 def short_cut_errors(
-    request: Request,
-    readout: Readout,
-    hidden: HiddenSums,
-    network: Network,
-    descriptor: Descriptor,
-    precision: str,
-    dos: DensityOfStates,
+    request: Request, readout: Readout, hidden: HiddenSums, dos: DensityOfStates
 ) -> dict[str, tuple[float, ...]]:
     """Returns the estimated errors of the short cuts that a prediction took, by name, for each tau_e, eV.
 
     Args:
-        request: structure and temperatures.
+        request: structure, network and temperatures.
         readout: last layer of the network.
         hidden: hidden layer, with the sums over the grids that are compared.
-        network: network from descriptors to the LDOS.
-        descriptor: descriptor that the network was trained with.
-        precision: precision of the hidden layers.
         dos: DOS of the structure.
     """
     errors: dict[str, tuple[float, ...]] = {}
@@ -43,8 +32,8 @@ def short_cut_errors(
     if hidden.compared is not None:
         one, two = (readout.density_of_states(part, hidden.volume) for part in hidden.compared)
         errors["dos_grid_error"] = _changes(one, two, number, temperatures)[1]
-    if precision == "bfloat16":
-        own = _in_own_precision(request, readout, network, descriptor, dos)
+    if hidden.forward.precision == "bfloat16":
+        own = _in_own_precision(request, readout, dos)
         band, free = _changes(dos, own, number, temperatures)
         errors |= {"precision_error_band_energy": band, "precision_error_band_free_energy": free}
     return errors
@@ -66,9 +55,7 @@ def _changes(
     return tuple(band), tuple(free)
 
 
-def _in_own_precision(
-    request: Request, readout: Readout, network: Network, descriptor: Descriptor, dos: DensityOfStates
-) -> DensityOfStates:
+def _in_own_precision(request: Request, readout: Readout, dos: DensityOfStates) -> DensityOfStates:
     """Returns a DOS as the network's own precision would give it, by the difference on a sample of points."""
     atoms = request.atoms
     share = (_CHECKED / atoms.cell.volume) ** (1 / 3)
@@ -76,6 +63,6 @@ def _in_own_precision(
     sample = RealSpaceGrid(atoms.cell.array, (n, m, k))
     found = []
     for precision in ("float32", "bfloat16"):
-        forward = ForwardPass(network, descriptor, atoms, chunk=CHUNK, precision=precision)
+        forward = ForwardPass(request.network, request.descriptor, atoms, chunk=request.chunk, precision=precision)
         found.append(readout.density_of_states(Guess.on(forward, sample).sum, sample.volume).dos)
     return replace(dos, dos=dos.dos + found[0] - found[1])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
-from fermisea.physics.observables import ThermalObservables
+from fermisea.physics.observables import ThermalObservables, observables_of
 from fermisea.physics.registry import OBSERVABLES, SCALARS
+from fermisea.physics.thermal_states import thermal_levels
+from fermisea.prediction.passes import HiddenSums
+from fermisea.prediction.readout import Readout
+from fermisea.prediction.request import Request
 from fermisea.utilities.arrays import FloatArray
 
 
@@ -128,3 +132,31 @@ class Uncertainty:
     def values(self, value: Callable[[ThermalObservables], float]) -> FloatArray:
         """Returns a number of each network at each tau_e, (members, temperatures)."""
         return np.array([[value(result) for result in member] for member in self.members])
+
+
+def member_spread(request: Request, readout: Readout, hidden: HiddenSums) -> Uncertainty | None:
+    """Returns the spread of the members of an ensemble; None for a single network."""
+    if not readout.members:
+        return None
+    return Uncertainty.of(_observables(request, readout.members, hidden), scalar=request.scalar)
+
+
+def _observables(
+    request: Request, members: Sequence[Readout], hidden: HiddenSums
+) -> Iterator[tuple[FloatArray, list[ThermalObservables]]]:
+    """Yields the DOS of each member, and its observables at each tau_e and, last, at tau_ref."""
+    temperatures = (*request.electron_temperatures, request.head.reference_electron_temperature)
+    for member in members:
+        dos = member.density_of_states(hidden.dos, hidden.volume)
+        levels = thermal_levels(dos, request.electrons, temperatures)
+        states = levels.states(hidden.fields(member.vectors(levels.integrals)))
+        results = observables_of(
+            dos,
+            states,
+            None if request.total_energy_obstacle else states[-1],
+            atoms=request.atoms,
+            grid=request.grid,
+            ions=request.ions,
+            functional=request.functional,
+        )
+        yield dos.dos, results
