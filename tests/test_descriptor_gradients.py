@@ -181,37 +181,38 @@ def test_cotangents_that_cannot_be_used():
         ready.points_vjp(points_around(), factors)
 
 
-WIDTHS = """
+def values_and_slopes(dtype):
+    """Descriptors on a small grid, and derivatives of a sum of them, of both kinds."""
+    for kind in KINDS[:2]:
+        ready, grid = kind.evaluator(alloy(), dtype), RealSpaceGrid(alloy().cell.array, (3, 5, 7))
+        values = ready.box(grid, (0, 0, 0), grid.shape)
+        yield values
+        yield ready.box_vjp(grid, (0, 0, 0), grid.shape, values / np.abs(values).max(axis=0))[0]
+
+
+WIDTH = """
 import sys
 import numpy as np
-from test_descriptor_gradients import KINDS, alloy
+from test_descriptor_gradients import values_and_slopes
 from fermisea.descriptors.compiled.simd import lane_count
-from fermisea.grid import RealSpaceGrid
-out = {"lanes": lane_count(8)}
-for index, kind in enumerate(KINDS[:2]):
-    for dtype in ("float64", "float32"):
-        ready = kind.evaluator(alloy(), dtype)
-        grid = RealSpaceGrid(alloy().cell.array, (3, 5, 7))
-        values = ready.box(grid, (0, 0, 0), grid.shape)
-        out[f"values{index}{dtype}"] = values
-        factors = values / np.abs(values).max(axis=0)
-        out[f"slopes{index}{dtype}"] = ready.box_vjp(grid, (0, 0, 0), grid.shape, factors)[0]
-np.savez(sys.argv[1], **out)
+np.savez(sys.argv[2], *values_and_slopes(sys.argv[1]), lanes=lane_count(np.dtype(sys.argv[1]).itemsize))
 """
 
 
-def test_any_width_of_the_registers(tmp_path):
-    results = []
-    for bits in (128, 256, 512):
-        path = tmp_path / f"{bits}.npz"
-        environment = dict(os.environ, FERMISEA_VECTOR_BITS=str(bits), PYTHONPATH=str(Path(__file__).parent))
-        subprocess.run([sys.executable, "-c", WIDTHS, str(path)], check=True, env=environment)
-        with np.load(path) as file:
-            results.append(dict(file))
-    assert [int(result.pop("lanes")) for result in results] == [2, 4, 8]
-    for result in results[:2]:
-        for name, values in result.items():
-            assert close(values, results[2][name], 1e-12 if name.endswith("64") else 1e-5), name
+@pytest.mark.parametrize(
+    ("bits", "dtype", "lanes", "tolerance"),
+    [(128, "float64", 2, 1e-12), (256, "float32", 8, 1e-5), (512, "float64", 8, 1e-12)],
+)
+def test_any_width_of_the_registers(tmp_path, bits, dtype, lanes, tolerance):
+    """The width enters as a number of lanes alone, so that one precision serves for each."""
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = dict(os.environ, FERMISEA_VECTOR_BITS=str(bits), PYTHONPATH=path)
+    command = [sys.executable, "-c", WIDTH, dtype, str(tmp_path / "found.npz")]
+    subprocess.run(command, check=True, env=environment)
+    with np.load(tmp_path / "found.npz") as found:
+        assert found["lanes"] == lanes
+        for index, expected in enumerate(values_and_slopes(dtype)):
+            assert close(found[f"arr_{index}"], expected, tolerance), index
 
 
 def test_width_that_does_not_exist():
