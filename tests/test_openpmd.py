@@ -197,7 +197,10 @@ def flip(name):
         (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "not readable as openPMD"),
         (lambda path: path.write_text("text"), "not readable as openPMD"),
         (spoil(lambda file: file.attrs.__delitem__("openPMD")), "no openPMD file"),
-        (spoil(lambda file: file.__delitem__("data/0/meshes/LDOS/3")), "expected numbers from 0"),
+        (
+            spoil(lambda file: file.__delitem__("data/0/meshes/LDOS/3")),
+            "35 components and none of them is 3,",
+        ),
         (spoil(lambda file: file.__delitem__("data/0/meshes/density")), "density, LDOS or atoms are missing"),
         (spoil(lambda file: file.__delitem__("data/0/particles")), "density, LDOS or atoms are missing"),
         (spoil(lambda file: file.__delitem__("data/0/meshes/DOS")), "not readable as openPMD"),
@@ -211,7 +214,10 @@ def flip(name):
             spoil(lambda file: file["data/0/meshes/density"].attrs.__setitem__("unitDimension", np.zeros(7))),
             r"density has the dimension \(0, 0, 0, 0, 0, 0, 0\), expected \(-3, 0",
         ),
-        (spoil(lambda file: file["data/0/meshes/LDOS"].move("35", "36")), "expected numbers from 0"),
+        (
+            spoil(lambda file: file["data/0/meshes/LDOS"].move("35", "36")),
+            "36 components and none of them is 35,",
+        ),
     ],
 )
 def test_spoilt_files_are_refused_in_one_line(tmp_path, snapshot, change, message):
@@ -235,3 +241,12 @@ def test_data_sets_of_another_kind_are_refused(snapshot):
         Snapshot.from_xarray(data.drop_vars("cell"))
     with pytest.raises(FileFormatError, match="data set: format None"):
         Snapshot.from_xarray(data.drop_attrs())
+
+
+@pytest.mark.parametrize(("name", "value"), [("dataOrder", b"F"), ("axisLabels", np.array([b"z", b"y", b"x"]))])
+def test_fields_in_another_order_are_refused(tmp_path, snapshot, name, value):
+    path = tmp_path / "s.h5"
+    openpmd.write_snapshot(path, snapshot)
+    spoil(lambda file: file["data/0/meshes/density"].attrs.__setitem__(name, value))(path)
+    with pytest.raises(FileFormatError, match="density is not in the order x, y, z"):
+        openpmd.read_fields(path)

@@ -31,8 +31,10 @@ from fermisea.interop.openpmd_file import (
     add_iteration,
     add_mesh,
     add_spectrum,
+    meshes_of,
     new_series,
     open_series,
+    read_numbered,
     read_record,
     set_attributes,
 )
@@ -209,18 +211,15 @@ def _observables(at: xr.Dataset) -> dict[str, Any]:
 
 def _fields(file: h5py.File, key: str) -> Fields:
     iteration = file[f"data/{key}"]
-    meshes = iteration.get("meshes", {})
+    meshes = meshes_of(file, key)
     density = np.asarray(read_record(meshes["density"], DENSITY)) if "density" in meshes else None
     ldos, energy_grid = None, None
     if "LDOS" in meshes:
         record = meshes["LDOS"]
-        names = [str(k) for k in range(len(record))]
-        if sorted(record) != sorted(names):
-            raise FileFormatError(f"{file.filename}: LDOS has components {', '.join(record)}, expected numbers from 0")
-        ldos = read_record(record, LDOS, names)
+        ldos = read_numbered(record, LDOS)
         if "energyStart" in record.attrs:
             head = record.attrs
-            energy_grid = EnergyGrid(float(head["energyStart"]), float(head["energySpacing"]), len(names))
+            energy_grid = EnergyGrid(float(head["energyStart"]), float(head["energySpacing"]), ldos.shape[-1])
     mesh = next((meshes[name] for name in ("density", "LDOS") if name in meshes), None)
     atoms, grid = None, None
     if mesh is not None and "latticeVectors" in mesh.attrs:

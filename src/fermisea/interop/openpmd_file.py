@@ -38,6 +38,9 @@ NUMBER: tuple[Dimension, float] = ((0, 0, 0, 0, 0, 0, 0), 1.0)
 _SAME_CONSTANTS = 1e-6
 """Units that differ by less are the same ones, with constants of another year."""
 
+_AXES = ([], ["x", "y", "z"], ["a", "b", "c"], ["energy"])
+"""Labels of the axes that a record may have; particles have none."""
+
 _ROOT = {
     "openPMD": "1.1.0",
     "openPMDextension": np.uint32(0),
@@ -161,13 +164,42 @@ def add_atoms(iteration: h5py.Group, atoms: Atoms, forces: npt.NDArray[np.float6
         _add_record(species, "force", dict(zip("xyz", np.asarray(forces).T, strict=True)), FORCE, {})
 
 
+def meshes_of(file: h5py.File, key: str) -> Mapping[str, Any]:
+    """Returns the meshes of an iteration by name."""
+    meshes: Mapping[str, Any] = file[f"data/{key}"].get(text(file.attrs.get("meshesPath", "meshes/")).strip("/ "), {})
+    return meshes
+
+
+def read_numbered(record: Any, unit: tuple[Dimension, float]) -> Any:
+    """Returns a mesh with the components "0", "1", ..., (nx, ny, nz, components), in the package's unit.
+
+    Raises:
+        FileFormatError: for other components, and as :func:`read_record`.
+    """
+    names = [str(index) for index in range(len(record))]
+    missing = next((name for name in names or ["0"] if name not in record), None)
+    if missing is not None:
+        raise FileFormatError(
+            f"{record.file.filename}: {record.name} has {len(names)} components and none of them is {missing}, "
+            "expected 0, 1, 2 and so on; copy the file again"
+        )
+    return read_record(record, unit, names)
+
+
 def read_record(record: Any, unit: tuple[Dimension, float], index: Sequence[str] | None = None) -> Any:
     """Returns a record in the package's unit: an array, or one with the components ``index`` last.
 
     Raises:
-        FileFormatError: for another physical dimension.
+        FileFormatError: for another physical dimension, or axes in another order.
     """
     dimension, value = unit
+    order = text(record.attrs.get("dataOrder", "C")).strip()
+    axes = [text(label) for label in record.attrs.get("axisLabels", [])]
+    if order != "C" or axes not in _AXES:
+        raise FileFormatError(
+            f"{record.file.filename}: {record.name} is not in the order x, y, z: got data order {order} and the axes "
+            f"{', '.join(axes)}, expected C and x, y, z; write it again in this order"
+        )
     got = tuple(int(power) for power in record.attrs["unitDimension"])
     if got != dimension:
         raise FileFormatError(f"{record.file.filename}: {record.name} has the dimension {got}, expected {dimension}")

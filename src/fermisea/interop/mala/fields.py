@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from fermisea import units
 from fermisea.errors import FileFormatError, InputError
+from fermisea.interop.openpmd_file import DENSITY, LDOS, meshes_of, open_series, read_numbered
 
 LDOS_UNITS: Mapping[str, float] = {
     "1/(eV*A^3)": 1.0,
@@ -23,9 +22,7 @@ LDOS_UNITS: Mapping[str, float] = {
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
-_DIMENSIONS = {"LDOS": (-5, -1, 2, 0, 0, 0, 0), "Density": (-3, 0, 0, 0, 0, 0, 0)}
-_SI = {"LDOS": 1e30 / units.ELECTRONVOLT, "Density": 1e30}
-"""1/(eV Angstrom^3) and 1/Angstrom^3 in SI units."""
+_UNITS = {"LDOS": LDOS, "Density": DENSITY}
 
 
 def read_field(path: str | os.PathLike[str], mesh: str) -> npt.NDArray[np.floating]:
@@ -67,43 +64,12 @@ def _numpy(path: Path) -> npt.NDArray[np.floating]:
 
 
 def _openpmd(path: Path, mesh: str) -> npt.NDArray[np.floating]:
-    try:
-        with h5py.File(path, "r") as file:
-            iterations = list(file["data"])
-            if len(iterations) != 1:
-                raise FileFormatError(f"{path}: holds {len(iterations)} iterations, expected one snapshot")
-            meshes = file[f"data/{iterations[0]}/{_text(file, 'meshesPath', 'meshes/')}"]
-            if mesh not in meshes:
-                raise FileFormatError(f"{path}: holds {', '.join(meshes) or 'no mesh'}, expected the mesh {mesh}")
-            return _components(path, meshes[mesh], mesh)
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        detail = " ".join(str(error).split())[:100]
-        raise FileFormatError(f"{path}: not a whole openPMD file ({detail}); copy it again") from error
-
-
-def _components(path: Path, group: Any, mesh: str) -> npt.NDArray[np.floating]:
-    names = sorted(group, key=int)
-    if names != [str(index) for index in range(len(names))] or not names:
-        raise FileFormatError(f"{path}: {mesh} has the components {names[:5]}, expected 0, 1, 2 and so on")
-    if tuple(group.attrs["unitDimension"]) != _DIMENSIONS[mesh]:
-        raise FileFormatError(f"{path}: the unit of its {mesh} is of another kind, expected that of a {mesh}")
-    if _text(group, "dataOrder", "C") != "C" or [_decoded(a) for a in group.attrs["axisLabels"]] != ["x", "y", "z"]:
-        raise FileFormatError(f"{path}: {mesh} is not in the order x, y, z, expected that of MALA")
-    field = np.empty((*group["0"].shape, len(names)), dtype=group["0"].dtype)
-    for index, name in enumerate(names):
-        field[..., index] = group[name][...]
-        # MALA's constants are older: units that agree to 1e-6 are one
-        factor = float(group[name].attrs["unitSI"]) / _SI[mesh]
-        if abs(factor - 1) > 1e-6:
-            field[..., index] *= factor
-    return field
-
-
-def _text(holder: Any, name: str, default: str) -> str:
-    return _decoded(holder.attrs.get(name, default)).strip()
-
-
-def _decoded(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    with open_series(path) as file:
+        iterations = list(file["data"])
+        if len(iterations) != 1:
+            raise FileFormatError(f"{path}: holds {len(iterations)} iterations, expected one snapshot")
+        meshes = meshes_of(file, iterations[0])
+        if mesh not in meshes:
+            raise FileFormatError(f"{path}: holds {', '.join(meshes) or 'no mesh'}, expected the mesh {mesh}")
+        field: npt.NDArray[np.floating] = read_numbered(meshes[mesh], _UNITS[mesh])
+        return field
