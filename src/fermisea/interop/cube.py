@@ -1,88 +1,23 @@
-"""Gaussian cube files: one field on the grid of a cell, with its atoms.
-
-The format: two lines of comment; number of atoms and origin; three lines with a number of points and the step between
-them; one line for each atom; the values, z fastest. Lengths are in bohr, or in Angstrom where the numbers of points are
-negative. Values have no unit of their own.
-"""
+"""Gaussian cube files: :func:`read_cube` and :func:`write_cube`."""
 
 from __future__ import annotations
 
-import io
 import os
-import re
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.data import chemical_symbols
 
-from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import RealSpaceGrid
+from fermisea.data.cube import Cube, read_cube
+from fermisea.errors import InputError
 from fermisea.units import BOHR, field_factor
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.files import atomic_path
 
+__all__ = ["Cube", "read_cube", "write_cube"]
+
 _COLUMNS = 6
-_SHORT_EXPONENT = re.compile(r"(?<=\d)([+-]\d{3})(?!\d)")
-"""Fortran leaves out the letter before an exponent of three digits: 0.12345-101."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cube:
-    """What a cube file holds.
-
-    Attributes:
-        atoms: elements, positions relative to the grid's origin and cell, Angstrom, periodic.
-        grid: points of the values.
-        values: (nx, ny, nz), in the unit of the file.
-        comment: first two lines.
-    """
-
-    atoms: Atoms
-    grid: RealSpaceGrid
-    values: FloatArray
-    comment: tuple[str, str]
-
-    def field(self, unit: str, constants: str = "codata2018") -> FloatArray:
-        """Returns the values in 1/Angstrom^3 or 1/(eV Angstrom^3), (nx, ny, nz).
-
-        Args:
-            unit: of the file, one of ``units.FIELD_UNITS``.
-            constants: one of ``units.CONSTANTS``.
-
-        Raises:
-            InputError: for an unknown unit or set of constants.
-        """
-        return self.values * field_factor(unit, constants)
-
-
-def read_cube(path: str | os.PathLike[str]) -> Cube:
-    """Returns the field in a cube file.
-
-    Raises:
-        FileFormatError: for a file that is missing, truncated, not a cube, or holds several fields.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="ascii", errors="replace")
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror}), expected a cube file") from error
-    stream = io.StringIO(text)
-    comment = stream.readline().strip(), stream.readline().strip()
-    if "castep2cube" in comment[1]:
-        raise FileFormatError(f"{path}: written by castep2cube, which repeats the first points at the end; remove them")
-    try:
-        atoms, grid = _read_header(stream)
-    except (InputError, ValueError, IndexError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise FileFormatError(f"{path}: its head is not that of a cube file ({reason}); write it again") from error
-    values = _read_values(path, stream.read(), grid)
-    if not np.isfinite(values).all():
-        raise FileFormatError(f"{path}: got values that are not finite, expected numbers; write it again")
-    return Cube(atoms, grid, values.reshape(grid.shape), comment)
 
 
 def write_cube(
@@ -129,51 +64,3 @@ def write_cube(
 
 def _row(values: FloatArray) -> str:
     return "".join(f"{value:18.12f}" for value in values)
-
-
-def _read_header(stream: io.StringIO) -> tuple[Atoms, RealSpaceGrid]:
-    words = stream.readline().split()
-    count, origin = int(words[0]), np.array([float(word) for word in words[1:4]])
-    if count < 0 or (len(words) > 4 and int(words[4]) != 1):
-        raise InputError("several fields in one file, expected one")
-    if origin.shape != (3,):
-        raise InputError("no origin in the third line")
-    rows = [line.split() for line in islice(stream, 3)]
-    points = [int(row[0]) for row in rows]
-    unit = 1.0 if all(n < 0 for n in points) else BOHR
-    n, m, k = map(abs, points)
-    steps = np.array([[float(word) for word in row[1:4]] for row in rows])
-    cell = steps * np.abs(points)[:, None] * unit
-    grid = RealSpaceGrid(tuple(map(tuple, cell)), (n, m, k))
-    lines = list(islice(stream, count))
-    if len(lines) < count:
-        raise InputError(f"{len(lines)} of {count} atoms")
-    numbers, positions = np.empty(count, dtype=int), np.empty((count, 3))
-    for index, line in enumerate(lines):
-        row = line.split()
-        if len(row) != 5:
-            raise InputError(f"atom {index + 1}: {line.strip()}")
-        numbers[index], positions[index] = int(row[0]), [float(word) for word in row[2:]]
-    if not np.isfinite(positions).all() or (numbers < 0).any() or (numbers >= len(chemical_symbols)).any():
-        raise InputError("positions that are not finite or elements that are not known")
-    return Atoms(numbers, (positions - origin) * unit, cell=cell, pbc=True), grid
-
-
-def _read_values(path: Path, text: str, grid: RealSpaceGrid) -> FloatArray:
-    words = text.split()
-    # no line ends after the last number of some codes; a number that is cut short is shorter than all others
-    cut = len(words) > 1 and not text[-1].isspace() and len(words[-1]) < min(map(len, words[:-1]))
-    if len(words) != grid.size or cut:
-        state = "too long, or several fields in one" if len(words) > grid.size else "truncated"
-        shape = " x ".join(map(str, grid.shape))
-        raise FileFormatError(
-            f"{path}: got {len(words)} values, expected {grid.size} ({shape}): {state}; copy it again"
-        )
-    try:
-        return np.array(words, dtype=np.float64)
-    except ValueError:
-        pass
-    try:
-        return np.array([_SHORT_EXPONENT.sub(r"E\1", word) for word in words], dtype=np.float64)
-    except ValueError as error:
-        raise FileFormatError(f"{path}: got something that is no number among its values ({error})") from error

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from fermisea.data.cube import read_cube
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
-from fermisea.interop.cube import read_cube
 from fermisea.interop.ldos_cubes import UNIT, check_same, read_series, same_structure
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ions import Ion, electrons

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from fermisea.data.cube import Cube, read_cube
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
-from fermisea.interop.cube import Cube, read_cube, write_cube
+from fermisea.interop.cube import write_cube
 from fermisea.utilities.files import check_writable_folder
 
 PathLike = str | os.PathLike[str]

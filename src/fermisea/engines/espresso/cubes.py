@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import ase.io.cube
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from fermisea import units
+from fermisea.data.cube import read_cube
 from fermisea.engines.espresso.inputs import pp_input
 from fermisea.engines.espresso.launch import run_program
 from fermisea.engines.ldos import resample
-from fermisea.errors import EngineError
+from fermisea.errors import EngineError, FileFormatError
 from fermisea.grid import Broadening, EnergyGrid
 
 DEVIATION = math.pi / math.sqrt(3)
@@ -49,8 +49,10 @@ def cube_ldos(
         )
     values = np.empty((*shape, energies.size), dtype=np.float32)
     for index, path in enumerate(cubes):
-        with path.open(encoding="utf-8") as stream:
-            field = ase.io.cube.read_cube(stream)["data"]
-        values[..., index] = resample(torch.from_numpy(np.ascontiguousarray(field)), shape).numpy()
+        try:
+            field = read_cube(path).values
+        except FileFormatError as error:
+            raise EngineError(f"pp.x: {error}; see pp.out there") from error
+        values[..., index] = resample(torch.from_numpy(field), shape).numpy()
     values /= units.RYDBERG * units.BOHR**3
     return values, Broadening("fermi-dirac derivative", broadening)
