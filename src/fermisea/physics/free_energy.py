@@ -68,17 +68,12 @@ class FreeEnergyFunctional:
                 f"core density: got shape {tuple(self._core.shape)}, expected the shape of the reference density, "
                 f"{tuple(self._reference.shape)}"
             )
-        self._voxel = float(volume(self._cell)) / self._reference.numel()
-        exchange, v_xc = xc_energy_and_potential(self._whole(self._reference), self._cell, functional)
-        hartree = float(hartree_energy(self._reference, self._cell))
-        self._harris = -hartree + float(exchange) - self._integral(v_xc, self._reference)
-        self._v_hxc = v_xc.add_(hartree_potential(self._reference, self._cell))
+        self._v_hxc, self._harris = potential_and_double_counting(
+            self._reference, self._whole(self._reference), self._cell, functional
+        )
 
     def _whole(self, density: Tensor) -> Tensor:
         return density + self._core if bool(self._core.any()) else density
-
-    def _integral(self, potential: Tensor, density: Tensor) -> float:
-        return float(torch.dot(potential.reshape(-1), density.reshape(-1))) * self._voxel
 
     def forms(self, band_free_energy: float, density: Any) -> dict[str, float]:
         """Returns the free energy in every form, eV.
@@ -101,7 +96,7 @@ class FreeEnergyFunctional:
         fixed = band_free_energy + self._ion_energy
         naive = fixed - hartree + exchange - slope
         harris = fixed + self._harris
-        kohn_sham = fixed - self._integral(self._v_hxc, density) + hartree + exchange
+        kohn_sham = fixed - _integral(self._v_hxc, density, self._cell) + hartree + exchange
         return {
             "second_order": (harris + kohn_sham) / 2,
             "harris_foulkes": harris,
@@ -110,9 +105,32 @@ class FreeEnergyFunctional:
         }
 
 
+def potential_and_double_counting(
+    density: Tensor, whole: Tensor, cell: Tensor, functional: Functional
+) -> tuple[Tensor, float]:
+    """Returns v_H + v_xc, (nx, ny, nz), eV, and the double-counting energy -E_H + E_xc - int v_xc n, eV.
+
+    Args:
+        density: n, valence, (nx, ny, nz), 1/Angstrom^3.
+        whole: valence plus core density, of which E_xc and v_xc are taken, (nx, ny, nz), 1/Angstrom^3.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        functional: exchange and correlation.
+    """
+    exchange, v_xc = xc_energy_and_potential(whole, cell, functional)
+    hartree = float(hartree_energy(density, cell))
+    double_counting = -hartree + float(exchange) - _integral(v_xc, density, cell)
+    return v_xc.add_(hartree_potential(density, cell)), double_counting
+
+
 def transfer_error(forms: Mapping[str, float]) -> float:
     """Returns |F_KS - F_HF| / 2, eV: an estimate of the error from the change of temperature."""
     return abs(forms["kohn_sham"] - forms["harris_foulkes"]) / 2
+
+
+def _integral(potential: Tensor, density: Tensor, cell: Tensor) -> float:
+    """Returns the cell integral of a potential (eV) times a density (1/Angstrom^3), eV."""
+    voxel = float(volume(cell)) / density.numel()
+    return float(torch.dot(potential.reshape(-1), density.reshape(-1))) * voxel
 
 
 def _tensor(values: Any) -> Tensor:

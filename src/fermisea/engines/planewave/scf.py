@@ -20,8 +20,8 @@ from fermisea.engines.planewave.solver import KPointSolver, weighted_density
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.physics.fermi_dirac import entropy_density, fermi_level_of_states, occupation
-from fermisea.physics.hartree import hartree_energy, hartree_potential
-from fermisea.physics.xc import xc_energy_and_potential
+from fermisea.physics.free_energy import potential_and_double_counting
+from fermisea.physics.hartree import hartree_energy
 from fermisea.utilities.threads import Workers
 
 EMPTY = 1e-6
@@ -120,7 +120,9 @@ def self_consistent(
     while len(history) < options.max_iterations:
         exact = residual < max(DOUBLE_BELOW, 10 * options.tolerance)
         solver.cast(problem.dtype if exact else torch.complex64)
-        hxc, double_counting = _hartree_xc(problem, density)
+        hxc, double_counting = potential_and_double_counting(
+            density, density + problem.core, problem.ions.cell, problem.functional
+        )
         potential = ionic + hxc
         wanted = math.sqrt(0.1 * max(residual, options.tolerance))
 
@@ -154,16 +156,6 @@ def self_consistent(
         f"{options.tolerance:.1e}; lower `mixing` ({options.mixing}), raise `max_iterations`, or correct the structure",
         [asdict(step) for step in history],
     )
-
-
-def _hartree_xc(problem: Problem, density: Tensor) -> tuple[Tensor, float]:
-    """Returns v_H + v_xc on the grid and the double-counting energy -E_H + E_xc - int v_xc n, eV."""
-    cell = problem.ions.cell
-    energy, v_xc = xc_energy_and_potential(density + problem.core, cell, problem.functional)
-    correction = (
-        float(energy) - float(hartree_energy(density, cell)) - problem.grid.voxel * float((v_xc * density).sum())
-    )
-    return hartree_potential(density, cell) + v_xc, correction
 
 
 def _levels(problem: Problem, states: Sequence[Bands]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
