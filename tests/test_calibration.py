@@ -123,7 +123,7 @@ def test_command_line(evaluated, tmp_path, capsys):
     assert "Spread of 3 networks against the error of their mean" in out
     names = {path.name for path in (tmp_path / "errors").iterdir()}
     figures = {f"{stem}.{suffix}" for stem in ("errors", "calibration") for suffix in ("png", "svg")}
-    assert names == figures | {"errors.csv", "summary.csv", "errors.json", "calibration.csv"}
+    assert names == figures | {"errors.csv", "summary.csv", "errors.json", "calibration.csv", "report.json"}
     content = json.loads((tmp_path / "errors" / "errors.json").read_text())
     with (tmp_path / "errors" / "calibration.csv").open() as stream:
         table = list(csv.DictReader(stream))

@@ -293,9 +293,18 @@ def test_evaluate_compares_with_snapshots(work, tmp_path, capsys):
         "errors.json",
         "errors.png",
         "errors.svg",
+        "report.json",
     }
+    for name in ("errors", "summary"):
+        heads = list(rows_of(tmp_path / "errors" / f"{name}.csv")[0])
+        assert {"electron_temperature (K)", "free_energy_error (eV/atom)", "density_error_percent (%)"} <= set(heads)
+        bare = {head for head in heads if "(" not in head}
+        assert bare <= {"file", "snapshot", "snapshots", "formula", "atoms"}
     assert main([*map(str, command)]) == 0
-    assert "density (%)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "density (%)" in out
+    line = next(line for line in out.splitlines() if " 300 │" in line and "1000" not in line)
+    assert line.count("—") == 1  # F(tau_ref) has a meaning at tau_ref alone
 
 
 def test_info_shows_both_kinds_of_file(work, capsys):

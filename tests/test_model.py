@@ -174,3 +174,13 @@ def test_names_a_version_it_does_not_know(saved):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.safetensors: no such file"):
         load_model(tmp_path / "nothing.safetensors")
+
+
+def test_the_printed_form_is_short():
+    model = random_model()
+    lines = repr(model).splitlines()
+    assert len(lines) == 5
+    assert lines[:2] == ["Model of Al, functional pbe", "tau_ref = 1000 K, tau_e up to 9000 K"]
+    assert lines[-1] == "no anchor: F of the LDOS alone"
+    whole = dataclasses.replace(model, total_energy_obstacle="no density")
+    assert repr(whole).endswith("no total free energy: no density")

@@ -114,10 +114,12 @@ def test_command_line(model, tmp_path, capsys):
         "thermo.svg",
         "electrons.ttm",
         "electrons.fdm",
+        "report.json",
     }
     rows = list(csv.DictReader((out / "thermo.csv").read_text().splitlines()))
-    assert float(rows[0]["electron_temperature_K"]) == 300.0
-    assert float(rows[-1]["electron_temperature_K"]) == 6000.0
+    assert float(rows[0]["electron_temperature (K)"]) == 300.0
+    assert float(rows[-1]["electron_temperature (K)"]) == 6000.0
+    assert all(head.endswith(")") for head in rows[0])
     result = CliRunner().invoke(app, [*arguments, "--json", "--no-pressure"])
     data = json.loads(result.output)
     assert len(data["rows"]) == len(rows)
@@ -140,4 +142,5 @@ def test_results_stay_where_no_fit_is_found(model, tmp_path, monkeypatch):
     words = ["thermo", str(tmp_path / "al.safetensors"), str(tmp_path / "al.extxyz"), "--to", "3000", "--no-pressure"]
     with pytest.warns(UserWarning, match="no file for fix ttm/mod: heat capacity: no fit"):
         assert CliRunner().invoke(app, [*words, "--grid", "6", "6", "6", "--out", str(tmp_path / "out")]).exit_code == 0
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"thermo.csv", "thermo.png", "thermo.svg"}
+    names = {"thermo.csv", "thermo.png", "thermo.svg", "report.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names

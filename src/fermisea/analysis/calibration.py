@@ -10,9 +10,7 @@ import numpy as np
 from scipy import stats
 
 from fermisea.errors import InputError
-
-QUANTITIES = ("fermi_level", "band_energy", "entropy_term", "free_energy", "free_energy_change")
-"""Quantities whose spread and error an evaluation of an ensemble holds."""
+from fermisea.physics.error_measures import QUANTITIES
 
 _SMALLEST = 1e-9
 """Error and spread (eV) below which nothing is compared, as those of F(tau_ref) - F(tau_ref)."""

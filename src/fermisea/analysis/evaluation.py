@@ -12,7 +12,9 @@ import numpy as np
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.model.model import Model
+from fermisea.physics.error_measures import QUANTITIES, SUMMARISED, energy_errors, percent_error
 from fermisea.physics.observables import ThermalObservables
+from fermisea.physics.registry import OBSERVABLES
 from fermisea.prediction.ldos import ldos_chunks
 from fermisea.prediction.request import CHUNK, MEMORY
 from fermisea.prediction.result import Prediction
@@ -95,7 +97,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "atoms": "/".join(sorted({str(row["atoms"]) for row in members})),
         }
         for name in members[0]:
-            if "error" in name and not isinstance(members[0][name], list):
+            if name in SUMMARISED:
                 values = [abs(row[name]) for row in members]
                 entry[name] = math.sqrt(math.fsum(value**2 for value in values) / len(values))
                 entry[f"{name}_mean"], entry[f"{name}_worst"] = statistics.fmean(values), max(values)
@@ -129,13 +131,13 @@ def _rows(
     }
     once = {
         "ldos_error_percent": _ldos_error(model, snapshot, chunk),
-        "dos_error_percent": _percent(predicted.dos, snapshot.dos),
+        "dos_error_percent": percent_error(predicted.dos, snapshot.dos),
         **_dos_members(predicted, snapshot.dos),
-        "closure_density_error_percent": _percent(true[-1].density, snapshot.density),
+        "closure_density_error_percent": percent_error(true[-1].density, snapshot.density),
     }
     totals: list[dict[str, float]] = [{} for _ in asked]
     if model.total_energy_obstacle is None and snapshot.total_energy_obstacle is None:
-        true_energies = np.array([t.free_energies["second_order"] for t in true])
+        true_energies = np.array([t.free_energy for t in true])
         error = (predicted.free_energy - true_energies) / atoms
         once["reference_error"] = float(predicted.free_energy[-1] - energy) / atoms
         once["closure_error"] = float(true_energies[-1] - energy) / atoms
@@ -162,12 +164,10 @@ def _rows(
             shared
             | {
                 "electron_temperature": t,
-                "density_error_percent": _percent(predicted.density[k], true[k].density),
+                "density_error_percent": percent_error(predicted.density[k], true[k].density),
                 "electrons_error": float(electrons - snapshot.electrons) / atoms,
-                "fermi_level_error": float(predicted.fermi_level[k] - true[k].fermi_level),
-                "band_energy_error": float(predicted.band_energy[k] - true[k].band_energy) / atoms,
-                "entropy_term_error": -t * float(predicted.entropy[k] - true[k].entropy) / atoms,
             }
+            | energy_errors(predicted.results[k], true[k], atoms)
             | totals[k]
             | spreads[k]
             | once
@@ -183,13 +183,9 @@ def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: i
     spread = predicted.uncertainty
     if spread is None:
         return [{} for _ in true]
-    quantities: dict[str, tuple[Callable[[ThermalObservables], float], int]] = {
-        "fermi_level": (lambda r: r.fermi_level, 1),
-        "band_energy": (lambda r: r.band_energy, atoms),
-        "entropy_term": (lambda r: -r.electron_temperature * r.entropy, atoms),
-    }
-    if predicted.has_free_energy and true[0].free_energies:
-        quantities["free_energy"] = (lambda r: r.free_energies["second_order"], atoms)
+    names = [name for name in QUANTITIES if name != "free_energy_change"]
+    if not (predicted.has_free_energy and true[0].free_energies):
+        names.remove("free_energy")
     found: list[dict[str, Any]] = [{} for _ in true]
 
     def add(name: str, values: FloatArray, own: FloatArray) -> None:
@@ -197,8 +193,11 @@ def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: i
             row[f"{name}_spread"] = float(values[:, k].std(ddof=1))
             row[f"{name}_member_errors"] = (values[:, k] - own[k]).tolist()
 
-    for name, (value, number) in quantities.items():
-        values, own = spread.values(value) / number, np.array([value(result) for result in true]) / number
+    for name in names:
+        observable = OBSERVABLES[name]
+        number = atoms if observable.extensive else 1
+        values = spread.values(observable.getter) / number
+        own = np.array([observable.getter(result) for result in true]) / number
         add(name, values, own)
         if name == "free_energy":
             add("free_energy_change", values - values[:, -1:], own - own[-1])
@@ -209,7 +208,7 @@ def _dos_members(predicted: Prediction, true: FloatArray) -> dict[str, list[floa
     """Returns the errors of the DOS of the members of an ensemble, percent."""
     if predicted.uncertainty is None:
         return {}
-    return {"dos_percent_member_errors": [_percent(dos, true) for dos in predicted.uncertainty.member_dos]}
+    return {"dos_percent_member_errors": [percent_error(dos, true) for dos in predicted.uncertainty.member_dos]}
 
 
 def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
@@ -221,10 +220,6 @@ def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
         error += float(np.sum((ldos - true) ** 2))
         spread += float(np.sum((true - mean) ** 2))
     return 100 * math.sqrt(error / spread) if spread > 0 else math.inf
-
-
-def _percent(values: FloatArray, true: FloatArray) -> float:
-    return 100 * float(np.mean(np.abs(values - true)) / np.mean(true))
 
 
 def _check_same_kind(model: Model, snapshot: Snapshot, index: int) -> None:

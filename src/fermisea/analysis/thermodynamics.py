@@ -6,6 +6,7 @@ import bisect
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -14,8 +15,13 @@ from fermisea import units
 from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.registry import OBSERVABLES
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.tables import data_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FIRST, _MOST = 9, 200
 """Number of electronic temperatures to begin with, and at most."""
@@ -69,24 +75,36 @@ class Thermodynamics:
 
     def rows(self) -> list[dict[str, float]]:
         """Returns one row of named numbers for each tau_e: per atom in eV, per volume in SI units."""
-        atoms = len(self.atoms)
-        columns = {
-            "electron_temperature_K": self.electron_temperature,
-            "free_energy_eV_per_atom": self.free_energy / atoms,
-            "internal_energy_eV_per_atom": self.internal_energy / atoms,
-            "entropy_eV_per_K_atom": self.entropy / atoms,
-            "fermi_level_eV": self.fermi_level,
-            "heat_capacity_eV_per_K_atom": self.heat_capacity / atoms,
-            "heat_capacity_J_per_m3_K": self.volumetric_heat_capacity,
-            "sommerfeld_coefficient_J_per_m3_K2": self.sommerfeld_coefficient,
-            "electronic_pressure_GPa": self.pressure / units.GIGAPASCAL,
-            "transfer_error_eV_per_atom": self.transfer_error / atoms,
-        }
-        known = {name: values for name, values in columns.items() if not np.isnan(values).all()}
+        known = {name: values for name, (_, values) in self._columns().items() if not np.isnan(values).all()}
         return [
             {name: float(value) for name, value in zip(known, row, strict=True)}
             for row in zip(*known.values(), strict=True)
         ]
+
+    def table(self) -> pd.DataFrame:
+        """Returns the rows as a pandas table with units in its head."""
+        rows, columns = self.rows(), self._columns()
+        return data_frame(rows, {name: columns[name][0] for name in rows[0]})
+
+    def _columns(self) -> dict[str, tuple[str, FloatArray]]:
+        """Returns head and values of each column, by the name in ``rows``."""
+        atoms = len(self.atoms)
+
+        def head(name: str) -> str:
+            return OBSERVABLES[name].head(per_atom=True)
+
+        return {
+            "electron_temperature_K": (head("electron_temperature"), self.electron_temperature),
+            "free_energy_eV_per_atom": (head("free_energy"), self.free_energy / atoms),
+            "internal_energy_eV_per_atom": (head("internal_energy"), self.internal_energy / atoms),
+            "entropy_eV_per_K_atom": (head("entropy"), self.entropy / atoms),
+            "fermi_level_eV": (head("fermi_level"), self.fermi_level),
+            "heat_capacity_eV_per_K_atom": (head("heat_capacity"), self.heat_capacity / atoms),
+            "heat_capacity_J_per_m3_K": ("heat_capacity (J/(m^3 K))", self.volumetric_heat_capacity),
+            "sommerfeld_coefficient_J_per_m3_K2": ("sommerfeld_coefficient (J/(m^3 K^2))", self.sommerfeld_coefficient),
+            "electronic_pressure_GPa": ("electronic_pressure (GPa)", self.pressure / units.GIGAPASCAL),
+            "transfer_error_eV_per_atom": (head("transfer_error"), self.transfer_error / atoms),
+        }
 
 
 def thermo(

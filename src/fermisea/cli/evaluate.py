@@ -12,21 +12,23 @@ from rich.table import Table
 
 import fermisea
 from fermisea.cli.common import Json, ModelFile, output_folder, plain, print_json
+from fermisea.physics.error_measures import ERROR_MEASURES, evaluation_heads
+from fermisea.physics.registry import OBSERVABLES, milli, with_unit
 from fermisea.terminal import progress_bar, stdout, table
 from fermisea.utilities.files import write_text
 from fermisea.utilities.tables import write_csv
 
-_ERRORS = (
-    ("free_energy_error", "F", 1000, 3),
-    ("reference_error", "F(tau_ref), DFT", 1000, 3),
-    ("anchored_free_energy_error", "anchored F, DFT", 1000, 3),
-    ("free_energy_change_error", "F - F(tau_ref)", 1000, 3),
-    ("entropy_term_error", "-TS", 1000, 3),
-    ("fermi_level_error", "mu (meV)", 1000, 2),
-    ("density_error_percent", "density (%)", 1, 3),
-    ("ldos_error_percent", "LDOS (%)", 1, 2),
-)
-"""Columns of the table: name, title, factor, digits."""
+_SHOWN = {
+    "free_energy_error": 3,
+    "free_energy_change_error": 3,
+    "reference_error": 3,
+    "anchored_free_energy_error": 3,
+    "entropy_term_error": 3,
+    "fermi_level_error": 2,
+    "density_error_percent": 3,
+    "ldos_error_percent": 2,
+}
+"""Errors in the printed table and their decimals."""
 
 
 def evaluate(
@@ -59,43 +61,84 @@ def evaluate(
         calibration = fermisea.calibration.calibration(rows, members) if members > 1 else []
         results = {"summary": summary, "rows": rows} | ({"calibration": calibration} if calibration else {})
         if out is not None:
-            write_csv(out / "errors.csv", rows)
-            write_csv(out / "summary.csv", summary)
-            write_text(out / "errors.json", dumps(plain(results), indent=2) + "\n")
-            fermisea.plots.save_figure(fermisea.plots.errors_figure(summary), out / "errors")
-            if calibration:
-                write_csv(out / "calibration.csv", calibration)
-                fermisea.plots.save_figure(fermisea.plots.calibration_figure(rows), out / "calibration")
+            _write(results, loaded, model, out)
     if json:
         print_json(results)
         return
-    columns = [
-        "tau_i (K)",
-        "tau_e (K)",
-        "snapshots",
-        "atoms",
-        *(title for name, title, *_ in _ERRORS if name in summary[0]),
-    ]
+    reference = loaded.reference_electron_temperature
+    stdout().print(table("Root mean square errors", *_columns(summary, reference)))
+    for note in _notes(summary, reference):
+        stdout().print(note)
+    if calibration:
+        stdout().print(_calibration_table(calibration, members))
+
+
+def _columns(summary: list[dict[str, Any]], reference: float) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns heads and cells of the table of errors; F(tau_ref) of the LDOS is shown at tau_ref only."""
+    shown = {name: ERROR_MEASURES[name] for name in _SHOWN if name in summary[0]}
+    scales = {name: milli(measure.unit) for name, measure in shown.items()}
+    heads = ["tau_i (K)", "tau_e (K)", "snapshots", "atoms"]
+    heads += [with_unit(measure.symbol, scales[name][1]) for name, measure in shown.items()]
     cells = [
         (
             "-" if row["ion_temperature"] is None else f"{row['ion_temperature']:g}",
             f"{row['electron_temperature']:g}",
             str(row["snapshots"]),
             row["atoms"],
-            *(f"{unit * row[name]:.{digits}f}" for name, _, unit, digits in _ERRORS if name in row),
+            *(
+                "—"
+                if name == "reference_error" and row["electron_temperature"] != reference
+                else f"{scale * row[name]:.{_SHOWN[name]}f}"
+                for name, (scale, _) in scales.items()
+            ),
         )
         for row in summary
     ]
-    stdout().print(table("Root mean square errors; energies in meV/atom", columns, cells))
-    if calibration:
-        stdout().print(_calibration_table(calibration, members))
+    return heads, cells
+
+
+def _notes(summary: list[dict[str, Any]], reference: float) -> list[str]:
+    """Returns what each column is compared with."""
+    found = [f"Reference values at tau_e are those of the snapshot's own LDOS; tau_ref is {reference:g} K."]
+    if "reference_error" in summary[0]:
+        found.append("F(tau_ref) of the LDOS: compared with the free energy of the DFT code.")
+    if "anchored_free_energy_error" in summary[0]:
+        found.append(
+            "anchored F: compared with the free energy of the DFT code at tau_ref and, at another tau_e, that free "
+            "energy plus the change of F of the snapshot's own LDOS; the data hold no DFT run there."
+        )
+    return found
+
+
+def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Path) -> None:
+    """Writes tables and figures of an evaluation, and what stands on the page of a report."""
+    from fermisea.report import Section, add_sections  # noqa: PLC0415  # --help needs it not
+
+    rows, summary = results["rows"], results["summary"]
+    write_csv(out / "errors.csv", rows, evaluation_heads(rows[0]))
+    write_csv(out / "summary.csv", summary, evaluation_heads(summary[0]))
+    write_text(out / "errors.json", dumps(plain(results), indent=2) + "\n")
+    fermisea.plots.save_figure(fermisea.plots.errors_figure(summary), out / "errors")
+    text = ("Root mean square errors with means and largest values, for each ionic and electronic temperature.",)
+    notes = tuple(_notes(summary, loaded.reference_electron_temperature))
+    sections = [Section("Errors", text + notes, ("errors.png",), ("summary.csv",))]
+    if "calibration" in results:
+        calibration = results["calibration"]
+        units = {name: ERROR_MEASURES[f"{name}_error"].unit for name in {row["quantity"] for row in calibration}}
+        table_rows = [{"quantity": row["quantity"], "unit": units[row["quantity"]]} | row for row in calibration]
+        write_csv(out / "calibration.csv", table_rows, evaluation_heads(table_rows[0]))
+        fermisea.plots.save_figure(fermisea.plots.calibration_figure(rows), out / "calibration")
+        text = ("Spread over the networks of the ensemble against the error of their mean.",)
+        sections.append(Section("Spread against error", text, ("calibration.png",), ("calibration.csv",)))
+    sections.append(Section("Errors of each snapshot", (), (), ("errors.csv",)))
+    title = f"Errors of the model {model.stem} on {len({row['file'] for row in rows})} snapshots"
+    add_sections(out, "evaluate", title, sections, f"fermisea {fermisea.__version__}, model {model}")
 
 
 def _calibration_table(rows: list[dict[str, Any]], members: int) -> Table:
     """Returns what the spread of an ensemble says about its errors, for F, F - F(tau_ref), or what there is of them."""
     present = {row["quantity"] for row in rows}
     shown = [name for name in ("free_energy", "free_energy_change") if name in present] or ["band_energy"]
-    titles = {"free_energy": "F", "free_energy_change": "F - F(tau_ref)", "band_energy": "E_b"}
     columns = [
         "",
         "tau_e (K)",
@@ -109,7 +152,7 @@ def _calibration_table(rows: list[dict[str, Any]], members: int) -> Table:
     ]
     cells = [
         (
-            titles[row["quantity"]],
+            OBSERVABLES[row["quantity"]].symbol,
             f"{row['electron_temperature']:g}",
             f"{1000 * row['mean_error']:.3f}",
             f"{1000 * row['median_member_error']:.3f}",

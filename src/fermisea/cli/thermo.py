@@ -11,8 +11,9 @@ import typer
 
 import fermisea
 from fermisea.cli.common import Anchor, Json, ModelFile, output_folder, print_json
+from fermisea.physics.registry import OBSERVABLES, with_unit
 from fermisea.terminal import progress_bar, stdout, table
-from fermisea.utilities.tables import write_csv
+from fermisea.utilities.tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,25 +83,12 @@ def thermo(
         print_json({"formula": structure.get_chemical_formula(), "rows": rows, "fit": summary, "files": files})
         return
     picked = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(int))]
-    titles = {
-        "electron_temperature_K": ("tau_e (K)", "{:.0f}"),
-        "free_energy_eV_per_atom": ("F (eV/atom)", "{:.5f}"),
-        "entropy_eV_per_K_atom": ("S (meV/K/atom)", "{:.5f}"),
-        "fermi_level_eV": ("μ (eV)", "{:.4f}"),
-        "heat_capacity_J_per_m3_K": ("C_e (10⁵ J/m³/K)", "{:.4f}"),
-        "sommerfeld_coefficient_J_per_m3_K2": ("C_e/tau_e (J/m³/K²)", "{:.2f}"),
-        "electronic_pressure_GPa": ("P_e (GPa)", "{:.3f}"),
-    }
-    units = {"entropy_eV_per_K_atom": 1000.0, "heat_capacity_J_per_m3_K": 1e-5}
-    shown = {name: title for name, title in titles.items() if name in rows[0]}
-    cells = [
-        tuple(form.format(units.get(name, 1.0) * row[name]) for name, (_, form) in shown.items()) for row in picked
-    ]
+    heads, cells = _columns(picked)
     console = stdout()
     title = (
         f"{structure.get_chemical_formula()}, ions fixed; {len(rows)} temperatures, of which {len(picked)} are shown"
     )
-    console.print(table(title, [title for title, _ in shown.values()], cells))
+    console.print(table(title, heads, cells))
     if fit is not None:
         console.print(f"ttm/mod: C_e fitted to {100 * fit.error:.2f} % of its largest value")
     if fit is not None and not (thermal_diffusivity and friction):
@@ -108,6 +96,23 @@ def thermo(
             "ttm/mod: without --thermal-diffusivity and --friction nothing conducts or couples; edit the file"
         )
     console.print("files: " + ", ".join(str(file) for file in files))
+
+
+def _columns(rows: list[dict[str, float]]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns heads and cells of the printed table."""
+    titles = {
+        "electron_temperature_K": (OBSERVABLES["electron_temperature"].label(), 1.0, ".0f"),
+        "free_energy_eV_per_atom": (OBSERVABLES["free_energy"].label(per_atom=True), 1.0, ".5f"),
+        "entropy_eV_per_K_atom": (with_unit(OBSERVABLES["entropy"].symbol, "meV/(K atom)"), 1000.0, ".5f"),
+        "fermi_level_eV": (OBSERVABLES["fermi_level"].label(), 1.0, ".4f"),
+        "heat_capacity_J_per_m3_K": (with_unit(OBSERVABLES["heat_capacity"].symbol, "10⁵ J/m³/K"), 1e-5, ".4f"),
+        "sommerfeld_coefficient_J_per_m3_K2": ("C_e/tau_e (J/m³/K²)", 1.0, ".2f"),
+        "electronic_pressure_GPa": ("P_e (GPa)", 1.0, ".3f"),
+        "transfer_error_eV_per_atom": (with_unit(OBSERVABLES["transfer_error"].symbol, "meV/atom"), 1000.0, ".3f"),
+    }
+    shown = {name: title for name, title in titles.items() if name in rows[0]}
+    cells = [tuple(format(factor * row[name], form) for name, (_, factor, form) in shown.items()) for row in rows]
+    return [title for title, *_ in shown.values()], cells
 
 
 def _write(
@@ -119,7 +124,7 @@ def _write(
     atoms, temperatures, pressure = found.atoms, found.electron_temperature, found.pressure
     per_volume = found.heat_capacity / found.volume
     files = [out / "thermo.csv"]
-    write_csv(files[0], found.rows())
+    write_table(files[0], found.table())
     fit: HeatCapacityFit | None = None
     try:
         fit = ttm.fit_heat_capacity(temperatures, per_volume, found.electrons / found.volume)
@@ -138,7 +143,19 @@ def _write(
         x, y, z = (float(length) for length in atoms.cell.lengths())
         heat_capacity = float(np.interp(fdm, temperatures, per_volume))
         ttm.write_fdm(files[-1], electron_temperature=fdm, heat_capacity=heat_capacity, lengths=(x, y, z))
-    return fit, files + fermisea.plots.save_figure(_figure(found, fit), out / "thermo")
+    files += fermisea.plots.save_figure(_figure(found, fit), out / "thermo")
+    _write_page(found, out)
+    return fit, files
+
+
+def _write_page(found: Thermodynamics, out: Path) -> None:
+    """Writes what ``fermisea report`` shows of the thermodynamics."""
+    from fermisea.report import Section, add_sections  # noqa: PLC0415  # --help needs it not
+
+    text = "Electrons in equilibrium at each electronic temperature; ions and volume are fixed."
+    sections = [Section("Thermodynamics of the electrons", (text,), ("thermo.png",), ("thermo.csv",))]
+    title = f"{found.atoms.get_chemical_formula()}, {len(found.atoms)} atoms: thermodynamics of the electrons"
+    add_sections(out, "thermo", title, sections, f"fermisea {fermisea.__version__}")
 
 
 def _figure(found: Thermodynamics, fit: HeatCapacityFit | None) -> Figure:
@@ -146,7 +163,9 @@ def _figure(found: Thermodynamics, fit: HeatCapacityFit | None) -> Figure:
     units, atoms, temperatures = fermisea.units, found.atoms, found.electron_temperature
     joule = 1e-5 * units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3
     quantities = {
-        "$C_e$ (10$^5$ J m$^{-3}$ K$^{-1}$)": joule * found.heat_capacity / found.volume,
+        with_unit(OBSERVABLES["heat_capacity"].math, "10$^5$ J m$^{-3}$ K$^{-1}$"): joule
+        * found.heat_capacity
+        / found.volume,
         r"$\mu - \mu_0$ (eV)": found.fermi_level - found.fermi_level[0],
     }
     if not np.isnan(found.pressure).any():

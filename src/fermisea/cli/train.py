@@ -12,19 +12,21 @@ from rich.progress import TaskID
 
 import fermisea
 from fermisea.cli.common import Json, bytes_of, output_folder, print_json
+from fermisea.physics.error_measures import ERROR_MEASURES
+from fermisea.physics.registry import milli
 from fermisea.terminal import facts, progress_bar, stderr, stdout
 
 if TYPE_CHECKING:
     from fermisea.training import TrainingState
 
 _SHOWN = (
-    ("ldos_error_percent", "LDOS", 1, "%"),
-    ("density_error_percent", "density", 1, "%"),
-    ("dos_error_percent", "DOS", 1, "%"),
-    ("band_energy_error", "E_b", 1000, "meV/atom"),
-    ("free_energy_error", "F", 1000, "meV/atom"),
+    "ldos_error_percent",
+    "density_error_percent",
+    "dos_error_percent",
+    "band_energy_error",
+    "free_energy_error",
 )
-"""Errors of validation structures beside the progress bar: name, title, factor, unit."""
+"""Errors of the validation structures beside the progress bar."""
 
 
 def train(
@@ -137,7 +139,8 @@ def _note(state: TrainingState) -> str:
     words = [f"loss {state.training_loss:.2e}"]
     if state.validation_loss is not None:
         words.append(f"validation {state.validation_loss:.2e}")
-    for name, title, factor, unit in _SHOWN:
+    for name in _SHOWN:
         if name in state.errors:
-            words.append(f"{title} {factor * state.errors[name]:.3g} {unit}")
+            factor, unit = milli(ERROR_MEASURES[name].unit)
+            words.append(f"{ERROR_MEASURES[name].symbol} {factor * state.errors[name]:.3g} {unit}")
     return ", ".join(words)

@@ -12,6 +12,8 @@ from rich.console import Console
 from fermisea import plots, units
 from fermisea.demo.settings import DemoSettings
 from fermisea.model.model import load_model
+from fermisea.physics.registry import OBSERVABLES, milli, with_unit
+from fermisea.prediction.curve import free_energy_curve
 from fermisea.terminal import table
 
 NAME = "aluminium"
@@ -38,34 +40,42 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
     seconds, n = time.perf_counter() - started, len(atoms)
     rows = [
         {
-            "electron_temperature": result.electron_temperature,
-            "free_energy": float(energy) / n,
-            "free_energy_std": float(spread) / n,
-            "entropy_term": -result.electron_temperature * result.entropy / n,
-            "fermi_level": result.fermi_level,
-            "heat_capacity": result.heat_capacity / n / units.BOLTZMANN,
+            "electron_temperature": row["electron_temperature"],
+            "free_energy": row["free_energy"],
+            "free_energy_std": row["free_energy_std"],
+            "entropy_term": result.entropy_term / n,
+            "fermi_level": row["fermi_level"],
+            "heat_capacity": row["heat_capacity"] / units.BOLTZMANN,
         }
-        for result, energy, spread in zip(
-            prediction.results, prediction.free_energy, prediction.free_energy_std, strict=True
-        )
+        for result, row in zip(prediction.results, prediction.rows(per_atom=True), strict=True)
     ]
-    columns = ["tau_e (K)", "F (eV/atom)", "± (meV/atom)", "-TS (eV/atom)", "μ (eV)", "C_e (k_B/atom)"]
-    cells = [
-        (
-            f"{row['electron_temperature']:g}",
-            f"{row['free_energy']:.5f}",
-            f"{1000 * row['free_energy_std']:.2f}",
-            f"{row['entropy_term']:.5f}",
-            f"{row['fermi_level']:.3f}",
-            f"{row['heat_capacity']:.3f}",
-        )
-        for row in rows
-    ]
-    console.print(table(f"model {NAME}, {n} atoms displaced by {DISPLACEMENT} Å", columns, cells))
+    reference = model.reference_electron_temperature
+    factor, unit = milli(OBSERVABLES["free_energy"].unit_of(per_atom=True))
+    columns = {
+        OBSERVABLES["electron_temperature"].label(): [f"{row['electron_temperature']:g}" for row in rows],
+        OBSERVABLES["free_energy"].label(per_atom=True): [f"{row['free_energy']:.5f}" for row in rows],
+        f"± ({unit})": [
+            "—" if row["electron_temperature"] == reference else f"{factor * row['free_energy_std']:.2f}"
+            for row in rows
+        ],
+        OBSERVABLES["entropy_term"].label(per_atom=True): [f"{row['entropy_term']:.5f}" for row in rows],
+        OBSERVABLES["fermi_level"].label(): [f"{row['fermi_level']:.3f}" for row in rows],
+        with_unit(OBSERVABLES["heat_capacity"].symbol, "k_B/atom"): [f"{row['heat_capacity']:.3f}" for row in rows],
+    }
+    title = f"model {NAME}, {n} atoms displaced by {DISPLACEMENT} Å"
+    console.print(table(title, list(columns), list(zip(*columns.values(), strict=True))))
+    console.print(
+        f"  ±: spread of F(tau_e) - F({reference:g} K) over the networks; F({reference:g} K) is F of the "
+        "interatomic potential of the model"
+    )
+    temperatures_of_curve, energies_of_curve = free_energy_curve(prediction)
     figure = plots.free_energy_figure(
         temperatures,
-        [row["free_energy"] for row in rows],
-        reference_electron_temperature=model.reference_electron_temperature,
+        prediction.free_energy / n,
+        curve=(temperatures_of_curve, energies_of_curve / n),
+        transfer_error=prediction.transfer_error / n,
+        spread=prediction.free_energy_std / n,
+        reference_electron_temperature=reference,
         title=f"Al, {n} atoms, model {NAME}",
     )
     plots.save_figure(figure, folder / "shipped_model")

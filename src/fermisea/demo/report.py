@@ -14,6 +14,7 @@ from fermisea import plots
 from fermisea.data.snapshot import Snapshot
 from fermisea.demo.settings import DemoSettings
 from fermisea.demo.steps import DftPoint
+from fermisea.physics.error_measures import percent_error
 from fermisea.physics.registry import FORMS
 from fermisea.prediction.result import Prediction
 
@@ -41,7 +42,7 @@ def compare(prediction: Prediction, points: dict[float, DftPoint]) -> list[dict[
                 "transfer_error_meV_per_atom": 1000 * float(prediction.transfer_error[at[temperature]]) / n,
                 "fermi_level_dft": dft.fermi_level,
                 "fermi_level_predicted": float(prediction.fermi_level[at[temperature]]),
-                "density_error_percent": 100 * float(np.mean(np.abs(density - dft.density)) / np.mean(dft.density)),
+                "density_error_percent": percent_error(density, dft.density),
             }
         )
     return rows
@@ -72,6 +73,7 @@ def draw(
         prediction.free_energy / n,
         dft={row["electron_temperature"]: row["free_energy_dft"] / n for row in rows},
         transfer_error=prediction.transfer_error / n,
+        spread=None if prediction.uncertainty is None else prediction.free_energy_std / n,
         reference_electron_temperature=settings.reference_electron_temperature,
         title=title,
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -39,14 +40,11 @@ from fermisea.interop.openpmd_file import (
     set_attributes,
 )
 from fermisea.prediction.result import Prediction
+from fermisea.prediction.table import unit_of
 from fermisea.utilities.arrays import FloatArray
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 PathLike = str | os.PathLike[str]
 
-_OBSERVABLES = ("band_energy", "entropy", "fermi_level", "heat_capacity", "electrons", "transfer_error")
 _METADATA = "fermisea/snapshot"
 
 
@@ -152,20 +150,17 @@ def write_prediction(path: PathLike, prediction: Prediction, ldos: npt.NDArray[n
     expected = (*prediction.grid.shape, energy_grid.size)
     if ldos is not None and ldos.shape != expected:
         raise InputError(f"LDOS: got shape {ldos.shape}, expected grid and energies of the prediction, {expected}")
-    data = prediction.data
-    if "electron_temperature" not in data.dims:
-        data = data.expand_dims("electron_temperature")
     with new_series(path, _version()) as file:
-        for index in range(data.sizes["electron_temperature"]):
-            at = data.isel(electron_temperature=index)
+        for index, (result, row) in enumerate(zip(prediction.results, prediction.rows(), strict=True)):
             iteration = add_iteration(file, index)
-            set_attributes(iteration, _observables(at))
-            if "density" in at:
-                add_mesh(iteration, "density", prediction.grid, at["density"].values, DENSITY)
+            set_attributes(iteration, _attributes(row))
+            if prediction.has_density:
+                add_mesh(iteration, "density", prediction.grid, result.density, DENSITY)
             if index == 0 and ldos is not None:
                 _add_ldos(file, iteration, prediction.grid, ldos, energy_grid)
             _add_dos(iteration, energy_grid, prediction.dos)
-            add_atoms(iteration, prediction.atoms)
+            forces = None if prediction.mechanics is None else prediction.mechanics[index].forces
+            add_atoms(iteration, prediction.atoms, forces)
     return Path(path)
 
 
@@ -200,12 +195,12 @@ def _add_dos(iteration: h5py.Group, energies: EnergyGrid, dos: FloatArray) -> No
     add_spectrum(iteration, "DOS", energies.start, energies.spacing, dos, DOS)
 
 
-def _observables(at: xr.Dataset) -> dict[str, Any]:
-    """Returns the attributes of an iteration; eV, K."""
-    values: dict[str, Any] = {"electronTemperature": float(at["electron_temperature"])}
-    values |= {name: float(at[name]) for name in _OBSERVABLES if name in at}
-    if "free_energy" in at:
-        values |= {f"free_energy_{form}": float(at["free_energy"].sel(form=form)) for form in at["form"].values}
+def _attributes(row: Mapping[str, float]) -> dict[str, Any]:
+    """Returns a row of a prediction as attributes of an iteration, with the unit of NAME as NAME_unit."""
+    values: dict[str, Any] = {"electronTemperature": row["electron_temperature"]}
+    for name, value in row.items():
+        if name != "electron_temperature":
+            values |= {name: value, f"{name}_unit": unit_of(name)}
     return values
 
 

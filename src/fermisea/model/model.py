@@ -15,6 +15,7 @@ from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
 from fermisea.model.bundled import model_path
+from fermisea.model.describe import described
 from fermisea.model.file import read_model, write_model
 from fermisea.networks.ensemble import Ensemble, Network
 from fermisea.networks.mlp import Mlp
@@ -30,7 +31,7 @@ from fermisea.prediction.request import CHUNK, MEMORY
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """The LDOS of a material as a function of the atoms around a point.
 
@@ -61,6 +62,9 @@ class Model:
     provenance: dict[str, Any] = field(default_factory=dict)
     total_energy_obstacle: str | None = None
     anchor: RegularModel | None = None
+
+    def __repr__(self) -> str:
+        return described(self)
 
     @property
     def elements(self) -> tuple[str, ...]:

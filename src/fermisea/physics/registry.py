@@ -235,4 +235,7 @@ SHORT_CUTS = MappingProxyType(
         "precision_error_band_free_energy": "Change of E_b - TS by bfloat16",
     }
 )
-"""Estimated errors of short cuts, by name, with their descriptions; each in eV for the cell at each tau_e."""
+"""Estimated errors of short cuts for the cell at each tau_e, by name, with their descriptions."""
+
+SHORT_CUT_UNIT = "eV"
+"""Unit of the errors of short cuts."""

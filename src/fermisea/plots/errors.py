@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fermisea.errors import InputError
+from fermisea.physics.error_measures import ERROR_MEASURES
+from fermisea.physics.registry import milli
 from fermisea.plots.style import GREY, INK, mark, panels_figure, temperature_colours
 
 
@@ -29,14 +31,10 @@ def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figu
     """
     if not rows:
         raise InputError("errors: got no rows, expected those of an evaluation")
-    panels = [
-        ("free_energy_change_error", 1000, "error of\n" + r"$F(\tau_e)-F(\tau_{\mathrm{ref}})$" + "\n(meV/atom)"),
-        ("free_energy_error", 1000, "error of\n" + r"$F(\tau_e)$" + "\n(meV/atom)"),
-        ("entropy_term_error", 1000, "error of\n" + r"$-\tau_e S$" + "\n(meV/atom)"),
-        ("density_error_percent", 1, "density error\n(%)"),
-    ]
     total = "free_energy_error" in rows[0]
-    panels = [panel for panel in panels if panel[0] in rows[0] and not (total and panel[0] == "entropy_term_error")]
+    energies = ("free_energy_change_error", "free_energy_error") if total else ("entropy_term_error",)
+    names = [name for name in (*energies, "density_error_percent") if name in rows[0]]
+    panels = [(name, milli(ERROR_MEASURES[name].unit)[0], _label(name)) for name in names]
     electron = sorted({float(row["electron_temperature"]) for row in rows})
     ion = sorted({_ion_temperature(row) for row in rows}, key=lambda t: (math.isnan(t), t))
     colours = temperature_colours(electron)
@@ -90,12 +88,8 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     Raises:
         InputError: for rows without spreads.
     """
-    panels = [
-        ("free_energy", r"$F(\tau_e)$"),
-        ("free_energy_change", r"$F(\tau_e)-F(\tau_{\mathrm{ref}})$"),
-        ("band_energy", r"$E_b$"),
-    ]
-    panels = [panel for panel in panels if rows and f"{panel[0]}_spread" in rows[0]][:2]
+    known = ("free_energy", "free_energy_change", "band_energy")
+    panels = [(name, _label(f"{name}_error")) for name in known if rows and f"{name}_spread" in rows[0]][:2]
     if not panels:
         raise InputError("calibration: got rows without spreads, expected those of an evaluation of an ensemble")
     electron = sorted({float(row["electron_temperature"]) for row in rows})
@@ -118,11 +112,18 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
             lowest, highest = min(max(v[1], 1e-4) for v in values), max(v[1] for v in values)
             axis.set_ylim(min(lowest, ends[0]) / 1.5, 2.5 * max(highest, ends[1]))
             axis.set_xlabel("spread (meV/atom)")
-            axis.set_ylabel(f"error of {label}\n(meV/atom)")
+            axis.set_ylabel(label)
         axes[0].set_title(title)
         handles = [Line2D([], [], **mark("o", colours[t], filled=True), label=f"{t:g} K") for t in electron]
         figure.legend(handles=handles, loc="outside right center", title=r"$\tau_e$", title_fontsize=8)
     return figure
+
+
+def _label(name: str) -> str:
+    """Returns the label of the axis of an error, in two or three lines."""
+    measure = ERROR_MEASURES[name]
+    _, unit = milli(measure.unit)
+    return f"{measure.math} error\n({unit})" if unit == "%" else f"error of\n{measure.math}\n({unit})"
 
 
 def _place(ion: Sequence[float], temperature: float, number: int, count: int) -> float:

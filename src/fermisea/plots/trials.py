@@ -9,17 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from fermisea.errors import InputError
+from fermisea.physics.error_measures import ERROR_MEASURES
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure
-
-_LABELS = {
-    "ldos_error_percent": "LDOS error (%)",
-    "density_error_percent": "density error (%)",
-    "dos_error_percent": "DOS error (%)",
-    "fermi_level_error": r"error of $\mu$ (eV)",
-    "band_energy_error": r"error of $E_b$ (eV/atom)",
-    "entropy_term_error": r"error of $-\tau_e S$ (eV/atom)",
-    "free_energy_error": r"error of $F$ (eV/atom)",
-}
 
 
 def tuning_figure(
@@ -60,7 +51,7 @@ def tuning_figure(
         for place in (top.yaxis.set_major_formatter, top.yaxis.set_minor_formatter):
             place(LogFormatter(minor_thresholds=(2, 0.5)))
         top.set_xlabel("trial")
-        top.set_ylabel(_LABELS.get(minimised, minimised))
+        top.set_ylabel(ERROR_MEASURES[minimised].axis_label if minimised in ERROR_MEASURES else minimised)
         top.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         top.tick_params(axis="x", which="minor", bottom=False, top=False)
         top.set_title(title)

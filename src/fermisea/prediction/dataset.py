@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermisea.physics.registry import FORMS, OBSERVABLES, SCALARS, SHORT_CUTS
+from fermisea.physics.registry import FORMS, OBSERVABLES, SCALARS, SHORT_CUT_UNIT, SHORT_CUTS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,7 +31,7 @@ def dataset_of(prediction: Prediction) -> xr.Dataset:
     }
     variables["dos"] = ("energy", prediction.dos, _attributes("dos"))
     for name, errors in prediction.errors.items():
-        described = {"units": "eV", "long_name": SHORT_CUTS[name]}
+        described = {"units": SHORT_CUT_UNIT, "long_name": SHORT_CUTS[name]}
         variables[name] = ("electron_temperature", list(errors), described)
     if prediction.has_density:
         variables["density"] = _variable("density", np.stack([result.density for result in results]))

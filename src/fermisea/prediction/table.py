@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fermisea.physics.registry import OBSERVABLES, SCALARS, per_atom_unit, with_unit
+from fermisea.physics.registry import OBSERVABLES, SCALARS, SHORT_CUT_UNIT, per_atom_unit, with_unit
 from fermisea.utilities.tables import data_frame
 
 if TYPE_CHECKING:
@@ -51,9 +51,14 @@ def table_of(prediction: Prediction, *, per_atom: bool = False) -> pd.DataFrame:
 
 def head_of(name: str, *, per_atom: bool = False) -> str:
     """Returns the head of a column of :func:`rows_of`, such as ``"free_energy_std (eV)"``."""
+    return with_unit(name, unit_of(name, per_atom=per_atom))
+
+
+def unit_of(name: str, *, per_atom: bool = False) -> str:
+    """Returns the unit of a column of :func:`rows_of`."""
     observable = OBSERVABLES.get(name.removesuffix("_std"))
-    unit = "eV" if observable is None else observable.unit  # errors of short cuts are in eV
-    return with_unit(name, per_atom_unit(unit) if per_atom and _extensive(name) else unit)
+    unit = SHORT_CUT_UNIT if observable is None else observable.unit
+    return per_atom_unit(unit) if per_atom and _extensive(name) else unit
 
 
 def described(prediction: Prediction) -> str:
@@ -73,6 +78,10 @@ def described(prediction: Prediction) -> str:
         [_symbol(name) for name in forms if name in rows[0]],
         *([f"{{{form}}}".format(row[name]) for name, form in forms.items() if name in row] for row in rows[:_PRINTED]),
     ]
+    if prediction.anchored and spread is not None:  # F(tau_ref) is F of the anchor, whatever the networks say
+        for line, row in zip(cells[1:], rows, strict=False):
+            if row["electron_temperature"] == prediction.reference_electron_temperature:
+                line[2] = "anchor"
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [f"Prediction of {atoms.get_chemical_formula()}, {len(atoms)} atoms", ", ".join(facts)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]

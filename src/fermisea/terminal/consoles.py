@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-_UNITS = {"_eV_per_A": "eV/Å", "_eV": "eV", "_A3": "Å³", "_A": "Å", "temperature": "K"}
+from fermisea.terminal.labels import LABELS
 
 
 def stdout() -> Console:
@@ -51,7 +51,7 @@ def facts(title: str, values: Mapping[str, Any]) -> Table:
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        key = prefix + _label(name)
+        key = prefix + LABELS.get(name, name.replace("_", " "))
         if isinstance(value, Mapping):
             yield from _flat(f"{key}.", value)
         elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
@@ -60,13 +60,6 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, " ".join(_text(item) for item in value)
         else:
             yield key, _text(value)
-
-
-def _label(name: str) -> str:
-    for ending, unit in _UNITS.items():
-        if name.endswith(ending):
-            return f"{name.removesuffix(ending if ending.startswith('_') else '').replace('_', ' ')} ({unit})"
-    return name.replace("_", " ")
 
 
 def _text(value: Any) -> str:

@@ -5,28 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fermisea.data.snapshot import Snapshot
 from fermisea.networks.ensemble import Network
+from fermisea.physics.error_measures import VALIDATED, energy_errors, percent_error
 from fermisea.physics.integration import EnergyIntegral
-from fermisea.physics.observables import ThermalObservables, thermal_observables
+from fermisea.physics.observables import thermal_observables
 from fermisea.prediction.readout import GridSum, Head, Readout
 from fermisea.training.points import Points
 from fermisea.training.processes import Processes
 from fermisea.utilities.arrays import FloatArray
 
-ERRORS = (
-    "ldos_error_percent",
-    "density_error_percent",
-    "dos_error_percent",
-    "fermi_level_error",
-    "band_energy_error",
-    "entropy_term_error",
-    "free_energy_error",
-)
+ERRORS = VALIDATED
 """Errors by name; see :meth:`Validation.errors`."""
 
 
@@ -91,29 +83,12 @@ class Validation:
         )[0]
         fields = {
             "ldos_error_percent": 100 * math.sqrt(wrong / spread) if spread > 0 else math.inf,
-            "density_error_percent": _percent(predicted.density, true.density),
-            "dos_error_percent": _percent(dos.dos, snapshot.dos),
+            "density_error_percent": percent_error(predicted.density, true.density),
+            "dos_error_percent": percent_error(dos.dos, snapshot.dos),
         }
-        return fields | _energies(predicted, true, len(snapshot.atoms))
+        return fields | energy_errors(predicted, true, len(snapshot.atoms))
 
     def _hidden(self, network: Network, index: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the last hidden layer and the LDOS of the points of one snapshot, block by block, float64."""
         for _, descriptors, ldos in self.points.blocks(index):
             yield network.hidden(descriptors).double(), ldos.double()
-
-
-def _energies(predicted: ThermalObservables, true: ThermalObservables, atoms: int) -> dict[str, float]:
-    temperature = true.electron_temperature
-    errors = {
-        "fermi_level_error": predicted.fermi_level - true.fermi_level,
-        "band_energy_error": (predicted.band_energy - true.band_energy) / atoms,
-        "entropy_term_error": -temperature * (predicted.entropy - true.entropy) / atoms,
-    }
-    if true.free_energies:
-        form = "second_order"
-        errors["free_energy_error"] = (predicted.free_energies[form] - true.free_energies[form]) / atoms
-    return errors
-
-
-def _percent(values: FloatArray, true: FloatArray) -> float:
-    return 100 * float(np.mean(np.abs(values - true)) / np.mean(true))

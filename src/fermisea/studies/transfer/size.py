@@ -14,6 +14,7 @@ from fermisea.campaign import Campaign
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.model.model import Model
+from fermisea.physics.error_measures import percent_error
 from fermisea.studies.transfer.data import crystal
 from fermisea.studies.transfer.errors import Rows, kept
 from fermisea.studies.transfer.settings import TransferSettings
@@ -53,10 +54,10 @@ def _size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str,
         "k_mesh_density_percent": mesh["density_percent"],
         "free_energy_error_without_offset": error + mesh["offset"],
         "anchored_free_energy_error_without_offset": anchored + mesh["offset"],
-        "dos_error_percent": _percent(predicted.dos[:shared], snapshot.dos),
-        "density_error_percent": _percent(predicted.density, true.density),
+        "dos_error_percent": percent_error(predicted.dos[:shared], snapshot.dos),
+        "density_error_percent": percent_error(predicted.density, true.density),
         "fermi_level_error": predicted.fermi_level - true.fermi_level,
-        "closure_error": (true.free_energies["second_order"] - own.free_energy) / count,
+        "closure_error": (true.free_energy - own.free_energy) / count,
     }
 
 
@@ -89,8 +90,8 @@ def k_mesh_difference(settings: TransferSettings, path: Path) -> dict[str, float
         return [
             {
                 "offset": (large.reference.free_energy - others.reference.free_energy) / len(cube),
-                "dos_percent": _percent(others.dos, large.dos),
-                "density_percent": _percent(others.density, large.density),
+                "dos_percent": percent_error(others.dos, large.dos),
+                "density_percent": percent_error(others.density, large.density),
             }
         ]
 
@@ -103,7 +104,3 @@ def _cube(
     """Returns settings whose k-points of one cube are those of a cell of several, unfolded."""
     x, y, z = (number * points for number, points in zip(repeat, kpts, strict=True))
     return replace(dft, kpts=(x, y, z), shift=shift)
-
-
-def _percent(values: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> float:
-    return 100 * float(np.mean(np.abs(values - true)) / np.mean(true))

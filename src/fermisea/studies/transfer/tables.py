@@ -13,24 +13,42 @@ from ase import Atoms
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot_file import stored_checksum
 from fermisea.model.model import Model
-from fermisea.physics.registry import FORMS
+from fermisea.physics.error_measures import ERROR_MEASURES
+from fermisea.physics.registry import FORMS, milli, with_unit
 from fermisea.studies.transfer.references import Reference
 from fermisea.units import BOLTZMANN, GIGAPASCAL
 
 Rows = list[dict[str, Any]]
 
+_SHOWN = (
+    "ldos_error_percent",
+    "density_error_percent",
+    "dos_error_percent",
+    "fermi_level_error",
+    "band_energy_error",
+    "entropy_term_error",
+    "free_energy_error",
+    "free_energy_change_error",
+    "anchored_free_energy_error",
+)
 COLUMNS = {
-    "ldos_error_percent": "LDOS (%)",
-    "density_error_percent": "density (%)",
-    "dos_error_percent": "DOS (%)",
-    "fermi_level_error": "mu",
-    "band_energy_error": "E_b",
-    "entropy_term_error": "-TS",
-    "free_energy_error": "F",
-    "free_energy_change_error": "F - F(tau_ref)",
-    "anchored_free_energy_error": "anchored F",
+    name: with_unit(measure.symbol, measure.unit if measure.unit == "%" else "")
+    for name, measure in ((name, ERROR_MEASURES[name]) for name in _SHOWN)
 }
-"""Errors that the tables hold, and what they are called."""
+"""Errors that the tables hold, and their titles."""
+
+_COMPARED = {name: measure.unit for name, measure in ERROR_MEASURES.items()} | dict.fromkeys(
+    (
+        "change",
+        "change_spread",
+        *(f"change_error_{form}" for form in FORMS),
+        "k_mesh_offset",
+        "free_energy_error_without_offset",
+        "anchored_free_energy_error_without_offset",
+    ),
+    "eV/atom",
+)
+"""Units of the comparisons with self-consistent runs and with a cell of another size, by column."""
 
 
 def provenance_rows(parts: Mapping[str, Dataset]) -> Rows:
@@ -85,12 +103,12 @@ def _means(rows: Rows, ion_temperature: float | str, electron_temperature: float
     }
     for name in COLUMNS:
         if name in rows[0]:
-            unit = 1 if name.endswith("percent") else 1000
-            entry[name] = unit * statistics.fmean(abs(row[name]) for row in rows)
+            factor, _ = milli(ERROR_MEASURES[name].unit)
+            entry[name] = factor * statistics.fmean(abs(row[name]) for row in rows)
             members = f"{name.replace('_error', '')}_member_errors"
             if members in rows[0]:
                 own = np.abs([row[members] for row in rows]).mean(axis=0)
-                entry[f"{name}_spread"] = unit * float(own.std(ddof=1))
+                entry[f"{name}_spread"] = factor * float(own.std(ddof=1))
     return entry
 
 
@@ -108,8 +126,8 @@ def side_by_side_rows(errors: Rows, models: Sequence[str]) -> Rows:
         entry = {name: row[name] for name in ("model", "electron_temperature", "structures")}
         for name, title in COLUMNS.items():
             if name in row:
-                unit = "meV" if name == "fermi_level_error" else "meV/atom"
-                heading = title if "%" in title else f"{title} ({unit})"
+                _, unit = milli(ERROR_MEASURES[name].unit)
+                heading = title if unit == "%" else with_unit(title, unit)
                 entry[heading] = row[name]
                 if f"{name}_spread" in row:
                     entry[f"± {heading}"] = row[f"{name}_spread"]
@@ -118,13 +136,10 @@ def side_by_side_rows(errors: Rows, models: Sequence[str]) -> Rows:
 
 
 def in_mev(rows: Rows) -> Rows:
-    """Returns rows with their energies in meV: those of errors, changes and offsets that are no percentages."""
-    kinds = ("error", "change", "offset")
+    """Returns rows of comparisons with their energies in meV, per atom but for mu."""
     return [
         {
-            name: 1000 * value
-            if isinstance(value, float) and not name.endswith("percent") and any(kind in name for kind in kinds)
-            else value
+            name: milli(_COMPARED.get(name, ""))[0] * value if isinstance(value, float) else value
             for name, value in row.items()
         }
         for row in rows

@@ -1,0 +1,29 @@
+"""A model in a few printed lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fermisea.model.model import Model
+
+
+def described(model: Model) -> str:
+    """Returns elements, electronic temperatures, energy window, networks and anchor of a model in a few lines."""
+    network, grid = model.network, model.energy_grid
+    widths = "-".join(map(str, (network.inputs, *network.members[0].widths, network.outputs)))
+    count = len(network.members)
+    networks = f"one network {widths}" if count == 1 else f"an ensemble of {count} networks {widths}"
+    lines = [
+        f"Model of {', '.join(model.elements)}, functional {model.functional}",
+        f"tau_ref = {model.reference_electron_temperature:g} K, tau_e up to {model.highest_electron_temperature:.0f} K",
+        f"energies {grid.start:g} to {grid.stop:g} eV in steps of {grid.spacing:g} eV",
+        f"{networks}, {type(model.descriptor).__name__} with cutoff {model.descriptor.cutoff:g} Å",
+    ]
+    if model.total_energy_obstacle:
+        lines.append(f"no total free energy: {model.total_energy_obstacle}")
+    elif model.anchor is None:
+        lines.append("no anchor: F of the LDOS alone")
+    else:
+        lines.append(f"F anchored to an interatomic potential at {model.anchor.electron_temperature:g} K")
+    return "\n".join(lines)
