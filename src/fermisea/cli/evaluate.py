@@ -78,7 +78,7 @@ def _columns(summary: list[dict[str, Any]], reference: float) -> tuple[list[str]
     shown = {name: ERROR_MEASURES[name] for name in _SHOWN if name in summary[0]}
     scales = {name: milli(measure.unit) for name, measure in shown.items()}
     heads = ["tau_i (K)", "tau_e (K)", "snapshots", "atoms"]
-    heads += [with_unit(measure.symbol, scales[name][1]) for name, measure in shown.items()]
+    heads += [with_unit(f"{measure.symbol}\n", scales[name][1]).replace("\n ", "\n") for name, measure in shown.items()]
     cells = [
         (
             "-" if row["ion_temperature"] is None else f"{row['ion_temperature']:g}",
@@ -99,13 +99,13 @@ def _columns(summary: list[dict[str, Any]], reference: float) -> tuple[list[str]
 
 def _notes(summary: list[dict[str, Any]], reference: float) -> list[str]:
     """Returns what each column is compared with."""
-    found = [f"Reference values at tau_e are those of the snapshot's own LDOS; tau_ref is {reference:g} K."]
+    found = [f"Errors: prediction minus the value of the snapshot's own LDOS at tau_e; tau_ref is {reference:g} K."]
     if "reference_error" in summary[0]:
-        found.append("F(tau_ref) of the LDOS: compared with the free energy of the DFT code.")
+        found.append("F(tau_ref) of the LDOS: prediction minus the free energy of the DFT code.")
     if "anchored_free_energy_error" in summary[0]:
         found.append(
-            "anchored F: compared with the free energy of the DFT code at tau_ref and, at another tau_e, that free "
-            "energy plus the change of F of the snapshot's own LDOS; the data hold no DFT run there."
+            "anchored F: prediction minus the free energy of the DFT code at tau_ref; at another tau_e, where the data "
+            "hold no DFT run, the change of F of the snapshot's own LDOS is added to the free energy of the DFT code."
         )
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,10 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
         OBSERVABLES["electron_temperature"].label(): [f"{row['electron_temperature']:g}" for row in rows],
         OBSERVABLES["free_energy"].label(per_atom=True): [f"{row['free_energy']:.5f}" for row in rows],
         f"± ({unit})": [
-            "—" if row["electron_temperature"] == reference else f"{factor * row['free_energy_std']:.2f}"
-            for row in rows
+            "—" if t == reference else f"{factor * math.hypot(spread, transfer) / n:.3f}"
+            for t, spread, transfer in zip(
+                temperatures, prediction.free_energy_std, prediction.transfer_error, strict=True
+            )
         ],
         OBSERVABLES["entropy_term"].label(per_atom=True): [f"{row['entropy_term']:.5f}" for row in rows],
         OBSERVABLES["fermi_level"].label(): [f"{row['fermi_level']:.3f}" for row in rows],
@@ -65,8 +68,8 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
     title = f"model {NAME}, {n} atoms displaced by {DISPLACEMENT} Å"
     console.print(table(title, list(columns), list(zip(*columns.values(), strict=True))))
     console.print(
-        f"  ±: spread of F(tau_e) - F({reference:g} K) over the networks; F({reference:g} K) is F of the "
-        "interatomic potential of the model"
+        f"  ±: estimated error of F(tau_e) - F({reference:g} K), spread of the networks and transfer error in quadrature\n"
+        f"  —: F({reference:g} K) comes from the interatomic potential of the model"
     )
     temperatures_of_curve, energies_of_curve = free_energy_curve(prediction)
     figure = plots.free_energy_figure(

@@ -18,7 +18,7 @@ def described(model: Model) -> str:
         f"Model of {', '.join(model.elements)}, functional {model.functional}",
         f"tau_ref = {model.reference_electron_temperature:g} K, tau_e up to {model.highest_electron_temperature:.0f} K",
         f"energies {grid.start:g} to {grid.stop:g} eV in steps of {grid.spacing:g} eV",
-        f"{networks}, {type(model.descriptor).__name__} with cutoff {model.descriptor.cutoff:g} Å",
+        f"{networks} on {type(model.descriptor).__name__} descriptors",
     ]
     if model.total_energy_obstacle:
         lines.append(f"no total free energy: {model.total_energy_obstacle}")
