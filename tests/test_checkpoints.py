@@ -72,7 +72,7 @@ def test_stopped_by_a_signal_at_any_update_and_resumed(data, tmp_path, monkeypat
     for updates in (5, 13, 1, 11, 11):  # eleven make an epoch
         with monkeypatch.context() as patch:
             stop_after(updates, patch)
-            with pytest.raises(TrainingInterruptedError, match="resume goes on from there"):
+            with pytest.raises(TrainingInterruptedError, match="use resume to continue"):
                 train(data, FULL, checkpoint=file, resume=True, memory=memory)
         assert signal.getsignal(signal.SIGTERM) is before
     states = []
@@ -125,11 +125,11 @@ def test_other_data_and_settings_are_refused_by_name(data, tmp_path, monkeypatch
         with pytest.raises(TrainingInterruptedError):
             train(data, FULL, checkpoint=file)
     content = file.read_bytes()
-    with pytest.raises(InputError, match="an unfinished training is there"):
+    with pytest.raises(InputError, match="holds an unfinished training"):
         train(data, FULL, checkpoint=file)
-    with pytest.raises(InputError, match=r"with hidden \[32, 32\], this training has \[32, 16\]"):
+    with pytest.raises(InputError, match=r"with hidden \[32, 32\], but this training has \[32, 16\]"):
         train(data, dataclasses.replace(FULL, hidden=(32, 16)), checkpoint=file, resume=True)
-    with pytest.raises(InputError, match=r"with data 4 snapshots .* this training has 3 snapshots"):
+    with pytest.raises(InputError, match=r"with data 4 snapshots .* but this training has 3 snapshots"):
         train(dataset(1, 2, 3), FULL, checkpoint=file, resume=True)
     assert file.read_bytes() == content
     longer = train(data, dataclasses.replace(FULL, epochs=8, learning_rate=1e-3), checkpoint=file, resume=True)

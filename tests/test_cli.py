@@ -173,7 +173,7 @@ def test_train_stops_at_sigterm_and_resumes(work, tmp_path, capsys):
     while "training 40/400" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert "holds its state" in process.communicate()[1].splitlines()[-1]
+    assert "holds the state" in process.communicate()[1].splitlines()[-1]
     assert process.returncode == 130
     assert {path.name for path in tmp_path.iterdir()} == {"log", "al.checkpoint"}
     assert main(words) == 2

@@ -185,7 +185,7 @@ def test_two_elements_get_two_weights():
     descriptor = TrainingConfig(order=2).make_descriptor(["Al", "Ni"])
     assert isinstance(descriptor, PowerSpectrum)
     assert descriptor.weights == {"Al": 13 / 28, "Ni": 1.0}
-    with pytest.raises(InputError, match="element_weights: lacks Ni"):
+    with pytest.raises(InputError, match="element_weights: got no weight for Ni"):
         TrainingConfig(element_weights={"Al": 1.0}).make_descriptor(["Al", "Ni"])
 
 
@@ -238,7 +238,7 @@ def test_config_from_toml(tmp_path):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("epoch = 3", r"unknown key epoch; the known ones are descriptor, order, .*epochs"),
+        ("epoch = 3", r"unknown key epoch; the known keys are descriptor, order, .*epochs"),
         ("epochs = -3", "epochs: got -3"),
         ("epochs = ", "not a TOML file"),
     ],

@@ -72,7 +72,7 @@ def test_two_processes_stopped_by_a_signal_and_resumed_by_one(tmp_path):
     process.send_signal(signal.SIGTERM)
     rest = process.communicate()[1]
     assert process.returncode != 0
-    assert rest.count("holds its state") == 2, rest  # each process says so
+    assert rest.count("holds the state") == 2, rest  # each process says so
     assert (tmp_path / "al.checkpoint").exists()
     command = [sys.executable, str(entry), *words, "--resume"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

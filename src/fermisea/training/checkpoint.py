@@ -1,4 +1,4 @@
-"""The file from which an interrupted training goes on: tensors in safetensors, numbers as JSON in its header."""
+"""Checkpoint file of an interrupted training: tensors in safetensors, numbers as JSON in its header."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _HEADER = "fermisea"
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-    """Writes the file, whole or not at all.
+    """Writes the file atomically.
 
     Args:
-        path: of the file.
-        tensors: by name.
-        numbers: plain data that JSON can hold; a number that is not finite too.
+        path: path of the file.
+        tensors: tensors by name.
+        numbers: plain data for JSON; numbers that are not finite are allowed.
 
     Raises:
-        StorageError: if it cannot be written; an earlier file stays.
+        StorageError: if the file cannot be written; an earlier file is kept.
     """
     header = json.dumps({"format": FORMAT, "version": VERSION} | dict(numbers))
     with atomic_path(path) as temporary:
@@ -37,10 +37,10 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], numbers: Mapping
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Returns tensors and numbers of a file. Nothing in it is ever executed or unpickled.
+    """Returns tensors and numbers of a file. Nothing in the file is executed or unpickled.
 
     Raises:
-        FileFormatError: if it is something else, truncated, or of another version.
+        FileFormatError: if the file is not a checkpoint, truncated, or of another version.
     """
     try:
         with safe_open(path, framework="pt") as stream:
@@ -55,4 +55,4 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _not_a_checkpoint(path: Path) -> str:
-    return f"{path}: not a checkpoint of this version of fermisea, or a truncated one; remove it and begin anew"
+    return f"{path}: not a checkpoint of this version of fermisea, or a truncated one; remove the file and start again"

@@ -1,4 +1,4 @@
-"""How to train: one frozen value that checks itself and reads from a TOML file."""
+"""Training configuration: a frozen dataclass that checks its values and can be read from a TOML file."""
 
 from __future__ import annotations
 
@@ -27,46 +27,51 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Descriptor, network and optimiser.
+    """Configuration of descriptor, network and optimiser.
 
     Attributes:
-        descriptor: ``"power_spectrum"`` or ``"bispectrum"``.
+        descriptor: kind of descriptor, ``"power_spectrum"`` or ``"bispectrum"``.
         order: highest order of the power spectrum.
         twojmax: twice the highest angular momentum of the bispectrum.
-        cutoff: of the descriptors, Angstrom.
-        smoothness: of the power spectrum, 1 to 3; see :class:`fermisea.descriptors.PowerSpectrum`.
-        element_weights: weight of each element in the descriptors; without it, atomic numbers over the highest one.
-        descriptor_floor: smallest scale of a component of the descriptors over the root mean square of all: components
-            that hardly vary in the data are not blown up; 0 scales each by its own standard deviation.
+        cutoff: cutoff of the descriptors, Angstrom.
+        smoothness: smoothness of the power spectrum at the cutoff, 1 to 3; see
+            :class:`fermisea.descriptors.PowerSpectrum`.
+        element_weights: weight of each element in the descriptors; by default atomic number divided by the highest one.
+        descriptor_floor: lower bound of the scale of a descriptor component, relative to the root mean square of all,
+            so that components with hardly any variation in the data are not amplified; 0 scales each component by its
+            standard deviation.
         hidden: sizes of the hidden layers.
-        activation: between the layers.
-        epochs: passes over all training points.
-        batch_size: grid points of one update.
-        learning_rate: the highest one, of AdamW.
-        weight_decay: of AdamW.
-        schedule: ``"cosine"`` to a thousandth of the highest rate, ``"plateau"`` or ``"constant"``, after the warm-up.
-        warm_up: share of the updates over which the learning rate rises from a tenth.
-        plateau_factor: of the learning rate where the loss no longer falls.
-        plateau_patience: epochs that this is waited for.
-        gradient_clip: largest norm of the gradient; None leaves it as it is.
-        averaging: decay, for each update, of the exponential average of the weights that is validated and kept, at most
-            the last ninth of the updates; 0 for the weights themselves.
-        density_weight: weight of the density at tau_ref in the loss, against 1 for the LDOS.
-        grand_potential_weight: likewise of the electrons' grand potential density at tau_ref, E_b - TS - mu N.
-        readout: ``"ridge"`` ends with the exact least-squares solution for the last layer, ``"none"`` does not.
-        dos_weight: weight of the DOS of each snapshot in that solution, against 1 for the LDOS.
-        ridge: pull of that solution towards the trained last layer.
-        validation_fraction: share of the structures held out to choose the best epoch; 0 trains on all.
-        patience: epochs without a better validation loss before training stops; without it, never.
-        ensemble: networks trained together, on the same batches; they differ in their initial weights.
-        anchor: whether a regular model of the free energies at tau_ref is fitted beside the network.
-        anchor_order: highest order of its power spectrum.
-        anchor_cutoff: of its descriptors, Angstrom.
-        anchor_hidden: hidden layers of networks added to its atomic energies; none makes it linear.
-        seed: of initial weights (further networks take the next ones), shuffling and choice of validation structures.
-        dtype: of the weights, ``"float32"`` or ``"float64"``.
-        precision: of the products in training, ``"float32"`` (that of the weights) or ``"bfloat16"``, which a processor
-            without arithmetic for it replaces by the former, with a warning.
+        activation: activation function of the hidden layers.
+        epochs: number of passes over all training points.
+        batch_size: number of grid points in one update.
+        learning_rate: highest learning rate of AdamW.
+        weight_decay: weight decay of AdamW.
+        schedule: learning-rate schedule after the warm-up: ``"cosine"`` (to a thousandth of the highest rate),
+            ``"plateau"`` or ``"constant"``.
+        warm_up: fraction of the updates over which the learning rate rises from a tenth of the highest rate.
+        plateau_factor: factor of the learning rate when the loss no longer falls.
+        plateau_patience: number of epochs without a lower loss before this factor is applied.
+        gradient_clip: largest norm of the gradient; None for no clipping.
+        averaging: decay per update of the exponential average of the weights that is validated and kept, over at most
+            the last ninth of the updates; 0 for no averaging.
+        density_weight: weight of the density at tau_ref in the loss, relative to 1 for the LDOS.
+        grand_potential_weight: weight of the grand potential density of the electrons at tau_ref, E_b - TS - mu N, in
+            the loss, relative to 1 for the LDOS.
+        readout: final fit of the last layer: ``"ridge"`` for the exact least-squares solution, or ``"none"``.
+        dos_weight: weight of the DOS of each snapshot in this fit, relative to 1 for the LDOS.
+        ridge: strength of the ridge term in this fit, which favours the trained last layer.
+        validation_fraction: fraction of the structures held out to choose the best epoch; 0 trains on all structures.
+        patience: number of epochs without a lower validation loss before training stops; None for no limit.
+        ensemble: number of networks, trained together on the same batches from different initial weights.
+        anchor: whether a regular model (interatomic potential) is fitted to the free energies at tau_ref as an anchor.
+        anchor_order: highest order of the power spectrum of the regular model.
+        anchor_cutoff: cutoff of the descriptors of the regular model, Angstrom.
+        anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
+        seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the
+            choice of validation structures.
+        dtype: type of the weights, ``"float32"`` or ``"float64"``.
+        precision: precision of matrix products in training, ``"float32"`` (the precision of the weights) or
+            ``"bfloat16"``; a processor without bfloat16 arithmetic uses float32, with a warning.
     """
 
     descriptor: str = "power_spectrum"
@@ -135,7 +140,9 @@ class TrainingConfig:
         if self.gradient_clip is not None:
             _check_number("gradient_clip", self.gradient_clip, "a finite value above 0", lambda x: x > 0)
         if self.precision == "bfloat16" and self.dtype != "float32":
-            raise InputError(f"precision: got bfloat16 with weights in {self.dtype}, expected float32 for both or one")
+            raise InputError(
+                f"precision: got bfloat16 with weights in {self.dtype}, expected float32 for at least one of them"
+            )
         if self.element_weights is not None:
             if not isinstance(self.element_weights, Mapping) or not self.element_weights:
                 raise InputError(
@@ -143,30 +150,30 @@ class TrainingConfig:
                 )
             for symbol, weight in self.element_weights.items():
                 if symbol not in atomic_numbers:
-                    raise InputError(f"element_weights: got {symbol!r}, expected symbols of elements such as Al")
+                    raise InputError(f"element_weights: got {symbol!r}, expected chemical symbols such as Al")
                 _check_number(f"element_weights.{symbol}", weight, "a finite number", math.isfinite)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Returns a configuration from plain values; what is left out keeps its default.
+        """Returns a configuration from plain values; missing keys have their default values.
 
         Raises:
-            InputError: for an unknown key, naming the known ones, or a value that cannot be used.
+            InputError: for an unknown key, with a list of the known keys, or an invalid value.
         """
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise InputError(
-                f"training configuration: unknown key {', '.join(unknown)}; the known ones are {', '.join(known)}"
+                f"training configuration: unknown key {', '.join(unknown)}; the known keys are {', '.join(known)}"
             )
         return cls(**values)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
-        """Returns the configuration in a TOML file, whose keys are the attributes.
+        """Returns the configuration from a TOML file, whose keys are the attributes.
 
         Raises:
-            InputError: if the file is missing or not TOML, has an unknown key or a value that cannot be used.
+            InputError: if the file is missing or not TOML, or has an unknown key or an invalid value.
         """
         values = read_toml(path, [field.name for field in fields(cls)])
         try:
@@ -175,7 +182,7 @@ class TrainingConfig:
             raise InputError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values that JSON can hold."""
+        """Returns plain values for JSON."""
         return asdict(self) | {"hidden": list(self.hidden)}
 
     def make_descriptor(self, elements: Sequence[str]) -> Descriptor:
@@ -203,7 +210,7 @@ class TrainingConfig:
         missing = sorted(set(elements) - set(weights))
         if missing:
             raise InputError(
-                f"element_weights: lacks {', '.join(missing)}; give a weight for every element of the data"
+                f"element_weights: got no weight for {', '.join(missing)}; give a weight for every element of the data"
             )
         return weights
 

@@ -1,4 +1,4 @@
-"""Requests to stop, Ctrl-C or SIGTERM, taken at the end of an update instead of in the midst of it."""
+"""Requests to stop by Ctrl-C or SIGTERM, handled at the end of an update."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether somebody wants the training to stop."""
+    """A request to stop the training."""
 
     def __init__(self) -> None:
         self.made = False
 
     def make(self, number: int, frame: FrameType | None) -> None:
-        """Takes a signal; a second Ctrl-C does not wait for the end of the update."""
+        """Handles a signal; a second Ctrl-C does not wait for the end of the update."""
         del frame
         if self.made and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -25,7 +25,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Yields the request that signals make within the block; outside the main thread none arrives."""
+    """Yields the request that signals set within the block; only the main thread receives signals."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -1,4 +1,4 @@
-"""The course of a training as a table and for TensorBoard."""
+"""Log of a training as a table and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 class TrainingLog:
     """A progress callback that writes losses, learning rate and errors after every epoch.
 
-    ``training.csv`` has a row for each epoch, those before an interruption too; energies are in eV per atom.
+    ``training.csv`` has a row for each epoch, including epochs before an interruption; energies are in eV per atom.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, tensorboard: bool = False) -> None:
-        """Makes the folder.
+        """Creates the folder.
 
         Args:
-            folder: for the files.
-            tensorboard: write event files beside the table, for ``tensorboard --logdir folder``.
+            folder: folder of the files.
+            tensorboard: whether event files for ``tensorboard --logdir folder`` are written too.
 
         Raises:
-            InputError: if tensorboard is wanted but not installed.
+            InputError: if tensorboard is requested but not installed.
             StorageError: if the folder cannot be written to.
         """
         self._folder = check_writable_folder(folder)
@@ -39,7 +39,7 @@ class TrainingLog:
             _writer_class()
 
     def __call__(self, state: TrainingState) -> None:
-        """Takes what a training tells."""
+        """Receives the state of the training."""
         if not state.history:
             return
         names = list({name: None for record in state.history for name in record})
@@ -49,7 +49,7 @@ class TrainingLog:
         writer.writerows({**record, "epoch": int(record["epoch"])} for record in state.history)
         write_text(self._folder / "training.csv", text.getvalue())
         if self._wants_events:
-            if self._events is None:  # events after an interruption take the place of those of lost epochs
+            if self._events is None:  # events after an interruption replace the events of lost epochs
                 self._events = _writer_class()(str(self._folder), purge_step=state.step)
             for name, value in state.history[-1].items():
                 if name != "epoch":
@@ -70,5 +70,5 @@ def _writer_class() -> type[SummaryWriter]:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # an optional dependency
     except ImportError as error:
-        raise InputError("tensorboard: not installed; pip install 'fermisea[tensorboard]'") from error
+        raise InputError("tensorboard: not installed; install it with pip install 'fermisea[tensorboard]'") from error
     return SummaryWriter

@@ -1,4 +1,4 @@
-"""The loop over epochs and batches, in a state that can be written down after any update."""
+"""Loop over epochs and batches, whose state can be saved after any update."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from fermisea.training.state import TrainingState
 from fermisea.training.validation import Validation
 
 _BASIC = ("epoch", "learning_rate", "training_loss", "validation_loss")
-"""What the record of an epoch holds beside errors in physical units."""
+"""Entries of an epoch in the history, besides errors in physical units."""
 
 
 class NotFiniteError(Exception):
-    """The loss is not a number; the argument says which."""
+    """The loss is not finite; the argument is its value."""
 
 
 class Loop:
-    """A training that goes on update by update.
+    """A training, performed update by update.
 
     Attributes:
-        members: networks; all see the same batches.
-        epoch: finished epochs.
+        members: networks, trained on the same batches.
+        epoch: number of finished epochs.
         history: one mapping for each finished epoch.
     """
 
@@ -45,26 +45,26 @@ class Loop:
         config: TrainingConfig,
         processes: Processes,
     ) -> None:
-        """Begins before the first update.
+        """Creates the loop in the state before the first update.
 
         Args:
             members: networks with their optimisers.
-            loss: of a batch.
-            points: to train on.
-            validation: structures that choose the best epoch; without them the last one counts.
-            config: of the training.
-            processes: that share every batch.
+            loss: loss of a batch.
+            points: training points.
+            validation: structures that choose the best epoch; without them the last epoch is kept.
+            config: configuration of the training.
+            processes: processes that share every batch.
         """
         self.members, self.epoch, self.history = list(members), 0, list[dict[str, float]]()
         self._loss, self._points, self._validation, self._config = loss, points, validation, config
         self._processes = processes
         self._generator = torch.Generator().manual_seed(config.seed)
-        self._order = self._generator.get_state()  # at the beginning of the present epoch
-        self._batch, self._sum = 0, 0.0  # of the present epoch
+        self._order = self._generator.get_state()  # at the start of the current epoch
+        self._batch, self._sum = 0, 0.0  # of the current epoch
 
     @property
     def ended(self) -> bool:
-        """Whether all epochs are done, or no member became better for as many as patience allows."""
+        """Whether all epochs are done, or no member has improved for ``patience`` epochs."""
         patience, best = self._config.patience, max(member.best_epoch for member in self.members)
         return self.epoch >= self._config.epochs or (patience is not None and self.epoch - best >= patience)
 
@@ -74,12 +74,12 @@ class Loop:
         """Trains to the end.
 
         Args:
-            tell: is called after each epoch.
-            after_update: is called when the state may be written down, as it may in the next one.
-            after_epoch: is called when an epoch has ended.
+            tell: callback after each epoch, for progress.
+            after_update: callback after each update, when the state can be saved.
+            after_epoch: callback at the end of an epoch.
 
         Raises:
-            NotFiniteError: if the loss is not a number.
+            NotFiniteError: if the loss is not finite.
         """
         started = time.perf_counter()
         while not self.ended:
@@ -101,14 +101,14 @@ class Loop:
             after_epoch()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns the tensors of its state by name."""
+        """Returns the tensors of the state by name."""
         found = {"order": self._order}
         for index, member in enumerate(self.members):
             found |= {f"member.{index}.{name}": value for name, value in member.tensors().items()}
         return found
 
     def numbers(self) -> dict[str, Any]:
-        """Returns the rest of its state as plain data."""
+        """Returns the rest of the state as plain data."""
         return {
             "epoch": self.epoch,
             "batch": self._batch,
@@ -118,10 +118,10 @@ class Loop:
         }
 
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Takes the state that ``tensors`` and ``numbers`` returned.
+        """Restores the state returned by ``tensors`` and ``numbers``.
 
         Raises:
-            KeyError, RuntimeError, TypeError, ValueError: for the state of something else.
+            KeyError, RuntimeError, TypeError, ValueError: for an incompatible state.
         """
         self.epoch, self._batch, self._sum = int(numbers["epoch"]), int(numbers["batch"]), float(numbers["sum"])
         self.history = [dict(record) for record in numbers["history"]]
@@ -133,10 +133,10 @@ class Loop:
             member.best_loss, member.best_epoch = float(loss), int(epoch)
 
     def run_epoch(self, after_update: Callable[[], None]) -> None:
-        """Trains to the end of the present epoch.
+        """Trains to the end of the current epoch.
 
         Raises:
-            NotFiniteError: if the loss is not a number.
+            NotFiniteError: if the loss is not finite.
         """
         size, share = self._config.batch_size, self._processes.share
         for descriptors, ldos in self._points.batches(size, self._generator, skip=self._batch, share=share):
@@ -148,7 +148,7 @@ class Loop:
         self._end_epoch()
 
     def _update(self, member: Member, descriptors: Tensor, ldos: Tensor, count: int, rate: float) -> float:
-        """Moves the weights of a member after a batch of ``count`` points, of which these are the share of the process.
+        """Updates the weights of a member after a batch of ``count`` points, shared by the processes.
 
         Returns the loss of the batch.
         """

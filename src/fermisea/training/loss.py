@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""Loss function of the training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fermisea.training.processes import Processes
 
 
 class Loss:
-    """The mean square error of the normalised LDOS plus weights times those of some of its integrals over energies."""
+    """Mean square error of the normalised LDOS plus weighted mean square errors of some integrals over energies."""
 
     def __init__(
         self,
@@ -29,14 +29,14 @@ class Loss:
         weights: Sequence[float],
         precision: str = "float32",
     ) -> None:
-        """Finds the scales of the integrals: their standard deviations.
+        """Computes the scales of the integrals, which are their standard deviations.
 
         Args:
-            integrals: integration weights of each, (integrals, energies), in eV times its unit.
-            points: to train on.
-            normalisation: of the networks.
-            weights: of each integral, against 1 for the LDOS.
-            precision: of the network's arithmetic, ``"float32"`` (that of its weights) or ``"bfloat16"``.
+            integrals: integration weights of each integral, (integrals, energies), in eV times its unit.
+            points: training points.
+            normalisation: normalisation of the networks.
+            weights: weight of each integral, relative to 1 for the LDOS.
+            precision: precision of the network, ``"float32"`` (the precision of its weights) or ``"bfloat16"``.
         """
         place: Any = {"device": points.device, "dtype": points.dtype}
         integrals = integrals.to(**place)
@@ -59,7 +59,7 @@ class Loss:
 
     @torch.no_grad()
     def mean(self, network: Mlp, points: Points, processes: Processes) -> float:
-        """Returns the mean over all points, each block in one of the processes."""
+        """Returns the mean over all points; the blocks are distributed over the processes."""
         blocks = (block for number, block in enumerate(points.blocks()) if processes.mine(number))
         total = math.fsum(self(network, x, y).item() * len(x) for _, x, y in blocks)
         return processes.total([total])[0] / len(points)
@@ -68,7 +68,7 @@ class Loss:
 class _SquaresFunction(torch.autograd.Function):
     """Mean square of errors, (points, energies), plus the sum of the mean squares of their integrals.
 
-    By itself torch would go over the errors three times more often.
+    Without this function torch would read the errors from memory three more times.
     """
 
     @staticmethod
@@ -94,8 +94,8 @@ def _square(values: Tensor) -> Tensor:
 def local_integrals(snapshots: Iterable[Snapshot]) -> Tensor:
     """Returns integration weights at tau_ref, averaged over snapshots, (2, energies): density, grand potential density.
 
-    The grand potential of the electrons is E_b - TS - mu N: to first order, its error is that of the free energy, for F
-    does not change with the density (second-order form).
+    The grand potential of the electrons is E_b - TS - mu N. To first order its error equals the error of the free
+    energy, because F is stationary with respect to the density (second-order form).
     """
     found = []
     for snapshot in snapshots:

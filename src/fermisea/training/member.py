@@ -1,7 +1,7 @@
 """One network in training: its optimiser, averaged weights and best state.
 
-All weights of a network lie in one piece of memory, so do their gradients and their averages. Whatever is done to every
-weight is then one operation, and processes add up one tensor.
+All weights of a network are stored in one contiguous tensor, and so are their gradients and their averages. Operations
+on all weights are then single operations, and processes sum a single tensor.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from fermisea.networks.mlp import Mlp
 from fermisea.training.config import TrainingConfig
 
 _ALIGNED = 16
-"""Every weight matrix begins at a multiple of so many numbers, as vector registers like it."""
+"""Alignment of each weight matrix, in numbers, for vector registers."""
 
 
 class Member:
-    """A network that is trained, alone or as one of an ensemble.
+    """A network in training, alone or in an ensemble.
 
     Attributes:
-        network: that the optimiser moves.
-        best_loss: the lowest loss that ``keep_if_better`` was told.
-        best_epoch: of that loss; 0 before the first.
-        sums: the gradients of all weights in one piece, and a place for the loss they belong to at the end.
+        network: network updated by the optimiser.
+        best_loss: lowest loss passed to ``keep_if_better``.
+        best_epoch: epoch of the lowest loss; 0 before the first.
+        sums: gradients of all weights in one tensor, with the corresponding loss as the last entry.
     """
 
     def __init__(self, network: Mlp, config: TrainingConfig) -> None:
-        """Makes the optimiser, AdamW (Loshchilov and Hutter, arXiv 1711.05101)."""
+        """Creates the optimiser, AdamW (Loshchilov and Hutter, arXiv 1711.05101)."""
         self.network = network
         self.best_loss, self.best_epoch = math.inf, 0
         self._clip, self._decay = config.gradient_clip, config.averaging
@@ -51,11 +51,11 @@ class Member:
 
     @property
     def judged(self) -> Mlp:
-        """The network with averaged weights if there are any: what is validated and kept."""
+        """Network that is validated and kept: with averaged weights, if there are any."""
         return self._averaged
 
     def differentiate(self, loss: Tensor | None) -> None:
-        """Puts a loss and its gradients into ``sums``; zero if there is none."""
+        """Writes a loss and its gradients to ``sums``; zero without a loss."""
         if loss is None:
             self.sums.zero_()
             return
@@ -65,31 +65,31 @@ class Member:
         self.sums[-1] = loss.detach()
 
     def update(self, learning_rate: float) -> None:
-        """Moves the weights along their gradients."""
+        """Updates the weights with their gradients."""
         if self._clip is not None:
             torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         self._optimiser.step()
-        if self._average is not None:  # remembers the longer the more updates there were, until it is ``decay``
+        if self._average is not None:  # the decay rises with the number of updates, up to ``decay``
             done = int(self._updates)
             kept = 0.0 if done == 0 else min(self._decay, (1 + done) / (10 + done))
             self._average.lerp_(self._weights.detach(), 1 - kept)
         self._updates += 1
 
     def keep_if_better(self, loss: float, epoch: int) -> None:
-        """Takes the present weights as the best ones if their loss is below that of the best so far."""
+        """Keeps the current weights as the best ones if their loss is the lowest so far."""
         if loss < self.best_loss:
             self._best.copy_(self._judged_weights())
             self.best_loss, self.best_epoch = loss, epoch
 
     def restore_best(self) -> None:
-        """Makes the best weights those of the network, each a tensor of its own again; nothing is trained after it."""
+        """Sets the network to the best weights, as separate tensors again, at the end of the training."""
         for weight, part in zip(self.network.parameters(), _parts(self._best, self.network), strict=True):
             weight.data = part.clone()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns all of its state but the best loss and epoch, by name."""
+        """Returns the state by name, without best loss and epoch."""
         found = {"weights": self._weights.detach(), "best": self._best, "updates": self._updates}
         if self._average is not None:
             found["average"] = self._average
@@ -97,10 +97,10 @@ class Member:
         return found | {f"optimiser.{name}": value.detach() for name, value in state.items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Takes the state that ``tensors`` returned.
+        """Restores the state returned by ``tensors``.
 
         Raises:
-            KeyError, RuntimeError: for the state of something else.
+            KeyError, RuntimeError: for an incompatible state.
         """
         places = {"weights": self._weights.detach(), "best": self._best, "updates": self._updates}
         if self._average is not None:
@@ -122,7 +122,7 @@ class Member:
 
 
 def _joined(network: Mlp) -> Tensor:
-    """Moves the weights of a network into one piece of memory, which is returned."""
+    """Moves the weights of a network into one contiguous tensor, which is returned."""
     length = sum(_room(weight) for weight in network.parameters())
     whole = torch.zeros(length, dtype=network.dtype, device=network.device)
     for weight, part in zip(network.parameters(), _parts(whole, network), strict=True):
@@ -132,7 +132,7 @@ def _joined(network: Mlp) -> Tensor:
 
 
 def _parts(whole: Tensor, network: Mlp) -> list[Tensor]:
-    """Returns the part of each weight of a network in a tensor like that of ``_joined``, in the weight's shape."""
+    """Returns views of the weights of a network in a tensor like the result of ``_joined``, in their shapes."""
     found, place = [], 0
     for weight in network.parameters():
         found.append(whole[place : place + weight.numel()].view_as(weight))

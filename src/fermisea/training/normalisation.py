@@ -1,4 +1,4 @@
-"""Means and scales of descriptors and LDOS, which become a part of the network."""
+"""Means and scales of descriptors and LDOS, which are stored in the network."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _SMALLEST_SCALE = 0.05
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Inputs and outputs to mean 0 and a variance of at most 1.
+    """Normalisation of inputs and outputs to mean 0 and a variance of at most 1.
 
-    No scale of the LDOS is below 5 % of the largest one. Those of the descriptors have a floor: components that hardly
-    vary in the data stay small instead of being blown up to the size of the others, so that a structure in which they
-    do vary is not far outside of what the network knows.
+    The scale of the LDOS at each energy is at least 5 % of the largest scale. The scales of the descriptors have a
+    lower bound, so that components with hardly any variation in the data are not amplified to the size of the others. A
+    structure in which such components do vary then remains close to the training data.
 
     Attributes:
-        input_mean: of each descriptor, (features,).
-        input_scale: of each descriptor, (features,).
-        output_mean: of the LDOS, (energies,), 1/(eV Angstrom^3).
-        output_scale: of the LDOS, (energies,), 1/(eV Angstrom^3).
+        input_mean: mean of each descriptor component, (features,).
+        input_scale: scale of each descriptor component, (features,).
+        output_mean: mean of the LDOS, (energies,), 1/(eV Angstrom^3).
+        output_scale: scale of the LDOS, (energies,), 1/(eV Angstrom^3).
     """
 
     input_mean: Tensor
@@ -36,11 +36,12 @@ class Normalisation:
 
     @classmethod
     def of(cls, points: Points, floor: float) -> Self:
-        """Returns the one of these points.
+        """Returns the normalisation of a set of points.
 
         Args:
-            points: to train on.
-            floor: added, in squares, to the standard deviation of each descriptor, over the root mean square of all.
+            points: training points.
+            floor: scale whose square is added to the variance of each descriptor component, relative to the root mean
+                square over all components.
         """
         x, y = Moments(points.features), Moments(points.energies)
         for _, descriptors, ldos in points.blocks():
@@ -53,19 +54,19 @@ class Normalisation:
         return cls(x.mean, spread, y.mean, scale)
 
     def apply(self, network: Mlp) -> None:
-        """Makes it that of a network."""
+        """Stores the normalisation in a network."""
         network.set_normalisation(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
 
 
 class Moments:
-    """Means and deviations of columns, block by block (Chan, Golub and LeVeque, The American Statistician 37, 242)."""
+    """Means and deviations of columns by blocks (Chan, Golub and LeVeque, The American Statistician 37, 242)."""
 
     def __init__(self, columns: int) -> None:
         self.count = 0
         self.mean, self.largest, self._squares = torch.zeros((3, columns), dtype=torch.float64)
 
     def add(self, values: Tensor) -> None:
-        """Takes rows, (n, columns)."""
+        """Adds rows, (n, columns)."""
         values = values.double()
         count = len(values)
         mean, largest = values.mean(0), values.abs().amax(0).cpu()
@@ -78,5 +79,5 @@ class Moments:
 
     @property
     def deviation(self) -> Tensor:
-        """Root of the mean squared distance from the mean, (columns,)."""
+        """Standard deviations, (columns,)."""
         return (self._squares / self.count).sqrt()

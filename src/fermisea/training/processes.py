@@ -1,4 +1,4 @@
-"""Processes that work on one training, as torchrun starts them."""
+"""Processes of a training, started by torchrun."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fermisea.errors import InputError
 
 
 class Processes:
-    """This process among those that work together; alone, it is the first of one.
+    """This process in a group of processes; without torchrun, the first of one.
 
     Attributes:
         rank: number of this process.
-        count: of all processes.
+        count: number of processes.
     """
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
@@ -25,25 +25,25 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that tells and writes."""
+        """Whether this is the process that prints and writes."""
         return self.rank == 0
 
     def mine(self, number: int) -> bool:
-        """Returns whether the part with this number falls to this process."""
+        """Returns whether the part with this number belongs to this process."""
         return number % self.count == self.rank
 
     @property
     def share(self) -> slice:
-        """The rows of a batch that fall to this process: every ``count``-th."""
+        """Rows of a batch for this process: every ``count``-th."""
         return slice(self.rank, None, self.count)
 
     def add(self, *tensors: Tensor) -> None:
-        """Puts the sum over all processes into each tensor."""
+        """Replaces each tensor by its sum over all processes."""
         if self.count == 1:
             return
-        for kind in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order everywhere
+        for kind in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order in all processes
             group = [tensor for tensor in tensors if tensor.dtype == kind]
-            if len(group) == 1 and group[0].is_contiguous():  # as the gradients of a network are
+            if len(group) == 1 and group[0].is_contiguous():  # for example the gradients of a network
                 distributed.all_reduce(group[0])
                 continue
             flat = torch.cat([tensor.flatten() for tensor in group])
@@ -62,21 +62,21 @@ class Processes:
         return self.total([float(flag)])[0] > 0
 
     def send(self, tensor: Tensor, number: int) -> None:
-        """Gives ``tensor`` of the process to which part ``number`` falls to all others, in place."""
+        """Broadcasts ``tensor`` from the process of part ``number`` to all others, in place."""
         if self.count > 1:
             distributed.broadcast(tensor, number % self.count)
 
 
 def rank() -> int:
-    """Returns the number of this process among those that torchrun started; 0 without torchrun."""
+    """Returns the number of this process under torchrun; 0 without torchrun."""
     return _variable("RANK", 0)
 
 
 def device_of(name: str) -> torch.device:
-    """Returns the device that this process works on: of several ``"cuda"`` devices, the one that torchrun gives it.
+    """Returns the device of this process; for ``"cuda"`` under torchrun, each process gets its own device.
 
     Raises:
-        InputError: for a name that torch does not know, or a device that is not there.
+        InputError: for an unknown name, or a device that does not exist.
     """
     try:
         device = torch.device(name)
@@ -90,22 +90,22 @@ def device_of(name: str) -> torch.device:
     count = torch.cuda.device_count()
     if number >= count:
         raise InputError(
-            f"device: got {name!r}, number {number} for this process, but torch finds {count} CUDA devices here"
+            f"device: got {name!r}, which is number {number} for this process, but torch finds {count} CUDA devices"
         )
     return torch.device("cuda", number)
 
 
 @contextmanager
 def joined(device: torch.device | None = None) -> Iterator[Processes]:
-    """Joins the processes that torchrun started for the length of a block; without torchrun, this one is alone.
+    """Joins the processes started by torchrun for the duration of a block; without torchrun there is only this one.
 
-    Tensors on the CPU go through gloo, those on CUDA devices through NCCL.
+    Tensors on the CPU are exchanged with gloo, tensors on CUDA devices with NCCL.
 
     Args:
-        device: that this process works on; the CPU if left out.
+        device: device of this process; by default the CPU.
 
     Raises:
-        InputError: if the variables that torchrun sets cannot be, or the others are not found.
+        InputError: if the environment variables of torchrun are invalid, or the other processes are not found.
     """
     count = _variable("WORLD_SIZE", 1)
     if count == 1:
@@ -123,11 +123,11 @@ def joined(device: torch.device | None = None) -> Iterator[Processes]:
     except (ValueError, RuntimeError) as error:
         detail = " ".join(str(error).split())[:120]
         raise InputError(
-            f"torchrun: the {count} processes do not find each other ({detail}); start them anew"
+            f"torchrun: the {count} processes do not find each other ({detail}); start them again"
         ) from error
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
-        distributed.barrier()  # nobody leaves while others still read from its connections
+        distributed.barrier()  # no process leaves while others still use its connections
     finally:
         distributed.destroy_process_group()
 
@@ -135,5 +135,5 @@ def joined(device: torch.device | None = None) -> Iterator[Processes]:
 def _variable(name: str, default: int) -> int:
     text = os.environ.get(name, str(default))
     if not text.isdigit():
-        raise InputError(f"{name}: got {text!r} in the environment, expected a number as torchrun sets it")
+        raise InputError(f"{name}: got {text!r} in the environment, expected a number set by torchrun")
     return int(text)

@@ -1,4 +1,4 @@
-"""The last layer, in which the LDOS is linear, as the exact solution of a least-squares problem."""
+"""Final fit of the last layer, in which the LDOS is linear, as an exact least-squares problem."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def fit_readout(
 ) -> None:
     """Sets the last layer, d = W h + b, to the minimum of a least-squares problem at fixed hidden layers.
 
-    Minimised, with z the normalised LDOS, means over all points, s the snapshots and bars their means (the DOS), is
+    With the normalised LDOS z, means over all points, snapshots s and bars for means over a snapshot (the DOS), the
+    minimised function is
         mean |W h + b - z|^2 + dos_weight mean_s |W hbar_s + b - zbar_s|^2 + ridge tr(A)/dim |(W, b) - (W, b)_before|^2,
-    where A is the matrix of its normal equations. Each energy is a problem of its own with the same matrix, so the
-    result is best for every linear functional of the LDOS at once.
+    where A is the matrix of its normal equations. Each energy is a separate problem with the same matrix, so the
+    result is optimal for every linear functional of the LDOS at once.
     """
     width = network.widths[-1] + 1
     place: Any = {"dtype": torch.float64, "device": network.device}

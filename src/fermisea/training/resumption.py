@@ -1,4 +1,4 @@
-"""Whether a checkpoint belongs to a training, and how it goes on from there."""
+"""Check that a checkpoint belongs to a training, and resumption from it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _FREE = (
     "anchor_cutoff",
     "anchor_hidden",
 )
-"""Fields of a configuration that may change while a training is interrupted."""
+"""Fields of a configuration that may be changed on resuming."""
 
 
 def identity_of(dataset: Dataset, config: TrainingConfig) -> dict[str, Any]:
-    """Returns what a checkpoint must agree in: the data, and the settings that its state depends on."""
+    """Returns the data and settings that must be the same in a checkpoint and the training."""
     digest = hashlib.sha256()
     for snapshot in dataset:
         for part in (snapshot.atoms.numbers, snapshot.atoms.positions, snapshot.atoms.cell.array, snapshot.dos):
@@ -50,43 +50,41 @@ def identity_of(dataset: Dataset, config: TrainingConfig) -> dict[str, Any]:
 def begun(
     file: Path | None, identity: dict[str, Any], *, resume: bool
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Returns the state to go on from, or None to begin.
+    """Returns the state from which to resume, or None to start from the beginning.
 
     Args:
-        file: of the checkpoint, None for a training without one.
-        identity: of the training, from ``identity_of``.
-        resume: whether to go on from a file that is there.
+        file: checkpoint file, None for a training without one.
+        identity: identity of the training, from ``identity_of``.
+        resume: whether to resume from an existing file.
 
     Raises:
-        InputError: if a file is there that is not to be resumed, or was made with other data or settings.
+        InputError: if a file exists without ``resume``, or has other data or settings.
         FileFormatError: for a damaged file.
     """
     if file is None:
         if resume:
-            raise InputError("resume: got no checkpoint, expected the file of the training to go on with")
+            raise InputError("resume: got no checkpoint, expected the checkpoint file of the training")
         return None
     if not file.exists():
         return None
     if not resume:
-        raise InputError(
-            f"{file}: an unfinished training is there; go on from it (resume) or remove the file to begin anew"
-        )
+        raise InputError(f"{file}: holds an unfinished training; resume it (resume), or remove the file to start again")
     tensors, numbers = read_checkpoint(file)
     before = numbers.get("identity", {})
     for name, value in identity.items():
         if before.get(name) != value:
             raise InputError(
-                f"{file}: was made with {name} {before.get(name)}, this training has {value}; go on with what it was "
-                "made with, or remove the file to begin anew"
+                f"{file}: made with {name} {before.get(name)}, but this training has {value}; use the settings of the "
+                "file, or remove the file to start again"
             )
     return tensors, numbers
 
 
 def load(loop: Loop, state: tuple[dict[str, Tensor], dict[str, Any]], file: str | os.PathLike[str] | None) -> None:
-    """Puts a loop into the state of a checkpoint.
+    """Restores the state of a loop from a checkpoint.
 
     Raises:
-        FileFormatError: if the state is not one of this loop.
+        FileFormatError: if the state does not belong to this loop.
     """
     tensors, numbers = state
     try:
@@ -94,5 +92,6 @@ def load(loop: Loop, state: tuple[dict[str, Tensor], dict[str, Any]], file: str 
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         detail = " ".join(str(error).split())[:120]
         raise FileFormatError(
-            f"{file}: a checkpoint with a wrong or missing entry ({detail}); remove it and train from the beginning"
+            f"{file}: a checkpoint with a wrong or missing entry ({detail}); remove the file and train from the "
+            "beginning"
         ) from error

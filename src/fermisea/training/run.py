@@ -1,4 +1,4 @@
-"""From snapshots to a trained model."""
+"""Training of a model from snapshots."""
 
 from __future__ import annotations
 
@@ -48,33 +48,33 @@ def train(
 ) -> Model:
     """Returns a model of the LDOS in ``data``.
 
-    The loss is the mean square of the normalised LDOS error plus weights times those of the density and of the grand
-    potential density of the electrons at tau_ref. Afterwards the last layer, in which the LDOS is linear, is set to the
-    exact minimum of a least-squares problem that also holds the DOS of each snapshot. The same seed gives the same
-    model, bit by bit, on one machine with one number of threads, interrupted and resumed or not. Processes that
-    torchrun starts share every batch; each returns the model, which is that of one process to rounding, and the first
-    one tells and writes.
+    The loss is the mean square error of the normalised LDOS plus weighted mean square errors of the density and of the
+    grand potential density of the electrons at tau_ref. After the last epoch the last layer, in which the LDOS is
+    linear, is set to the exact minimum of a least-squares problem that also includes the DOS of each snapshot. On the
+    same machine with the same number of threads, a seed gives the same model bit by bit, with or without interruptions.
+    Processes started by torchrun share every batch; each process returns the model, which agrees with training in one
+    process to rounding, and the first process prints and writes.
 
     Args:
-        data: snapshots that agree in energy grid, broadening, tau_ref, functional and ions; or their files or folders.
-        config: how to train; the defaults suit a few snapshots of one material.
-        checkpoint: file for the state of the training, written after every epoch and when SIGINT or SIGTERM asks to
-            stop; whoever keeps the model removes it.
-        resume: goes on from that file. Learning rate, schedule, epochs and other fields that do not belong to the state
-            may have changed since.
-        memory: bytes of descriptors and LDOS that are held at once; what is beyond goes through a scratch file.
-        scratch: folder for that file; without, that of the system for temporary files.
-        device: that the networks are trained on, "cpu" or "cuda"; with torchrun, each process of a machine takes the
-            CUDA device of its own number. Descriptors are computed on the CPU, and the model comes back there.
-        progress: is called after each snapshot's descriptors and after each epoch.
+        data: snapshots with the same energy grid, broadening, tau_ref, functional and ions; or their files or folders.
+        config: training configuration; the defaults suit a few snapshots of one material.
+        checkpoint: file of the state of the training, written after every epoch and on SIGINT or SIGTERM; the caller
+            removes it after saving the model.
+        resume: whether to resume from this file. Learning rate, schedule, epochs and other fields outside of the state
+            may be changed.
+        memory: limit of descriptors and LDOS in memory, bytes; larger data go through a scratch file.
+        scratch: folder of the scratch file; by default the system's folder for temporary files.
+        device: device for training, "cpu" or "cuda"; under torchrun each process of a machine uses the CUDA device
+            with its own number. Descriptors are computed on the CPU, and the final model is on the CPU.
+        progress: callback after the descriptors of each snapshot and after each epoch.
 
     Raises:
-        InputError: if the data or the device cannot be used, or a checkpoint is there that is not to be resumed, or of
-            other data or settings.
+        InputError: if the data or the device are invalid, or a checkpoint exists without ``resume`` or has other data
+            or settings.
         FileFormatError: for a damaged checkpoint.
         StorageError: if the scratch file or the checkpoint does not fit on the disk.
-        DivergenceError: if the loss stops being a number; the checkpoint then holds the last whole epoch.
-        TrainingInterruptedError: when a signal asked to stop.
+        DivergenceError: if the loss becomes infinite or NaN; the checkpoint then holds the last complete epoch.
+        TrainingInterruptedError: if a signal requested a stop.
     """
     config, where = config or TrainingConfig(), device_of(device)
     config = replace(config, precision=chosen_precision(config.precision, where))
@@ -150,7 +150,7 @@ def _run(
     tell: Callable[[TrainingState], None],
     processes: Processes,
 ) -> None:
-    """Runs the loop to its end, its state written down on the way if there is a file for it."""
+    """Runs the loop to its end, and saves its state regularly if a file is given."""
     if file is None:
         loop.run(tell, lambda: None, lambda: None)
         return
@@ -163,9 +163,9 @@ def _run(
         def save_if_asked() -> None:
             if processes.any(request.made):
                 save()
-                processes.any(flag=True)  # nobody leaves before the file is whole
+                processes.any(flag=True)  # no process leaves before the file is complete
                 raise TrainingInterruptedError(
-                    f"training: stopped in epoch {loop.epoch + 1}; {file} holds its state, resume goes on from there"
+                    f"training: stopped in epoch {loop.epoch + 1}; {file} holds the state; use resume to continue"
                 )
 
         loop.run(tell, save_if_asked, save)
@@ -204,7 +204,7 @@ def _gather(
 
 
 def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
-    """Returns the regular model of the structures trained on, if it is wanted and their free energies are there."""
+    """Returns the regular model of the training structures, if requested and if free energies are available."""
     if not config.anchor or len(training) < 2 or training[0].total_energy_obstacle is not None:
         return None
     linear = fit_regular(training, config.make_anchor_descriptor(sorted(training.ions)))

@@ -1,4 +1,4 @@
-"""Learning rates over the course of a training."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from fermisea.training.config import TrainingConfig
 
 _START, _END = 0.1, 1e-3
-"""First and last learning rate over the highest one."""
+"""First and last learning rate, relative to the highest one."""
 
 
 def learning_rate(config: TrainingConfig, progress: float, judged: Sequence[float] = ()) -> float:
-    """Returns the learning rate when a fraction ``progress`` (0 to 1) of all updates is done.
+    """Returns the learning rate after a fraction ``progress`` (0 to 1) of all updates.
 
-    It rises linearly from a tenth of the highest rate over the share ``warm_up`` of the updates. Then ``"cosine"``
-    falls to a thousandth (with the rise, the cycle of Smith and Topin, arXiv 1708.07120; the fall is that of Loshchilov
-    and Hutter, arXiv 1608.03983), ``"constant"`` stays, and ``"plateau"`` falls by ``plateau_factor`` whenever
-    ``plateau_patience`` epochs have gone by without a better loss.
+    The rate rises linearly from a tenth of the highest rate over the fraction ``warm_up`` of the updates. Then
+    ``"cosine"`` decreases it to a thousandth (Loshchilov and Hutter, arXiv 1608.03983; together with the rise, the
+    cycle of Smith and Topin, arXiv 1708.07120), ``"constant"`` keeps it, and ``"plateau"`` multiplies it by
+    ``plateau_factor`` after ``plateau_patience`` epochs without a lower loss.
 
     Args:
-        config: of the training.
-        progress: finished share of all updates.
-        judged: the loss after each finished epoch, for ``"plateau"``.
+        config: training configuration.
+        progress: finished fraction of all updates.
+        judged: loss after each finished epoch, for ``"plateau"``.
     """
     if progress < config.warm_up:
         return config.learning_rate * (_START + (1 - _START) * progress / config.warm_up)
@@ -35,7 +35,7 @@ def learning_rate(config: TrainingConfig, progress: float, judged: Sequence[floa
 
 
 def _plateaus(judged: Sequence[float], patience: int) -> int:
-    """Returns how often ``patience`` losses in a row were not better than the best before them."""
+    """Returns the number of times that ``patience`` consecutive losses were not below the best earlier loss."""
     best, waited, count = math.inf, 0, 0
     for loss in judged:
         best, waited = (loss, 0) if loss < best else (best, waited + 1)

@@ -1,4 +1,4 @@
-"""What training tells while it runs, and how it ends before its time."""
+"""Progress reports of a training, and exceptions for its early end."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fermisea.model.model import Model
 
 
 class DivergenceError(ConvergenceError):
-    """Training met a loss that is not a number.
+    """The loss of a training became infinite or NaN.
 
     Attributes:
-        model: the model after the last whole epoch, or None if there was none.
+        model: model after the last complete epoch, or None if there was none.
         history: one mapping for each finished epoch.
     """
 
@@ -24,23 +24,23 @@ class DivergenceError(ConvergenceError):
 
 
 class TrainingInterruptedError(KeyboardInterrupt):
-    """Training was asked to stop (Ctrl-C, SIGTERM) and left a checkpoint from which it goes on."""
+    """A training was stopped (Ctrl-C, SIGTERM) with a checkpoint from which it can be resumed."""
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a progress callback is told.
+    """State of a training for a progress callback.
 
     Attributes:
         stage: ``"descriptors"`` (one step per snapshot) or ``"training"`` (one step per epoch).
-        step: finished steps.
-        steps: steps in all.
+        step: number of finished steps.
+        steps: total number of steps.
         training_loss: mean square error of the normalised LDOS and density over the epoch.
         validation_loss: the same for the validation structures, if there are any.
-        learning_rate: of the next update.
-        seconds: since the stage began.
-        errors: of the observables of the validation structures in physical units, as ``Validation.errors`` names them.
-        history: one mapping for each finished epoch, those before an interruption too.
+        learning_rate: learning rate of the next update.
+        seconds: time since the start of the stage, s.
+        errors: errors of the validation structures in physical units, named as in ``Validation.errors``.
+        history: one mapping for each finished epoch, including epochs before an interruption.
     """
 
     stage: str

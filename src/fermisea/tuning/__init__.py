@@ -1,4 +1,4 @@
-"""Search for a configuration of descriptor, network and optimiser, and rankings that need no training."""
+"""Search for the best configuration of descriptor, network and optimiser, and rankings without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rankings of descriptors and networks that need no training, and how well they foretell trained results."""
+"""Rankings of descriptors and networks without training, and their correlation with the results of training."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from fermisea.utilities.files import write_text
 
 Key = Callable[[TrainingConfig], tuple[Any, ...]]
 _PAIRED, _BATCH, _REPEATS = 2000, 128, 5
-"""Points of the similarities, points of a batch, and batches with initial weights of their own."""
+"""Number of points for similarities, of points in a batch, and of batches, each with its own initial weights."""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A descriptor or a network.
+    """A ranked descriptor or network.
 
     Attributes:
-        design: the varied fields that define it.
-        score: without training; the lower the better.
-        value: median of what trials with it reached, or None if there are none.
-        trials: number of these.
+        design: varied fields that define the descriptor or network.
+        score: score without training; lower is better.
+        value: median result of the trials with this design, or None if there are none.
+        trials: number of these trials.
     """
 
     design: Mapping[str, Any]
@@ -46,15 +46,15 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Descriptors or networks, the best one first.
+    """Ranking of descriptors or networks, the best one first.
 
     Attributes:
         kind: ``"descriptors"`` or ``"networks"``.
         measure: name of the score.
-        rows: the ranked ones.
-        spearman, kendall: rank correlations of score and trained value, 1 if the score puts them into the right order;
-            None for fewer than three trained ones or equal values.
-        trials: complete trials that these stand on.
+        rows: ranked descriptors or networks.
+        spearman, kendall: rank correlations of score and trained result, 1 for the correct order; None for fewer than
+            three trained designs or for equal values.
+        trials: number of complete trials used for the correlations.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Ranking:
 
     @property
     def trained(self) -> int:
-        """Number of those that trials were made with."""
+        """Number of designs with a trial."""
         return sum(row.value is not None for row in self.rows)
 
 
@@ -78,18 +78,18 @@ def rankings(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Ranking]:
-    """Returns a ranking of the descriptors and one of the networks of a space, of what the space varies of the two.
+    """Returns a ranking of the descriptors and a ranking of the networks of a search space, if they are varied.
 
-    Descriptors by their average cosine similarity distance over the pairs of 2000 points. Networks by minus the NASWOT
-    score of a batch of 128 points, averaged over five batches and initial weights, with the first descriptor of the
-    space for all. Ranked are those of the trials and a few from everywhere in the space.
+    Descriptors are ranked by their average cosine similarity distance over the pairs of 2000 points. Networks are
+    ranked by minus the NASWOT score of a batch of 128 points, averaged over five batches and initial weights, all with
+    the first descriptor of the space. The designs of the trials and a few others from the whole space are ranked.
 
     Args:
-        dataset: structures to take points from.
-        space: of a search.
-        results: of its trials, which judge the rankings.
-        seed: of points and weights.
-        progress: is told the number of ranked ones and how many there will be.
+        dataset: structures with the points.
+        space: search space.
+        results: trials of the search, for the correlations.
+        seed: random seed of points and weights.
+        progress: callback with the number of ranked designs and their total number.
     """
     complete = [result for result in results if result.state == "complete" and result.value is not None]
     designs = {
@@ -123,10 +123,10 @@ def rankings(
 
 
 def write_rankings(folder: Path, found: Sequence[Ranking]) -> None:
-    """Writes ``descriptors.csv`` and ``networks.csv``, as far as there are such rankings.
+    """Writes ``descriptors.csv`` and ``networks.csv`` for the existing rankings.
 
     Raises:
-        StorageError: if they cannot be written.
+        StorageError: if the files cannot be written.
     """
     for ranking in found:
         text = io.StringIO()
@@ -159,7 +159,7 @@ _FIELDS: dict[Key, tuple[str, ...]] = {
     _descriptor: ("descriptor", "order", "twojmax", "cutoff", "element_weights"),
     _network: ("hidden", "activation"),
 }
-"""What tells descriptors, and networks, from one another, and the fields of a configuration that it comes from."""
+"""Kinds of designs, and the fields of a configuration that define each kind."""
 
 
 def _mean_naswot(config: TrainingConfig, descriptors: torch.Tensor, energies: int, seed: int) -> float:

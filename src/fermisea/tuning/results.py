@@ -1,4 +1,4 @@
-"""What became of the trials, as rows, a table and a configuration to train with."""
+"""Results of the trials, as rows, a table and a configuration for training."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fermisea.utilities.toml import toml_text
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A trial that ended.
+    """A finished trial.
 
     Attributes:
-        number: of the trial.
-        state: "complete", or "pruned" if it ended early.
-        value: what was minimised; of a pruned trial, after its last epoch; None if it has none.
-        epochs: that it was trained, None for all.
-        seconds: it took.
-        config: what it was trained with.
-        varied: the fields of it that are varied and matter.
-        errors: root mean squares over the held-out structures, as ``Validation.errors`` names them; empty if pruned.
-        reason: why there is no value, or "".
+        number: number of the trial.
+        state: "complete", or "pruned" if the trial was stopped early.
+        value: minimised error, for a pruned trial after its last epoch; None if there is none.
+        epochs: number of epochs trained, None for all.
+        seconds: duration, s.
+        config: training configuration of the trial.
+        varied: varied fields of the configuration that have a meaning in this trial.
+        errors: root mean squares over the held-out structures, named as in ``Validation.errors``; empty if pruned.
+        reason: reason why there is no value, or "".
     """
 
     number: int
@@ -65,12 +65,13 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search has found so far.
+    """Results of a search so far.
 
     Attributes:
-        minimise: name of the error that is minimised.
-        trials: that ended, in the order of their beginnings.
-        importances: share of each varied field in the variance of the values, the largest first; empty for few trials.
+        minimise: name of the minimised error.
+        trials: finished trials in the order of their start.
+        importances: contribution of each varied field to the variance of the values, the largest first; empty if there
+            are too few trials.
     """
 
     minimise: str
@@ -87,7 +88,7 @@ class Tuned:
 
 
 def cell(value: Any) -> Any:
-    """Returns a value as it stands in a table: lists and mappings as JSON."""
+    """Returns a value in the form used in a table: lists and mappings as JSON."""
     return json.dumps(value) if isinstance(value, list | tuple | Mapping) else value
 
 
@@ -95,7 +96,7 @@ def write_results(folder: Path, tuned: Tuned) -> None:
     """Writes ``trials.csv`` and, if a trial is complete, ``best.toml``, a configuration for ``fermisea train``.
 
     Raises:
-        StorageError: if they cannot be written.
+        StorageError: if the files cannot be written.
     """
     rows = [
         {"trial": r.number, "state": r.state, "value": r.value, "epochs": r.epochs, "seconds": round(r.seconds, 1)}

@@ -1,4 +1,4 @@
-"""How good a descriptor or a network may be, judged without training."""
+"""Scores of descriptors and networks without training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fermisea.utilities.arrays import FloatArray
 
 
 def sampled_points(dataset: Dataset, count: int, seed: int) -> tuple[list[npt.NDArray[np.intp]], FloatArray]:
-    """Returns random grid points, as many of each snapshot, as flat indices, and their LDOS, (points, energies)."""
+    """Returns flat indices of random grid points, equally many per snapshot, and their LDOS, (points, energies)."""
     generator = np.random.default_rng(seed)
     each = -(-count // len(dataset))
     chosen = [np.sort(generator.choice(s.grid.size, min(each, s.grid.size), replace=False)) for s in dataset]
@@ -23,7 +23,7 @@ def sampled_points(dataset: Dataset, count: int, seed: int) -> tuple[list[npt.ND
 
 
 def descriptors_at(dataset: Dataset, descriptor: Descriptor, chosen: list[npt.NDArray[np.intp]]) -> FloatArray:
-    """Returns the descriptors of the points that ``sampled_points`` chose, (points, features)."""
+    """Returns the descriptors of the points from ``sampled_points``, (points, features)."""
     found = []
     for snapshot, index in zip(dataset, chosen, strict=True):
         grid = snapshot.grid
@@ -33,11 +33,11 @@ def descriptors_at(dataset: Dataset, descriptor: Descriptor, chosen: list[npt.ND
 
 
 def cosine_distance(descriptors: npt.ArrayLike, ldos: npt.ArrayLike) -> float:
-    """Returns the average cosine similarity distance of a descriptor; the lower, the better it should be.
+    """Returns the average cosine similarity distance of a descriptor; low values should indicate good descriptors.
 
-    The mean over all pairs of points of |cos(x_i, x_j) - cos(d_i, d_j)|, x being descriptors and d the LDOS: points
-    whose LDOS look alike should look alike to the descriptor, and others not. After Fiedler et al., Mach. Learn.: Sci.
-    Technol. 3, 045008 (2022).
+    The distance is the mean over all pairs of points of |cos(x_i, x_j) - cos(d_i, d_j)|, with the descriptors x and the
+    LDOS d: points with similar LDOS should have similar descriptors, and other points should not. See Fiedler et al.,
+    Mach. Learn.: Sci. Technol. 3, 045008 (2022).
 
     Args:
         descriptors: (points, features).
@@ -56,13 +56,13 @@ def _cosines(rows: npt.ArrayLike) -> FloatArray:
 
 @torch.no_grad()
 def activation_kernel(network: Mlp, descriptors: Tensor) -> Tensor:
-    """Returns, for each pair of points, the number of hidden units that both switch on or both switch off.
+    """Returns, for each pair of points, the number of hidden units in the same state (on or off) at both points.
 
-    The kernel of Mellor, Turner, Storkey and Crowley, arXiv 2006.04647. A unit is on where what enters its activation
-    function is positive, whatever that function is.
+    This is the kernel of Mellor, Turner, Storkey and Crowley, arXiv 2006.04647. A unit is on if the argument of its
+    activation function is positive, for any activation function.
 
     Args:
-        network: with the normalisation of the descriptors.
+        network: network with the normalisation of the descriptors.
         descriptors: (points, features).
     """
     values = (descriptors.to(network.dtype) - network.input_mean) / network.input_scale
@@ -76,10 +76,10 @@ def activation_kernel(network: Mlp, descriptors: Tensor) -> Tensor:
 
 
 def naswot(network: Mlp, descriptors: Tensor) -> float:
-    """Returns log det (K + 1), K being the kernel of an untrained network; the higher, the better it should be.
+    """Returns log det (K + 1) with the kernel K of an untrained network; high values should indicate good networks.
 
-    The network tells points apart better the more their patterns of switched units differ. The source (arXiv
-    2006.04647) takes K alone, whose determinant vanishes as soon as two points have the same pattern.
+    A network distinguishes points better if their patterns of active units differ more. The original score (arXiv
+    2006.04647) uses K instead of K + 1, whose determinant vanishes if two points have the same pattern.
     """
     kernel = activation_kernel(network, descriptors)
     return float(torch.linalg.slogdet(kernel + torch.eye(len(kernel), dtype=kernel.dtype))[1])

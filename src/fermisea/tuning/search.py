@@ -1,4 +1,4 @@
-"""Trials: configurations that are trained and judged by the error on structures held out."""
+"""Trials: training of configurations, judged by the error on held-out structures."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from fermisea.tuning.space import SearchSpace
 from fermisea.tuning.study import TuningStudy, storage_errors
 
 MINIMISED = "ldos_error_percent"
-"""What is minimised unless another error is named."""
+"""Default of the minimised error."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Everything a process must know to work on a study; it can be sent to one.
+    """Parameters of a search for a process that takes part in it; can be pickled.
 
     Attributes:
         data: snapshot files or folders.
-        space: what trials vary.
-        folder: of the study.
-        trials: that shall have ended, by all processes together.
-        timeout: seconds after which no trial begins.
-        minimise: name of the error.
-        seed: of the search.
-        prune: whether trials that do worse than the median end early.
-        memory: bytes of training data held at once, by each process.
+        space: search space.
+        folder: folder of the study.
+        trials: number of trials to finish, by all processes together.
+        timeout: time after which no trial starts, s.
+        minimise: name of the minimised error.
+        seed: random seed of the search.
+        prune: whether trials with errors above the median are stopped early.
+        memory: training data in memory, bytes per process.
     """
 
     data: tuple[str, ...]
@@ -55,18 +55,18 @@ class Task:
         if self.trials < 0:
             raise InputError(f"trials: got {self.trials}, expected at least 0")
         if self.timeout is not None and not self.timeout > 0:
-            raise InputError(f"timeout: got {self.timeout}, expected seconds above 0")
+            raise InputError(f"timeout: got {self.timeout}, expected a time above 0 s")
 
     def load(self) -> Dataset:
         """Returns the data.
 
         Raises:
-            InputError: if it cannot be used, or has no free energy to be minimised.
+            InputError: if the data are invalid, or lack the free energy whose error is minimised.
         """
         dataset = Dataset.load(self.data)
         obstacle = dataset[0].total_energy_obstacle
         if self.minimise == "free_energy_error" and obstacle:
-            raise InputError(f"minimise: the data have no total free energy ({obstacle}); take band_energy_error")
+            raise InputError(f"minimise: the data have no total free energy ({obstacle}); use band_energy_error")
         dataset.split(self.space.fixed.validation_fraction, self.space.fixed.seed)
         return dataset
 
@@ -74,7 +74,7 @@ class Task:
         """Returns the study in the folder.
 
         Raises:
-            InputError: if it was begun with other data, another space or another error.
+            InputError: if the study has other data, another search space or another minimised error.
             StorageError: if the folder cannot be used.
         """
         digest = hashlib.sha256()
@@ -95,14 +95,14 @@ def work(
     heard: Callable[[int, TrainingState], None] | None = None,
     ended: Callable[[int], None] | None = None,
 ) -> None:
-    """Runs trials until the study has as many as asked.
+    """Runs trials until the study has the requested number.
 
     Args:
-        task: what to do.
-        dataset: its data.
-        study: its study.
-        heard: is told the number of the trial and the state of its training after each epoch.
-        ended: is told the number of each trial that ended.
+        task: parameters of the search.
+        dataset: data of the search.
+        study: study of the search.
+        heard: callback with the number of the trial and the state of its training after each epoch.
+        ended: callback with the number of each finished trial.
 
     Raises:
         StorageError: if the disk is full.
@@ -118,7 +118,7 @@ def work(
 
 
 class _PrunedError(Exception):
-    """A trial does worse than others."""
+    """A trial has larger errors than the others and is stopped."""
 
 
 def _run(

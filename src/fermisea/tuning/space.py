@@ -1,4 +1,4 @@
-"""What a search varies: fields of a training configuration with their values or ranges."""
+"""Search space: varied fields of a training configuration, with their values or ranges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 _COMMON = ("seed", "validation_fraction", "ensemble", "dtype", "anchor")
-"""Fields that every trial must share, for its errors to compare with those of others."""
+"""Fields that must be the same in all trials, so that their errors can be compared."""
 
 _BELONGS: dict[str, tuple[str, str]] = {
     "order": ("descriptor", "power_spectrum"),
@@ -29,7 +29,7 @@ _BELONGS: dict[str, tuple[str, str]] = {
     "dos_weight": ("readout", "ridge"),
     "ridge": ("readout", "ridge"),
 }
-"""Fields that mean nothing unless another one has this value."""
+"""Fields that have a meaning only if another field has this value."""
 
 _LISTS = ("hidden",)
 _STEPS = 5
@@ -37,7 +37,7 @@ _STEPS = 5
 
 @dataclass(frozen=True)
 class Choice:
-    """Some values, of any kind."""
+    """A list of values of any kind."""
 
     values: tuple[Any, ...]
 
@@ -46,13 +46,13 @@ class Choice:
         return json.loads(trial.suggest_categorical(name, [json.dumps(value) for value in self.values]))
 
     def examples(self) -> list[Any]:
-        """Returns all of them."""
+        """Returns all values."""
         return list(self.values)
 
 
 @dataclass(frozen=True)
 class Range:
-    """All numbers from ``low`` to ``high``, integers if both ends are; evenly in their logarithm if ``log``."""
+    """Range from ``low`` to ``high``, of integers if both ends are integers; uniform in the logarithm if ``log``."""
 
     low: float
     high: float
@@ -65,7 +65,7 @@ class Range:
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 
     def examples(self) -> list[Any]:
-        """Returns a few values from end to end."""
+        """Returns a few values that span the range."""
         spaced = np.geomspace if self.log else np.linspace
         values = spaced(self.low, self.high, _STEPS).tolist()
         if isinstance(self.low, int) and isinstance(self.high, int):
@@ -75,11 +75,11 @@ class Range:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Fields of :class:`fermisea.TrainingConfig` that trials vary, and the values of others.
+    """Varied fields of :class:`fermisea.TrainingConfig`, and the values of the other fields.
 
     Attributes:
         varied: choices and ranges by field.
-        fixed: the configuration that they are changes of.
+        fixed: configuration with the values of all other fields.
     """
 
     varied: Mapping[str, Choice | Range]
@@ -90,32 +90,36 @@ class SearchSpace:
         """Returns a space from plain values.
 
         Args:
-            values: by field, a list of values to choose from, ``{"from": low, "to": high, "log": True}``, or one value
-                for all trials. For ``hidden``, a list of lists is a choice.
+            values: for each field, a list of values, a range ``{"from": low, "to": high, "log": True}``, or one value
+                for all trials. For ``hidden``, a list of lists is a list of values.
 
         Raises:
-            InputError: for an unknown field, a value that cannot be used, a range without extent, or nothing to vary.
+            InputError: for an unknown field, an invalid value, an empty range, or no varied field.
         """
         known = [item.name for item in fields(TrainingConfig)]
         unknown = sorted(set(values) - set(known))
         if unknown:
-            raise InputError(f"search space: unknown field {', '.join(unknown)}; the known ones are {', '.join(known)}")
+            raise InputError(
+                f"search space: unknown field {', '.join(unknown)}; the known fields are {', '.join(known)}"
+            )
         varied = {name: _varied(name, value) for name, value in values.items() if _varies(name, value)}
         if not varied:
-            raise InputError("search space: got nothing to vary, expected a line such as order = [4, 5, 6]")
+            raise InputError("search space: got no field to vary, expected a line such as order = [4, 5, 6]")
         fixed = TrainingConfig.from_dict({name: value for name, value in values.items() if name not in varied})
         if fixed.validation_fraction == 0:
-            raise InputError("validation_fraction: got 0, expected a share of structures to judge the trials by")
+            raise InputError(
+                "validation_fraction: got 0, expected a fraction above 0, because held-out structures judge the trials"
+            )
         for name, item in varied.items():
             if name in _COMMON:
-                raise InputError(f"{name}: is common to all trials; give one value")
+                raise InputError(f"{name}: got several values, expected one, because all trials share this field")
             for value in item.examples():
                 replace(fixed, **{name: value})
         return cls(varied, fixed)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
-        """Returns the space in a TOML file, see ``from_dict``.
+        """Returns the space from a TOML file, see ``from_dict``.
 
         Raises:
             InputError: if the file is missing or not TOML, and as ``from_dict``.
@@ -143,11 +147,11 @@ class SearchSpace:
         )
 
     def suggest(self, trial: BaseTrial) -> TrainingConfig:
-        """Returns the configuration that a trial shall train with."""
+        """Returns the training configuration of a trial."""
         return self._filled(lambda name: self.varied[name].suggest(trial, name))
 
     def config(self, parameters: Mapping[str, Any]) -> TrainingConfig:
-        """Returns the configuration of a trial with these parameters, as Optuna keeps them."""
+        """Returns the configuration of a trial from its parameters, as stored by Optuna."""
 
         def value(name: str) -> Any:
             kept = parameters[name]
@@ -156,11 +160,11 @@ class SearchSpace:
         return self._filled(value)
 
     def values(self, config: TrainingConfig) -> dict[str, Any]:
-        """Returns the varied fields of a configuration, without those that mean nothing in it."""
+        """Returns the varied fields of a configuration, without fields that have no meaning in it."""
         return {name: getattr(config, name) for name in self.varied if self._matters(name, config)}
 
     def designs(self, names: tuple[str, ...]) -> list[TrainingConfig]:
-        """Returns every configuration that these fields make, ranges by a few values, others as first or fixed."""
+        """Returns all combinations of these fields, with a few values of each range; others are fixed or first."""
         start = replace(
             self.fixed, **{name: item.examples()[0] for name, item in self.varied.items() if name not in names}
         )
@@ -174,7 +178,7 @@ class SearchSpace:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values that JSON can hold."""
+        """Returns plain values for JSON."""
         varied = {
             name: list(item.values)
             if isinstance(item, Choice)
@@ -205,7 +209,7 @@ def _varies(name: str, value: Any) -> bool:
 def _varied(name: str, value: Any) -> Choice | Range:
     if isinstance(value, list):
         if len(value) < 2:
-            raise InputError(f"{name}: got {value!r}, expected at least two values to choose from, or one without []")
+            raise InputError(f"{name}: got {value!r}, expected at least two values, or one value without []")
         return Choice(tuple(value))
     unknown = sorted(set(value) - {"from", "to", "log"})
     low, high, log = value.get("from"), value.get("to"), value.get("log", False)

@@ -1,7 +1,7 @@
-"""A study on disk: trials that several processes and machines begin and end, and what became of those that died.
+"""A study on disk: trials of several processes and machines, with recovery of interrupted trials.
 
-The folder is the state. Optuna's journal holds the trials; a lock file for each running one, which its process holds
-and the system releases with the process, tells the living from the dead.
+The folder is the state. Optuna's journal holds the trials. Each running trial has a lock file, which the operating
+system releases when the process ends; a trial without a lock was interrupted.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from fermisea.utilities.files import check_writable_folder
 JOURNAL = "study.journal"
 _NAME, _RUNNING = "fermisea", ".running"
 _STARTUP, _WARM_UP = 5, 3
-"""Trials before the sampler learns from them and any is pruned, and epochs before one is."""
+"""Number of trials before the sampler uses them and trials are pruned, and of epochs before a trial is pruned."""
 
 
 class TuningStudy:
-    """The trials in a folder."""
+    """Trials in a folder."""
 
     def __init__(
         self, folder: Path, identity: Mapping[str, Any], space: SearchSpace, *, seed: int, prune: bool
     ) -> None:
-        """Opens the study of a folder, or makes it.
+        """Opens the study of a folder, or creates it.
 
         Args:
-            folder: of the study.
-            identity: what all who work on it must agree in: data, space, what is minimised.
-            space: what trials vary.
-            seed: of the sampler (tree-structured Parzen estimators).
-            prune: whether trials end early whose error, epoch by epoch, is above the median.
+            folder: folder of the study.
+            identity: data, search space and minimised error, which must be the same for all processes.
+            space: search space.
+            seed: random seed of the sampler (tree-structured Parzen estimators).
+            prune: whether a trial is stopped early if its error is above the median of others at the same epoch.
 
         Raises:
             InputError: if the study in the folder has another identity.
@@ -71,10 +71,10 @@ class TuningStudy:
                     elif before[name] != value:
                         raise InputError(f"{folder}: {_difference(name, before[name], value)}")
         except (OSError, ValueError, KeyError) as error:
-            raise StorageError(f"{journal}: cannot be used ({error}); take another folder") from error
+            raise StorageError(f"{journal}: cannot be used ({error}); choose another folder") from error
 
     def begin(self, trials: int) -> Iterator[tuple[Trial, TrainingConfig]]:
-        """Yields trials to run, one after the other, until as many have ended or run elsewhere."""
+        """Yields trials to run, one after the other, until enough trials are finished or running elsewhere."""
         while True:
             with self._lock:
                 self._bury_the_dead()
@@ -96,28 +96,28 @@ class TuningStudy:
                 self._remove(trial.number)
 
     def complete(self, trial: Trial, value: float, facts: Mapping[str, Any]) -> None:
-        """Ends a trial with its value; ``facts`` are kept with it."""
+        """Ends a trial with its value; ``facts`` are stored with it."""
         for name, fact in facts.items():
             trial.set_user_attr(name, fact)
         self._study.tell(trial, value)
 
     def prune(self, trial: Trial) -> None:
-        """Ends a trial that does worse than others."""
+        """Ends a trial with larger errors than the others."""
         self._study.tell(trial, state=TrialState.PRUNED)
 
     def give_up(self, trial: Trial, reason: str) -> None:
-        """Ends a trial that can have no value."""
+        """Ends a trial without a value."""
         trial.set_user_attr("error", reason)
         self._study.tell(trial, state=TrialState.PRUNED)
 
     def trials(self) -> list[FrozenTrial]:
-        """Returns all trials of the study, in the order of their beginnings."""
+        """Returns all trials of the study, in the order of their start."""
         return self._study.get_trials(deepcopy=False)
 
     def importances(self) -> dict[str, float]:
-        """Returns the share of each parameter in the variance of the values, largest first; empty for few trials.
+        """Returns the contribution of each parameter to the variance, largest first; empty for too few trials.
 
-        Hutter, Hoos and Leyton-Brown, ICML 2014 (fANOVA), as Optuna's PED-ANOVA (arXiv 2304.10255) computes it.
+        See Hutter, Hoos and Leyton-Brown, ICML 2014 (fANOVA); computed by Optuna's PED-ANOVA (arXiv 2304.10255).
         """
         done = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
         if len(done) < 2 * _STARTUP:
@@ -127,7 +127,7 @@ class TuningStudy:
         )
 
     def _bury_the_dead(self) -> None:
-        """Marks trials whose process is gone as failed and asks for them anew."""
+        """Marks trials whose process has ended as failed and enqueues them again."""
         for trial in self.trials():
             if trial.state != TrialState.RUNNING:
                 continue
@@ -150,7 +150,7 @@ class TuningStudy:
 
 
 class _Lock:
-    """A lock of the journal that ends with the process that holds it."""
+    """A lock of the journal that is released when its process ends."""
 
     def __init__(self, path: Path) -> None:
         self._lock = FileLock(path)
@@ -164,7 +164,7 @@ class _Lock:
 
 
 def _mend(journal: Path) -> None:
-    """Cuts off a line that a full disk or a crash of the machine left unfinished."""
+    """Removes an incomplete last line, left by a full disk or a crash of the machine."""
     if not journal.exists():
         return
     with journal.open("rb+") as stream:
@@ -179,14 +179,14 @@ def _difference(name: str, before: Any, now: Any) -> str:
         before = {key: before.get(key) for key in changed}
         now = {key: now[key] for key in changed}
     return (
-        f"the study in this folder has {name} {json.dumps(before)}, now it is {json.dumps(now)}; go on with what it "
-        "was begun with, or take another folder"
+        f"the study in this folder has {name} {json.dumps(before)}, this search has {json.dumps(now)}; use the "
+        "settings of the study, or choose another folder"
     )
 
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Turns what a full disk raises into an error that names the folder.
+    """Converts errors of a full disk into an error that names the folder.
 
     Raises:
         StorageError: for any OSError in the block.

@@ -1,4 +1,4 @@
-"""A search in one process or in several of this machine."""
+"""A search in one or several processes on this machine."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def tune(
     progress: Callable[[Tuned, str], None] | None = None,
     **options: Any,
 ) -> Tuned:
-    """Searches for the configuration with the lowest error on structures held out, and returns what it has found.
+    """Searches for the configuration with the lowest error on held-out structures, and returns the results.
 
-    The folder is the state: a search that was interrupted or killed goes on where it was, trials that were cut off are
-    repeated, and the same call on another machine that sees the folder joins in. ``trials.csv`` and ``best.toml`` are
-    written there after every trial. Values are proposed by tree-structured Parzen estimators (Bergstra, Bardenet,
-    Bengio and Kegl, NIPS 2011) and trials worse than the median, epoch by epoch, end early; both are Optuna's.
+    The folder is the state: an interrupted or killed search resumes, interrupted trials are repeated, and the same call
+    on another machine with access to the folder takes part in the search. ``trials.csv`` and ``best.toml`` are written
+    after every trial. Optuna's tree-structured Parzen estimators (Bergstra, Bardenet, Bengio and Kegl, NIPS 2011)
+    propose the values, and Optuna's median pruner stops trials whose error is above the median at the same epoch.
 
     Args:
         data: snapshot files or folders.
-        folder: of the study.
-        space: what trials vary; by default :meth:`SearchSpace.default`.
-        workers: processes on this machine; they share its cores.
-        progress: is told the trials that ended and what the one at hand is doing, as a few words.
+        folder: folder of the study.
+        space: search space; by default :meth:`SearchSpace.default`.
+        workers: number of processes on this machine, which share its cores.
+        progress: callback with the finished trials and a short description of the current one.
         **options: ``trials``, ``timeout``, ``minimise``, ``seed``, ``prune``, ``memory``, see
             :class:`fermisea.tuning.search.Task`.
 
     Raises:
-        InputError: for values that cannot be used, or if the study in the folder was begun with others.
+        InputError: for invalid values, or if the study in the folder has other settings.
         StorageError: if the folder cannot be written to.
     """
     if workers < 1:
