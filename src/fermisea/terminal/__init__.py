@@ -5,6 +5,6 @@ Results go to standard output; progress and errors go to standard error, so that
 
 from fermisea.terminal.campaign import CampaignView
 from fermisea.terminal.consoles import facts, progress_bar, stderr, stdout, table
-from fermisea.terminal.lines import fail, warnings_as_lines
+from fermisea.terminal.error_line import fail, warnings_as_lines
 
 __all__ = ["CampaignView", "facts", "fail", "progress_bar", "stderr", "stdout", "table", "warnings_as_lines"]
