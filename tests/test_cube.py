@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io.cube import read_cube_data
-from scipy.integrate import quad
 
 from fermisea import units
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import Broadening, EnergyGrid
 from fermisea.interop.cube import read_cube, write_cube
-from fermisea.interop.cube_snapshot import kernel, snapshot_from_cubes
+from fermisea.interop.cube_snapshot import snapshot_from_cubes
 from fermisea.interop.ldos_cubes import UNIT, cube_files, ldos_from_cubes, write_ldos_cubes
 from fermisea.physics.ions import Ion
 from synthetic import made_up_snapshot
@@ -228,27 +227,16 @@ def test_snapshot_of_cubes():
     assert found.fermi_level == pytest.approx(10.24073499350213, abs=1e-3)
 
 
-def test_kernel_has_the_standard_deviation_of_its_shape():
-    width = 0.7
-    kernels = {
-        "fermi-dirac": lambda e: 1 / (2 + 2 * math.cosh(e / width)) / width,
-        "gaussian": lambda e: math.exp(-((e / width) ** 2)) / math.sqrt(math.pi) / width,
-        "methfessel-paxton": lambda e: (
-            math.exp(-((e / width) ** 2)) / math.sqrt(math.pi) / width * (1.5 - (e / width) ** 2)
-        ),
-    }
-    for name, shape in kernels.items():
-        assert quad(shape, -40 * width, 40 * width, points=[0])[0] == pytest.approx(1, abs=1e-9)
-        variance = quad(lambda e, shape=shape: e * e * shape(e), -40 * width, 40 * width, points=[0])[0]
-        assert kernel(name, width).standard_deviation ** 2 == pytest.approx(variance, abs=1e-9)
+def test_width_of_the_kernel_comes_from_the_files(tmp_path):
     # the files state 5 eV
     snapshot = snapshot_from_cubes(
         CUBES, electron_temperature=300.0, ions=BERYLLIUM, total_energy_obstacle=UNKNOWN_CORE
     )
     assert snapshot.broadening.standard_deviation == pytest.approx(1.8138 * 5.0, rel=1e-5)
-    for wrong, number in (("cold", 0.1), ("gaussian", None)):
-        with pytest.raises(InputError, match="expected fermi-dirac" if number else "do not state the width"):
-            kernel(wrong, number)
+    for file in CUBES.glob("*.cube"):
+        (tmp_path / file.name).write_text(file.read_text().replace(", broadening =", ", width ="))
+    with pytest.raises(InputError, match="do not state the width of their kernel"):
+        snapshot_from_cubes(tmp_path, electron_temperature=300.0, ions=BERYLLIUM, total_energy_obstacle=UNKNOWN_CORE)
 
 
 def test_snapshot_goes_through_cubes_and_back(tmp_path):

@@ -14,11 +14,12 @@ from espresso import aluminium, finished_run, rattled
 from fermisea import units
 from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Espresso, LdosOptions, import_run
-from fermisea.engines.espresso.cubes import DEVIATION, cube_ldos
+from fermisea.engines.espresso.cubes import cube_ldos
 from fermisea.engines.espresso.launch import other_program
 from fermisea.engines.espresso.output import read_output
 from fermisea.errors import EngineError, InputError
 from fermisea.grid import EnergyGrid
+from fermisea.physics.broadening import FERMI_DIRAC_DEVIATION
 
 DEBIAN = Path("/usr/share/espresso/pseudo")  # package quantum-espresso-data
 LITHIUM = {"ultrasoft": DEBIAN / "Li.pbesol-s-rrkjus_psl.0.2.1.UPF", "PAW": DEBIAN / "Li.pbesol-s-kjpaw_psl.0.2.1.UPF"}
@@ -36,14 +37,14 @@ def test_the_kernel_of_pp(tmp_path):
     energies, sigma = EnergyGrid(-4.0, 0.3, 44), 0.3
     values, kernel = cube_ldos(run, "pp.x", energies, sigma, output.shape)
     assert (kernel.kernel, kernel.standard_deviation) == ("fermi-dirac derivative", sigma)
-    width = sigma / DEVIATION
+    width = sigma / FERMI_DIRAC_DEVIATION
     x = (energies.energies[:, None, None] - output.eigenvalues) / width
     expected = np.einsum("k,ekb->e", 2 * output.weights, 1 / (2 + np.exp(x) + np.exp(-x)) / width)
     voxel = output.atoms.get_volume() / np.prod(output.shape)
     np.testing.assert_allclose(values.sum(axis=(0, 1, 2), dtype=float) * voxel, expected, atol=1e-4 * expected.max())
     fine = np.linspace(-60, 60, 20_001)
     shape = 1 / (2 + np.exp(fine) + np.exp(-fine))
-    assert np.sqrt(np.sum(shape * fine**2) / np.sum(shape)) == pytest.approx(DEVIATION, rel=1e-6)
+    assert np.sqrt(np.sum(shape * fine**2) / np.sum(shape)) == pytest.approx(FERMI_DIRAC_DEVIATION, rel=1e-6)
     # the density of both at the temperature of the run, whatever the kernel
     options = LdosOptions(0.3, 0.3, 1000.0)
     snapshot = import_run(run, ldos=options)

@@ -15,6 +15,7 @@ from fermisea import units
 from fermisea.engines.basis import PlaneWaves
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.physics.broadening import gaussian
 from fermisea.physics.window import check_start, default_window
 from fermisea.utilities.threads import Workers
 
@@ -117,8 +118,7 @@ def local_density_of_states(
     def one(given: Callable[[], KPointBands]) -> Tensor:
         bands = given()
         device = bands.coefficients.device
-        distance = (axis.to(device)[:, None] - bands.eigenvalues.to(device)[None]) / broadening
-        spectrum = torch.exp(-(distance**2) / 2) / (math.sqrt(2 * math.pi) * broadening)
+        spectrum = gaussian(axis.to(device)[:, None] - bands.eigenvalues.to(device)[None], broadening)
         spectrum *= 2 * bands.weight / grid.volume
         spectrum, number = spectrum.float(), len(bands.eigenvalues)
         found = torch.zeros((energies.size, grid.size), dtype=torch.float32, device=device)

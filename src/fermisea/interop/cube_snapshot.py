@@ -16,13 +16,11 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
 from fermisea.interop.ldos_cubes import UNIT, check_same, read_series, same_structure
+from fermisea.physics.broadening import pp_broadening
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ions import Ion, electrons
 
 PathLike = str | os.PathLike[str]
-
-_WIDTHS = {"fermi-dirac": math.pi / math.sqrt(3), "gaussian": math.sqrt(0.5), "methfessel-paxton": 0.0}
-"""Standard deviation of the broadening of ``pp.x`` over ``degauss_ldos``, for the smearing of the SCF run."""
 
 
 def snapshot_from_cubes(
@@ -66,7 +64,12 @@ def snapshot_from_cubes(
         FileFormatError: for a file that cannot be read.
     """
     ldos, first, energy_grid, width = read_series(files, energy_grid, unit, constants, np.float32)
-    broadening = broadening or kernel(smearing, width)
+    if broadening is None:
+        if width is None:
+            raise InputError(
+                "broadening: the cube files do not state the width of their kernel; give its standard deviation in eV"
+            )
+        broadening = pp_broadening(smearing, width)
     if atoms is None:
         atoms = first.atoms
     elif not same_structure(first.atoms, atoms):
@@ -104,27 +107,3 @@ def snapshot_from_cubes(
         provenance={"engine": "cube files", "comment": " ".join(first.comment)},
         total_energy_obstacle=total_energy_obstacle,
     )
-
-
-def kernel(smearing: str, width: float | None) -> Broadening:
-    """Returns the broadening of an LDOS from ``pp.x``.
-
-    Its kernel is the delta function of the SCF run's smearing with the width ``degauss_ldos``: under Fermi-Dirac
-    1/(2 + exp(x) + exp(-x))/w, whose standard deviation is pi/sqrt(3) w; a Gaussian exp(-x^2)/sqrt(pi)/w, w/sqrt(2); of
-    Methfessel and Paxton, zero. Cold smearing has a kernel that is not symmetric.
-
-    Args:
-        smearing: "fermi-dirac", "gaussian" or "methfessel-paxton".
-        width: ``degauss_ldos``, eV.
-
-    Raises:
-        InputError: for another smearing or without a width.
-    """
-    if smearing not in _WIDTHS:
-        raise InputError(f"smearing: got {smearing!r}, expected {', '.join(_WIDTHS)}, or a broadening of its own")
-    if width is None:
-        raise InputError(
-            "broadening: the cube files do not state the width of theirs; give its standard deviation in eV"
-        )
-    name = "fermi-dirac derivative" if smearing == "fermi-dirac" else smearing
-    return Broadening(name, _WIDTHS[smearing] * width)

@@ -20,6 +20,7 @@ from fermisea.engines.espresso.potentials import Potentials
 from fermisea.engines.ldos import KPointBands, LdosOptions, energy_grid, local_density_of_states, resample
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.physics.broadening import GAUSSIAN
 from fermisea.physics.window import REACH
 from fermisea.utilities.threads import Workers
 
@@ -59,7 +60,7 @@ def wavefunction_ldos(
     shape = options.grid or bands.shape
     with Workers(threads) as pool:
         ldos = local_density_of_states(kpoints, grid, energies, options.broadening, shape, pool)
-    return ldos, Broadening("gaussian", options.broadening)
+    return ldos, Broadening(GAUSSIAN, options.broadening)
 
 
 def assemble(

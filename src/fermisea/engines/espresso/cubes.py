@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,7 @@ from fermisea.engines.espresso.launch import run_program
 from fermisea.engines.ldos import resample
 from fermisea.errors import EngineError, FileFormatError
 from fermisea.grid import Broadening, EnergyGrid
-
-DEVIATION = math.pi / math.sqrt(3)
-"""Standard deviation of pp.x's kernel -df/deps = 1 / (2 + exp(x) + exp(-x)) / w in units of w (degauss_ldos)."""
+from fermisea.physics.broadening import FERMI_DIRAC, FERMI_DIRAC_DEVIATION
 
 
 def cube_ldos(
@@ -39,7 +36,8 @@ def cube_ldos(
     Raises:
         EngineError: if pp.x fails or writes unexpected files.
     """
-    text = pp_input(first=energies.start, last=energies.stop, spacing=energies.spacing, width=broadening / DEVIATION)
+    width = broadening / FERMI_DIRAC_DEVIATION
+    text = pp_input(first=energies.start, last=energies.stop, spacing=energies.spacing, width=width)
     (folder / "pp.in").write_text(text, encoding="utf-8")
     run_program(command, folder, "pp")
     cubes = sorted(folder.glob("ldos*.cube"))
@@ -55,4 +53,4 @@ def cube_ldos(
             raise EngineError(f"pp.x: {error}; see pp.out there") from error
         values[..., index] = resample(torch.from_numpy(field), shape).numpy()
     values /= units.RYDBERG * units.BOHR**3
-    return values, Broadening("fermi-dirac derivative", broadening)
+    return values, Broadening(FERMI_DIRAC, broadening)

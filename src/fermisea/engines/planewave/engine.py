@@ -39,6 +39,7 @@ from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid, check_structure
+from fermisea.physics.broadening import GAUSSIAN
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH
@@ -175,7 +176,7 @@ class PlaneWave:
             density=resample(state.density, shape).cpu().numpy(),
             electron_temperature=float(electron_temperature),
             ion_temperature=None if ion_temperature is None else float(ion_temperature),
-            broadening=Broadening("gaussian", self.ldos.broadening),
+            broadening=Broadening(GAUSSIAN, self.ldos.broadening),
             reference=_reference(problem, state, total),
             ions=problem.ions.cores,
             functional=problem.functional.name,

@@ -13,6 +13,7 @@ from typing import Any
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import Broadening
 from fermisea.interop.mala.calculation import Calculation
+from fermisea.physics.broadening import pp_broadening
 from fermisea.physics.ions import Ion
 from fermisea.pseudopotentials import load_upf, upf_header
 from fermisea.pseudopotentials.upf import functional_of
@@ -43,21 +44,21 @@ class IonData:
 def assumed_broadening(spacing: float, broadening: Broadening | None, name: str, *, stacklevel: int) -> Broadening:
     """Returns ``broadening``; without it, warns and returns that of ``pp.x`` as MALA's data are usually made.
 
-    ``pp.x`` with ``plot_num=3`` broadens with the smearing function of the SCF run. MALA needs Fermi-Dirac smearing,
-    whose delta function 1/(2 + exp(x) + exp(-x))/w has the standard deviation pi/sqrt(3) w, and takes w
-    (``degauss_ldos``) to be twice the energy spacing.
+    MALA needs Fermi-Dirac smearing in the SCF run, and takes the width of its kernel in ``pp.x`` (``degauss_ldos``) to
+    be twice the energy spacing.
     """
     if broadening is not None:
         return broadening
     width = _WIDTH * spacing
-    deviation = math.pi / math.sqrt(3) * width
+    assumed = pp_broadening("fermi-dirac", width)
     warnings.warn(
         f"{name}: MALA's files do not say how the LDOS is broadened; assumed is the derivative of the Fermi function "
-        f"with degauss_ldos = {width:g} eV, twice the energy spacing (standard deviation {deviation:.4g} eV); "
-        "give broadening=Broadening(kernel, standard_deviation in eV) if pp.x ran otherwise",
+        f"with degauss_ldos = {width:g} eV, twice the energy spacing (standard deviation "
+        f"{assumed.standard_deviation:.4g} eV); give broadening=Broadening(kernel, standard_deviation in eV) "
+        "if pp.x ran otherwise",
         stacklevel=stacklevel,
     )
-    return Broadening("fermi-dirac derivative", deviation)
+    return assumed
 
 
 def ion_data(

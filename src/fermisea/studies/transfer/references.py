@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 
 from fermisea.campaign import Campaign
 from fermisea.engines import PlaneWave, ScfStep
 from fermisea.engines.planewave import ThermalState
 from fermisea.errors import InputError
+from fermisea.physics.broadening import gaussian
 from fermisea.utilities.files import write_text
 
 
@@ -98,7 +100,6 @@ def _dos(state: ThermalState, energies: np.ndarray[Any, Any], broadening: float)
     """Returns the broadened DOS up to where the bands of every k-point reach."""
     reach = float(state.eigenvalues.max(axis=1).min()) - 3.5 * broadening
     energies = energies[energies <= reach]
-    distance = (energies[:, None, None] - state.eigenvalues[None]) / broadening
-    peaks = np.exp(-(distance**2) / 2) / (np.sqrt(2 * np.pi) * broadening)
-    values: list[float] = (2 * np.einsum("ekb,k->e", peaks, state.weights)).tolist()
+    peaks = gaussian(torch.from_numpy(energies[:, None, None] - state.eigenvalues[None]), broadening)
+    values: list[float] = (2 * np.einsum("ekb,k->e", peaks.numpy(), state.weights)).tolist()
     return values
