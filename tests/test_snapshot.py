@@ -281,3 +281,16 @@ def test_small_negative_values_of_a_filtered_ldos_are_taken():
     ldos = np.array(gas().ldos)
     ldos[..., 0] = -1e-4 * ldos.max()
     assert gas(ldos=ldos).dos[0] < 0
+
+
+def test_closure_error_is_the_free_energy_of_the_ldos_minus_that_of_the_code():
+    snapshot = made_up_snapshot(3)
+    assert snapshot.closure_error() == pytest.approx(0.0, abs=1e-9)
+    lower = dataclasses.replace(snapshot.reference, free_energy=snapshot.reference.free_energy - 0.25)
+    snapshot.__dict__["reference"] = lower
+    assert snapshot.closure_error() == pytest.approx(0.25, abs=1e-9)
+    (at_reference,) = snapshot.observables(snapshot.electron_temperature)
+    assert snapshot.closure_error(at_reference) == snapshot.closure_error()
+    snapshot.__dict__["total_energy_obstacle"] = "an ultrasoft pseudopotential"
+    with pytest.raises(InputError, match="an ultrasoft pseudopotential"):
+        snapshot.closure_error()

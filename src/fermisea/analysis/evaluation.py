@@ -12,7 +12,7 @@ import numpy as np
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.model.model import Model
-from fermisea.physics.error_measures import QUANTITIES, SUMMARISED, energy_errors, percent_error
+from fermisea.physics.error_measures import QUANTITIES, SUMMARISED, energy_errors, percent_error, percent_of_spread
 from fermisea.physics.observables import ThermalObservables
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.prediction.ldos import ldos_chunks
@@ -140,7 +140,7 @@ def _rows(
         true_energies = np.array([t.free_energy for t in true])
         error = (predicted.free_energy - true_energies) / atoms
         once["reference_error"] = float(predicted.free_energy[-1] - energy) / atoms
-        once["closure_error"] = float(true_energies[-1] - energy) / atoms
+        once["closure_error"] = snapshot.closure_error(true[-1]) / atoms
         totals = [
             {
                 "free_energy_error": float(error[k]),
@@ -219,7 +219,7 @@ def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
         true = snapshot.read_ldos(part).astype(np.float64)
         error += float(np.sum((ldos - true) ** 2))
         spread += float(np.sum((true - mean) ** 2))
-    return 100 * math.sqrt(error / spread) if spread > 0 else math.inf
+    return percent_of_spread(error, spread)
 
 
 def _check_same_kind(model: Model, snapshot: Snapshot, index: int) -> None:

@@ -85,7 +85,7 @@ def compute(job: Job, watch: Watch | None = None) -> Record:
         records.log("begin", job.name)
         snapshot = replace(job.engine, report=step).run(job.atoms, job.electron_temperature)  # type: ignore[type-var]
         snapshot.save(job.path)
-        values = {"free_energy": snapshot.reference.free_energy, "closure_error": closure_error(snapshot)}
+        values = {"free_energy": snapshot.reference.free_energy, "closure_error": known_closure_error(snapshot)}
         changed(status="done", seconds=time.perf_counter() - started, stamp=stamp(job.path), **values)
         records.log("done", job.name)
     except StorageError:
@@ -114,11 +114,11 @@ def _reason(error: Exception) -> tuple[str, Kind]:
     return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}: {text}", "engine"
 
 
-def closure_error(snapshot: Snapshot) -> float | None:
-    """Returns F(tau_ref) of the LDOS minus F of the DFT code, eV; None if the LDOS gives no free energy."""
+def known_closure_error(snapshot: Snapshot) -> float | None:
+    """Returns the closure error of a snapshot, eV; None if its LDOS gives no free energy at tau_ref."""
     if snapshot.total_energy_obstacle is not None:
         return None
     try:
-        return float(snapshot.free_energy(snapshot.electron_temperature)) - snapshot.reference.free_energy
+        return snapshot.closure_error()
     except WindowError:
         return None

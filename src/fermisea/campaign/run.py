@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from fermisea.campaign.cluster import on_cluster
-from fermisea.campaign.job import Job, Watch, closure_error, compute, snapshot_path, stamp
+from fermisea.campaign.job import Job, Watch, compute, known_closure_error, snapshot_path, stamp
 from fermisea.campaign.processes import on_this_machine
 from fermisea.campaign.records import Record, Records
 from fermisea.data.snapshot import Snapshot
@@ -181,7 +181,7 @@ def _known(
     if record is None or record.status != "done" or not trusted:
         energy = snapshot.reference.free_energy
         record = replace(record or Record(name, "done", atoms=len(atoms)), status="done", error=None, kind="")
-        record = replace(record, free_energy=energy, closure_error=closure_error(snapshot), stamp=stamp(path))
+        record = replace(record, free_energy=energy, closure_error=known_closure_error(snapshot), stamp=stamp(path))
         records.write(record)
     return Outcome(name, path, "kept", record, snapshot)
 

@@ -126,10 +126,9 @@ def _closure(snapshot: Snapshot) -> str | None:
     if snapshot.total_energy_obstacle is not None:
         return f"no total free energy: {snapshot.total_energy_obstacle}"
     try:
-        error = float(snapshot.free_energy(snapshot.electron_temperature)) - snapshot.reference.free_energy
+        error = snapshot.closure_error() / len(snapshot.atoms)
     except InputError as refusal:
         return str(refusal)
-    error /= len(snapshot.atoms)
     if abs(error) <= CLOSURE:
         return None
     return (

@@ -234,6 +234,19 @@ class Snapshot:
         values = np.array([r.free_energies[form] for r in results])
         return float(values[0]) if np.ndim(electron_temperature) == 0 else values
 
+    def closure_error(self, at_reference: ThermalObservables | None = None) -> float:
+        """Returns F(tau_ref) from the LDOS minus the free energy of the DFT code, eV, for the whole cell.
+
+        Args:
+            at_reference: observables of this snapshot at tau_ref; computed if left out.
+
+        Raises:
+            InputError: where ``total_energy_obstacle`` says why the LDOS gives no free energy.
+            WindowError: if the energy window does not serve tau_ref.
+        """
+        own = self.free_energy(self.electron_temperature) if at_reference is None else at_reference.free_energy
+        return own - self.reference.free_energy
+
     def to_xarray(self) -> xr.Dataset:
         """Returns the complete snapshot as an xarray data set, in memory.
 

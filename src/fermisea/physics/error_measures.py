@@ -5,6 +5,7 @@ The evaluation, the validation during training, searches, calibration, figures a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -164,3 +165,16 @@ def energy_errors(predicted: ThermalObservables, true: ThermalObservables, atoms
 def percent_error(values: FloatArray, true: FloatArray) -> float:
     """Returns the mean absolute error over the mean, percent."""
     return 100 * float(np.mean(np.abs(values - true)) / np.mean(true))
+
+
+def percent_of_spread(squared_error: float, squared_spread: float) -> float:
+    """Returns the root mean square error over the standard deviation of the true values, percent.
+
+    Args:
+        squared_error: sum of the squared errors.
+        squared_spread: sum of the squared deviations of the true values from their mean.
+
+    Returns:
+        Infinity where the true values do not vary.
+    """
+    return 100 * math.sqrt(squared_error / squared_spread) if squared_spread > 0 else math.inf

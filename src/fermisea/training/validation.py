@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fermisea.data.snapshot import Snapshot
 from fermisea.networks.ensemble import Network
-from fermisea.physics.error_measures import VALIDATED, energy_errors, percent_error
+from fermisea.physics.error_measures import VALIDATED, energy_errors, percent_error, percent_of_spread
 from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.observables import thermal_observables
 from fermisea.prediction.readout import GridSum, Head, Readout
@@ -82,7 +82,7 @@ class Validation:
             reference_electron_temperature=reference,
         )[0]
         fields = {
-            "ldos_error_percent": 100 * math.sqrt(wrong / spread) if spread > 0 else math.inf,
+            "ldos_error_percent": percent_of_spread(wrong, spread),
             "density_error_percent": percent_error(predicted.density, true.density),
             "dos_error_percent": percent_error(dos.dos, snapshot.dos),
         }

@@ -57,7 +57,7 @@ def _size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str,
         "dos_error_percent": percent_error(predicted.dos[:shared], snapshot.dos),
         "density_error_percent": percent_error(predicted.density, true.density),
         "fermi_level_error": predicted.fermi_level - true.fermi_level,
-        "closure_error": (true.free_energy - own.free_energy) / count,
+        "closure_error": snapshot.closure_error(true) / count,
     }
 
 

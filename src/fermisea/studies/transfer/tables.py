@@ -56,8 +56,7 @@ def provenance_rows(parts: Mapping[str, Dataset]) -> Rows:
     rows: Rows = []
     for part, dataset in parts.items():
         for file, snapshot in zip(dataset.names, dataset, strict=True):
-            atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
-            own = snapshot.free_energy(snapshot.electron_temperature)
+            atoms = len(snapshot.atoms)
             rows.append(
                 {
                     "name": Path(file).stem,
@@ -65,9 +64,9 @@ def provenance_rows(parts: Mapping[str, Dataset]) -> Rows:
                     "atoms": atoms,
                     "ion_temperature_K": snapshot.ion_temperature,
                     "volume_A3_per_atom": snapshot.grid.volume / atoms,
-                    "free_energy_eV_per_atom": energy / atoms,
+                    "free_energy_eV_per_atom": snapshot.reference.free_energy / atoms,
                     "fermi_level_eV": snapshot.reference.fermi_level,
-                    "closure_error_meV_per_atom": 1000 * (own - energy) / atoms,
+                    "closure_error_meV_per_atom": 1000 * snapshot.closure_error() / atoms,
                     "sha256": stored_checksum(file),
                 }
             )
