@@ -9,11 +9,14 @@ import threading
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fermisea.campaign.job import Job, Watch, compute
 from fermisea.campaign.records import Record, Records
 from fermisea.errors import InputError, StorageError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _ANSWER = 10
 """Timeout for an answer of the scheduler, s."""
@@ -97,7 +100,7 @@ def _follow(jobs: list[Job], watch: Watch, ended: threading.Event) -> None:
                 watch(record)
 
 
-def _connect(client: Any, address: str) -> Any:
+def _connect(client: type[Client], address: str) -> Client:
     options: dict[str, Any] = {"address": address}
     if address.endswith(".json"):
         if not Path(address).is_file():

@@ -14,7 +14,7 @@ from typing import Any
 import ase.units
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import get_calculator_class
+from ase.calculators.calculator import BaseCalculator, get_calculator_class
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin
 
@@ -146,7 +146,7 @@ def sample(
     return Trajectory(ion_temperature, frames, chosen, mean, displacement, memory, apart)
 
 
-def find_calculator(name: str) -> Any:
+def find_calculator(name: str) -> BaseCalculator:
     """Returns an ASE calculator.
 
     Args:

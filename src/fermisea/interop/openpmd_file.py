@@ -38,7 +38,7 @@ NUMBER: tuple[Dimension, float] = ((0, 0, 0, 0, 0, 0, 0), 1.0)
 _SAME_CONSTANTS = 1e-6
 """Units that differ by less are the same ones, with constants of another year."""
 
-_AXES = ([], ["x", "y", "z"], ["a", "b", "c"], ["energy"])
+_AXES: tuple[list[str], ...] = ([], ["x", "y", "z"], ["a", "b", "c"], ["energy"])
 """Labels of the axes that a record may have; particles have none."""
 
 _ROOT = {
@@ -170,7 +170,7 @@ def meshes_of(file: h5py.File, key: str) -> Mapping[str, Any]:
     return meshes
 
 
-def read_numbered(record: Any, unit: tuple[Dimension, float]) -> Any:
+def read_numbered(record: Any, unit: tuple[Dimension, float]) -> npt.NDArray[Any]:
     """Returns a mesh with the components "0", "1", ..., (nx, ny, nz, components), in the package's unit.
 
     Raises:
@@ -186,7 +186,7 @@ def read_numbered(record: Any, unit: tuple[Dimension, float]) -> Any:
     return read_record(record, unit, names)
 
 
-def read_record(record: Any, unit: tuple[Dimension, float], index: Sequence[str] | None = None) -> Any:
+def read_record(record: Any, unit: tuple[Dimension, float], index: Sequence[str] | None = None) -> npt.NDArray[Any]:
     """Returns a record in the package's unit: an array, or one with the components ``index`` last.
 
     Raises:

@@ -71,5 +71,4 @@ def _openpmd(path: Path, mesh: str) -> npt.NDArray[np.floating]:
         meshes = meshes_of(file, iterations[0])
         if mesh not in meshes:
             raise FileFormatError(f"{path}: holds {', '.join(meshes) or 'no mesh'}, expected the mesh {mesh}")
-        field: npt.NDArray[np.floating] = read_numbered(meshes[mesh], _UNITS[mesh])
-        return field
+        return read_numbered(meshes[mesh], _UNITS[mesh])
