@@ -76,7 +76,7 @@ def test_augmented_pseudopotentials(kind, tmp_path):
     made.save(tmp_path / "li.nc")
     snapshot = Snapshot.load(tmp_path / "li.nc")
     name = "an ultrasoft pseudopotential" if kind == "ultrasoft" else "a PAW dataset"
-    assert snapshot.total_energy_obstacle.startswith(f"{LITHIUM[kind].name} is {name}; take norm-conserving ones")
+    assert snapshot.total_energy_obstacle.startswith(f"{LITHIUM[kind].name} is {name}; use norm-conserving ones")
     with pytest.raises(InputError, match=f"total free energy: .* is {name}"):
         snapshot.free_energy(5000.0)
     assert snapshot.functional == "pbesol"
