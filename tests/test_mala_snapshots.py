@@ -22,7 +22,7 @@ INFO = BE2 / "Be_snapshot0.info.json"
 LDOS = BE2 / "Be_snapshot0.out.npy"
 
 
-@pytest.mark.filterwarnings("ignore:electron temperature. asked 20000 K")
+@pytest.mark.filterwarnings("ignore:electron temperature. got 20000 K")
 @pytest.mark.parametrize(("number", "ldos"), [(0, None), (1, None), (0, "Be_snapshot0.out.h5")])
 def test_observables_of_an_ldos_are_those_of_mala(number, ldos):
     expected = EXPECTED[f"snapshot{number}"]["dft_ldos"]

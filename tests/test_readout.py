@@ -16,7 +16,6 @@ from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.integration import EnergyIntegral, IntegrationWeights
 from fermisea.physics.observables import observables_of
 from fermisea.physics.thermal_states import thermal_levels
-from fermisea.physics.xc import smooth_functional
 from fermisea.prediction.readout import GridSum, Head, Readout
 from synthetic import ENERGIES, structure
 from test_prediction import random_model
@@ -58,7 +57,7 @@ def test_a_constant_per_volume_enters_every_observable(model):
 
     levels = thermal_levels(dos, 12.0, [5000.0, 1000.0])
     *states, reference = levels.states(fields(levels.integrals))
-    own = {"atoms": atoms, "grid": grid, "ions": model.ions, "functional": smooth_functional(model.functional)}
+    own = {"atoms": atoms, "grid": grid, "ions": model.ions, "functional_name": model.functional}
     before = observables_of(dos, states, reference, **own)[0]
     plain_weights = states[0].weights
     with_extra = IntegrationWeights(

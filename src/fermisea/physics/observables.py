@@ -16,7 +16,7 @@ from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.free_energy import FreeEnergyFunctional, transfer_error
 from fermisea.physics.ions import Ion, charges, core_density, electrons
 from fermisea.physics.thermal_states import Densities, ThermalState, thermal_levels
-from fermisea.physics.xc import Functional, smooth_functional
+from fermisea.physics.xc import smooth_functional
 from fermisea.utilities.arrays import FloatArray
 
 
@@ -136,8 +136,7 @@ def thermal_observables(
     levels = thermal_levels(dos, electrons(ions, list(atoms.symbols)), temperatures)
     states = levels.states(None if densities is None else densities(levels.integrals))
     reference = None if reference_electron_temperature is None else states.pop()
-    functional = smooth_functional(functional_name)
-    return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional=functional)
+    return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional_name=functional_name)
 
 
 def observables_of(
@@ -148,7 +147,7 @@ def observables_of(
     atoms: Atoms,
     grid: RealSpaceGrid,
     ions: Mapping[str, Ion],
-    functional: Functional,
+    functional_name: str,
 ) -> list[ThermalObservables]:
     """Returns the observables of states; those at tau_ref are in ``reference``, None for no total free energy.
 
@@ -164,7 +163,7 @@ def observables_of(
             reference_density=reference.density,
             core_density=core_density(ions, symbols, positions, cell, grid.shape),
             cell=cell,
-            functional=functional,
+            functional=smooth_functional(functional_name),
             ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
         )
         w = reference.weights

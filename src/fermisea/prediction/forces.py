@@ -29,7 +29,7 @@ from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
 from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.ions import Ion, charges, core_density
 from fermisea.physics.thermal_states import ThermalState
-from fermisea.physics.xc import Functional
+from fermisea.physics.xc import Functional, smooth_functional
 from fermisea.prediction.forward_pass import ForwardPass
 from fermisea.prediction.gradient import Cotangent
 from fermisea.prediction.readout import Readout
@@ -80,7 +80,7 @@ def thermal_mechanics(
         atoms=request.atoms,
         grid=request.grid,
         ions=request.ions,
-        functional=request.functional,
+        functional=smooth_functional(request.functional),
     )
     return tuple(derivatives.of(state, change=request.forces_of_change) for state in states)
 

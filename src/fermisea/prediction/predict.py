@@ -100,7 +100,7 @@ def predict(
         atoms=request.atoms,
         grid=request.grid,
         ions=request.ions,
-        functional=request.functional,
+        functional_name=request.functional,
     )
     return Prediction(
         atoms=request.atoms,

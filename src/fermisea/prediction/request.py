@@ -15,7 +15,6 @@ from fermisea.grid import RealSpaceGrid, check_grid, check_structure
 from fermisea.networks.ensemble import Network
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.window import check_temperature
-from fermisea.physics.xc import Functional, smooth_functional
 from fermisea.prediction.readout import Head
 
 CHUNK = 16384
@@ -66,7 +65,7 @@ class Request:
         descriptor: descriptor that the network was trained with.
         head: LDOS of the model that is used.
         ions: ion of each element of the model.
-        functional: exchange and correlation, smooth where a predicted density passes through zero.
+        functional: name of the exchange-correlation functional; only total free energies need a known one.
         electrons: number of valence electrons in the cell.
         grid: grid of the densities, and of the DOS unless it has a grid of its own.
         dos_grid: grid of the DOS alone; None without one.
@@ -90,7 +89,7 @@ class Request:
     descriptor: Descriptor
     head: Head
     ions: Mapping[str, Ion]
-    functional: Functional
+    functional: str
     electrons: float
     grid: RealSpaceGrid
     dos_grid: RealSpaceGrid | None
@@ -159,7 +158,7 @@ class Request:
             descriptor=model.descriptor,
             head=head,
             ions=model.ions,
-            functional=smooth_functional(model.functional),
+            functional=model.functional,
             electrons=electrons(model.ions, list(atoms.symbols)),
             grid=grid,
             dos_grid=own,

@@ -157,6 +157,6 @@ def _observables(
             atoms=request.atoms,
             grid=request.grid,
             ions=request.ions,
-            functional=request.functional,
+            functional_name=request.functional,
         )
         yield dos.dos, results
