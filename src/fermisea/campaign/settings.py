@@ -10,7 +10,7 @@ from typing import Any, Self
 from fermisea.engines import Espresso, LdosOptions, PlaneWave
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
-from fermisea.utilities.toml import read_toml
+from fermisea.utilities.toml import check_keys, read_toml
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,7 @@ class Campaign:
         Raises:
             InputError: for an unknown key, with a list of the known keys, or an invalid value.
         """
-        known = [item.name for item in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise InputError(f"campaign: unknown key {', '.join(unknown)}; the known keys are {', '.join(known)}")
+        check_keys(values, [item.name for item in fields(cls)], "campaign")
         return cls(**values)
 
     def make_engine(self) -> PlaneWave | Espresso:

@@ -13,7 +13,7 @@ from ase.data import atomic_numbers
 from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum
 from fermisea.errors import InputError
 from fermisea.networks.mlp import ACTIVATIONS, DTYPES, check_choice
-from fermisea.utilities.toml import read_toml
+from fermisea.utilities.toml import check_keys, read_toml
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "descriptor": ("power_spectrum", "bispectrum"),
@@ -160,12 +160,7 @@ class TrainingConfig:
         Raises:
             InputError: for an unknown key, with a list of the known keys, or an invalid value.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise InputError(
-                f"training configuration: unknown key {', '.join(unknown)}; the known keys are {', '.join(known)}"
-            )
+        check_keys(values, [field.name for field in fields(cls)], "training configuration")
         return cls(**values)
 
     @classmethod

@@ -13,7 +13,7 @@ import numpy as np
 
 from fermisea.errors import InputError
 from fermisea.training.config import TrainingConfig
-from fermisea.utilities.toml import read_toml
+from fermisea.utilities.toml import check_keys, read_toml
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -96,12 +96,7 @@ class SearchSpace:
         Raises:
             InputError: for an unknown field, an invalid value, an empty range, or no varied field.
         """
-        known = [item.name for item in fields(TrainingConfig)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise InputError(
-                f"search space: unknown field {', '.join(unknown)}; the known fields are {', '.join(known)}"
-            )
+        check_keys(values, [item.name for item in fields(TrainingConfig)], "search space")
         varied = {name: _varied(name, value) for name, value in values.items() if _varies(name, value)}
         if not varied:
             raise InputError("search space: got no field to vary, expected a line such as order = [4, 5, 6]")

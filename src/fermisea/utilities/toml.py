@@ -29,10 +29,21 @@ def read_toml(path: str | os.PathLike[str], known: Collection[str]) -> dict[str,
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
     except ValueError as error:
         raise InputError(f"{path}: not a TOML file ({error}); expected lines such as key = value") from error
+    check_keys(values, known, str(path))
+    return values
+
+
+def check_keys(values: Mapping[str, Any], known: Collection[str], name: str) -> None:
+    """Raises InputError for a key that is not known, with a list of the known keys.
+
+    Args:
+        values: settings by key.
+        known: allowed keys.
+        name: name of the settings in the message, for example their file.
+    """
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise InputError(f"{path}: unknown key {', '.join(unknown)}; the known keys are {', '.join(known)}")
-    return values
+        raise InputError(f"{name}: unknown key {', '.join(unknown)}; the known keys are {', '.join(known)}")
 
 
 def toml_text(values: Mapping[str, Any]) -> str:
