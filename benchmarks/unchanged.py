@@ -1,13 +1,13 @@
-"""Are the results of two checkouts equal, bit by bit, and does the newer one take no longer?
+"""Comparison of two checkouts: equal results, bit by bit, and the time that each result takes.
 
-    python benchmarks/unchanged.py record FILE.npz             results of the checkout that PYTHONPATH names
-    python benchmarks/unchanged.py compare FILE.npz            those, and the ones of the checkout that PYTHONPATH names
-    python benchmarks/unchanged.py compare OLD.npz NEW.npz
-    python benchmarks/unchanged.py time OLD_SRC NEW_SRC        seconds of each item in both, folders that hold fermisea
+    python benchmarks/unchanged.py record FILE.npz             stores the results of the checkout on PYTHONPATH
+    python benchmarks/unchanged.py compare OLD.npz NEW.npz     compares two stored files
+    python benchmarks/unchanged.py compare OLD.npz             compares a stored file with the checkout on PYTHONPATH
+    python benchmarks/unchanged.py time OLD_SRC NEW_SRC        measures both; the arguments are the two src folders
 
-The exit status of ``compare`` is 1 if something differs that is not among ``EXEMPTIONS``, and that of ``time`` is 1 if
-an item takes more than 1.08 times as long. Times are minima of interleaved runs in two processes with one thread each.
-``--only WORD`` takes the items whose names hold the word.
+``compare`` exits with status 1 if a result differs and is not among ``EXEMPTIONS``. ``time`` exits with status 1 if an
+item of the new checkout takes more than 1.08 times as long as in the old one. Times are minima of interleaved runs in
+two processes with one thread each. ``--only WORD`` selects the items whose names contain the word.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ EXEMPTIONS = (
 
 
 def selected(names: Sequence[str], only: str | None) -> list[str]:
-    """Returns the items whose names hold a word."""
+    """Returns the items whose names contain a word."""
     return [name for name in names if only is None or only in name]
 
 
@@ -98,7 +98,7 @@ def record(only: str | None) -> dict[str, np.ndarray]:
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
-    """Returns what ``record`` gave, from a file."""
+    """Returns the results in a file that ``record`` wrote."""
     with np.load(path) as data:
         return {name: data[name] for name in data.files}
 
@@ -208,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=("record", "compare", "time"))
     parser.add_argument("paths", type=Path, nargs="+")
-    parser.add_argument("--only", help="items whose names hold this word")
+    parser.add_argument("--only", help="items whose names contain this word")
     parser.add_argument("--repeat", type=int, default=7, help="runs of each item and checkout  [7]")
     values = parser.parse_args()
     if values.task == "record":

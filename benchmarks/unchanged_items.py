@@ -1,7 +1,7 @@
-"""Results that a change of the code must keep, made through the public names of fermisea alone: see unchanged.py.
+"""Results that a change of the code must not alter, from the public names of fermisea alone; see unchanged.py.
 
-Only names such as ``fermisea.train`` are used, so that these functions run on every arrangement of the modules. Each
-item is a function without arguments that returns named arrays; what it needs beside (models, snapshots) is made once.
+The functions use only names such as ``fermisea.train``, so they run on every arrangement of the modules. Each item is a
+function without arguments that returns named arrays. Models and snapshots are made once.
 """
 
 from __future__ import annotations

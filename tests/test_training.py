@@ -308,7 +308,7 @@ def test_scales_of_descriptors_have_a_floor(floor):
     [
         ("quantum", "got 'quantum', expected cpu, cuda"),
         ("meta", "got 'meta', expected cpu or cuda"),
-        ("cuda:99", "got 'cuda:99', number 99 for this process, but torch finds"),
+        ("cuda:99", "got 'cuda:99', which is number 99 for this process, but torch finds"),
     ],
 )
 def test_devices_that_cannot_be(data, name, message):

@@ -145,7 +145,7 @@ def _end(worker: _Worker[Any]) -> None:
 
 
 def _kill_session(process: int) -> None:
-    """Ends a process and what it started; one that is still starting has no session of its own yet."""
+    """Ends a process and its children; a process that is still starting has no session of its own yet."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
@@ -154,7 +154,7 @@ def _kill_session(process: int) -> None:
 
 
 def _serve(work: Callable[..., object], pipe: Connection, threads: int) -> None:
-    """Works on what comes through the pipe until None comes or the parent is gone."""
+    """Works on the jobs from the pipe until None arrives or the parent ends."""
     if hasattr(os, "setsid"):
         os.setsid()
     parent = multiprocessing.parent_process()
@@ -175,7 +175,7 @@ def _serve(work: Callable[..., object], pipe: Connection, threads: int) -> None:
 
 
 def _watch(parent: int) -> None:
-    """Ends this process and what it started when the parent is gone."""
+    """Ends this process and its children when the parent ends."""
     wait([parent])
     _kill_session(os.getpid())
 
