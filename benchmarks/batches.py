@@ -4,7 +4,7 @@ Twenty snapshots that together exceed the memory that is allowed; the rate is th
 points, alone and with a network trained on them (two hidden layers of 256).
 
     python benchmarks/batches.py            20 snapshots of 56^3 points, 500 MB
-    python benchmarks/batches.py --quick    20 snapshots of 24^3 points, 50 MB
+    python benchmarks/batches.py --quick    20 snapshots of 16^3 points, 15 MB
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def rate(points: Points, network: Mlp | None, limit: int) -> float:
 def main() -> None:
     """Measures, prints a table and writes JSON."""
     values = parse(options(__doc__, "batches", 3))
-    size, memory = (24, 50_000_000) if values.quick else (56, 500_000_000)
+    size, memory = (16, 15_000_000) if values.quick else (56, 500_000_000)
     descriptor = PowerSpectrum(order=6, cutoff=5.4, weights={"Al": 1.0})
     with tempfile.TemporaryDirectory() as name:
         for seed in range(20):
@@ -120,7 +120,7 @@ def main() -> None:
         assert isinstance(kept, KeptPoints)  # noqa: S101
         whole = sum(kept.sizes) * (kept.features + kept.energies) * 4
         rates: dict[tuple[str, bool], list[float]] = {}
-        limit = 200_000 if values.quick else 600_000
+        limit = 60_000 if values.quick else 600_000
         for _ in range(values.repeat):
             values.pace.take()
             for label, points in (("scratch file", stored), ("memory", kept)):

@@ -55,12 +55,21 @@ class Table:
         return "\n".join([f"{self.title}", "", *text] + (["", self.note] if self.note else []))
 
 
-def options(description: str | None, name: str, repeat: int) -> argparse.ArgumentParser:
-    """Returns the parser that every benchmark starts from: ``--quick``, ``--repeat`` and ``--out``."""
+def options(description: str | None, name: str, repeat: int, *, threads: bool = False) -> argparse.ArgumentParser:
+    """Returns the parser that every benchmark starts from: ``--quick``, ``--repeat``, ``--out``, perhaps ``--threads``.
+
+    Args:
+        description: docstring of the script.
+        name: of the benchmark.
+        repeat: usual number of runs.
+        threads: whether the benchmark compares numbers of threads.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a check that it runs, in seconds; its numbers say little")
     parser.add_argument("--repeat", type=int, default=None, help=f"runs; medians are quoted  [{repeat}, quick 1]")
     parser.add_argument("--out", type=Path, help=f"JSON  [bench-output/{name}.json, quick bench-output/quick/...]")
+    if threads:
+        parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads  [1 2, quick 2]")
     parser.set_defaults(name=name, usual_repeat=repeat)
     return parser
 
@@ -70,6 +79,8 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     values = parser.parse_args()
     if values.repeat is None:
         values.repeat = 1 if values.quick else values.usual_repeat
+    if getattr(values, "threads", ()) is None:
+        values.threads = [2] if values.quick else [1, 2]
     values.pace = Pace()
     if values.out is None:
         values.out = OUTPUT / ("quick" if values.quick else "") / f"{values.name}.json"

@@ -69,11 +69,9 @@ def largest_difference(one: np.ndarray, two: np.ndarray) -> float:
 
 def main() -> None:
     """Runs the comparison, prints a table and writes JSON."""
-    parser = options(__doc__, "descriptors", 5)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    values = parse(parser)
+    values = parse(options(__doc__, "descriptors", 5, threads=True))
     fine, layers, coarse = (30, 2, 6) if values.quick else (200, 4, 20)
-    peers = Peers.find()
+    peers = Peers.find("lammps")
     runs: dict[str, list[dict[str, float]]] = {}
     lammps: list[dict[str, float]] = []
     difference: dict[str, float] = {}

@@ -42,10 +42,8 @@ def rate(dtype: str, rows: int, width: int, seconds: float = 0.3) -> dict[str, f
 
 def main() -> None:
     """Measures, prints a table and writes JSON."""
-    parser = options(__doc__, "gemm", 3)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    values = parse(parser)
-    shapes = [(512, 500)] if values.quick else [(rows, WIDTH) for rows in ROWS]
+    values = parse(options(__doc__, "gemm", 3, threads=True))
+    shapes, seconds = ([(512, 500)], 0.02) if values.quick else ([(rows, WIDTH) for rows in ROWS], 0.3)
     runs: dict[str, list[dict[str, float]]] = {}
     with ExitStack() as stack:
         workers = {n: stack.enter_context(Worker(Path(__file__), n)) for n in values.threads}
@@ -54,7 +52,7 @@ def main() -> None:
                 for dtype in DTYPES:
                     values.pace.take()
                     for rows, width in shapes:
-                        got = worker.call("rate", dtype=dtype, rows=rows, width=width)
+                        got = worker.call("rate", dtype=dtype, rows=rows, width=width, seconds=seconds)
                         runs.setdefault(f"{dtype}, {threads}, {rows}", []).append(got)
     cells = []
     for dtype in DTYPES:

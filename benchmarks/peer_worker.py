@@ -21,13 +21,17 @@ _COMPUTE = (
 _STYLE = f"pair_style zero {CUTOFF}\npair_coeff * *\nneighbor 0 bin\nneigh_modify one 10000"
 
 
-def versions() -> dict[str, str]:
-    """Returns the version of each code, or an exclamation mark and the reason why it cannot be used."""
+def versions(codes: list[str]) -> dict[str, str]:
+    """Returns the version of each code, or an exclamation mark and the reason why it cannot be used.
+
+    Args:
+        codes: their modules; none for all.
+    """
     found = {}
-    for module, package in _PACKAGES.items():
+    for module in codes or _PACKAGES:
         try:
             importlib.import_module(module)
-            found[module] = metadata.version(package)
+            found[module] = metadata.version(_PACKAGES[module])
         except Exception as error:  # noqa: BLE001  # whatever it is, the other code runs
             found[module] = f"!{type(error).__name__}: {error}"
     return found

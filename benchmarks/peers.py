@@ -35,14 +35,18 @@ class Peers:
     versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def find(cls) -> Self:
-        """Returns what the environment has; says on the terminal what is not there."""
+    def find(cls, *codes: str) -> Self:
+        """Returns what the environment has; says on the terminal what is not there.
+
+        Args:
+            codes: ``lammps`` or ``mala``, of interest here; none for both.
+        """
         if not PYTHON.exists():
             print(f"no environment of the peers at {FOLDER}: fermisea runs alone; make it with 'make bench'")
             return cls()
         try:
             with Worker(SCRIPT, 1, PYTHON, ENVIRONMENT) as worker:
-                versions = worker.call("versions")
+                versions = worker.call("versions", codes=codes)
         except RuntimeError as error:
             print(f"the environment of the peers does not work, fermisea runs alone: {str(error).splitlines()[-1]}")
             return cls()

@@ -157,12 +157,13 @@ def compare_table(results: dict[str, Any]) -> Table:
 
 
 def temperatures(sizes: Sizes, shape: list[int], values: Namespace) -> dict[str, list[dict[str, float]]]:
-    """Returns the seconds of predictions at three to eight tau_e, run by run."""
+    """Returns the seconds of predictions at three to eight tau_e, quick at three and four, run by run."""
     runs: dict[str, list[dict[str, float]]] = {}
+    counts = range(len(TEMPERATURES), len(MORE_TEMPERATURES) + 1)[: 2 if values.quick else None]
     with worker(max(values.threads)) as process:
         ask(process, sizes, COMMON_GRID)
         for _ in range(values.repeat):
-            for count in range(len(TEMPERATURES), len(MORE_TEMPERATURES) + 1):
+            for count in counts:
                 values.pace.take()
                 got = ask(process, sizes, shape, "float32", MORE_TEMPERATURES[:count])
                 runs.setdefault(str(count), []).append(
@@ -200,8 +201,7 @@ def temperatures_table(results: dict[str, Any]) -> Table:
 
 def main() -> None:
     """Runs both parts, prints their tables and writes JSON."""
-    parser = options(__doc__, "prediction", 3)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser = options(__doc__, "prediction", 3, threads=True)
     parser.add_argument("--grid", type=int, help="points along each side  [200, quick 16]")
     values = parse(parser)
     shape = [values.grid or (16 if values.quick else 200)] * 3

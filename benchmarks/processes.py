@@ -4,7 +4,7 @@ Random descriptors and LDOS in memory, as torchrun starts the processes on one m
 after a short first one.
 
     python benchmarks/processes.py            91-400-400-250, batches of 1000, 4000 and 16 000, 320 000 points
-    python benchmarks/processes.py --quick    91-64-64-50, 32 000 points
+    python benchmarks/processes.py --quick    91-64-64-50, batches of 1000, 32 000 points
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
     """Measures, prints a table and writes JSON."""
     values = parse(options(__doc__, "processes", 5))
     sizes, points = (QUICK_SMALL, 32_000) if values.quick else (SMALL, 320_000)
-    runs: dict[int, list[dict[str, Any]]] = {batch: [] for batch in BATCHES}
+    runs: dict[int, list[dict[str, Any]]] = {batch: [] for batch in (BATCHES[:1] if values.quick else BATCHES)}
     for _ in range(values.repeat):
         values.pace.take()
         for batch, found in runs.items():

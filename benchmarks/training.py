@@ -70,7 +70,7 @@ def operations(sizes: tuple[int, ...]) -> float:
     return 6.0 * sum(layers) - 2.0 * layers[0]
 
 
-def epoch(sizes: list[int], batch: int, points: int, precision: str) -> dict[str, float]:
+def epoch(sizes: list[int], batch: int, points: int, precision: str, seconds: float) -> dict[str, float]:
     """Returns points per second of an epoch after a short first one, cores busy, and the rate of torch.mm around it.
 
     Args:
@@ -78,13 +78,14 @@ def epoch(sizes: list[int], batch: int, points: int, precision: str) -> dict[str
         batch: points of an update.
         points: of the epoch.
         precision: of the products.
+        seconds: to spend on torch.mm, each time.
     """
     made_up_loop(sizes, batch, 3 * batch, precision).run_epoch(lambda: None)
     whole, hidden = made_up_loop(sizes, batch, points, precision), sizes[1:-1]
-    before = product_rate(precision, batch, max(hidden))
+    before = product_rate(precision, batch, max(hidden), seconds)
     with Clock() as clock:
         whole.run_epoch(lambda: None)
-    after = product_rate(precision, batch, max(hidden))
+    after = product_rate(precision, batch, max(hidden), seconds)
     return {
         "points_per_s": points / clock.seconds,
         "cores": clock.cores,
@@ -101,9 +102,9 @@ def main() -> None:
     """Measures, prints tables and writes JSON."""
     values = parse(options(__doc__, "training", 5))
     wide, small = (QUICK_WIDE, QUICK_SMALL) if values.quick else (WIDE, SMALL)
-    many, few = (20_000, 4096) if values.quick else (200_000, 8192)
+    many, few, seconds = (8000, 4096, 0.02) if values.quick else (200_000, 8192, 0.3)
     cases = {"wide": (wide, 1024, few), "wide, large": (wide, 4096, few), "small": (small, 1000, many)}
-    peers = Peers.find()
+    peers = Peers.find("mala")
     runs: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder, Worker(Path(__file__), 1) as own:
         peer = Worker(PEER_SCRIPT, 1, PYTHON, ENVIRONMENT) if "mala" in peers.versions else None
@@ -111,7 +112,8 @@ def main() -> None:
             values.pace.take()
             for precision in PRECISIONS:
                 for name, (sizes, batch, points) in cases.items():
-                    got = own.call("epoch", sizes=list(sizes), batch=batch, points=points, precision=precision)
+                    named = {"sizes": sizes, "batch": batch, "points": points, "precision": precision}
+                    got = own.call("epoch", **named, seconds=seconds)
                     runs.setdefault(f"{name}, {precision}", []).append(got)
             if peer is not None:
                 got = peer.call("training_rate", folder=folder, sizes=list(small), batch=1000, points=many)

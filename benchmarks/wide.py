@@ -62,8 +62,7 @@ def make_table(results: dict[str, Any]) -> Table:
 
 def main() -> None:
     """Measures, prints a table and writes JSON."""
-    parser = options(__doc__, "wide", 3)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser = options(__doc__, "wide", 3, threads=True)
     parser.add_argument("--grid", type=int, help="points along each side  [24, quick 10]")
     values = parse(parser)
     shape = [values.grid or (10 if values.quick else 24)] * 3
