@@ -118,7 +118,8 @@ def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Pa
     write_csv(out / "errors.csv", rows, evaluation_heads(rows[0]))
     write_csv(out / "summary.csv", summary, evaluation_heads(summary[0]))
     write_text(out / "errors.json", dumps(plain(results), indent=2) + "\n")
-    fermisea.plots.save_figure(fermisea.plots.errors_figure(summary), out / "errors")
+    title = f"model {model.stem}: root mean square errors"
+    fermisea.plots.save_figure(fermisea.plots.errors_figure(summary, title=title), out / "errors")
     text = ("Root mean square errors with means and largest values, for each ionic and electronic temperature.",)
     notes = tuple(_notes(summary, loaded.reference_electron_temperature))
     sections = [Section("Errors", text + notes, ("errors.png",), ("summary.csv",))]
@@ -127,7 +128,8 @@ def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Pa
         units = {name: ERROR_MEASURES[f"{name}_error"].unit for name in {row["quantity"] for row in calibration}}
         table_rows = [{"quantity": row["quantity"], "unit": units[row["quantity"]]} | row for row in calibration]
         write_csv(out / "calibration.csv", table_rows, evaluation_heads(table_rows[0]))
-        fermisea.plots.save_figure(fermisea.plots.calibration_figure(rows), out / "calibration")
+        title = f"model {model.stem}: error and spread"
+        fermisea.plots.save_figure(fermisea.plots.calibration_figure(rows, title=title), out / "calibration")
         text = ("Spread over the networks of the ensemble against the error of their mean.",)
         sections.append(Section("Spread against error", text, ("calibration.png",), ("calibration.csv",)))
     sections.append(Section("Errors of each snapshot", (), (), ("errors.csv",)))

@@ -68,7 +68,7 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
     title = f"model {NAME}, {n} atoms displaced by {DISPLACEMENT} Å"
     console.print(table(title, list(columns), list(zip(*columns.values(), strict=True))))
     console.print(
-        f"  ±: estimated error of F(tau_e) - F({reference:g} K), spread of the networks and transfer error in quadrature\n"
+        f"  ±: estimated error of F(tau_e) - F({reference:g} K): network spread and transfer error in quadrature\n"
         f"  —: F({reference:g} K) comes from the interatomic potential of the model"
     )
     temperatures_of_curve, energies_of_curve = free_energy_curve(prediction)

@@ -51,7 +51,7 @@ def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figu
             if min(float(row[name]) for row in rows) < 0:
                 axis.axhline(0, color=GREY, linewidth=0.7, zorder=0)
             else:
-                axis.set_ylim(0, None)
+                axis.set_ylim(0, 1.15 * unit * max(float(row[name]) for row in rows) or None)
         bottom = axes[-1]
         bottom.set_xticks(range(len(ion)), ["unknown" if math.isnan(t) else f"{t:g}" for t in ion])
         bottom.set_xlim(-0.5, len(ion) - 0.5)
@@ -123,7 +123,10 @@ def _label(name: str) -> str:
     """Returns the label of the axis of an error, in two or three lines."""
     measure = ERROR_MEASURES[name]
     _, unit = milli(measure.unit)
-    return f"{measure.math} error\n({unit})" if unit == "%" else f"error of\n{measure.math}\n({unit})"
+    if unit == "%":
+        return f"{measure.math} error\n({unit})"
+    break_ = "\n" if len(measure.math) > 20 else " "
+    return f"error of{break_}{measure.math}\n({unit})"
 
 
 def _place(ion: Sequence[float], temperature: float, number: int, count: int) -> float:

@@ -79,7 +79,7 @@ def free_energy_figure(
             top.plot(points, reference, **mark("o"), label="self-consistent DFT")
             _error_panel(axes[1], index, change[index] - reference, estimate)
         elif panels == 2:
-            _estimate_panel(axes[1], estimate)
+            _estimate_panel(axes[1], estimate, reference_electron_temperature)
         for axis in axes:
             _mark_reference(axis, reference_electron_temperature)
         axes[-1].set_xlabel(r"electronic temperature $\tau_e$ (1000 K)")
@@ -231,20 +231,24 @@ def _error_panel(axis: Axes, index: Sequence[int], error: FloatArray, estimate: 
         axis.legend(loc="upper right", ncols=2, borderaxespad=0.1, columnspacing=1.0, handletextpad=0.4)
 
 
-def _estimate_panel(axis: Axes, estimate: _Estimate) -> None:
-    """Draws the estimated error and, if it has two, its parts."""
+def _estimate_panel(axis: Axes, estimate: _Estimate, reference: float | None) -> None:
+    """Draws the estimated error, in quadrature, and, if it has two, its parts; single marks at tau_ref are left out."""
     total = estimate.total
     assert total is not None  # noqa: S101  # the caller checks
     line = "-" if estimate.temperature.size >= _LINE else "none"
     series = [(estimate.label, total, {**mark("o", MODEL, filled=True), "linestyle": line, "color": MODEL})]
     if estimate.transfer is not None and estimate.spread is not None:
         series = [
-            ("both, in quadrature", *series[0][1:]),
+            ("total", *series[0][1:]),
             ("transfer error", estimate.transfer, {**mark("^"), "linestyle": line, "color": INK}),
             ("network spread", estimate.spread, {**mark("s", GREY), "linestyle": line, "color": GREY}),
         ]
+    shown = np.full(total.size, fill_value=True)
+    if line == "none" and reference is not None:  # F(tau_ref) needs no transfer: its mark would say "no error at all"
+        shown = ~np.isclose(estimate.temperature, reference)
     for label, values, style in series:
-        axis.plot(estimate.temperature / 1000, 1000 * values, **style, label=label, clip_on=False)
+        points = estimate.temperature[shown] / 1000
+        axis.plot(points, 1000 * values[shown], **style, label=label, clip_on=False)
     axis.set_ylim(0, 1000 * 1.7 * max(float(total.max()), 1e-6))
     axis.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axis.set_ylabel("estimated error\n(meV/atom)")
