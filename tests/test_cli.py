@@ -211,6 +211,33 @@ def test_predict_writes_tables_figures_and_cubes(work, tmp_path, capsys):
     assert values.shape == (5, 6, 4)
 
 
+def test_predict_writes_forces_and_marks_what_is_zero_at_tau_ref(work, tmp_path, capsys):
+    words = ["predict", str(work / "al.safetensors"), str(work / "al.extxyz"), "--electron-temperature", "300", "1000"]
+    assert main([*words, "--grid", "6", "6", "6", "--forces", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    frames = ase.io.read(tmp_path / "forces.extxyz", index=":")
+    forces, stresses = rows_of(tmp_path / "forces.csv"), rows_of(tmp_path / "stress.csv")
+    assert [float(row["electron_temperature (K)"]) for row in stresses] == [300, 1000]
+    for k, frame in enumerate(frames):
+        table = [[float(row[f"force_{axis} (eV/Angstrom)"]) for axis in "xyz"] for row in forces[4 * k : 4 * k + 4]]
+        np.testing.assert_allclose(table, frame.get_forces(), atol=1e-7)
+        names = ("xx", "yy", "zz", "yz", "xz", "xy")
+        stress = [float(stresses[k][f"stress_{name} (eV/Angstrom^3)"]) for name in names]
+        np.testing.assert_allclose(stress, frame.get_stress(), atol=1e-7)
+        pressure = float(stresses[k]["pressure (GPa)"])
+        assert pressure == pytest.approx(-frame.get_stress()[:3].mean() / fermisea.units.GIGAPASCAL, abs=1e-4)
+    cold, reference = rows_of(tmp_path / "observables_per_atom.csv")
+    assert float(cold["transfer error (meV/atom)"]) > 0
+    assert reference["transfer error (meV/atom)"] == ""
+    (line,) = (line for line in out.splitlines() if line.startswith("│ 1000") and "—" in line)
+    assert line.count("—") == 1
+    assert main(["report", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text()
+    for heading in ("Free energy", "Density of states", "Forces and stress", "All observables"):
+        assert f"<h2>{heading}</h2>" in page
+    assert "Al4, 4 atoms: prediction by the model al" in page
+
+
 def test_predict_prints_a_table(work, tmp_path, capsys):
     words = [str(work / "al.safetensors"), str(work / "al.extxyz"), "--electron-temperature", "300"]
     assert main(["predict", *words, "--out", str(tmp_path / "out")]) == 0

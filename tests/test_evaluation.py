@@ -13,6 +13,8 @@ from fermisea.errors import InputError, WindowError
 from fermisea.grid import Broadening
 from fermisea.model.model import load_model
 from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.error_measures import ERROR_MEASURES, QUANTITIES, evaluation_units
+from fermisea.physics.registry import OBSERVABLES
 from synthetic import ENERGIES, made_up_snapshot
 from test_prediction import random_model
 
@@ -162,3 +164,16 @@ def test_summary_is_the_root_mean_square():
 def test_refuses_data_of_another_kind(model, snapshot, changes, named):
     with pytest.raises(InputError, match=f"snapshot 0: its {named} is"):
         evaluate(model, [copy_of(snapshot, **changes)])
+
+
+def test_every_column_has_a_unit_or_is_no_quantity(rows):
+    bare = {name for row in (*rows, *summary(rows)) for name in row if name not in evaluation_units()}
+    assert bare <= {"snapshot", "snapshots", "formula", "atoms"}
+    assert set(ERROR_MEASURES) <= {name for row in rows for name in row} | {"anchored_free_energy_error"}
+
+
+def test_differences_of_observables_are_named_after_them():
+    for name in QUANTITIES:
+        measure = ERROR_MEASURES[f"{name}_error"]
+        assert measure.symbol == OBSERVABLES[name].symbol
+        assert measure.unit == OBSERVABLES[name].unit_of(per_atom=True)

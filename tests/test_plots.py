@@ -40,6 +40,51 @@ def test_transfer_estimate_is_a_band_in_the_order_of_the_temperatures():
     np.testing.assert_allclose(np.abs(points[:, 1]), 0.1 * points[:, 0], atol=1e-12)
 
 
+def test_the_band_holds_transfer_error_and_spread_in_quadrature():
+    figure = plots.free_energy_figure(
+        TEMPERATURES,
+        ENERGIES,
+        dft={300.0: -56.0, 10_000.0: -56.5},
+        transfer_error=3e-8 * TEMPERATURES,
+        spread=4e-8 * TEMPERATURES,
+    )
+    band = next(c for c in figure.axes[1].collections if isinstance(c, PolyCollection))
+    points = band.get_paths()[0].vertices
+    np.testing.assert_allclose(np.abs(points[:, 1]), 0.05 * points[:, 0], atol=1e-12)
+    assert band.get_label() == "transfer error and network spread"
+
+
+def test_without_dft_the_estimated_error_has_a_panel_of_its_own_without_tau_ref():
+    spread = 4e-8 * TEMPERATURES
+    figure = plots.free_energy_figure(
+        TEMPERATURES, ENERGIES, transfer_error=3e-8 * TEMPERATURES, spread=spread, reference_electron_temperature=1000.0
+    )
+    bottom = lines(figure.axes[1])
+    for label, slope in (("total", 0.05), ("transfer error", 0.03), ("network spread", 0.04)):
+        np.testing.assert_allclose(bottom[label], [[t, slope * t] for t in (0.3, 3.0, 10.0)], atol=1e-12)
+    (alone,) = lines(plots.free_energy_figure(TEMPERATURES, ENERGIES, transfer_error=spread).axes[1]).keys()
+    assert alone == "transfer error (no network error)"
+
+
+def test_few_predicted_values_are_marks_that_only_a_computed_curve_joins():
+    fine = np.linspace(300.0, 10_000.0, 50)
+    for curve in (None, (fine, -56.0 - 5e-9 * fine**2)):
+        (top,) = plots.free_energy_figure(TEMPERATURES, ENERGIES, curve=curve).axes
+        marks = next(line for line in top.get_lines() if line.get_label() == "model")
+        assert marks.get_linestyle() == "None"
+        drawn = [line for line in top.get_lines() if len(line.get_xdata()) == 50]
+        assert len(drawn) == (curve is not None)
+    np.testing.assert_allclose(drawn[0].get_ydata(), -5e-9 * (fine**2 - 300.0**2), atol=1e-12)
+    (top,) = plots.free_energy_figure(fine, -5e-9 * fine**2).axes
+    assert next(line for line in top.get_lines() if line.get_label() == "model").get_linestyle() == "-"
+
+
+@pytest.mark.parametrize(("per_atom", "unit"), [(True, "1/(eV atom)"), (False, "1/eV")])
+def test_the_density_of_states_says_whether_it_is_per_atom(per_atom, unit):
+    figure = plots.dos_figure([0.0, 1.0, 2.0], [1.0, 2.0, 3.0], [300.0], [1.0], per_atom=per_atom)
+    assert figure.axes[0].get_ylabel() == f"density of states ({unit})"
+
+
 def test_free_energy_without_dft_has_one_panel():
     assert len(plots.free_energy_figure(TEMPERATURES, ENERGIES, reference_electron_temperature=1000.0).axes) == 1
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from fermisea.cli import main
 from fermisea.errors import InputError
 from fermisea.plots import save_figure
-from fermisea.report import Section, read_sections, write_report, write_sections
+from fermisea.report import Section, add_sections, read_sections, write_report, write_sections
 from fermisea.utilities.tables import write_csv
 
 
@@ -88,3 +88,25 @@ def test_the_command_prints_the_page(folder, capsys):
     assert json.loads(capsys.readouterr().out) == {"file": str(folder / "report.html")}
     assert main(["report", str(folder / "nothing")]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_command_replaces_its_own_sections_and_keeps_those_of_others(folder):
+    one, two, three = (Section(title, tables=("errors.csv",)) for title in ("One", "Two", "Three"))
+    add_sections(folder, "predict", "First", [one])
+    add_sections(folder, "evaluate", "Second", [two])
+    add_sections(folder, "predict", "Third", [three], "made by a test")
+    assert read_sections(folder) == ("Third", [two, three], "made by a test")
+    (folder / "report.json").write_text("{", encoding="utf-8")
+    add_sections(folder, "predict", "First", [one])
+    assert read_sections(folder) == ("First", [one], "")
+
+
+def test_digits_follow_the_unit_in_the_head(folder):
+    row = {"free_energy (eV)": -1826.41234567, "F (eV/atom)": -57.0756789, "C_e (k_B/atom)": 1.23456789, "± (eV)": None}
+    write_csv(folder / "free_energy.csv", [row])
+    text = write_report(folder).read_text(encoding="utf-8")
+    for cell in ("-1826.4123", "-57.07568", "1.2346", "—"):
+        assert f"<td>{cell}</td>" in text
+    for head in ("free energy (eV)", "C_e (k_B/atom)"):
+        assert f"<th>{head}</th>" in text
+    assert "<h2>Free energy</h2>" in text

@@ -10,6 +10,7 @@ import pytest
 
 from fermisea.studies.transfer import TransferSettings
 from fermisea.studies.transfer.data import crystal, name_of, scaled_name
+from fermisea.studies.transfer.tables import in_mev
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "temperature-transfer"
@@ -111,3 +112,14 @@ def test_data_are_those_of_the_recipe():
 @pytest.mark.parametrize("name", ["README.md", "docs/temperature-transfer.md"])
 def test_pages_say_how_to_see_it_oneself(name):
     assert "fermisea study transfer" in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_energies_of_the_comparisons_are_scaled_to_mev():
+    """Every energy of these tables, and nothing else, is known to be one."""
+    for name in ("transfer_structures.csv", "size.csv"):
+        columns = list(rows_of(name)[0])
+        (scaled,) = in_mev([dict.fromkeys(columns, 1.0)])
+        kept = {column for column in columns if scaled[column] == 1.0}
+        other = {"model", "name", "atoms", "ion_temperature", "electron_temperature"}
+        assert kept == {column for column in columns if column in other or column.endswith("percent")}
+        assert {scaled[column] for column in columns} == {1.0, 1000.0}
