@@ -16,15 +16,15 @@ from test_prediction import SHAPE, random_model
 PAGE = (Path(__file__).parents[1] / "docs" / "nomenclature.md").read_text(encoding="utf-8")
 
 
-def documented() -> dict[str, tuple[str, str]]:
-    """Symbol and unit of every name in the table of observables of the nomenclature."""
+def documented() -> dict[str, tuple[str, str, str]]:
+    """Symbol, unit and meaning of every name in the table of observables of the nomenclature."""
     (text,) = re.findall(r"## Observables\n(.*?)\n## ", PAGE, re.DOTALL)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    return {row[1].strip("`"): (row[0], row[2]) for row in rows[2:]}
+    return {row[1].strip("`"): (row[0], row[2], row[4]) for row in rows[2:]}
 
 
 def test_the_nomenclature_lists_the_registry():
-    expected = {o.name: (o.symbol, o.unit.replace("Angstrom", "A")) for o in OBSERVABLES.values()}
+    expected = {o.name: (o.symbol, o.unit.replace("Angstrom", "A"), o.description) for o in OBSERVABLES.values()}
     assert documented() == expected
 
 

@@ -163,7 +163,7 @@ def _figure(found: Thermodynamics, fit: HeatCapacityFit | None) -> Figure:
     units, atoms, temperatures = fermisea.units, found.atoms, found.electron_temperature
     joule = 1e-5 * units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3
     quantities = {
-        with_unit(OBSERVABLES["heat_capacity"].math, "10$^5$ J m$^{-3}$ K$^{-1}$"): joule
+        with_unit(OBSERVABLES["heat_capacity"].math_symbol, "10$^5$ J m$^{-3}$ K$^{-1}$"): joule
         * found.heat_capacity
         / found.volume,
         r"$\mu - \mu_0$ (eV)": found.fermi_level - found.fermi_level[0],

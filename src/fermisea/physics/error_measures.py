@@ -27,7 +27,7 @@ class ErrorMeasure:
     Attributes:
         name: name in code, files and JSON, such as ``"free_energy_error"``.
         symbol: quantity in plain text, for tables and the terminal.
-        math: quantity in the mathematical notation of matplotlib, for figures.
+        math_symbol: quantity in the mathematical notation of matplotlib, for figures.
         unit: unit of the error; energies are per atom, the Fermi level is not.
         description: noun phrase for documentation.
         validated: whether the validation during training computes the error.
@@ -35,7 +35,7 @@ class ErrorMeasure:
 
     name: str
     symbol: str
-    math: str
+    math_symbol: str
     unit: str
     description: str
     validated: bool = False
@@ -43,7 +43,7 @@ class ErrorMeasure:
     @property
     def axis_label(self) -> str:
         """Label of an axis, such as "error of $F$ (eV/atom)"."""
-        return with_unit(f"{self.math} error" if self.unit == "%" else f"error of {self.math}", self.unit)
+        return with_unit(f"{self.math_symbol} error" if self.unit == "%" else f"error of {self.math_symbol}", self.unit)
 
 
 def _difference(name: str, *, validated: bool = False) -> ErrorMeasure:
@@ -51,7 +51,7 @@ def _difference(name: str, *, validated: bool = False) -> ErrorMeasure:
     observable = OBSERVABLES[name]
     unit = observable.unit_of(per_atom=True)
     description = f"{observable.symbol}, prediction minus the value of the snapshot's LDOS"
-    return ErrorMeasure(f"{name}_error", observable.symbol, observable.math, unit, description, validated)
+    return ErrorMeasure(f"{name}_error", observable.symbol, observable.math_symbol, unit, description, validated)
 
 
 _ENERGY = per_atom_unit("eV")

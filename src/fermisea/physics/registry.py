@@ -5,6 +5,7 @@ Results, data sets, tables, CSV heads, JSON, openPMD, figures and the terminal r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -22,7 +23,7 @@ class Observable:
     Attributes:
         name: name in code, files and JSON.
         symbol: symbol in plain text, for tables and the terminal.
-        math: symbol in the mathematical notation of matplotlib, for figures.
+        math_symbol: symbol in the mathematical notation of matplotlib, for figures.
         unit: unit of the value for the whole cell, for example ``"eV/K"``; ``"1"`` for a number.
         description: noun phrase for documentation and the attributes of data sets.
         getter: function from a ``ThermalObservables`` to the value; for forces and stress from a ``Mechanics``, for the
@@ -36,7 +37,7 @@ class Observable:
 
     name: str
     symbol: str
-    math: str
+    math_symbol: str
     unit: str
     description: str
     getter: Callable[[Any], Any] = field(repr=False)
@@ -60,7 +61,7 @@ class Observable:
 
     def axis_label(self, *, per_atom: bool = False) -> str:
         """Returns the label of an axis, such as ``"$F$ (eV/atom)"``."""
-        return with_unit(self.math, self.unit_of(per_atom=per_atom))
+        return with_unit(self.math_symbol, self.unit_of(per_atom=per_atom))
 
 
 def per_atom_unit(unit: str) -> str:
@@ -79,11 +80,14 @@ def milli(unit: str) -> tuple[float, str]:
     return (1000.0, f"m{unit}") if unit.startswith("eV") else (1.0, unit)
 
 
-def _form(form: str) -> Observable:
-    name, words = f"free_energy_{form}", form.replace("_", "-" if form == "second_order" else " ")
-    symbol, math = f"F, {words}", rf"$F$, {words}"
-    getter = lambda result: result.free_energies.get(form, float("nan"))  # noqa: E731
-    return Observable(name, symbol, math, "eV", f"Total free energy, {words} form", getter, anchored=True)
+_FORM_NAMES = ("second-order", "Harris-Foulkes", "Kohn-Sham", "naive")
+
+
+def _form(form: str, title: str) -> Observable:
+    """Returns the observable of one form of the free energy."""
+    getter = lambda result: result.free_energies.get(form, math.nan)  # noqa: E731
+    description = f"total free energy in the {title} form"
+    return Observable(f"free_energy_{form}", f"F, {title}", f"$F$, {title}", "eV", description, getter, anchored=True)
 
 
 _ALL = (
@@ -92,7 +96,7 @@ _ALL = (
         "tau_e",
         r"$\tau_e$",
         "K",
-        "Electronic temperature",
+        "temperature of the Fermi-Dirac occupation",
         attrgetter("electron_temperature"),
         extensive=False,
     ),
@@ -101,21 +105,29 @@ _ALL = (
         "F",
         "$F$",
         "eV",
-        "Total free energy, anchored where the prediction is",
+        "total Mermin free energy, anchored where the model has an anchor",
         attrgetter("free_energy"),
         anchored=True,
         spread=True,
     ),
     Observable(
-        "band_energy", "E_b", "$E_b$", "eV", "Band energy, integral of f eps D", attrgetter("band_energy"), spread=True
+        "band_energy", "E_b", "$E_b$", "eV", "band energy, integral of f eps D", attrgetter("band_energy"), spread=True
     ),
-    Observable("entropy", "S", "$S$", "eV/K", "Electronic entropy", attrgetter("entropy"), spread=True),
+    Observable(
+        "entropy",
+        "S",
+        "$S$",
+        "eV/K",
+        "electronic entropy, k_B times the integral of sigma D; positive",
+        attrgetter("entropy"),
+        spread=True,
+    ),
     Observable(
         "entropy_term",
         "-TS",
         r"$-\tau_e S$",
         "eV",
-        "Entropy term of the free energy, -tau_e S",
+        "entropy term of the free energy, -tau_e S; negative",
         attrgetter("entropy_term"),
         written=False,
     ),
@@ -124,7 +136,7 @@ _ALL = (
         "mu",
         r"$\mu$",
         "eV",
-        "Fermi level",
+        "Fermi level, which fixes N at tau_e",
         attrgetter("fermi_level"),
         extensive=False,
         spread=True,
@@ -134,17 +146,17 @@ _ALL = (
         "C_e",
         "$C_e$",
         "eV/K",
-        "Electronic heat capacity at fixed ions, volume and density of states",
+        "electronic heat capacity, dU/dtau_e = dE_b/dtau_e = tau_e dS/dtau_e at fixed ions, volume and D",
         attrgetter("heat_capacity"),
         spread=True,
     ),
-    Observable("electrons", "N", "$N$", "1", "Number of valence electrons", attrgetter("electrons")),
+    Observable("electrons", "N", "$N$", "1", "number of valence electrons in the cell", attrgetter("electrons")),
     Observable(
         "internal_energy",
         "U",
         "$U$",
         "eV",
-        "Internal energy F + tau_e S",
+        "internal energy, F + tau_e S",
         lambda result: result.internal_energy(),
         anchored=True,
         spread=True,
@@ -154,7 +166,7 @@ _ALL = (
         "transfer error",
         "transfer error",
         "eV",
-        "Estimated error of F(tau_e) - F(tau_ref) at fixed density of states",
+        "estimated error of F(tau_e) - F(tau_ref), half the difference of the Kohn-Sham and Harris-Foulkes forms",
         attrgetter("transfer_error"),
     ),
     Observable(
@@ -162,7 +174,7 @@ _ALL = (
         "F of the LDOS",
         r"$F_{\mathrm{LDOS}}$",
         "eV",
-        "Total free energy of the LDOS alone, without an anchor",
+        "total free energy of the LDOS alone, without an anchor",
         attrgetter("ldos_free_energy"),
     ),
     Observable(
@@ -170,7 +182,7 @@ _ALL = (
         "anchored F",
         r"$F_{\mathrm{anchored}}$",
         "eV",
-        "Total free energy of the anchor at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS",
+        "total free energy of the anchor at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS",
         attrgetter("anchored_free_energy"),
     ),
     Observable(
@@ -178,32 +190,39 @@ _ALL = (
         "F - F(tau_ref)",
         r"$F(\tau_e) - F(\tau_{\mathrm{ref}})$",
         "eV",
-        "Change of the total free energy of the LDOS from tau_ref to tau_e",
+        "change of the total free energy of the LDOS from tau_ref to tau_e",
         attrgetter("free_energy_change"),
         spread=True,
         written=False,
     ),
-    *map(_form, FORMS),
+    *map(_form, FORMS, _FORM_NAMES),
     Observable(
         "density",
         "n",
         "$n$",
         "1/Angstrom^3",
-        "Valence electron density",
+        "valence electron density, the integral of f d over eps",
         attrgetter("density"),
         shape=("x", "y", "z"),
         extensive=False,
         spread=True,
     ),
     Observable(
-        "dos", "D", r"$D(\varepsilon)$", "1/eV", "Density of states", attrgetter("dos"), ("energy",), spread=True
+        "dos",
+        "D",
+        r"$D(\varepsilon)$",
+        "1/eV",
+        "density of states, cell integral of d; both spins",
+        attrgetter("dos"),
+        ("energy",),
+        spread=True,
     ),
     Observable(
         "forces",
         "forces",
         "forces",
         "eV/Angstrom",
-        "Forces, minus the derivatives of F with respect to the positions",
+        "forces, -dF/dr at tau_e",
         attrgetter("forces"),
         shape=("atom", "axis"),
         extensive=False,
@@ -214,7 +233,7 @@ _ALL = (
         "stress",
         "stress",
         "eV/Angstrom^3",
-        "Stress, derivative of F with respect to the strain over the volume",
+        "stress, (dF/dstrain)/volume; positive in a cell under tension",
         attrgetter("stress"),
         shape=("axis", "other_axis"),
         extensive=False,
@@ -230,9 +249,9 @@ SCALARS = tuple(observable for observable in _ALL if not observable.shape)
 
 SHORT_CUTS = MappingProxyType(
     {
-        "dos_grid_error": "Change of E_b - TS by a separate grid for the density of states",
-        "precision_error_band_energy": "Change of E_b by bfloat16",
-        "precision_error_band_free_energy": "Change of E_b - TS by bfloat16",
+        "dos_grid_error": "change of E_b - TS by a separate grid for the density of states",
+        "precision_error_band_energy": "change of E_b by bfloat16",
+        "precision_error_band_free_energy": "change of E_b - TS by bfloat16",
     }
 )
 """Estimated errors of short cuts for the cell at each tau_e, by name, with their descriptions."""

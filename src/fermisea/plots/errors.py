@@ -124,9 +124,9 @@ def _label(name: str) -> str:
     measure = ERROR_MEASURES[name]
     _, unit = milli(measure.unit)
     if unit == "%":
-        return f"{measure.math} error\n({unit})"
-    break_ = "\n" if len(measure.math) > 20 else " "
-    return f"error of{break_}{measure.math}\n({unit})"
+        return f"{measure.math_symbol} error\n({unit})"
+    break_ = "\n" if len(measure.math_symbol) > 20 else " "
+    return f"error of{break_}{measure.math_symbol}\n({unit})"
 
 
 def _place(ion: Sequence[float], temperature: float, number: int, count: int) -> float:
