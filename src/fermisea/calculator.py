@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from fermisea.errors import InputError
+from fermisea.errors import DomainWarning, InputError
 from fermisea.model.model import Model, load_model
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.physics.window import check_temperature
@@ -42,11 +43,13 @@ class Calculator(AseCalculator):
     ``transfer_error``, and for an ensemble ``free_energy_std``, the spread of F over its members.
 
     ``electron_temperature`` may be changed at any time, as an attribute or with ``set``; what was computed before is
-    forgotten. The grid keeps its number of points while a cell changes little, so that F does not jump.
+    forgotten. A structure outside of the domain of the model is a :class:`fermisea.DomainWarning`; a calculator issues
+    each kind of warning once, and ``warnings`` holds all those of the last structure. The grid keeps its number of points while a cell changes little, so that F does not jump.
 
     Attributes:
         model: the model.
         prediction: the last prediction, with DOS and density; None before the first.
+        warnings: ways in which the last structure or its results leave the domain of the model, a sentence each.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012  # as ASE declares it
@@ -60,6 +63,7 @@ class Calculator(AseCalculator):
         grid: tuple[int, int, int] | None = None,
         uncertainty: bool = True,
         allow_beyond_window: bool = False,
+        allow_outside: bool = False,
         **options: Any,
     ) -> None:
         """Takes the model and what is asked of it.
@@ -72,6 +76,7 @@ class Calculator(AseCalculator):
                 is that of the LDOS alone.
             uncertainty: whether the spread of an ensemble is wanted; it costs time.
             allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
+            allow_outside: whether a structure or an energy that cannot exist is a warning instead of an error.
             options: of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
 
         Raises:
@@ -81,6 +86,8 @@ class Calculator(AseCalculator):
         """
         self.model = model if isinstance(model, Model) else load_model(model)
         self.prediction: Prediction | None = None
+        self.warnings: tuple[str, ...] = ()
+        self._warned: set[str] = set()
         self._shape: tuple[int, int, int] | None = None
         if self.model.total_energy_obstacle is not None:
             raise InputError(f"calculator: the model has no total free energy: {self.model.total_energy_obstacle}")
@@ -90,6 +97,7 @@ class Calculator(AseCalculator):
             grid=grid,
             uncertainty=uncertainty,
             allow_beyond_window=allow_beyond_window,
+            allow_outside=allow_outside,
             **options,
         )
 
@@ -109,7 +117,7 @@ class Calculator(AseCalculator):
             InputError: for an unknown one, a tau_e that is none or an anchor that the model has not.
             WindowError: for a tau_e above the highest one of the model.
         """
-        known = {"electron_temperature", "anchor", "grid", "uncertainty", "allow_beyond_window"}
+        known = {"electron_temperature", "anchor", "grid", "uncertainty", "allow_beyond_window", "allow_outside"}
         if unknown := sorted(set(parameters) - known):
             raise InputError(f"calculator: got {', '.join(unknown)}, expected only {', '.join(sorted(known))}")
         if "electron_temperature" in parameters:
@@ -142,15 +150,19 @@ class Calculator(AseCalculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert isinstance(self.atoms, Atoms)  # noqa: S101  # the call above sets it
         wanted, temperature = dict(self.parameters), self.electron_temperature
-        prediction = self.model.predict(
-            self.atoms,
-            temperature,
-            self._grid(self.atoms, wanted["grid"]),
-            anchor=wanted["anchor"],
-            forces="forces" in properties or "stress" in properties,
-            uncertainty=wanted["uncertainty"],
-            allow_beyond_window=wanted["allow_beyond_window"],
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DomainWarning)  # _warn issues them, each kind once
+            prediction = self.model.predict(
+                self.atoms,
+                temperature,
+                self._grid(self.atoms, wanted["grid"]),
+                anchor=wanted["anchor"],
+                forces="forces" in properties or "stress" in properties,
+                uncertainty=wanted["uncertainty"],
+                allow_beyond_window=wanted["allow_beyond_window"],
+                allow_outside=wanted["allow_outside"],
+            )
+        self._warn(prediction.warnings)
         self.prediction = prediction
         (result,) = prediction.results
         self.results = {"energy": result.free_energy}
@@ -162,6 +174,15 @@ class Calculator(AseCalculator):
         if prediction.mechanics is not None:
             self.results["forces"] = prediction.forces
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
+
+    def _warn(self, sentences: tuple[str, ...]) -> None:
+        """Issues the first warning of each kind; the kind is the part before the colon."""
+        self.warnings = sentences
+        for sentence in sentences:
+            kind = sentence.partition(":")[0]
+            if kind not in self._warned:
+                self._warned.add(kind)
+                warnings.warn(sentence, DomainWarning, stacklevel=4)
 
     def _grid(self, atoms: Atoms, asked: tuple[int, int, int] | None) -> tuple[int, int, int]:
         """Returns the number of points along each lattice vector: if none is asked for, that of before if it serves."""

@@ -25,6 +25,7 @@ from fermisea.networks.ensemble import Network, architecture, network_of
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.ions import Ion
 from fermisea.potential import RegularModel
+from fermisea.prediction.domain import Domain
 from fermisea.utilities.files import atomic_path
 
 FORMAT = "fermisea-model"
@@ -62,6 +63,8 @@ class StoredModel(Protocol):
     def total_energy_obstacle(self) -> str | None: ...  # noqa: D102
     @property
     def anchor(self) -> RegularModel | None: ...  # noqa: D102
+    @property
+    def training_domain(self) -> Domain | None: ...  # noqa: D102
 
 
 def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
@@ -91,6 +94,8 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
         "provenance": model.provenance,
         "total_energy_obstacle": model.total_energy_obstacle,
     }
+    if model.training_domain is not None:
+        entries["domain"] = model.training_domain.to_dict()
     if model.anchor is not None:
         corrections = [architecture(network) for network in model.anchor.corrections]
         entries["anchor"] = model.anchor.to_dict() | {"corrections": corrections}
@@ -180,6 +185,7 @@ def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
         "provenance": dict(header["provenance"]),
         "total_energy_obstacle": header.get("total_energy_obstacle"),
         "anchor": _anchor(header, tensors),
+        "training_domain": Domain.from_dict(header["domain"]) if "domain" in header else None,
     }
 
 

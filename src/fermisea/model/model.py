@@ -14,17 +14,20 @@ from ase import Atoms
 from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
 from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
-from fermisea.model.bundled import model_path
+from fermisea.model.bundled import model_domain, model_path
 from fermisea.model.describe import described
 from fermisea.model.file import read_model, write_model
 from fermisea.networks.ensemble import Ensemble, Network
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion
+from fermisea.physics.window import LOWEST_TEMPERATURE
 from fermisea.potential import RegularModel
 from fermisea.prediction.anchor import with_anchor
+from fermisea.prediction.domain import Domain
 from fermisea.prediction.forces import Mechanics
 from fermisea.prediction.ldos import predict_ldos
+from fermisea.prediction.plausibility import implausible, inconsistent, issue, request_outside
 from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
 from fermisea.prediction.request import CHUNK, MEMORY
@@ -48,6 +51,7 @@ class Model:
         provenance: how the model was made; plain JSON data.
         total_energy_obstacle: why its LDOS gives no total free energy; None if it does.
         anchor: a regular model of the free energy at tau_ref, which absolute free energies may start from.
+        training_domain: domain of the training structures; None if the model file does not hold it.
     """
 
     network: Network
@@ -62,6 +66,7 @@ class Model:
     provenance: dict[str, Any] = field(default_factory=dict)
     total_energy_obstacle: str | None = None
     anchor: RegularModel | None = None
+    training_domain: Domain | None = None
 
     def __repr__(self) -> str:
         return described(self)
@@ -84,12 +89,13 @@ class Model:
         )
 
     @property
-    def volume_range(self) -> tuple[float, float] | None:
-        """Least and largest volume per atom of the training structures, Angstrom^3; None if the model does not say."""
+    def domain(self) -> Domain:
+        """Limits of the structures and electronic temperatures that the model knows, as far as its file tells."""
+        if self.training_domain is not None:
+            return self.training_domain
         volumes = [entry.get("volume_per_atom") for entry in self.provenance.get("snapshots", [])]
-        if not volumes or None in volumes:
-            return None
-        return min(volumes), max(volumes)
+        known = (min(volumes), max(volumes)) if volumes and None not in volumes else None
+        return Domain(self.elements, (LOWEST_TEMPERATURE, self.highest_electron_temperature), known)
 
     def predict(
         self,
@@ -105,6 +111,7 @@ class Model:
         anchor: bool | None = None,
         forces: bool = False,
         allow_beyond_window: bool = False,
+        allow_outside: bool = False,
         chunk: int = CHUNK,
         memory: int = MEMORY,
         progress: Callable[[int, int], None] | None = None,
@@ -117,8 +124,13 @@ class Model:
         tau_ref plus F(tau_e) - F(tau_ref) of the LDOS. ``anchor=False`` gives those of the LDOS alone, ``anchor=True``
         refuses a model that cannot anchor; the prediction of one that can holds both free energies in any case.
 
+        A structure or result outside of ``domain`` is a :class:`fermisea.DomainWarning` and one of the ``warnings`` of
+        the prediction. A structure that cannot exist or an energy that no structure could have is an error, and with
+        ``allow_outside`` a warning too.
+
         Raises:
-            InputError: if an anchor is asked for that the model has not; and as ``predict``.
+            InputError: if an anchor is asked for that the model has not; for a structure or an energy that cannot be,
+                unless ``allow_outside``; and as ``predict``.
         """
         if anchor is None:
             anchor = self.anchor is not None and density
@@ -128,6 +140,9 @@ class Model:
                 if self.anchor is None
                 else "anchor: got density=False with it, but the free energy of the LDOS needs the density"
             )
+        domain = self.domain
+        outside = request_outside(self, domain, atoms, electron_temperature, grid, dos_grid, stress=forces)
+        before = issue(*outside, allow_outside=allow_outside)
         prediction = predict(
             self,
             atoms,
@@ -145,11 +160,16 @@ class Model:
             memory=memory,
             progress=progress,
         )
+        prediction = self._with_anchor(prediction, anchor)
+        after = issue(inconsistent(domain, prediction), implausible(domain, prediction), allow_outside=allow_outside)
+        return replace(prediction, warnings=before + after)
+
+    def _with_anchor(self, prediction: Prediction, anchored: bool) -> Prediction:
         if self.anchor is None or not prediction.has_free_energy:
             return prediction
-        potential = self.anchor.predict(atoms)
+        potential = self.anchor.predict(prediction.atoms)
         mechanics = Mechanics(potential.forces, potential.stress)
-        return with_anchor(prediction, potential.free_energy, mechanics, apply=anchor)
+        return with_anchor(prediction, potential.free_energy, mechanics, apply=anchored)
 
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK
@@ -176,7 +196,9 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         InputError: if there is no such file.
         FileFormatError: if it is not a fermisea model, or is truncated or altered.
     """
-    return Model(**read_model(model_path(path)))
+    model = Model(**read_model(model_path(path)))
+    entries = model_domain(path)
+    return model if entries is None else replace(model, training_domain=Domain.from_dict(entries))
 
 
 def combine_models(models: Sequence[Model]) -> Model:

@@ -13,16 +13,20 @@ from ase.neighborlist import neighbor_list
 from fermisea.errors import InputError
 
 _FAR = 1e6
-"""Largest coordinate of an atom, Angstrom; farther away a position has too few digits."""
+"""Largest coordinate of an atom or a lattice vector, Angstrom; a position farther away has too few digits."""
 
 
-def check_positions(atoms: Atoms) -> None:
-    """Refuses an atom so far away that its position has too few digits.
+def check_extent(atoms: Atoms) -> None:
+    """Checks that atoms and cell are not so far away, or so large, that positions have too few digits.
 
     Raises:
-        InputError: naming the first such atom.
+        InputError: naming the first such atom or the cell.
     """
-    far = np.flatnonzero((np.abs(atoms.positions) > _FAR).any(axis=1))
+    if (np.abs(atoms.cell.array) > _FAR).any():
+        raise InputError(
+            f"cell: got {atoms.cell.tolist()} Å, expected lattice vectors up to {_FAR:g} Å; correct the cell"
+        )
+    far = np.flatnonzero(((np.abs(atoms.positions) > _FAR) & np.isfinite(atoms.positions)).any(axis=1))
     if far.size:
         atom = int(far[0])
         raise InputError(
@@ -51,7 +55,7 @@ def contact(atoms: Atoms, least: float) -> str | None:
     volume = atoms.get_volume() / len(atoms)
     if volume < least**3 / math.sqrt(2):  # below the closest packing of spheres of this diameter
         return f"the volume is {volume:.3g} Å³ per atom"
-    length = float(np.linalg.norm(minkowski_reduce(atoms.cell.array, True)[0], axis=1).min())
+    length = float(np.linalg.norm(minkowski_reduce(atoms.cell.array, pbc=True)[0], axis=1).min())
     if length < least:
         return f"the periodic images of an atom are {length:.2f} Å apart"
     first, second, lengths = neighbor_list("ijd", atoms, least)

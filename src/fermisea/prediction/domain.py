@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy as np
 from ase import Atoms
 
+from fermisea.data.structures import check_structure
 from fermisea.descriptors import Descriptor
-from fermisea.prediction.contacts import contact, shortest_distances
+from fermisea.prediction.contacts import check_extent, contact, shortest_distances
 from fermisea.prediction.surroundings import Surroundings
 from fermisea.utilities.arrays import FloatArray
 
@@ -27,8 +28,8 @@ _COLLAPSED = 0.5
 """Distance over the shortest one in training below which no structure exists."""
 
 _COARSER = 1.5
-"""Largest spacing of a grid over the spacing in training. There F of the LDOS of fcc aluminium is off by 0.1 meV/atom, at
-twice the spacing by 2 meV/atom."""
+"""Largest spacing of a grid over the spacing in training. There the error of F of the LDOS of fcc aluminium is
+0.1 meV/atom, at twice the spacing 2 meV/atom."""
 
 _UNITS = {"nanometre": 10.0, "bohr": 0.529177210903, "picometre": 0.01}
 """Units of length that are taken for Angstrom by mistake, in Angstrom."""
@@ -119,14 +120,19 @@ class Domain:
         spacing: float | None = None,
         stress: bool = False,
     ) -> list[str]:
-        """Returns a sentence for each way in which a prediction would leave the domain; none if it would not.
+        """Returns a sentence for each way in which a prediction would leave the domain; an empty list within it.
 
         Args:
             atoms: a periodic structure, Angstrom.
             electron_temperature: tau_e, K.
-            spacing: largest spacing of the grid, Angstrom, if it is not the one of the model.
-            stress: whether stress is requested too.
+            spacing: largest spacing of the grid, Angstrom; None for a grid spaced as in training.
+            stress: whether stress is requested.
+
+        Raises:
+            InputError: for atoms without a periodic cell, or with positions that cannot be used.
         """
+        check_extent(atoms)
+        check_structure(atoms, "structure")
         if (impossible := self.impossible(atoms)) is not None:
             return [impossible]
         temperatures, volume = np.atleast_1d(np.asarray(electron_temperature, dtype=float)), volume_per_atom(atoms)
@@ -134,13 +140,13 @@ class Domain:
         found += [*self._check_hot(volume, temperatures, stress=stress), *self._check_distances(atoms)]
         if self.surroundings is not None and (unlike := self.surroundings.unlikeness(atoms)) > 1:
             found.append(
-                f"surroundings: the atoms have surroundings unlike the training structures ({unlike:.1f} times the limit); "
-                "the model extrapolates, train with structures of this kind"
+                f"surroundings: the atoms have surroundings unlike the training structures ({unlike:.1f} times the "
+                "limit); the model extrapolates, train with structures of this kind"
             )
         if spacing is not None and self.grid_spacing is not None and spacing > _COARSER * self.grid_spacing:
             found.append(
-                f"grid: the points are {spacing:.2f} Å apart, in training {self.grid_spacing:.2f} Å; integrals over the "
-                "cell may be wrong, choose more points"
+                f"grid: the points are {spacing:.2f} Å apart, in training {self.grid_spacing:.2f} Å; integrals over "
+                "the cell may be wrong, choose more points"
             )
         return found
 
@@ -183,10 +189,9 @@ class Domain:
             return []
         valid = f"above {above:g} K the model is tested at {_span(limits)} Å³ per atom only"
         if not _within(volume, limits):
-            return [
-                f"hot electrons: got {volume:.2f} Å³ per atom at {_kelvin(hot)}, but {valid}; the change of F with tau_e, "
-                "the pressure and elastic constants are not reliable"
-            ]
+            got = f"got {volume:.2f} Å³ per atom at {_kelvin(hot)}"
+            wrong = "the change of F with tau_e, the pressure and elastic constants are not reliable"
+            return [f"hot electrons: {got}, but {valid}; {wrong}"]
         if stress and _within(limits[0], (limits[1], limits[1])):
             return [f"hot stress: got {_kelvin(hot)}, but {valid}; stress and pressure are not reliable"]
         return []

@@ -1,4 +1,4 @@
-"""Predicted energies that contradict the domain of the model, and the warnings about a prediction."""
+"""Requests and predicted energies outside of the domain of a model, and the warnings about them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,57 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from ase import Atoms
 
 from fermisea.errors import DomainWarning, InputError
+from fermisea.grid import RealSpaceGrid
+from fermisea.prediction.contacts import check_extent
 from fermisea.prediction.domain import Domain
+from fermisea.prediction.request import LdosModel, Shape, prediction_grid
 from fermisea.prediction.result import Prediction
 
 _UNBOUND = 10.0
 """Difference from F of the training structures, eV/atom, that no structure has: more than any cohesive energy."""
 
 _SHIFT = 12.0
-"""Largest difference between F of the LDOS and of the anchor over its root mean square in training. Unseen structures of
-fcc aluminium reach 8, a vacancy in 32 atoms 75."""
+"""Largest difference between F of the LDOS and of the anchor over its root mean square in training. Unseen structures
+of fcc aluminium reach 8, a vacancy in 32 atoms 75."""
+
+
+def request_outside(
+    model: LdosModel,
+    domain: Domain,
+    atoms: Atoms,
+    electron_temperature: float | Sequence[float],
+    grid: RealSpaceGrid | Shape | None,
+    dos_grid: Shape | None,
+    *,
+    stress: bool,
+) -> tuple[list[str], str | None]:
+    """Describes how a request leaves the domain, and a structure that cannot exist, before anything is computed.
+
+    A tau_e above the highest one is left to the check of the energy window.
+
+    Raises:
+        InputError: for a structure or a grid that cannot be used.
+    """
+    check_extent(atoms)
+    given = [prediction_grid(model, atoms, grid)]
+    if dos_grid is not None:
+        given.append(prediction_grid(model, atoms, dos_grid))
+    if (impossible := domain.impossible(atoms)) is not None:
+        return [], impossible
+    temperatures = np.atleast_1d(np.asarray(electron_temperature, dtype=float))
+    low, high = domain.electron_temperature
+    within = temperatures[(temperatures >= low) & (temperatures <= high)]
+    return domain.check(atoms, within.tolist(), spacing=max(max(g.spacing) for g in given), stress=stress), None
 
 
 def implausible(domain: Domain, prediction: Prediction) -> str | None:
     """Describes an energy that no structure could have; None if there is none.
 
-    F falls with tau_e and the internal energy rises, so that one has an upper bound and the other a lower bound at every
-    tau_e.
+    F falls with tau_e and the internal energy rises, so F has an upper bound and the internal energy a lower bound at
+    every tau_e.
     """
     for result in prediction.results:
         energies = (result.band_energy, result.entropy, result.fermi_level, *result.free_energies.values())
@@ -42,8 +75,8 @@ def implausible(domain: Domain, prediction: Prediction) -> str | None:
         return None
     name, value = ("F", largest) if largest >= high + _UNBOUND else ("the internal energy", smallest)
     return (
-        f"free energy: {name} is {value:.1f} eV/atom, F of the training structures is {low:.1f} to {high:.1f} eV/atom; no "
-        "structure has such an energy, check cell and positions"
+        f"free energy: {name} is {value:.1f} eV/atom, F of the training structures is {low:.1f} to {high:.1f} eV/atom; "
+        "no structure has such an energy, check cell and positions"
     )
 
 
@@ -54,10 +87,9 @@ def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
     shift, limit = abs(prediction.anchor_shift) / len(prediction.atoms), _SHIFT * domain.anchor_shift
     if shift <= limit:
         return []
-    return [
-        f"free energy: F of the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom, the limit from the training "
-        f"structures is {1000 * limit:.0f} meV/atom; the structure is unlike them, do not rely on either"
-    ]
+    difference = f"F of the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom"
+    known = f"the limit from the training structures is {1000 * limit:.0f} meV/atom"
+    return [f"free energy: {difference}, {known}; the structure is unlike them, do not rely on either value"]
 
 
 def issue(found: Sequence[str], impossible: str | None, *, allow_outside: bool) -> tuple[str, ...]:

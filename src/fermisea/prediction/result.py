@@ -52,6 +52,7 @@ class Prediction:
         anchor: free energy of the model's interatomic potential at tau_ref, eV; None without one.
         anchored: whether free and internal energies, their spread, forces and stress start from the anchor.
         mechanics: forces and stress for each of the results; None if not requested.
+        warnings: ways in which the structure or the results leave the domain of the model, a sentence each.
     """
 
     atoms: Atoms
@@ -66,6 +67,7 @@ class Prediction:
     anchor: float | None = None
     anchored: bool = False
     mechanics: tuple[Mechanics, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def data(self) -> xr.Dataset:

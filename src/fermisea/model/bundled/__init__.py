@@ -1,10 +1,15 @@
-"""Models that come with the package, by name: NAME.safetensors beside this file, and NAME.md, its card."""
+"""Models of the package by name: NAME.safetensors beside this file, NAME.md, its card.
+
+NAME.domain.json is the domain of a model whose file does not hold it.
+"""
 
 from __future__ import annotations
 
 import importlib.resources
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(str(importlib.resources.files(__package__)))
 
@@ -28,3 +33,12 @@ def model_card(model: str | os.PathLike[str]) -> str | None:
     if path.parent != FOLDER:
         return None
     return path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def model_domain(model: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Returns the entries of the domain beside a shipped model; None for any other model or without such a file."""
+    path = model_path(model)
+    file = path.with_suffix(".domain.json")
+    if path.parent != FOLDER or not file.exists():
+        return None
+    return dict(json.loads(file.read_text(encoding="utf-8"))["domain"])
