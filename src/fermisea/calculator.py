@@ -16,6 +16,7 @@ from fermisea.errors import DomainWarning, InputError
 from fermisea.model.model import Model, load_model
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.physics.window import check_temperature
+from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 
@@ -43,8 +44,11 @@ class Calculator(AseCalculator):
     ``transfer_error``, and for an ensemble ``free_energy_std``, the spread of F over its members.
 
     ``electron_temperature`` may be changed at any time, as an attribute or with ``set``; what was computed before is
-    forgotten. A structure outside of the domain of the model is a :class:`fermisea.DomainWarning`; a calculator issues
-    each kind of warning once, and ``warnings`` holds all those of the last structure. The grid keeps its number of points while a cell changes little, so that F does not jump.
+    forgotten. The grid keeps its number of points while a cell changes little, so that F does not jump.
+
+    A structure outside of the domain of the model is a :class:`fermisea.DomainWarning`. In molecular dynamics the same
+    warning would appear at every step, so a calculator issues each kind of warning once; ``warnings`` holds all warnings
+    about the last structure.
 
     Attributes:
         model: the model.
@@ -150,8 +154,7 @@ class Calculator(AseCalculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert isinstance(self.atoms, Atoms)  # noqa: S101  # the call above sets it
         wanted, temperature = dict(self.parameters), self.electron_temperature
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DomainWarning)  # _warn issues them, each kind once
+        with domain_warnings_ignored():  # _warn issues them, each kind once
             prediction = self.model.predict(
                 self.atoms,
                 temperature,

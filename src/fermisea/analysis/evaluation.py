@@ -16,6 +16,7 @@ from fermisea.physics.error_measures import QUANTITIES, SUMMARISED, energy_error
 from fermisea.physics.observables import ThermalObservables
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.prediction.ldos import ldos_chunks
+from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.request import CHUNK, MEMORY
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
@@ -120,7 +121,16 @@ def _rows(
     else:
         asked = [float(t) for t in electron_temperatures]
     temperatures = [*asked, reference]
-    predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, anchor=False, chunk=chunk, memory=memory)
+    with domain_warnings_ignored():
+        predicted = model.predict(
+            snapshot.atoms,
+            temperatures,
+            snapshot.grid,
+            anchor=False,
+            allow_outside=True,
+            chunk=chunk,
+            memory=memory,
+        )
     true = snapshot.observables(temperatures)
     atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
     shared = {

@@ -16,6 +16,7 @@ from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.registry import OBSERVABLES
+from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.tables import data_frame
@@ -118,6 +119,7 @@ def thermo(
     anchor: bool | None = None,
     grid: tuple[int, int, int] | None = None,
     allow_beyond_window: bool = False,
+    allow_outside: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Thermodynamics:
     """Returns the thermodynamics of the electrons from ``lowest`` to ``highest`` tau_e.
@@ -134,6 +136,7 @@ def thermo(
         anchor: whether F starts from the regular part of the model; by default, where it has one.
         grid: number of points along each lattice vector; by default, spaced as in training.
         allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
+        allow_outside: whether a structure or an energy that cannot exist is a warning instead of an error.
         progress: is told points done and points in all, of the last prediction.
 
     Raises:
@@ -148,9 +151,16 @@ def thermo(
     whole = model.total_energy_obstacle is None
     if anchor and not whole:
         raise InputError(f"anchor: {model.total_energy_obstacle}")
-    first = model.predict(
-        atoms, highest, grid, density=False, uncertainty=False, allow_beyond_window=allow_beyond_window
-    )
+    with domain_warnings_ignored():  # the prediction below issues them
+        first = model.predict(
+            atoms,
+            highest,
+            grid,
+            density=False,
+            uncertainty=False,
+            allow_beyond_window=allow_beyond_window,
+            allow_outside=allow_outside,
+        )
     electrons = float(sum(model.ions[symbol].valence for symbol in atoms.symbols))
     temperatures = _chosen(first.density_of_states, electrons, lowest, highest, tolerance)
     prediction = model.predict(
@@ -162,6 +172,7 @@ def thermo(
         forces=pressure and whole,
         uncertainty=False,
         allow_beyond_window=allow_beyond_window,
+        allow_outside=allow_outside,
         progress=progress,
     )
     unknown = np.full(temperatures.size, np.nan)

@@ -31,6 +31,12 @@ Anchor = Annotated[
 ]
 """The option of commands that print F; None, its default, means where the model can."""
 
+AllowOutside = Annotated[
+    bool,
+    typer.Option("--allow-outside", help="Warn instead of refusing a structure or an energy that cannot exist."),
+]
+"""The option of commands that predict."""
+
 ModelFile = Annotated[
     Path,
     typer.Argument(help="A model file that 'fermisea train' wrote, or [bold]aluminium[/], which comes with fermisea."),

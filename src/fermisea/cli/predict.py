@@ -10,14 +10,10 @@ from typing import Annotated
 import typer
 
 import fermisea
-from fermisea.cli.common import Anchor, Json, ModelFile, output_folder, print_json
+from fermisea.cli.common import AllowOutside, Anchor, Json, ModelFile, output_folder, print_json
 from fermisea.cli.prediction_files import write_density_cubes, write_prediction
 from fermisea.cli.prediction_tables import energy_columns, mechanical_columns, notes
 from fermisea.terminal import progress_bar, stdout, table
-
-_UNLIKE, _COARSE, _OTHER_VOLUME = 0.5, 2.0, 0.01
-"""F of the LDOS and of the regular model differ by so much, eV/atom, points lie so many times further apart than in
-training, or the volume per atom is outside of that of the training by this part: all deserve a warning."""
 
 _SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_free_energy": "bfloat16"}
 
@@ -72,6 +68,7 @@ def predict(
     allow_beyond_window: Annotated[
         bool, typer.Option("--allow-beyond-window", help="Warn instead of refusing above the highest tau_e.")
     ] = False,
+    allow_outside: AllowOutside = False,
     json: Json = False,
 ) -> None:
     """Predict free energy, entropy, Fermi level, heat capacity, DOS and density.
@@ -101,6 +98,7 @@ def predict(
             forces=forces,
             precision=precision.value,
             allow_beyond_window=allow_beyond_window,
+            allow_outside=allow_outside,
             progress=progress,
         )
         rows = prediction.rows()
@@ -113,7 +111,9 @@ def predict(
             ldos = loaded.ldos(structure, prediction.grid)
             files += write_ldos_cubes(out, structure, ldos, loaded.energy_grid)
     if json:
-        print_json({"atoms": len(structure), "formula": structure.get_chemical_formula(), "rows": rows, "files": files})
+        formula = structure.get_chemical_formula()
+        names = {"atoms": len(structure), "formula": formula, "warnings": prediction.warnings}
+        print_json({**names, "rows": rows, "files": files})
         return
     n = len(structure)
     console = stdout()
@@ -121,22 +121,6 @@ def predict(
     console.print(table(title, *energy_columns(prediction)))
     for note in notes(prediction, loaded):
         console.print(note)
-    if prediction.anchor is not None and prediction.has_free_energy and abs(prediction.anchor_shift) > _UNLIKE * n:
-        console.print(
-            f"[yellow]warning[/]  the two differ by more than {1000 * _UNLIKE:g} meV/atom: this structure is "
-            "unlike those of the training, and neither may be right"
-        )
-    volume, volumes = structure.get_volume() / n, loaded.volume_range
-    if volumes is not None and not volumes[0] * (1 - _OTHER_VOLUME) < volume < volumes[1] * (1 + _OTHER_VOLUME):
-        console.print(
-            f"[yellow]warning[/]  this structure has {volume:.2f} Å³/atom, those of the training had "
-            f"{volumes[0]:.2f} to {volumes[1]:.2f}"
-        )
-    if max(prediction.grid.spacing) > _COARSE * loaded.grid_spacing:
-        console.print(
-            f"[yellow]warning[/]  points are {max(prediction.grid.spacing):.2f} Å apart, in training "
-            f"{loaded.grid_spacing:.2f} Å: integrals over the cell may be off"
-        )
     if prediction.mechanics is not None:
         console.print(table("Forces and stress", *mechanical_columns(prediction)))
         if not prediction.anchored:

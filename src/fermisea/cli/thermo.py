@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 import fermisea
-from fermisea.cli.common import Anchor, Json, ModelFile, output_folder, print_json
+from fermisea.cli.common import AllowOutside, Anchor, Json, ModelFile, output_folder, print_json
 from fermisea.physics.registry import OBSERVABLES, with_unit
 from fermisea.terminal import progress_bar, stdout, table
 from fermisea.utilities.tables import write_table
@@ -50,6 +50,7 @@ def thermo(
     allow_beyond_window: Annotated[
         bool, typer.Option("--allow-beyond-window", help="Warn instead of refusing above the highest tau_e.")
     ] = False,
+    allow_outside: AllowOutside = False,
     json: Json = False,
 ) -> None:
     """Free energy, entropy, Fermi level, heat capacity and pressure of the electrons at fixed ions, against tau_e.
@@ -73,6 +74,7 @@ def thermo(
             anchor=anchor,
             grid=grid,
             allow_beyond_window=allow_beyond_window,
+            allow_outside=allow_outside,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
         fit, files = _write(found, out, thermal_diffusivity, friction, fdm)
@@ -80,7 +82,8 @@ def thermo(
     if json:
         names = ("error", "coefficients", "limit", "damping")
         summary = None if fit is None else {name: getattr(fit, name) for name in names}
-        print_json({"formula": structure.get_chemical_formula(), "rows": rows, "fit": summary, "files": files})
+        formula, outside = structure.get_chemical_formula(), found.prediction.warnings
+        print_json({"formula": formula, "warnings": outside, "rows": rows, "fit": summary, "files": files})
         return
     picked = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(int))]
     heads, cells = _columns(picked)

@@ -27,6 +27,9 @@ class Descriptor(ABC):
     is periodic in all three directions, may have any shape and handedness, and may be smaller than the cutoff.
     """
 
+    cutoff: float
+    """Distance beyond which atoms do not contribute, Angstrom."""
+
     weights: Mapping[str, float] | None
     """Weight of each element; by default every atom has the weight 1."""
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from ase import Atoms
 
-from fermisea.data.structures import check_structure
 from fermisea.descriptors import Descriptor
+from fermisea.grid import check_structure
 from fermisea.prediction.contacts import check_extent, contact, shortest_distances
 from fermisea.prediction.surroundings import Surroundings
 from fermisea.utilities.arrays import FloatArray
@@ -163,7 +163,7 @@ class Domain:
         if found is None:
             return None
         return (
-            f"distance: {found}, in the training structures at least {shortest:.2f} Å; no such structure "
+            f"distance: {found}, the shortest distance in training is {shortest:.2f} Å; no such structure "
             f"exists{self._unit(volume_per_atom(atoms))}"
         )
 
@@ -199,8 +199,7 @@ class Domain:
     def _check_distances(self, atoms: Atoms) -> list[str]:
         reach = _SHORTER * max(self.distances.values(), default=0.0)
         return [
-            f"distance: the shortest {pair} distance is {length:.2f} Å, in the training structures "
-            f"{self.distances[pair]:.2f} Å"
+            f"distance: the shortest {pair} distance is {length:.2f} Å, in training {self.distances[pair]:.2f} Å"
             for pair, length in shortest_distances(atoms, reach).items()
             if length < _SHORTER * self.distances.get(pair, 0.0)
         ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from ase import Atoms
@@ -90,6 +91,14 @@ def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
     difference = f"F of the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom"
     known = f"the limit from the training structures is {1000 * limit:.0f} meV/atom"
     return [f"free energy: {difference}, {known}; the structure is unlike them, do not rely on either value"]
+
+
+@contextmanager
+def domain_warnings_ignored() -> Iterator[None]:
+    """Suppresses domain warnings: the prediction keeps them, and comparisons with DFT measure the error itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DomainWarning)
+        yield
 
 
 def issue(found: Sequence[str], impossible: str | None, *, allow_outside: bool) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from fermisea.networks.precision import chosen_precision
 from fermisea.potential import RegularModel, fit_correction, fit_regular
 from fermisea.training.checkpoint import write_checkpoint
 from fermisea.training.config import TrainingConfig
+from fermisea.training.domain import training_domain
 from fermisea.training.interruption import stop_requests
 from fermisea.training.loop import Loop, NotFiniteError
 from fermisea.training.loss import Loss, local_integrals
@@ -140,7 +141,7 @@ def train(
             if len(networks) > 1:
                 model.provenance["members"] = [validation.errors(network, processes) for network in networks]
         model.network.cpu()
-        return model
+        return replace(model, training_domain=training_domain(model, training))
 
 
 def _run(

@@ -13,6 +13,7 @@ from fermisea.analysis.evaluation import evaluate
 from fermisea.data.dataset import Dataset
 from fermisea.model.model import Model
 from fermisea.physics.registry import FORMS
+from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.studies.transfer.references import Reference
 from fermisea.utilities.files import write_text
 
@@ -91,7 +92,10 @@ def transferred(
             chosen = [r for r in references if r.name == structure]
             snapshot, atoms = starts[structure], len(starts[structure].atoms)
             temperatures = [reference_temperature, *(r.electron_temperature for r in chosen)]
-            predicted = model.predict(snapshot.atoms, temperatures, snapshot.grid, anchor=False, memory=MEMORY)
+            with domain_warnings_ignored():
+                predicted = model.predict(
+                    snapshot.atoms, temperatures, snapshot.grid, anchor=False, allow_outside=True, memory=MEMORY
+                )
             start = snapshot.reference.free_energy
             for index, run in enumerate(chosen, start=1):
                 change = run.free_energy - start

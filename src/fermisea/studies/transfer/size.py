@@ -15,6 +15,7 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.error_measures import percent_error
+from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.studies.transfer.data import crystal
 from fermisea.studies.transfer.errors import Rows, kept
 from fermisea.studies.transfer.settings import TransferSettings
@@ -36,7 +37,11 @@ def size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str, 
 
 def _size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str, float]) -> dict[str, Any]:
     atoms, count = snapshot.atoms, len(snapshot.atoms)
-    predicted = model.predict(atoms, snapshot.electron_temperature, snapshot.grid, uncertainty=False, anchor=False)
+    temperature = snapshot.electron_temperature
+    with domain_warnings_ignored():
+        predicted = model.predict(
+            atoms, temperature, snapshot.grid, uncertainty=False, anchor=False, allow_outside=True
+        )
     true, own = snapshot.observables([snapshot.electron_temperature])[0], snapshot.reference
     shared = len(snapshot.dos)
     if not np.allclose(predicted.energies[:shared], snapshot.energies):

@@ -15,6 +15,7 @@ from fermisea.data.snapshot_file import stored_checksum
 from fermisea.model.model import Model
 from fermisea.physics.error_measures import ERROR_MEASURES
 from fermisea.physics.registry import FORMS, milli, with_unit
+from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.studies.transfer.references import Reference
 from fermisea.units import BOLTZMANN, GIGAPASCAL
 
@@ -256,7 +257,8 @@ def curve_rows(
     at_reference = model.reference_electron_temperature
     runs = {run.electron_temperature: run.free_energy for run in references} | {at_reference: reference_energy}
     temperatures = sorted({*np.linspace(300.0, highest, 40).tolist(), *runs})
-    predicted = model.predict(atoms, temperatures, uncertainty=False, anchor=True)
+    with domain_warnings_ignored():
+        predicted = model.predict(atoms, temperatures, uncertainty=False, anchor=True, allow_outside=True)
     start = temperatures.index(at_reference)
     count = len(atoms)
     regular = float(predicted.anchored_free_energy[start])
