@@ -63,6 +63,7 @@ def main() -> int:
         grid_spacing=model.grid_spacing,
         free_energies=energies,
         anchor_shifts=shifts,
+        anchor_error=model.anchor.left_out_error,
     )
     tested = volume_per_atom(next(iter(parts["test"].values())))
     domain = replace(domain, hot_volumes=HotVolumes(model.reference_electron_temperature, (tested, tested)))

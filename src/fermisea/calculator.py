@@ -47,8 +47,8 @@ class Calculator(AseCalculator):
     forgotten. The grid keeps its number of points while a cell changes little, so that F does not jump.
 
     A structure outside of the domain of the model is a :class:`fermisea.DomainWarning`. In molecular dynamics the same
-    warning would appear at every step, so a calculator issues each kind of warning once; ``warnings`` holds all warnings
-    about the last structure.
+    warning would appear at every step, so a calculator issues each kind of warning once; ``warnings`` holds all
+    warnings about the last structure.
 
     Attributes:
         model: the model.

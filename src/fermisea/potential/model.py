@@ -58,6 +58,11 @@ class RegularModel:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     corrections: tuple[Mlp, ...] = ()
 
+    @property
+    def left_out_error(self) -> float:
+        """Root mean square error of F for structures left out of the fit, eV/atom; 0 if it was not measured."""
+        return float(self.provenance.get("left_out_free_energy_error", 0.0))
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the description of the model, without the fitted coefficients, as plain data."""
         return {

@@ -60,7 +60,8 @@ class Domain:
         grid_spacing: largest spacing of the training grids, Angstrom.
         distances: shortest distance between atoms of two elements in training, Angstrom; names such as ``Al-Al``.
         free_energy_per_atom: lowest and highest F of the training structures at tau_ref, eV.
-        anchor_shift: root mean square difference between F of the LDOS and F of the anchor in training, eV/atom.
+        anchor_shift: root mean square difference between F of the LDOS and F of the anchor, eV/atom, in training,
+            with the error of the anchor for structures left out of its fit.
         surroundings: distribution of the surroundings of the atoms in training.
     """
 
@@ -84,6 +85,7 @@ class Domain:
         grid_spacing: float,
         free_energies: Sequence[float] | None = None,
         anchor_shifts: Sequence[float] | None = None,
+        anchor_error: float = 0.0,
     ) -> Self:
         """Returns the domain of a model from its training structures.
 
@@ -94,6 +96,7 @@ class Domain:
             grid_spacing: largest spacing of the training grids, Angstrom.
             free_energies: F of each structure at tau_ref, eV, if known.
             anchor_shifts: differences between F of the LDOS and of the anchor in training, eV/atom, if known.
+            anchor_error: error of F of the anchor for structures left out of its fit, eV/atom.
         """
         volumes = [volume_per_atom(atoms) for atoms in structures]
         per_atom = [f / len(a) for f, a in zip(free_energies or (), structures, strict=False)]
@@ -108,7 +111,9 @@ class Domain:
             grid_spacing=grid_spacing,
             distances=dict(sorted(distances.items())),
             free_energy_per_atom=(min(per_atom), max(per_atom)) if per_atom else None,
-            anchor_shift=float(np.sqrt(np.mean(np.square(anchor_shifts)))) if anchor_shifts else None,
+            anchor_shift=math.hypot(float(np.sqrt(np.mean(np.square(anchor_shifts)))), anchor_error)
+            if anchor_shifts
+            else None,
             surroundings=Surroundings.of(structures, descriptor),
         )
 

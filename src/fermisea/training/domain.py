@@ -33,6 +33,7 @@ def training_domain(model: Model, training: Dataset) -> Domain:
         grid_spacing=model.grid_spacing,
         free_energies=[snapshot.reference.free_energy for snapshot in training] if whole else None,
         anchor_shifts=shifts,
+        anchor_error=0.0 if model.anchor is None else model.anchor.left_out_error,
     )
 
 
