@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import ase.io
 import numpy as np
@@ -268,11 +269,13 @@ def test_predict_warns_of_a_volume_that_training_had_not(work, tmp_path, capsys,
     atoms.set_cell(scale * atoms.cell.array, scale_atoms=True)
     write_structure(tmp_path / "al.extxyz", atoms)
     words = [str(work / "al.safetensors"), str(tmp_path / "al.extxyz"), "--electron-temperature", "1000"]
-    assert main(["predict", *words, "--grid", "8", "8", "8", "--out", str(tmp_path / "out")]) == 0
-    out = " ".join(capsys.readouterr().out.split())
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["predict", *words, "--grid", "8", "8", "8", "--out", str(tmp_path / "out")]) == 0
+    shown = " ".join(capsys.readouterr().err.split())
     volume, known = atoms.get_volume() / len(atoms), structure(7).get_volume() / len(atoms)
-    text = f"this structure has {volume:.2f} Å³/atom, those of the training had {known:.2f} to {known:.2f}"
-    assert (text in out) == warned
+    text = f"warning: volume: got {volume:.2f} Å³ per atom, the training structures have {known:.2f}"
+    assert (text in shown) == ("warning" in shown) == warned
 
 
 def test_predict_without_the_density(work, tmp_path, capsys):

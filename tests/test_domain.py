@@ -1,0 +1,353 @@
+"""The domain of a model: which structures it flags or refuses, in which words, and by which routes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111
+
+import fermisea
+from fermisea import Calculator, DomainWarning, TrainingConfig, load_model, train
+from fermisea.cli import main
+from fermisea.data.dataset import Dataset
+from fermisea.data.structures import read_structure, write_structure
+from fermisea.descriptors import PowerSpectrum
+from fermisea.errors import FileFormatError, InputError
+from fermisea.model.bundled import FOLDER, model_domain
+from fermisea.model.file import read_header
+from fermisea.prediction.domain import Domain
+from fermisea.prediction.plausibility import implausible
+from fermisea.prediction.surroundings import Surroundings
+from synthetic import made_up_snapshot, structure
+from test_prediction import random_model
+
+DATA = Path(__file__).parent / "data" / "al32"
+STUDY = Path(__file__).parents[1] / "docs" / "temperature-transfer"
+GRID = (10, 10, 10)
+"""A grid that is too coarse, which is one warning more, but fast."""
+
+CONSTANT = 4.05
+
+
+def crystal(scale: float = 1.0, repeat: int = 2) -> Atoms:
+    return bulk("Al", "fcc", a=scale * CONSTANT, cubic=True).repeat(repeat)
+
+
+def vacancy(repeat: int = 2) -> Atoms:
+    atoms = crystal(repeat=repeat)
+    del atoms[0]
+    return atoms
+
+
+def hot_vacancy() -> Atoms:
+    atoms = read_structure(DATA / "al32-933K-00.extxyz")
+    del atoms[5]
+    return atoms
+
+
+def slab() -> Atoms:
+    atoms = fcc111("Al", (2, 2, 4), a=CONSTANT, vacuum=6.0)
+    atoms.pbc = True
+    return atoms
+
+
+def close_pair() -> Atoms:
+    atoms = crystal(repeat=1)
+    atoms.positions[1] = atoms.positions[0] + [0.5, 0.0, 0.0]
+    return atoms
+
+
+def in_other_unit(factor: float) -> Atoms:
+    atoms = crystal(repeat=1)
+    atoms.rattle(0.05, seed=1)
+    atoms.set_cell(factor * atoms.cell.array, scale_atoms=True)
+    return atoms
+
+
+def far_away() -> Atoms:
+    atoms = crystal(repeat=1)
+    atoms.positions[2, 0] = 1e300
+    return atoms
+
+
+BOHR, NANOMETRE = 1 / 0.529177210903, 0.1
+WARNED = {
+    "compressed by 12 %": (lambda: crystal(0.88), {"volume", "surroundings"}),
+    "bcc": (lambda: bulk("Al", "bcc", a=3.2145, cubic=True).repeat(3), {"surroundings"}),
+    "hcp": (lambda: bulk("Al", "hcp", a=2.864, c=4.677).repeat((3, 3, 2)), {"surroundings"}),
+    "vacancy": (vacancy, {"surroundings"}),
+    "vacancy in 108 sites": (lambda: vacancy(3), {"surroundings"}),
+    "vacancy at 933 K": (hot_vacancy, {"surroundings"}),
+    "slab": (slab, {"volume", "surroundings"}),
+    "bohr": (lambda: in_other_unit(BOHR), {"volume", "surroundings"}),
+}
+REFUSED = {
+    "close pair": (close_pair, r"atoms 0 \(Al\) and 1 \(Al\) are 0.50 Å apart"),
+    "nanometre": (lambda: in_other_unit(NANOMETRE), r"are the lengths in nanometre\? Expected Å"),
+    "cell of 0.5 Å": (lambda: crystal(0.5 / CONSTANT, 1), r"0.0313 Å³ per atom.* no such structure exists"),
+    "one short vector": (lambda: Atoms("Al", cell=[0.5, 9, 9], pbc=True), r"images of an atom are 0.50 Å apart"),
+}
+
+
+def kinds(sentences) -> set[str]:
+    return {sentence.partition(":")[0] for sentence in sentences}
+
+
+@pytest.fixture(scope="module")
+def aluminium():
+    return load_model("aluminium")
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_structures_unlike_the_training_are_flagged(aluminium, name):
+    make, expected = WARNED[name]
+    assert kinds(aluminium.domain.check(make(), 1000.0)) == expected
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_structures_that_cannot_exist_are_refused_before_anything_is_computed(aluminium, name):
+    make, message = REFUSED[name]
+    (sentence,) = aluminium.domain.check(make(), 1000.0)
+    assert kinds([sentence]) == {"distance"}
+    with pytest.raises(InputError, match=message):
+        aluminium.predict(make(), 1000.0)
+    with pytest.raises(InputError, match=message):
+        Calculator(aluminium, 1000.0).get_potential_energy(make())
+
+
+def test_structures_like_the_training_are_not_flagged(aluminium):
+    likes = [read_structure(DATA / f"al32-{name}-00.extxyz") for name in ("100K", "933K")]
+    likes += [crystal(repeat=1), bulk("Al", "fcc", a=CONSTANT), crystal(repeat=3)]
+    likes += fermisea.sample(crystal(), 600.0, 3, thermalise=0.3, spacing=0.1, seed=5).frames
+    for atoms in likes:
+        assert aluminium.domain.check(atoms, [300.0, 1000.0, 30_000.0]) == []
+    for scale in (0.985, 1.015):
+        assert aluminium.domain.check(crystal(scale), [300.0, 1000.0]) == []
+
+
+def test_a_crystal_gives_no_warning(aluminium):
+    prediction = aluminium.predict(crystal(repeat=1), [1000.0, 15_000.0])  # a warning would be an error
+    assert prediction.warnings == ()
+
+
+@pytest.mark.parametrize("scale", [0.98, 0.99, 1.01, 1.02])
+def test_hot_cells_are_known_at_one_volume_only(aluminium, scale):
+    (sentence,) = aluminium.domain.check(crystal(scale), [1000.0, 15_000.0])
+    assert "at 15000 K, but above 1000 K the model is tested at 16.61 Å³ per atom only" in sentence
+
+
+def test_the_pressure_of_hot_electrons_is_flagged(aluminium):
+    assert kinds(aluminium.domain.check(crystal(), 15_000.0, stress=True)) == {"hot stress"}
+    assert aluminium.domain.check(crystal(), 1000.0, stress=True) == []
+
+
+def test_electron_temperature_grid_elements_and_distance_are_checked(aluminium):
+    domain = aluminium.domain
+    (sentence,) = domain.check(crystal(), [1000.0, 50_000.0])
+    assert sentence.startswith("electron temperature: got 50000 K, the model is valid from 5 to 34043 K")
+    assert domain.check(crystal(), 1000.0, spacing=0.3) == []
+    assert kinds(domain.check(crystal(), 1000.0, spacing=0.4)) == {"grid"}
+    assert "got Cu, but the model knows Al" in domain.check(bulk("Cu", cubic=True), 1000.0)[0]
+    atoms = crystal(repeat=3)
+    atoms.positions[0] += 0.32 * (atoms.positions[1] - atoms.positions[0])
+    found = domain.check(atoms, 1000.0)
+    assert any(s.startswith("distance: the shortest Al-Al distance is 1.95 Å, in training 2.24 Å") for s in found)
+
+
+def test_positions_too_far_away_and_cells_without_volume_are_errors(aluminium):
+    for call in (aluminium.domain.check, aluminium.predict):
+        with pytest.raises(InputError, match=r"atom 2 \(Al\) is at \[1e\+300"):
+            call(far_away(), 1000.0)
+        with pytest.raises(InputError, match=r"cell: got .*lattice vectors up to 1e\+06 Å"):
+            call(Atoms("Al", cell=[1e8, 1e8, 1e8], pbc=True), 1000.0)
+    with pytest.raises(InputError, match="cell"):
+        aluminium.domain.check(Atoms("Al", pbc=True), 1000.0)
+
+
+@pytest.mark.parametrize("name", ["vacancy", "bohr"])
+def test_all_routes_use_the_same_words(aluminium, name, tmp_path, capsys):
+    atoms = WARNED[name][0]()
+    with pytest.warns(DomainWarning) as issued:
+        prediction = aluminium.predict(atoms, 1000.0, GRID)
+    words = [str(item.message) for item in issued]
+    assert kinds(words) == WARNED[name][1] | {"grid", "free energy"}
+    assert list(prediction.warnings) == words
+    assert issued[0].filename == __file__
+
+    calculator = Calculator(aluminium, 1000.0, grid=GRID)
+    with pytest.warns(DomainWarning) as issued:
+        calculator.get_potential_energy(atoms)
+    assert [str(item.message) for item in issued] == words == list(calculator.warnings)
+
+    write_structure(tmp_path / "atoms.extxyz", atoms)
+    command = ["predict", "aluminium", str(tmp_path / "atoms.extxyz"), "--grid", *map(str, GRID)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(command) == 0
+        lines = capsys.readouterr().err.splitlines()
+        assert main([*command, "--json"]) == 0
+    assert lines == [f"fermisea: warning: {word}" for word in words]
+    assert json.loads(capsys.readouterr().out)["warnings"] == words
+
+
+def test_the_command_refuses_in_one_line_unless_it_is_allowed(tmp_path, capsys):
+    write_structure(tmp_path / "close.extxyz", close_pair())
+    command = ["predict", "aluminium", str(tmp_path / "close.extxyz"), "--grid", *map(str, GRID), "--json"]
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "0.50 Å apart" in line
+    assert not (capsys.readouterr().out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main([*command, "--allow-outside"]) == 0
+    shown = capsys.readouterr()
+    assert "warning: distance: atoms 0 (Al) and 1 (Al) are 0.50 Å apart" in shown.err
+    assert kinds(json.loads(shown.out)["warnings"]) == {"distance", "free energy"}
+
+
+def test_thermo_issues_each_warning_once(aluminium):
+    with pytest.warns(DomainWarning) as issued:
+        found = fermisea.thermo(aluminium, vacancy(), 3000.0, pressure=False, tolerance=0.1, grid=GRID)
+    words = [str(item.message) for item in issued]
+    assert kinds(words) == {"surroundings", "grid", "hot electrons", "free energy"}
+    assert words == list(found.prediction.warnings)
+
+
+@pytest.mark.slow
+def test_thermo_reports_warnings_as_json(tmp_path, capsys):
+    write_structure(tmp_path / "close.extxyz", close_pair())
+    command = ["thermo", "aluminium", str(tmp_path / "close.extxyz"), "--to", "2000", "--out", str(tmp_path / "out")]
+    command += ["--grid", *map(str, GRID), "--no-pressure", "--json"]
+    assert main(command) == 2
+    assert "0.50 Å apart" in capsys.readouterr().err
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main([*command, "--allow-outside"]) == 0
+    assert kinds(json.loads(capsys.readouterr().out)["warnings"]) == {"distance", "free energy"}
+
+
+def test_a_calculator_issues_each_kind_of_warning_once(aluminium):
+    atoms = vacancy()
+    atoms.calc = Calculator(aluminium, 1000.0, grid=GRID, uncertainty=False)
+    with pytest.warns(DomainWarning):
+        atoms.get_potential_energy()
+    first = atoms.calc.warnings
+    atoms.positions[0] += 0.02
+    atoms.get_potential_energy()  # a warning would be an error
+    assert kinds(atoms.calc.warnings) == kinds(first)
+    atoms.set_cell(1.1 * atoms.cell.array, scale_atoms=True)
+    with pytest.warns(DomainWarning) as issued:
+        atoms.get_potential_energy()
+    assert kinds(str(item.message) for item in issued) == {"volume"}
+    atoms = crystal()
+    atoms.calc = Calculator(aluminium, 1000.0, grid=GRID, allow_outside=True)
+    atoms.calc.set(allow_outside=False)
+    assert atoms.calc.parameters["allow_outside"] is False
+
+
+def test_an_energy_that_no_structure_has_is_an_error(aluminium):
+    anchor = aluminium.anchor
+    wrong = dataclasses.replace(aluminium, anchor=dataclasses.replace(anchor, constants=anchor.constants + 20.0))
+    with pytest.warns(DomainWarning), pytest.raises(InputError, match=r"F is -36.4 eV/atom.*no structure has such"):
+        wrong.predict(crystal(repeat=1), 1000.0, GRID, uncertainty=False)
+    with pytest.warns(DomainWarning) as issued:
+        prediction = wrong.predict(crystal(repeat=1), 1000.0, GRID, uncertainty=False, allow_outside=True)
+    assert "no structure has such an energy" in str(issued[-1].message)
+    assert prediction.warnings[-1] == str(issued[-1].message)
+
+
+def test_a_number_that_is_not_finite_is_found():
+    model = random_model()
+    prediction = model.predict(structure(1), [500.0, 2000.0])
+    assert implausible(model.domain, prediction) is None
+    for name in ("band_energy", "entropy"):
+        broken = dataclasses.replace(prediction.results[1], **{name: math.nan})
+        results = (prediction.results[0], broken)
+        assert "at 2000 K" in implausible(model.domain, dataclasses.replace(prediction, results=results))
+
+
+def test_the_shipped_domain_belongs_to_the_shipped_model(aluminium):
+    entries = json.loads((FOLDER / "aluminium.domain.json").read_text(encoding="utf-8"))
+    assert entries["model_checksum"] == read_header(FOLDER / "aluminium.safetensors")["checksum"]
+    domain = aluminium.domain
+    assert domain.to_dict() == Domain.from_dict(model_domain("aluminium")).to_dict()
+    assert model_domain(DATA / "al32-100K-00.extxyz") is None
+    volumes = [entry["volume_per_atom"] for entry in aluminium.provenance["snapshots"]]
+    assert domain.volume_per_atom == pytest.approx((min(volumes), max(volumes)))
+    with (STUDY / "data.csv").open(encoding="utf-8") as stream:
+        table = [row for row in csv.DictReader(stream) if row["part"] in ("training", "scaled")]
+    energies = [float(row["free_energy_eV_per_atom"]) for row in table]
+    assert domain.free_energy_per_atom == pytest.approx((min(energies), max(energies)))
+    assert domain.hot_volumes.above == 1000.0
+    assert domain.hot_volumes.volume_per_atom == pytest.approx((CONSTANT**3 / 4,) * 2)
+    assert domain.electron_temperature[1] == aluminium.highest_electron_temperature
+
+
+@pytest.fixture(scope="module")
+def trained():
+    config = TrainingConfig(hidden=(8,), epochs=1, order=2, anchor_order=2, cutoff=4.0, anchor_cutoff=4.0)
+    return train(Dataset([made_up_snapshot(seed) for seed in range(6)]), config)
+
+
+def test_training_stores_the_domain_in_the_model_file(trained, tmp_path):
+    domain = trained.domain
+    snapshots = [made_up_snapshot(seed) for seed in range(6)]
+    assert domain.elements == ("Al",)
+    assert domain.volume_per_atom == pytest.approx((CONSTANT**3 / 4,) * 2)
+    assert domain.grid_spacing == pytest.approx(CONSTANT / 6)
+    assert domain.anchor_shift > 0
+    assert domain.hot_volumes is None
+    trained.save(tmp_path / "model.safetensors")
+    stored = load_model(tmp_path / "model.safetensors").domain
+    assert stored.to_dict() == domain.to_dict()
+    for snapshot in snapshots:
+        assert stored.check(snapshot.atoms, 2000.0) == []
+    assert kinds(stored.check(crystal(0.88, 1), 1000.0)) >= {"volume"}
+    assert stored.surroundings.unlikeness(crystal(0.8, 1)) == pytest.approx(
+        domain.surroundings.unlikeness(crystal(0.8, 1)), rel=1e-6
+    )
+
+
+def test_a_damaged_domain_is_named(trained, tmp_path):
+    surroundings = trained.domain.surroundings
+    wrong = dataclasses.replace(surroundings, descriptor=PowerSpectrum(3, 4.0, weights={"Al": 1.0}))
+    damaged = dataclasses.replace(trained.domain, surroundings=wrong)
+    dataclasses.replace(trained, training_domain=damaged).save(tmp_path / "model.safetensors")
+    with pytest.raises(FileFormatError, match="descriptor and surroundings differ in size"):
+        load_model(tmp_path / "model.safetensors")
+
+
+def test_a_model_file_without_a_domain_knows_what_its_provenance_says(trained):
+    old = dataclasses.replace(trained, training_domain=None)
+    assert old.domain.volume_per_atom == pytest.approx((CONSTANT**3 / 4,) * 2)
+    assert old.domain.surroundings is None
+    assert kinds(old.domain.check(crystal(0.88, 1), 1000.0)) == {"volume"}
+    bare = random_model()
+    assert bare.domain.volume_per_atom is None
+    assert bare.domain.check(crystal(0.5, 1), 1000.0) == []
+
+
+def test_surroundings_need_two_structures_and_treat_elements_apart():
+    descriptor = PowerSpectrum(4, 4.5, weights={"Al": 1.0, "Ni": 0.7})
+    random = np.random.default_rng(3)
+
+    def ordered(*symbols: str) -> Atoms:
+        atoms = crystal(repeat=2)
+        atoms.symbols[:] = list(symbols) * 8
+        atoms.positions += random.normal(scale=0.05, size=atoms.positions.shape)
+        return atoms
+
+    layers = [ordered("Al", "Al", "Ni", "Ni") for _ in range(8)]
+    assert Surroundings.of(layers[:1], descriptor) is None
+    known = Surroundings.of(layers, descriptor)
+    assert set(known.distributions) == {"Al", "Ni"}
+    assert known.unlikeness(ordered("Al", "Al", "Ni", "Ni")) < 1
+    assert known.unlikeness(ordered("Al", "Ni", "Ni", "Ni")) > 1
