@@ -132,7 +132,7 @@ def test_nothing_is_overwritten_without_being_told(tmp_path):
     one, two = (made_up_snapshot(seed, (4, 4, 4)) for seed in range(2))
     write_mala({"a": one}, tmp_path, SMALL)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(InputError, match=r"a\.in\.npy: is there already"):
+    with pytest.raises(InputError, match=r"a\.in\.npy: the file exists already"):
         write_mala({"b": two, "a": two}, tmp_path, SMALL)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     write_mala({"a": two}, tmp_path, SMALL, overwrite=True)

@@ -218,7 +218,7 @@ def test_readings_of_one_activation(tmp_path):
     assert load(["Tanh"], **{include: True}) == ("tanh", "tanh", "tanh", "relu")  # the network shows it
     assert "read as current says otherwise" in refusal(load, ["Tanh"], "current")
     assert "read as legacy or current says otherwise" in refusal(load, ["Tanh", None, "Tanh"])
-    assert "activation 'ELU', expected one of" in refusal(load, "ELU")
+    assert "got the activation 'ELU', expected one of" in refusal(load, "ELU")
     assert "layer_activations: got 'old'" in refusal(load, "Tanh", "old")
 
 
@@ -245,10 +245,10 @@ def test_feature_without_spread_counts_nothing(tmp_path, atoms, model):
         ("descriptors", {"descriptor_type": "MinterpyDescriptors"}, "'MinterpyDescriptors', expected 'Bispectrum'"),
         ("descriptors", {"bispectrum_switchflag": 0}, "bispectrum_switchflag is 0, expected 1"),
         ("descriptors", {"bispectrum_twojmax": "ten"}, "its descriptor cannot be made"),
-        ("descriptors", {"bispectrum_twojmax": 8}, "layer_sizes go from 91 to 11, expected 55 components"),
+        ("descriptors", {"bispectrum_twojmax": 8}, "got layer_sizes from 91 to 11, expected 55 components"),
         ("network", {"nn_type": "lstm"}, "nn_type is 'lstm', expected 'feed-forward'"),
         ("network", {"layer_sizes": [91, 50, 11]}, "expected sizes [91, 50, 11]"),
-        ("network", {"layer_sizes": [94, 100, 11]}, "its network sees the coordinates x, y, z"),
+        ("network", {"layer_sizes": [94, 100, 11]}, "got a network with the coordinates x, y, z"),
         ("network", {"layer_sizes": "many"}, "an entry has a wrong form"),
         ("targets", {"target_type": "DOS"}, "target_type is 'DOS', expected 'LDOS'"),
         ("targets", {"ldos_gridsize": 12}, "expected 91 components of the bispectrum and 12 energies"),
@@ -263,7 +263,7 @@ def test_models_that_cannot_be_held_are_refused_by_name(tmp_path, section, entri
 
 def test_lammps_input_of_its_own_is_told(tmp_path):
     path = with_parameters(tmp_path / "m.zip", "descriptors", custom_lammps_compute_file="in.mine")
-    with pytest.warns(UserWarning, match=r"names a LAMMPS input of its own, 'in\.mine'"):
+    with pytest.warns(UserWarning, match=r"got a custom LAMMPS input, 'in\.mine'"):
         mala.load_model(path, broadening=KERNEL)
 
 
@@ -325,7 +325,7 @@ def test_pickled_scaler_of_numpy_arrays_is_read():
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"cantransform": False}, "was never fitted"),
+        ({"cantransform": False}, "never fitted"),
         ({"scale_standard": True}, "both a variance and a range"),
         ({"total_max": -1.0}, "total_max below total_min"),
         ({"total_max": float("inf")}, "expected 11 finite ones"),
@@ -353,7 +353,7 @@ def test_layers_can_have_activations_of_their_own():
 def test_missing_and_foreign_archives_are_refused(tmp_path):
     assert "cannot be read" in refusal(mala.load_model, tmp_path / "nothing.zip")
     shutil.copyfile(BE2 / "Be_snapshot0.dens.npy", tmp_path / "x.zip")
-    with pytest.raises(FileFormatError, match="not a whole zip archive"):
+    with pytest.raises(FileFormatError, match="not a complete zip archive"):
         mala.load_model(tmp_path / "x.zip")
     write_archive(tmp_path / "y.zip", {"txt": b"hello"})
     with pytest.raises(FileFormatError, match="expected an archive of MALA's save_run"):

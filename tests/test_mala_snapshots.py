@@ -57,7 +57,7 @@ def test_reference_is_that_of_the_dft_run():
 
 
 def test_broadening_is_assumed_aloud_and_is_that_of_the_kernel():
-    with pytest.warns(UserWarning, match=r"assumed is the derivative of the Fermi function with degauss_ldos = 5 eV"):
+    with pytest.warns(UserWarning, match=r"assuming the derivative of the Fermi function with degauss_ldos = 5 eV"):
         snapshot = be_snapshot(broadening=None)
     x = np.linspace(-60, 60, 200001)
     variance = -trapezoid(x**2 * occupation_derivatives(x, 1)[1], x) * 5.0**2
@@ -253,7 +253,7 @@ def test_energies_of_an_openpmd_file_come_in_its_own_unit(tmp_path):
             component[...] = component[...] / 8
             component.attrs["unitSI"] = component.attrs["unitSI"] * 8
     np.testing.assert_allclose(be_snapshot(ldos=path).ldos, np.load(LDOS), rtol=1e-6)
-    assert "leave it out" in refusal(be_snapshot, ldos=path, units="1/(eV*A^3)")
+    assert "omit units" in refusal(be_snapshot, ldos=path, units="1/(eV*A^3)")
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_foreign_and_truncated_files_are_refused(tmp_path):
         with pytest.raises(FileFormatError, match=name):
             be_snapshot(ldos=tmp_path / name)
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(FileFormatError, match=r"not a whole \.npy file of plain numbers"):
+    with pytest.raises(FileFormatError, match=r"not a complete \.npy file of plain numbers"):
         be_snapshot(ldos=tmp_path / "objects.npy")
     np.save(tmp_path / "whole.npy", np.zeros((18, 18, 27, 11), dtype=int))
     assert "holds int64, expected one array of floats" in refusal(be_snapshot, ldos=tmp_path / "whole.npy")

@@ -206,7 +206,7 @@ def flip(name):
         (spoil(lambda file: file.__delitem__("data/0/meshes/DOS")), "not readable as openPMD"),
         (spoil(lambda file: file.__delitem__("data/0/particles/atoms/position/y")), "not readable as openPMD"),
         (replace_metadata(b"{"), "not readable as openPMD"),
-        (replace_metadata(b"[1]"), "do not belong together"),
+        (replace_metadata(b"[1]"), "are inconsistent"),
         (replace_metadata(b"{}"), "format None"),
         (flip("data/0/meshes/density"), "not readable as openPMD"),
         (flip("data/0/particles/atoms/position/x"), "not readable as openPMD"),

@@ -1,8 +1,8 @@
 """Reader of Gaussian cube files: one field on the grid of a cell, with its atoms.
 
-The format: two lines of comment; number of atoms and origin; three lines with a number of points and the step between
-them; one line for each atom; the values, z fastest. Lengths are in bohr, or in Angstrom where the numbers of points are
-negative. Values have no unit of their own.
+The format has two comment lines; the number of atoms and the origin; three lines with a number of points and the step
+between them; one line for each atom; the values, z fastest. Lengths are in bohr, or in Angstrom if the numbers of
+points are negative. The format does not define the unit of the values.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from fermisea.units import BOHR, field_factor
 from fermisea.utilities.arrays import FloatArray
 
 _SHORT_EXPONENT = re.compile(r"(?<=\d)([+-]\d{3})(?!\d)")
-"""Fortran leaves out the letter before an exponent of three digits: 0.12345-101."""
+"""Fortran omits the letter before an exponent of three digits: 0.12345-101."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cube:
-    """What a cube file holds.
+    """Content of a cube file.
 
     Attributes:
-        atoms: elements, positions relative to the grid's origin and cell, Angstrom, periodic.
-        grid: points of the values.
+        atoms: elements, positions relative to the origin of the grid, and cell, Angstrom, periodic.
+        grid: grid of the values.
         values: (nx, ny, nz), in the unit of the file.
         comment: first two lines.
     """
@@ -47,7 +47,7 @@ class Cube:
         """Returns the values in 1/Angstrom^3 or 1/(eV Angstrom^3), (nx, ny, nz).
 
         Args:
-            unit: of the file, one of ``units.FIELD_UNITS``.
+            unit: unit of the values in the file, one of ``units.FIELD_UNITS``.
             constants: one of ``units.CONSTANTS``.
 
         Raises:
@@ -60,7 +60,7 @@ def read_cube(path: str | os.PathLike[str]) -> Cube:
     """Returns the field in a cube file.
 
     Raises:
-        FileFormatError: for a file that is missing, truncated, not a cube, or holds several fields.
+        FileFormatError: for a file that is missing, truncated, not a cube file, or has several fields.
     """
     path = Path(path)
     try:
@@ -75,10 +75,12 @@ def read_cube(path: str | os.PathLike[str]) -> Cube:
         atoms, grid = _read_header(stream)
     except (InputError, ValueError, IndexError, KeyError) as error:
         reason = " ".join(str(error).split())
-        raise FileFormatError(f"{path}: its head is not that of a cube file ({reason}); write it again") from error
+        raise FileFormatError(
+            f"{path}: the header is not the header of a cube file ({reason}); write the file again"
+        ) from error
     values = _read_values(path, stream.read(), grid)
     if not np.isfinite(values).all():
-        raise FileFormatError(f"{path}: got values that are not finite, expected numbers; write it again")
+        raise FileFormatError(f"{path}: got values that are not finite, expected finite numbers; write the file again")
     return Cube(atoms, grid, values.reshape(grid.shape), comment)
 
 
@@ -106,19 +108,19 @@ def _read_header(stream: io.StringIO) -> tuple[Atoms, RealSpaceGrid]:
             raise InputError(f"atom {index + 1}: {line.strip()}")
         numbers[index], positions[index] = int(row[0]), [float(word) for word in row[2:]]
     if not np.isfinite(positions).all() or (numbers < 0).any() or (numbers >= len(chemical_symbols)).any():
-        raise InputError("positions that are not finite or elements that are not known")
+        raise InputError("positions that are not finite or unknown elements")
     return Atoms(numbers, (positions - origin) * unit, cell=cell, pbc=True), grid
 
 
 def _read_values(path: Path, text: str, grid: RealSpaceGrid) -> FloatArray:
     words = text.split()
-    # no line ends after the last number of some codes; a number that is cut short is shorter than all others
+    # some codes write no line end after the last number; a truncated number is shorter than all others
     cut = len(words) > 1 and not text[-1].isspace() and len(words[-1]) < min(map(len, words[:-1]))
     if len(words) != grid.size or cut:
-        state = "too long, or several fields in one" if len(words) > grid.size else "truncated"
+        state = "too long, or several fields in one file" if len(words) > grid.size else "truncated"
         shape = " x ".join(map(str, grid.shape))
         raise FileFormatError(
-            f"{path}: got {len(words)} values, expected {grid.size} ({shape}): {state}; copy it again"
+            f"{path}: got {len(words)} values, expected {grid.size} ({shape}): {state}; copy the file again"
         )
     try:
         return np.array(words, dtype=np.float64)
@@ -127,4 +129,6 @@ def _read_values(path: Path, text: str, grid: RealSpaceGrid) -> FloatArray:
     try:
         return np.array([_SHORT_EXPONENT.sub(r"E\1", word) for word in words], dtype=np.float64)
     except ValueError as error:
-        raise FileFormatError(f"{path}: got something that is no number among its values ({error})") from error
+        raise FileFormatError(
+            f"{path}: got text among its values ({error}), expected numbers; write the file again"
+        ) from error

@@ -1,1 +1,1 @@
-"""Files of other codes, in and out."""
+"""Reading and writing of files of other codes."""

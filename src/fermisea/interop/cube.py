@@ -28,22 +28,23 @@ def write_cube(
     *,
     comment: str = "",
 ) -> Path:
-    """Writes a field as a cube file with lengths in bohr, whole or not at all; 12 digits, so little is lost.
+    """Writes a field as a cube file with lengths in bohr and 12 digits, atomically.
 
     Args:
-        path: of the file; one that is there is replaced.
+        path: path of the file; an existing file is replaced.
         atoms: the structure; the grid spans its cell.
-        values: (nx, ny, nz), 1/Angstrom^3 or 1/(eV Angstrom^3).
-        unit: that the values get, one of ``units.FIELD_UNITS``; "1/(Ry bohr^3)" for an LDOS as ``pp.x`` writes it.
-        comment: for the second line; what it is, in one line.
+        values: field, (nx, ny, nz), 1/Angstrom^3 or 1/(eV Angstrom^3).
+        unit: unit of the values in the file, one of ``units.FIELD_UNITS``; "1/(Ry bohr^3)" for an LDOS as from
+            ``pp.x``.
+        comment: description of the field, for the second line.
 
     Raises:
-        InputError: for values that are no field, or a file that cannot be written.
+        InputError: for values that are not a field, or a file that cannot be written.
     """
     path = Path(path)
     field = np.asarray(values, dtype=np.float64)
     if field.ndim != 3 or not np.isfinite(field).all():
-        raise InputError(f"{path}: got values of shape {field.shape}, expected finite ones on a grid (nx, ny, nz)")
+        raise InputError(f"{path}: got values of shape {field.shape}, expected finite values on a grid (nx, ny, nz)")
     scaled = field / field_factor(unit)
     steps = atoms.cell.array / np.array(field.shape)[:, None] / BOHR
     lines = [f"{atoms.get_chemical_formula()}, lengths in bohr, values in {unit}", " ".join(comment.split())]

@@ -1,4 +1,4 @@
-"""A snapshot from the cube files of an LDOS and, where there is one, of a density."""
+"""A snapshot from cube files of an LDOS and, optionally, a density."""
 
 from __future__ import annotations
 
@@ -40,27 +40,28 @@ def snapshot_from_cubes(
     unit: str = UNIT,
     constants: str = "codata2018",
 ) -> Snapshot:
-    """Returns a snapshot whose LDOS lies in cube files.
+    """Returns a snapshot from an LDOS in cube files.
 
     Args:
         files: see ``cube_files``.
-        electron_temperature: of the DFT run, K.
+        electron_temperature: tau_e of the DFT run, K.
         ions: valence and core charge of each element; see ``pseudopotentials.load``.
-        functional: of the DFT run.
+        functional: exchange-correlation functional of the DFT run.
         energy_grid: see ``ldos_from_cubes``.
-        smearing: of the SCF run, "fermi-dirac", "gaussian" or "methfessel-paxton"; ``pp.x`` broadens with its kernel.
-        broadening: of the LDOS; without it, that of ``smearing`` with the width that the files state.
-        density: cube file of the valence density, 1/bohr^3 (``plot_num=0``); without it, that of the LDOS.
-        atoms: the structure, where it is known to more digits than the six of a cube file.
-        reference: what the DFT code reported; without it, its energy is unknown (NaN), and Fermi level and entropy are
-            those of the LDOS.
+        smearing: smearing of the SCF run, "fermi-dirac", "gaussian" or "methfessel-paxton", which defines the kernel of
+            ``pp.x``.
+        broadening: broadening of the LDOS; by default the kernel of ``smearing`` with the width stated in the files.
+        density: cube file of the valence density, 1/bohr^3 (``plot_num=0``); by default the density of the LDOS.
+        atoms: the structure, if it is known to more than the six digits of a cube file.
+        reference: results reported by the DFT code; by default the energy is unknown (NaN), and Fermi level and entropy
+            come from the LDOS.
         ion_temperature: tau_i, K.
-        total_energy_obstacle: why the LDOS gives no total free energy, such as an ultrasoft pseudopotential.
+        total_energy_obstacle: reason why the LDOS gives no total free energy, such as an ultrasoft pseudopotential.
         unit: see ``ldos_from_cubes``.
         constants: see ``ldos_from_cubes``.
 
     Raises:
-        InputError: for files that do not belong together, or an unknown broadening.
+        InputError: for inconsistent files, or an unknown broadening.
         FileFormatError: for a file that cannot be read.
     """
     ldos, first, energy_grid, width = read_series(files, energy_grid, unit, constants, np.float32)
@@ -73,7 +74,9 @@ def snapshot_from_cubes(
     if atoms is None:
         atoms = first.atoms
     elif not same_structure(first.atoms, atoms):
-        raise InputError("atoms: got another structure than the cube files hold; give that of the same DFT run")
+        raise InputError(
+            "atoms: got a structure that differs from the cube files; give the structure of the same DFT run"
+        )
     grid = RealSpaceGrid(tuple(map(tuple, atoms.cell.array)), first.grid.shape)
     dos = DensityOfStates(
         energy_grid.energies,
@@ -84,7 +87,9 @@ def snapshot_from_cubes(
     level = dos.fermi_level(number, electron_temperature)
     if density is None:
         weights = dos.weights(level, electron_temperature).electrons.weights
-        field = np.stack([plane @ weights for plane in ldos])  # by planes: each is copied in double precision
+        field = np.stack(
+            [plane @ weights for plane in ldos]
+        )  # by planes, because each plane is copied in double precision
     else:
         cube = read_cube(density)
         check_same(Path(density), cube, first)

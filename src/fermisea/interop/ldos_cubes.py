@@ -1,7 +1,7 @@
-"""An LDOS as one cube file for each energy, as ``pp.x`` of Quantum ESPRESSO writes it with ``plot_num=3``.
+"""An LDOS as one cube file for each energy, the format of ``pp.x`` of Quantum ESPRESSO with ``plot_num=3``.
 
 The files are numbered in the order of energies. Their values are states/(Ry bohr^3) of both spins, and the second line
-says ``Energy = -5.0000 eV, broadening = 0.2000 eV``, the latter being ``degauss_ldos``.
+is ``Energy = -5.0000 eV, broadening = 0.2000 eV``, where the broadening is ``degauss_ldos``.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from fermisea.utilities.files import check_writable_folder
 PathLike = str | os.PathLike[str]
 
 UNIT = "1/(Ry bohr^3)"
-"""Of the values that ``pp.x`` writes."""
+"""Unit of the values of ``pp.x``."""
 
 _NUMBER = re.compile(r"\d+")
 _ENERGY = re.compile(r"Energy\s*=\s*(\S+)\s*eV(?:,\s*broadening\s*=\s*(\S+)\s*eV)?")
 _TOLERANCE = 1e-4
-"""Largest difference of energies, eV: the comment has four digits."""
+"""Largest difference of energies, eV; the comment has four decimals."""
 
 
 def cube_files(source: PathLike | Sequence[PathLike]) -> list[Path]:
     """Returns the cube files of one LDOS in the order of their numbers.
 
     Args:
-        source: files in any order, a folder with nothing else of that ending, or a pattern with an asterisk.
+        source: files in any order, a folder with no other cube files, or a pattern with an asterisk.
 
     Raises:
-        InputError: for no files, names that do not differ in one number alone, or missing or repeated numbers.
+        InputError: without files, for names that differ in more than one number, or for missing or repeated numbers.
     """
     if isinstance(source, str | os.PathLike):
         folder = Path(source)
@@ -49,7 +49,7 @@ def cube_files(source: PathLike | Sequence[PathLike]) -> list[Path]:
         else:
             found = [folder] if folder.is_file() else [Path(name) for name in glob.glob(str(source))]  # noqa: PTH207
         if not found:
-            raise InputError(f"{source}: no cube files there; expected a folder of *.cube files or a pattern with *")
+            raise InputError(f"{source}: got no cube files, expected a folder of *.cube files or a pattern with *")
     else:
         found = [Path(file) for file in source]
         if not found:
@@ -59,13 +59,15 @@ def cube_files(source: PathLike | Sequence[PathLike]) -> list[Path]:
     names = [_NUMBER.split(file.name) for file in found]
     odd = [file for file, name in zip(found, names, strict=True) if name != names[0]]
     if odd:
-        raise InputError(f"{odd[0].name}: named unlike {found[0].name}, expected names that differ in one number alone")
+        raise InputError(
+            f"{odd[0].name}: got a name unlike {found[0].name}, expected names that differ in one number only"
+        )
     values = np.array([[int(number) for number in _NUMBER.findall(file.name)] for file in found])
     varying = np.flatnonzero((values != values[0]).any(axis=0))
     if varying.size != 1:
         raise InputError(
             f"{found[0].name} and {len(found) - 1} more: got names that differ in {varying.size} numbers, "
-            "expected one, which counts the energies"
+            "expected one, the number of the energy"
         )
     numbers = values[:, varying[0]]
     order = np.argsort(numbers, kind="stable")
@@ -90,13 +92,13 @@ def ldos_from_cubes(
 
     Args:
         files: see ``cube_files``.
-        energy_grid: of the LDOS; compared with what the files say, and needed where they do not say it.
-        unit: of the values, one of ``units.FIELD_UNITS``.
-        constants: one of ``units.CONSTANTS``; "mala" gives the numbers that MALA makes of the same files.
-        dtype: of the result.
+        energy_grid: energies of the LDOS; compared with the energies in the files, and needed if these state none.
+        unit: unit of the values, one of ``units.FIELD_UNITS``.
+        constants: one of ``units.CONSTANTS``; "mala" reproduces the numbers of MALA for the same files.
+        dtype: type of the result.
 
     Raises:
-        InputError: for missing files, or files that do not belong together or to ``energy_grid``.
+        InputError: for missing files, or files inconsistent with each other or with ``energy_grid``.
         FileFormatError: for a file that cannot be read.
     """
     return read_series(files, energy_grid, unit, constants, dtype)[0]
@@ -114,12 +116,12 @@ def write_ldos_cubes(
     """Writes an LDOS as ``NAME-001.cube`` and so on, states/(Ry bohr^3), and returns the files.
 
     Args:
-        folder: made if it is not there.
+        folder: folder of the files, created if necessary.
         atoms: the structure.
         ldos: (nx, ny, nz, energies), 1/(eV Angstrom^3).
-        energy_grid: of the LDOS.
-        name: beginning of the file names.
-        energy: of the only energy that is wanted, eV; the nearest of the grid is taken.
+        energy_grid: energies of the LDOS.
+        name: first part of the file names.
+        energy: a single energy to write, eV; the nearest energy of the grid is used.
 
     Raises:
         InputError: for an energy outside the window, or a folder that cannot be written to.
@@ -147,7 +149,7 @@ def read_series(
     constants: str,
     dtype: npt.DTypeLike,
 ) -> tuple[npt.NDArray[np.floating], Cube, EnergyGrid, float | None]:
-    """Returns LDOS, first cube, energies and width of the broadening as the files state it (eV)."""
+    """Returns LDOS, first cube, energies and the width of the broadening stated in the files (eV)."""
     paths = cube_files(files)
     if energy_grid is not None and energy_grid.size != len(paths):
         raise InputError(f"LDOS: got {len(paths)} cube files, expected one for each of {energy_grid.size} energies")
@@ -182,7 +184,7 @@ def _energy_grid(paths: Sequence[Path], energy_grid: EnergyGrid | None, stated: 
     known = [energy for energy in stated if energy is not None]
     if energy_grid is None:
         if len(known) < len(stated) or len(known) < 2:
-            raise InputError(f"{paths[0]}: does not state its energy; give the energy grid")
+            raise InputError(f"{paths[0]}: the file the file does not state its energy; give the energy grid")
         energy_grid = EnergyGrid(known[0], round((known[-1] - known[0]) / (len(known) - 1), 9), len(known))
     for path, energy, expected in zip(paths, stated, energy_grid.energies, strict=True):
         if energy is not None and abs(energy - expected) > _TOLERANCE:
@@ -194,19 +196,19 @@ def _energy_grid(paths: Sequence[Path], energy_grid: EnergyGrid | None, stated: 
 
 
 def check_same(path: Path, cube: Cube, first: Cube) -> None:
-    """Raises FileFormatError unless a cube has grid and structure of another."""
+    """Raises FileFormatError unless two cubes have the same grid and structure."""
     if cube.grid.shape != first.grid.shape:
         raise FileFormatError(
-            f"{path}: got a grid {cube.grid.shape}, expected that of the other files, {first.grid.shape}"
+            f"{path}: got a grid {cube.grid.shape}, expected the grid of the other files, {first.grid.shape}"
         )
     if not same_structure(cube.atoms, first.atoms):
         raise FileFormatError(
-            f"{path}: got other atoms or another cell than in the other files; expected one structure"
+            f"{path}: got atoms or a cell different from the other files, expected the same structure"
         )
 
 
 def same_structure(one: Atoms, two: Atoms) -> bool:
-    """Whether two structures agree to the digits of a cube file; whole lattice vectors between atoms do not count."""
+    """Whether two structures agree to the digits of a cube file, up to translations of atoms by lattice vectors."""
     if (
         len(one) != len(two)
         or (one.numbers != two.numbers).any()

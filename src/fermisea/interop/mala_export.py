@@ -1,10 +1,10 @@
-"""Data sets that MALA (materials-learning-algorithms, 1.4) trains on, from snapshots.
+"""Export of snapshots as data sets for training with MALA (materials-learning-algorithms, 1.4).
 
-For each snapshot NAME: ``NAME.in.npy``, descriptors (nx, ny, nz, features), with the Cartesian position (Angstrom) of
-the point in the first three columns where wanted; ``NAME.out.npy``, the LDOS (nx, ny, nz, energies), 1/(eV Angstrom^3);
-both float32; ``NAME.info.json``, what MALA calls additional calculation data: structure, electrons and what the DFT
-code reported, in eV, K, Angstrom and, for cutoffs and smearing, Ry. And ``mala_settings.json`` once: the parameters of
-MALA that belong to these files, by group.
+For each snapshot NAME there are three files. ``NAME.in.npy`` holds descriptors (nx, ny, nz, features), optionally with
+the Cartesian position (Angstrom) of the point in the first three columns, and ``NAME.out.npy`` the LDOS (nx, ny, nz,
+energies), 1/(eV Angstrom^3); both are float32. ``NAME.info.json`` holds MALA's additional calculation data: structure,
+electrons and results of the DFT code, in eV, K, Angstrom and, for cutoffs and smearing, Ry. One file
+``mala_settings.json`` holds the corresponding MALA parameters by group.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from fermisea.units import RYDBERG, thermal_energy
 from fermisea.utilities.files import atomic_path, check_writable_folder, write_text
 
 SETTINGS = "mala_settings.json"
-"""Name of the file with MALA's parameters."""
+"""Name of the file with the MALA parameters."""
 
 DESCRIPTOR = Bispectrum(twojmax=10, cutoff=4.67637)
-"""What MALA computes without other settings of its own."""
+"""Default descriptor of MALA."""
 
 _ONE_ELECTRON = ("kinetic", "local", "nonlocal")
 
@@ -44,20 +44,19 @@ def write_mala(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Writes snapshots as a data set for MALA and returns their names; each file is whole or not there.
+    """Writes snapshots as a data set for MALA and returns their names; each file is written atomically.
 
     Args:
-        snapshots: by name, or a data set or list, whose snapshots are then called ``Al4_snapshot0`` and so on.
-        folder: made if it is not there.
-        descriptor: of the surroundings; MALA computes the same for a prediction if it is a bispectrum with rfac0
-            0.99363, rmin0 0 and no weights, except at grid points that an atom sits on.
-        contain_xyz: put positions before the descriptors, as MALA expects unless told otherwise.
-        overwrite: replace files of earlier exports.
-        progress: is told snapshots done and snapshots in all.
+        snapshots: snapshots by name; or a data set or list, in which the names are ``Al4_snapshot0`` and so on.
+        folder: folder of the files, created if necessary.
+        descriptor: descriptor of the surroundings; for a bispectrum with rfac0 0.99363, rmin0 0 and no weights, MALA
+            computes the same one for a prediction, except at grid points exactly on an atom.
+        contain_xyz: whether positions precede the descriptors, the default of MALA.
+        overwrite: whether files of earlier exports are replaced.
+        progress: callback with the number of finished snapshots and the total number.
 
     Raises:
-        InputError: for snapshots with different energies, files that are there already, or a folder that cannot be
-            written to.
+        InputError: for snapshots with different energies, existing files, or a folder that cannot be written to.
     """
     named = _named(snapshots)
     grid = _common_energies(named)
@@ -66,7 +65,7 @@ def write_mala(
     there = [file for file in (*files, folder / SETTINGS) if file.exists()]
     if there and not overwrite:
         raise InputError(
-            f"{there[0]}: is there already; choose another folder, or overwrite it (overwrite=True, --overwrite)"
+            f"{there[0]}: the file exists already; choose another folder, or overwrite it (overwrite=True, --overwrite)"
         )
     check_writable_folder(folder)
     for done, (name, snapshot) in enumerate(named.items()):
@@ -82,16 +81,16 @@ def write_mala(
 
 
 def descriptors(snapshot: Snapshot, descriptor: Descriptor, *, contain_xyz: bool = True) -> npt.NDArray[np.float32]:
-    """Returns what ``NAME.in.npy`` holds, (nx, ny, nz, features or 3 + features)."""
+    """Returns the content of ``NAME.in.npy``, (nx, ny, nz, features or 3 + features)."""
     values = descriptor.compute(snapshot.atoms, snapshot.grid, dtype="float32")
     parts = [snapshot.grid.points(), values] if contain_xyz else [values]
     return np.concatenate(parts, axis=-1, dtype=np.float32)
 
 
 def info(snapshot: Snapshot) -> dict[str, Any]:
-    """Returns what ``NAME.info.json`` holds; None for what is not known.
+    """Returns the content of ``NAME.info.json``; unknown entries are None.
 
-    The band energy is that of the LDOS, with its broadening taken back.
+    The band energy comes from the LDOS, with the effect of the broadening removed.
     """
     reference, atoms, provenance = snapshot.reference, snapshot.atoms, snapshot.provenance
     parts = reference.parts
@@ -139,9 +138,9 @@ def info(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def settings(energy_grid: EnergyGrid, descriptor: Descriptor, *, contain_xyz: bool = True) -> dict[str, dict[str, Any]]:
-    """Returns MALA's parameters by group: ``setattr(getattr(parameters, group), name, value)`` for each.
+    """Returns MALA parameters by group, for ``setattr(getattr(parameters, group), name, value)``.
 
-    Of a descriptor that MALA does not compute itself, only whether positions stand before it.
+    For a descriptor that MALA cannot compute, the only parameter is whether positions precede it.
     """
     values: dict[str, dict[str, Any]] = {
         "targets": {
@@ -175,7 +174,7 @@ def _named(snapshots: Mapping[str, Snapshot] | Iterable[Snapshot]) -> dict[str, 
         raise InputError("MALA data: got no snapshots, expected at least one")
     odd: Sequence[str] = [name for name in named if Path(name).name != name or name in ("", ".", "..")]
     if odd:
-        raise InputError(f"MALA data: got the name {odd[0]!r}, expected one without folders")
+        raise InputError(f"MALA data: got the name {odd[0]!r}, expected a name without folders")
     return named
 
 
@@ -184,7 +183,9 @@ def _common_energies(named: Mapping[str, Snapshot]) -> EnergyGrid:
     grid = named[first].energy_grid
     for name, snapshot in named.items():
         if snapshot.energy_grid != grid:
-            raise InputError(f"{name}: got {snapshot.energy_grid}, expected that of {first}, {grid}; export them apart")
+            raise InputError(
+                f"{name}: got {snapshot.energy_grid}, expected {grid} as in {first}; export them separately"
+            )
     return grid
 
 

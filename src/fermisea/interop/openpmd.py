@@ -1,7 +1,7 @@
-"""Density, LDOS and atoms as openPMD files (standard 1.1.0, HDF5), of snapshots and predictions; and back.
+"""Snapshots and predictions as openPMD files (standard 1.1.0, HDF5) with density, LDOS and atoms; and reading them.
 
-Meshes: ``density``; ``LDOS`` with one component for each energy, "0", "1", ... as MALA has it; ``DOS`` over energies.
-Particles: ``atoms``. What openPMD has no place for stands as JSON in ``/fermisea``, which other readers leave alone.
+Meshes: ``density``; ``LDOS`` with one component for each energy, "0", "1", ... as in MALA; ``DOS`` over energies.
+Particles: ``atoms``. Data without a place in openPMD are stored as JSON in ``/fermisea``, which other readers ignore.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ _METADATA = "fermisea/snapshot"
 
 @dataclass(frozen=True, eq=False)
 class Fields:
-    """What an openPMD file holds at one electronic temperature; None for what it lacks.
+    """Content of an openPMD file at one electronic temperature; missing data are None.
 
     Attributes:
         atoms: the structure, periodic.
-        grid: of density and LDOS.
+        grid: grid of density and LDOS.
         density: (nx, ny, nz), 1/Angstrom^3.
         ldos: (nx, ny, nz, energies), 1/(eV Angstrom^3).
-        energy_grid: of the LDOS.
-        attributes: of the iteration, such as ``electronTemperature`` in K.
+        energy_grid: energies of the LDOS.
+        attributes: attributes of the iteration, such as ``electronTemperature`` in K.
     """
 
     atoms: Atoms | None
@@ -70,7 +70,7 @@ class Fields:
 
 
 def write_snapshot(path: PathLike, snapshot: Snapshot) -> Path:
-    """Writes density, LDOS and DOS, atoms and forces of a snapshot, and all that it takes to read it back.
+    """Writes density, LDOS and DOS, atoms and forces of a snapshot, and all data needed to read it back.
 
     Raises:
         InputError: if the file cannot be written.
@@ -93,10 +93,10 @@ def write_snapshot(path: PathLike, snapshot: Snapshot) -> Path:
 
 
 def read_snapshot(path: PathLike) -> Snapshot:
-    """Returns the snapshot in a file of ``write_snapshot``.
+    """Returns the snapshot from a file of ``write_snapshot``.
 
     Raises:
-        FileFormatError: for a damaged file, or one that another program wrote.
+        FileFormatError: for a damaged file, or a file of another program.
     """
     import xarray as xr  # noqa: PLC0415  # takes a quarter of a second
 
@@ -129,19 +129,17 @@ def read_snapshot(path: PathLike) -> Snapshot:
             variables["stress"] = (("lattice_vector", "cartesian"), np.array(stress, dtype=float))
         data = xr.Dataset(variables, attrs=attributes)
     except (AttributeError, TypeError, ValueError) as error:
-        raise FileFormatError(
-            f"{path}: its parts do not belong together ({error}); write the snapshot again"
-        ) from error
+        raise FileFormatError(f"{path}: its parts are inconsistent ({error}); write the snapshot again") from error
     return Snapshot.from_xarray(data, str(path))
 
 
 def write_prediction(path: PathLike, prediction: Prediction, ldos: npt.NDArray[np.floating] | None = None) -> Path:
-    """Writes a prediction: one iteration for each electronic temperature, with its density and its observables.
+    """Writes a prediction: one iteration for each electronic temperature, with density and observables.
 
     Args:
-        path: of the file.
-        prediction: with a density or without.
-        ldos: of ``Model.ldos`` on the grid of the prediction, for the first iteration.
+        path: path of the file.
+        prediction: prediction with or without densities.
+        ldos: LDOS from ``Model.ldos`` on the grid of the prediction, for the first iteration.
 
     Raises:
         InputError: for an LDOS on another grid, or if the file cannot be written.
@@ -149,7 +147,7 @@ def write_prediction(path: PathLike, prediction: Prediction, ldos: npt.NDArray[n
     energy_grid = prediction.density_of_states.energy_grid
     expected = (*prediction.grid.shape, energy_grid.size)
     if ldos is not None and ldos.shape != expected:
-        raise InputError(f"LDOS: got shape {ldos.shape}, expected grid and energies of the prediction, {expected}")
+        raise InputError(f"LDOS: got shape {ldos.shape}, expected the grid and energies of the prediction, {expected}")
     with new_series(path, _version()) as file:
         for index, (result, row) in enumerate(zip(prediction.results, prediction.rows(), strict=True)):
             iteration = add_iteration(file, index)
@@ -165,10 +163,10 @@ def write_prediction(path: PathLike, prediction: Prediction, ldos: npt.NDArray[n
 
 
 def read_fields(path: PathLike) -> list[Fields]:
-    """Returns what an openPMD file holds, one entry for each of its iterations in order; MALA's files too.
+    """Returns the content of an openPMD file, one entry for each iteration in order; also for files of MALA.
 
     Raises:
-        FileFormatError: for a file that is damaged or not openPMD.
+        FileFormatError: for a damaged file, or a file that is not openPMD.
     """
     with open_series(path) as file:
         return [_fields(file, key) for key in sorted(file["data"], key=int)]
@@ -188,7 +186,7 @@ def _add_ldos(
     set_attributes(
         iteration["meshes/LDOS"], {"energyStart": energies.start, "energySpacing": energies.spacing, "energyUnit": "eV"}
     )
-    file.attrs["is_mala_data"] = np.uint8(1)  # MALA refuses an LDOS without it
+    file.attrs["is_mala_data"] = np.uint8(1)  # MALA refuses an LDOS without this attribute
 
 
 def _add_dos(iteration: h5py.Group, energies: EnergyGrid, dos: FloatArray) -> None:

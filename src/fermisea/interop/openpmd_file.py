@@ -1,7 +1,7 @@
-"""The openPMD standard, version 1.1.0, in HDF5: series, iterations, mesh records and particles, written and read.
+"""The openPMD standard, version 1.1.0, in HDF5: series, iterations, mesh records and particles; writing and reading.
 
 Fields are meshes. Where the lattice vectors are not along x, y and z, the geometry is "other:lattice"; the attribute
-``latticeVectors`` of every mesh holds them as rows, in ``gridUnitSI``.
+``latticeVectors`` of every mesh holds the lattice vectors as rows, in ``gridUnitSI``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fermisea.units import ELECTRONVOLT, METRE_PER_ANGSTROM
 from fermisea.utilities.files import atomic_path
 
 Dimension = tuple[int, int, int, int, int, int, int]
-"""Powers of length, mass, time, current, temperature, amount and luminous intensity."""
+"""Exponents of length, mass, time, current, temperature, amount and luminous intensity."""
 
 LENGTH: tuple[Dimension, float] = ((1, 0, 0, 0, 0, 0, 0), METRE_PER_ANGSTROM)
 FORCE: tuple[Dimension, float] = ((1, 1, -2, 0, 0, 0, 0), ELECTRONVOLT / METRE_PER_ANGSTROM)
@@ -33,10 +33,10 @@ DENSITY: tuple[Dimension, float] = ((-3, 0, 0, 0, 0, 0, 0), METRE_PER_ANGSTROM**
 LDOS: tuple[Dimension, float] = ((-5, -1, 2, 0, 0, 0, 0), METRE_PER_ANGSTROM**-3 / ELECTRONVOLT)
 DOS: tuple[Dimension, float] = ((-2, -1, 2, 0, 0, 0, 0), 1 / ELECTRONVOLT)
 NUMBER: tuple[Dimension, float] = ((0, 0, 0, 0, 0, 0, 0), 1.0)
-"""Dimension and SI value of the package's units."""
+"""Dimension and SI value of the units of the package."""
 
 _SAME_CONSTANTS = 1e-6
-"""Units that differ by less are the same ones, with constants of another year."""
+"""Largest relative difference of equal units, which may come from older constants."""
 
 _AXES: tuple[list[str], ...] = ([], ["x", "y", "z"], ["a", "b", "c"], ["energy"])
 """Labels of the axes that a record may have; particles have none."""
@@ -55,7 +55,7 @@ _ROOT = {
 
 @contextmanager
 def new_series(path: str | os.PathLike[str], software_version: str) -> Iterator[h5py.File]:
-    """Yields an empty series in memory that is written to ``path`` when the block ends, whole or not at all.
+    """Yields an empty series in memory, which is written to ``path`` atomically at the end of the block.
 
     Raises:
         InputError: if the file cannot be written.
@@ -74,24 +74,27 @@ def open_series(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Yields a series for reading.
 
     Raises:
-        FileFormatError: for a file that is missing, damaged, or not of the openPMD standard.
+        FileFormatError: for a file that is missing, damaged, or not openPMD.
     """
     path = Path(path)
     try:
         with h5py.File(path, "r") as file:
             if "openPMD" not in file.attrs:
-                raise FileFormatError(f"{path}: no openPMD file; its root has no attribute openPMD")
+                raise FileFormatError(
+                    f"{path}: not an openPMD file, its root has no attribute openPMD; give a file of the openPMD "
+                    "standard"
+                )
             yield file
     except InputError:
         raise
     except FileNotFoundError as error:
         raise FileFormatError(f"{path}: no such file, expected an openPMD file") from error
     except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-        raise FileFormatError(f"{path}: not readable as openPMD in HDF5 ({error}); copy it again") from error
+        raise FileFormatError(f"{path}: not readable as openPMD in HDF5 ({error}); copy the file again") from error
 
 
 def set_attributes(item: Any, values: Mapping[str, Any]) -> None:
-    """Sets attributes; text has a fixed length, as readers of the standard expect it."""
+    """Sets attributes; text has a fixed length, as expected by readers of the standard."""
     for name, value in values.items():
         if isinstance(value, str):
             item.attrs[name] = np.bytes_(value.encode("ascii", "replace"))
@@ -107,7 +110,7 @@ def text(value: Any) -> str:
 
 
 def add_iteration(file: h5py.File, index: int) -> h5py.Group:
-    """Returns a new iteration of a series; time does not pass between them."""
+    """Returns a new iteration of a series; all iterations have the same time."""
     group = file.create_group(f"/data/{index}")
     set_attributes(group, {"time": 0.0, "dt": 1.0, "timeUnitSI": 1.0})
     return group
@@ -145,7 +148,7 @@ def add_spectrum(
         "gridSpacing": np.array([spacing]),
         "gridGlobalOffset": np.array([start]),
         "gridUnitSI": ELECTRONVOLT,
-        "comment": "The axis is an energy; gridUnitSI turns it into joule.",
+        "comment": "The axis is an energy; gridUnitSI converts it to joules.",
     }
     _add_record(iteration.require_group("meshes"), name, values, unit, attributes, np.zeros(1))
 

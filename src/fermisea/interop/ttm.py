@@ -1,11 +1,11 @@
 """Electronic heat capacities for two-temperature molecular dynamics: LAMMPS's ``fix ttm/mod``, and ``fix eph``.
 
-Formulas and the order of the entries are those of the LAMMPS documentation of ``fix ttm/mod``: with X = tau_e / 1000 K
+Formulas and order of the entries follow the LAMMPS documentation of ``fix ttm/mod``: with X = tau_e / 1000 K
 
     C_e = rho_e [(a_0 + a_1 X + a_2 X^2 + a_3 X^3 + a_4 X^4) exp(-(A X)^2) + C_0],
 
-in metal units; and P_e = PF C_e tau_e. Grids of ``fix eph`` are files with three comments, the number of cells, the
-ends of the box and one row for each cell.
+in metal units, and P_e = PF C_e tau_e. A grid file of ``fix eph`` has three comment lines, the number of cells, the
+bounds of the box, and one row for each cell.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.files import write_text
 
 _DAMPING = (0.0, *(float(a) for a in np.geomspace(0.005, 0.5, 41)))
-"""Values of A, 1/(1000 K), that are tried."""
+"""Trial values of A, 1/(1000 K)."""
 
 _BEYOND = 3.0
-"""C_e must not be negative up to so many times the highest tau_e."""
+"""Range in which C_e must not be negative, in units of the highest tau_e."""
 
 
 @dataclass(frozen=True)
 class HeatCapacityFit:
-    """C_e as ``fix ttm/mod`` knows it.
+    """C_e in the form of ``fix ttm/mod``.
 
     Attributes:
-        coefficients: a_0 to a_4, eV/(K electron) over powers of 1000 K.
+        coefficients: a_0 to a_4, eV/(K electron) divided by powers of 1000 K.
         limit: C_0, eV/(K electron).
         damping: A, 1/(1000 K).
         electron_density: rho_e, electrons/Angstrom^3.
-        error: largest deviation from what was fitted, over the largest C_e.
-        lowest: tau_e from which on it was fitted, K.
-        highest: tau_e up to which it was fitted, K.
+        error: largest deviation from the fitted values, relative to the largest C_e.
+        lowest: lowest fitted tau_e, K.
+        highest: highest fitted tau_e, K.
     """
 
     coefficients: tuple[float, float, float, float, float]
@@ -52,7 +52,7 @@ class HeatCapacityFit:
     highest: float
 
     def heat_capacity(self, electron_temperature: npt.ArrayLike) -> FloatArray:
-        """Returns C_e over the volume, eV/(K Angstrom^3), at tau_e in K, in its shape."""
+        """Returns C_e per volume, eV/(K Angstrom^3), at tau_e in K, in the shape of tau_e."""
         x = np.asarray(electron_temperature, dtype=float) / 1000
         polynomial = np.polynomial.polynomial.polyval(x, self.coefficients)
         return self.electron_density * np.asarray(polynomial * np.exp(-((self.damping * x) ** 2)) + self.limit)
@@ -60,21 +60,21 @@ class HeatCapacityFit:
 
 @dataclass(frozen=True)
 class TtmParameters:
-    """What ``fix ttm/mod`` wants to know beside C_e, in metal units; equilibrium has nothing to say about it.
+    """Parameters of ``fix ttm/mod`` besides C_e, in metal units; they do not follow from equilibrium properties.
 
     Attributes:
         thermal_diffusivity: D_e = kappa_e / C_e, Angstrom^2/ps.
-        friction: gamma_p, of the coupling of electrons and ions, mass/time.
-        stopping: gamma_s, of electronic stopping, mass/time.
-        stopping_velocity: v_0, Angstrom/ps.
-        intensity: of the pulse, eV/(ps Angstrom^2).
-        left_surface: in cells of the grid along x.
-        right_surface: likewise.
-        skin_layer: depth of absorption, in cells.
-        width: of the pulse, ps.
-        free_path: of the electrons, Angstrom.
+        friction: friction coefficient gamma_p of electron-ion coupling, mass/time.
+        stopping: friction coefficient gamma_s of electronic stopping, mass/time.
+        stopping_velocity: velocity v_0 above which electronic stopping acts, Angstrom/ps.
+        intensity: intensity of the pulse, eV/(ps Angstrom^2).
+        left_surface: position of the left surface, in grid cells along x.
+        right_surface: position of the right surface, in grid cells along x.
+        skin_layer: absorption depth, in cells.
+        width: duration of the pulse, ps.
+        free_path: mean free path of the electrons, Angstrom.
         moving_surface: whether the surface moves.
-        lowest_temperature: tau_e of cells that are filled first, K.
+        lowest_temperature: tau_e of newly filled cells, K.
     """
 
     thermal_diffusivity: float = 0.0
@@ -102,12 +102,12 @@ class TtmParameters:
 def fit_heat_capacity(
     electron_temperature: npt.ArrayLike, heat_capacity: npt.ArrayLike, electron_density: float
 ) -> HeatCapacityFit:
-    """Returns the C_e of ``fix ttm/mod`` with the smallest largest error of those tried; it vanishes at tau_e = 0.
+    """Returns the fit of C_e for ``fix ttm/mod`` with the smallest maximum error; it vanishes at tau_e = 0.
 
     Args:
         electron_temperature: tau_e, ascending, (n,), K.
-        heat_capacity: over the volume, (n,), eV/(K Angstrom^3).
-        electron_density: electrons/Angstrom^3.
+        heat_capacity: C_e per volume, (n,), eV/(K Angstrom^3).
+        electron_density: density of electrons, electrons/Angstrom^3.
 
     Raises:
         InputError: for fewer than six temperatures, or values that are not positive.
@@ -115,10 +115,14 @@ def fit_heat_capacity(
     temperatures, values = np.asarray(electron_temperature, dtype=float), np.asarray(heat_capacity, dtype=float)
     if temperatures.ndim != 1 or temperatures.shape != values.shape or temperatures.size < 6:
         raise InputError(
-            f"heat capacity: got {temperatures.shape} temperatures and {values.shape} values, expected six or more"
+            f"heat capacity: got {temperatures.shape} temperatures and {values.shape} values, expected six or more "
+            "pairs"
         )
     if not (np.isfinite(values).all() and (values > 0).all() and (np.diff(temperatures, prepend=0.0) > 0).all()):
-        raise InputError("heat capacity: expected positive values at ascending temperatures above 0")
+        raise InputError(
+            "heat capacity: got values or temperatures out of range, expected positive values at ascending "
+            "temperatures above 0"
+        )
     if not (math.isfinite(electron_density) and electron_density > 0):
         raise InputError(f"electron density: got {electron_density}, expected a finite number above 0")
     x, far = temperatures / 1000, np.linspace(0.0, _BEYOND * temperatures[-1], 400)[1:] / 1000
@@ -137,12 +141,12 @@ def fit_heat_capacity(
             ends = float(temperatures[0]), float(temperatures[-1])
             best = HeatCapacityFit(coefficients, limit, damping, electron_density, error, *ends)
     if best is None:
-        raise InputError("heat capacity: no fit that stays positive; give values at more temperatures")
+        raise InputError("heat capacity: found no fit that is positive everywhere; give values at more temperatures")
     return best
 
 
 def _columns(x: FloatArray, damping: float, degree: int) -> FloatArray:
-    """Returns what C_e / rho_e is linear in: powers of X, damped, and, if damped, what they leave to the limit."""
+    """Returns the basis functions of C_e / rho_e: damped powers of X and, with damping, the function of the limit."""
     factor = np.exp(-((damping * x) ** 2))
     columns = [factor * x**power for power in range(1, degree + 1)]
     return np.stack([*columns, 1 - factor] if damping > 0 else columns, axis=1)
@@ -155,17 +159,17 @@ def write_ttm_mod(
     pressure_factor: float = 0.0,
     parameters: TtmParameters | None = None,
 ) -> None:
-    """Writes a parameter file of ``fix ttm/mod`` in LAMMPS's metal units, whole or not at all.
+    """Writes a parameter file of ``fix ttm/mod`` in LAMMPS's metal units, atomically.
 
     Args:
-        path: of the file.
-        fit: of C_e.
-        ion_density: ions/Angstrom^3.
+        path: path of the file.
+        fit: fit of C_e.
+        ion_density: density of ions, ions/Angstrom^3.
         pressure_factor: PF.
-        parameters: the rest; without them coupling, conduction and pulse are off.
+        parameters: all other parameters; by default coupling, conduction and pulse are switched off.
     """
     p = parameters or TtmParameters()
-    own = f"fitted from {fit.lowest:g} to {fit.highest:g} K, off by at most {100 * fit.error:.2f} % of the largest C_e"
+    own = f"fitted from {fit.lowest:g} to {fit.highest:g} K, error at most {100 * fit.error:.2f} % of the largest C_e"
     entries: list[tuple[str, float | int]] = [
         *((f"a_{k}, eV/(K electron) / (1000 K)^{k}; C_e {own}", a) for k, a in enumerate(fit.coefficients)),
         ("C_0, eV/(K electron)", fit.limit),
@@ -198,13 +202,13 @@ def write_fdm(
     shape: tuple[int, int, int] = (1, 1, 1),
     conductivity: float = 0.0,
 ) -> None:
-    """Writes a grid of ``fix eph`` (``.fdm``), all cells alike, whole or not at all.
+    """Writes a grid of ``fix eph`` (``.fdm``) with identical cells, atomically.
 
     Args:
-        path: of the file.
+        path: path of the file.
         electron_temperature: tau_e, K.
-        heat_capacity: over the volume, eV/(K Angstrom^3).
-        lengths: of an orthogonal box that begins at 0, Angstrom.
+        heat_capacity: C_e per volume, eV/(K Angstrom^3).
+        lengths: lengths of an orthogonal box with its origin at 0, Angstrom.
         shape: number of cells along each axis.
         conductivity: kappa_e, eV/(ps K Angstrom).
 

@@ -1,4 +1,4 @@
-"""Data and models of the MALA code (Materials Learning Algorithms), read without MALA and without running a pickle."""
+"""Data and models of the MALA code (Materials Learning Algorithms), read without MALA and without executing pickles."""
 
 from fermisea.interop.mala.models import load_model
 from fermisea.interop.mala.snapshots import load_snapshot

@@ -1,4 +1,4 @@
-"""Archives from elsewhere, read in memory and within limits; nothing is ever written to disk."""
+"""Untrusted archives, read in memory with limits; nothing is written to disk."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import PurePosixPath, PureWindowsPath
 from fermisea.errors import FileFormatError
 
 MEMBERS = 1000
-"""Most files in an archive."""
+"""Largest number of files in an archive."""
 
 SIZE = 2**31
-"""Most bytes that an archive may hold, unpacked."""
+"""Largest size of an unpacked archive, bytes."""
 
 RATIO = 100
-"""Largest ratio of unpacked bytes to those of the archive, beyond the first megabytes; weights hardly shrink."""
+"""Largest compression ratio beyond the first megabytes; weights hardly compress."""
 
 _FREE = 2**24
 _BLOCK = 2**20
@@ -29,11 +29,11 @@ def read_archive(content: bytes, name: str) -> Mapping[str, bytes]:
 
     Args:
         content: bytes of the archive.
-        name: of the archive, for messages.
+        name: name of the archive, for messages.
 
     Raises:
-        FileFormatError: if it is damaged, too large unpacked, encrypted, or holds links, names that occur twice, or
-            paths that lead out of it.
+        FileFormatError: if the archive is damaged, too large, encrypted, or has links, duplicate names, or paths that
+            lead out of it.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -44,18 +44,20 @@ def read_archive(content: bytes, name: str) -> Mapping[str, bytes]:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         detail = " ".join(str(error).split())[:100]
-        raise FileFormatError(f"{name}: not a whole zip archive ({detail}); copy the file again") from error
+        raise FileFormatError(f"{name}: not a complete zip archive ({detail}); copy the file again") from error
 
 
 def _check(members: list[zipfile.ZipInfo], packed: int, name: str) -> None:
     if len(members) > MEMBERS:
-        raise FileFormatError(f"{name}: {len(members)} files inside, expected at most {MEMBERS}; not a file of MALA")
+        raise FileFormatError(
+            f"{name}: got an archive of {len(members)} files, expected at most {MEMBERS}; this is not a file of MALA"
+        )
     names = [member.filename for member in members]
     for entry in names:
         if _leaves(entry):
             raise FileFormatError(f"{name}: the path {entry!r} leads out of the archive; do not trust this file")
     if len(set(names)) != len(names):
-        raise FileFormatError(f"{name}: two files of one name inside; do not trust this file")
+        raise FileFormatError(f"{name}: two files with the same name in the archive; do not trust this file")
     for member in members:
         if stat.S_ISLNK(member.external_attr >> 16):
             raise FileFormatError(f"{name}: {member.filename!r} is a link, expected a file; do not trust this archive")
@@ -70,18 +72,18 @@ def _check(members: list[zipfile.ZipInfo], packed: int, name: str) -> None:
 
 
 def _leaves(path: str) -> bool:
-    """Whether a path is absolute or climbs, on any system."""
+    """Whether a path is absolute or leads upwards, on any operating system."""
     windows = PureWindowsPath(path)
     return bool(windows.drive or windows.root or PurePosixPath(path).is_absolute() or ".." in windows.parts)
 
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> bytes:
-    """Returns a file's bytes; stops where it has more than it declares."""
+    """Returns the bytes of a file; stops if it is longer than declared."""
     parts, size = [], 0
     with archive.open(member) as stream:
         while block := stream.read(_BLOCK):
             size += len(block)
             if size > member.file_size:
-                raise FileFormatError(f"{name}: {member.filename!r} is longer than it declares; do not trust this file")
+                raise FileFormatError(f"{name}: {member.filename!r} is longer than declared; do not trust this file")
             parts.append(block)
     return b"".join(parts)

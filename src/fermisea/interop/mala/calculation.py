@@ -1,4 +1,4 @@
-"""MALA's ``.info.json``: what it keeps of a DFT run."""
+"""MALA's ``.info.json``: data of a DFT run."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Calculation:
 
     Attributes:
         atoms: the structure, periodic.
-        grid: of the LDOS.
+        grid: grid of the LDOS.
         electron_temperature: tau_e of the run, K.
-        electrons: valence electrons of the cell.
-        fermi_level: eV, NaN where the file has none.
-        free_energy: total free energy, eV, NaN where the file has none.
-        entropy_term: -TS, eV, NaN where the file has none.
+        electrons: number of valence electrons in the cell.
+        fermi_level: mu, eV, NaN if the file has none.
+        free_energy: total free energy, eV, NaN if the file has none.
+        entropy_term: -TS, eV, NaN if the file has none.
         parts: named energies, eV.
         forces: (n, 3), eV/Angstrom, if computed.
-        pseudopotentials: file name for each element, as far as known.
-        settings: cutoffs (Ry) and smearing (Ry) of the run, as far as known.
+        pseudopotentials: file name for each element, if known.
+        settings: cutoffs (Ry) and smearing (Ry) of the run, if known.
     """
 
     atoms: Atoms
@@ -57,14 +57,14 @@ class Calculation:
 
 
 def parse_calculation(content: bytes, name: str) -> Calculation:
-    """Returns the DFT run that the bytes of an ``.info.json`` describe.
+    """Returns the DFT run described by the bytes of an ``.info.json``.
 
     Args:
-        content: of the file.
-        name: of the file, for messages.
+        content: content of the file.
+        name: name of the file, for messages.
 
     Raises:
-        FileFormatError: for a file that is truncated or something else, naming what is wrong in it.
+        FileFormatError: for a file that is truncated or of another kind, with the faulty entry.
     """
     data = parse_json(content, name)
     try:
@@ -93,17 +93,17 @@ def parse_calculation(content: bytes, name: str) -> Calculation:
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         detail = " ".join(str(error).split())[:120]
         raise FileFormatError(
-            f"{name}: an entry has a wrong form ({detail}), expected an .info.json of MALA"
+            f"{name}: an entry has the wrong form ({detail}), expected an .info.json of MALA"
         ) from error
     _check(calculation, voxel, name)
     return calculation
 
 
 def parse_json(content: bytes, name: str) -> dict[str, Any]:
-    """Returns the JSON object in a file's bytes.
+    """Returns the JSON object from the bytes of a file.
 
     Raises:
-        FileFormatError: if they hold none.
+        FileFormatError: if they contain none.
     """
     try:
         data = json.loads(content)
@@ -138,5 +138,5 @@ def _check(calculation: Calculation, voxel: npt.NDArray[np.float64] | None, name
     edges = None if voxel is None else voxel * np.array(grid.shape)[:, None]
     if edges is not None and not np.allclose(edges, grid.lattice, rtol=0, atol=1e-3):
         raise FileFormatError(
-            f"{name}: its voxel times the grid {grid.shape} is not its cell; expected both of one DFT run"
+            f"{name}: the voxel times the grid {grid.shape} does not give the cell; expected both from the same DFT run"
         )

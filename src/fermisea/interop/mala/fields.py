@@ -18,7 +18,7 @@ LDOS_UNITS: Mapping[str, float] = {
     "1/(eV*Bohr^3)": units.BOHR**-3,
     "1/(Ry*Bohr^3)": 1 / (units.RYDBERG * units.BOHR**3),
 }
-"""Factors to 1/(eV Angstrom^3), by MALA's names."""
+"""Factors to 1/(eV Angstrom^3), by MALA's names of units."""
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
@@ -28,16 +28,16 @@ _UNITS = {"LDOS": LDOS, "Density": DENSITY}
 def read_field(path: str | os.PathLike[str], mesh: str) -> npt.NDArray[np.floating]:
     """Returns the field in a ``.npy`` or openPMD file, (nx, ny, nz, components).
 
-    A numpy array is mapped, not read, and changes to it stay in memory; an openPMD mesh is read and turned into
-    1/(eV Angstrom^3) (LDOS) or 1/Angstrom^3 (density) by the unit that it states.
+    A numpy array is memory-mapped, not read, and changes to it stay in memory; an openPMD mesh is read and converted to
+    1/(eV Angstrom^3) (LDOS) or 1/Angstrom^3 (density) from the unit stated in the file.
 
     Args:
-        path: the file, opened for reading alone.
+        path: the file, opened read-only.
         mesh: ``"LDOS"`` or ``"Density"``: name of the mesh in openPMD.
 
     Raises:
-        InputError: if there is no such file.
-        FileFormatError: if it holds no such field.
+        InputError: if the file does not exist.
+        FileFormatError: if the file does not contain the field.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,7 +55,9 @@ def _numpy(path: Path) -> npt.NDArray[np.floating]:
         field = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
         detail = " ".join(str(error).split())[:100]
-        raise FileFormatError(f"{path}: not a whole .npy file of plain numbers ({detail}); copy it again") from error
+        raise FileFormatError(
+            f"{path}: not a complete .npy file of plain numbers ({detail}); copy the file again"
+        ) from error
     if not isinstance(field, np.ndarray) or field.dtype.kind != "f":
         raise FileFormatError(
             f"{path}: holds {getattr(field, 'dtype', 'several arrays')}, expected one array of floats"

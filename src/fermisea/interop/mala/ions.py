@@ -1,4 +1,4 @@
-"""Valence and core charges for MALA's data, which do not hold the pseudopotential, and the assumed broadening."""
+"""Valence and core charges for MALA's data, which do not include pseudopotentials, and the assumed broadening."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from fermisea.pseudopotentials.upf import functional_of
 PseudopotentialFiles = Mapping[str, str | os.PathLike[str]]
 
 _WIDTH = 2.0
-"""degauss_ldos in spacings of the energy grid, as MALA's own data have it."""
+"""degauss_ldos in units of the energy spacing, as in MALA's own data."""
 
 
 @dataclass(frozen=True)
 class IonData:
-    """What pseudopotentials say.
+    """Data from pseudopotentials.
 
     Attributes:
-        ions: of each element.
-        functional: exchange-correlation functional, "unknown" if no file says it.
-        obstacle: why there is no total free energy, None if there is one.
-        provenance: for each element the name and, where known, SHA-256 of its pseudopotential.
+        ions: ion of each element.
+        functional: exchange-correlation functional, "unknown" if no file states it.
+        obstacle: reason why there is no total free energy, None if there is one.
+        provenance: name and, if known, SHA-256 of the pseudopotential of each element.
     """
 
     ions: dict[str, Ion]
@@ -42,7 +42,7 @@ class IonData:
 
 
 def assumed_broadening(spacing: float, broadening: Broadening | None, name: str, *, stacklevel: int) -> Broadening:
-    """Returns ``broadening``; without it, warns and returns that of ``pp.x`` as MALA's data are usually made.
+    """Returns ``broadening``; if it is None, warns and returns the usual broadening of MALA's data from ``pp.x``.
 
     MALA needs Fermi-Dirac smearing in the SCF run, and takes the width of its kernel in ``pp.x`` (``degauss_ldos``) to
     be twice the energy spacing.
@@ -52,10 +52,10 @@ def assumed_broadening(spacing: float, broadening: Broadening | None, name: str,
     width = _WIDTH * spacing
     assumed = pp_broadening("fermi-dirac", width)
     warnings.warn(
-        f"{name}: MALA's files do not say how the LDOS is broadened; assumed is the derivative of the Fermi function "
+        f"{name}: MALA's files do not say how the LDOS is broadened; assuming the derivative of the Fermi function "
         f"with degauss_ldos = {width:g} eV, twice the energy spacing (standard deviation "
-        f"{assumed.standard_deviation:.4g} eV); give broadening=Broadening(kernel, standard_deviation in eV) "
-        "if pp.x ran otherwise",
+        f"{assumed.standard_deviation:.4g} eV); if pp.x used another broadening, "
+        "give broadening=Broadening(kernel, standard_deviation in eV)",
         stacklevel=stacklevel,
     )
     return assumed
@@ -69,12 +69,12 @@ def ion_data(
     Args:
         calculation: the run.
         pseudopotentials: UPF file of each element, of any kind; without them there are no total free energies.
-        functional: of the run; without it, that of the files.
-        name: of the data, for messages.
+        functional: functional of the run; by default the functional of the files.
+        name: name of the data, for messages.
 
     Raises:
-        InputError: for a file that is missing, or of another element, valence or functional than the run.
-        FileFormatError: for a file that is not whole.
+        InputError: for a missing file, or a file whose element, valence or functional differs from the run.
+        FileFormatError: for an incomplete file.
     """
     symbols = sorted(set(calculation.atoms.symbols))
     files = {symbol: Path(path) for symbol, path in (pseudopotentials or {}).items() if symbol in symbols}
@@ -84,14 +84,14 @@ def ion_data(
         named = calculation.pseudopotentials.get(symbols[0], "unknown")
         obstacle = (
             f"MALA's files do not hold the pseudopotential of {symbols[0]} ({named}), which total energies need; "
-            f"give pseudopotentials={{{symbols[0]!r}: its UPF file}}"
+            f"give pseudopotentials={{{symbols[0]!r}: UPF file}}"
         )
         ions = {symbols[0]: Ion(symbols[0], valence)}
         return IonData(ions, functional or "unknown", obstacle, {symbols[0]: {"name": named}})
     if missing:
         raise InputError(
             f"{name}: no pseudopotential for {', '.join(missing)}, expected a UPF file for each of "
-            f"{', '.join(symbols)} to know its valence; give pseudopotentials={{{missing[0]!r}: ...}}"
+            f"{', '.join(symbols)}, which defines the valence; give pseudopotentials={{{missing[0]!r}: ...}}"
         )
     return _from_files(calculation, files, functional, name)
 
@@ -109,21 +109,24 @@ def _from_files(calculation: Calculation, files: Mapping[str, Path], functional:
         named = calculation.pseudopotentials.get(symbol)
         if named not in (None, path.name):
             warnings.warn(
-                f"{path}: the DFT run used {named}; total energies are right only if this is the same pseudopotential",
+                f"{path}: the DFT run used {named}; total energies are correct only if this is the same "
+                "pseudopotential",
                 stacklevel=4,
             )
         made_for = functional_of(header.get("functional", ""))
         if functional is None and made_for is None:
             raise InputError(
-                f"{path}: made for {header.get('functional')!r}, expected a functional of this package; name that of "
-                "the DFT run with functional="
+                f"{path}: made for {header.get('functional')!r}, expected a functional of this package; name the "
+                "functional of the DFT run with functional="
             )
         functionals.add(functional or str(made_for))
         try:
             potential = load_upf(path)
         except FileFormatError:
             raise
-        except InputError as error:  # ultrasoft, PAW and others: their valence serves all but total energies
+        except (
+            InputError
+        ) as error:  # ultrasoft, PAW and others: the valence is sufficient for everything except total energies
             obstacles.append(_obstacle(path, str(error)))
             ions[symbol] = Ion(symbol, _valence(path, header.get("z_valence", "")))
             provenance[symbol] = {"name": path.name}
@@ -136,7 +139,7 @@ def _from_files(calculation: Calculation, files: Mapping[str, Path], functional:
     if abs(total - calculation.electrons) > 1e-6 * total:
         raise InputError(
             f"{name}: the pseudopotentials give {total:g} electrons, but the DFT run had {calculation.electrons:g}; "
-            "give the files of that run"
+            "give the files of this run"
         )
     return IonData(ions, functionals.pop(), "; ".join(obstacles) or None, provenance)
 

@@ -1,4 +1,4 @@
-"""Models from MALA's archives."""
+"""Import of models from MALA's archives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fermisea.prediction.ldos import predict_ldos
 PathLike = str | os.PathLike[str]
 
 _COARSE = 12
-"""Points along an axis, at most, of the grid on which the window's highest temperature is found."""
+"""Largest number of points along an axis of the grid for finding the highest temperature of the window."""
 
 
 def load_model(
@@ -41,24 +41,24 @@ def load_model(
     functional: str | None = None,
     dtype: str = "float64",
 ) -> Model:
-    """Returns the model in an archive that MALA's ``save_run`` wrote; no pickle in it is run, the file stays as it is.
+    """Returns the model from an archive of MALA's ``save_run``; no pickle is executed, and the file is not changed.
 
     Args:
-        path: the ``.zip``.
-        info: ``.info.json`` of a DFT run of the model's data, where the archive holds none.
-        layer_activations: how the entry of this name is read: "legacy" (MALA before 1.3.1: a list of one entry holds
-            for all layers, the last one included), "current" (a list holds layer by layer), or "auto": "current" where
-            the file has the entry ``layer_activations_include_output_layer``, else "legacy", and the other one where
-            the network shows it.
-        broadening: kernel of the LDOS the model was trained with; without it, one is assumed and a warning names it.
-        pseudopotentials: UPF file of each element; needed for total free energies, and to know the valences in
-            compounds.
-        functional: exchange and correlation of the data; without it, that of the pseudopotentials.
-        dtype: of network and descriptors: ``"float64"`` gives MALA's numbers to 1e-6, ``"float32"`` to 1e-5, faster.
+        path: the ``.zip`` archive.
+        info: ``.info.json`` of a DFT run of the model's data, if the archive has none.
+        layer_activations: meaning of the entry of this name: "legacy" (MALA before 1.3.1: a list of one entry applies
+            to all layers, including the last one), "current" (a list applies layer by layer), or "auto": "current" if
+            the file has the entry ``layer_activations_include_output_layer``, otherwise "legacy", unless the network
+            contradicts this choice.
+        broadening: kernel of the LDOS in the training data; by default one is assumed, with a warning.
+        pseudopotentials: UPF file of each element; needed for total free energies, and for the valences in compounds.
+        functional: exchange-correlation functional of the data; by default the functional of the pseudopotentials.
+        dtype: type of network and descriptors: ``"float64"`` reproduces MALA's numbers to 1e-6, ``"float32"`` to 1e-5
+            and is faster.
 
     Raises:
-        InputError: for a model that this package cannot hold, or arguments that do not fit it.
-        FileFormatError: for an archive that is damaged, something else, or dangerous.
+        InputError: for an unsupported model, or inconsistent arguments.
+        FileFormatError: for an archive that is damaged, of another kind, or dangerous.
     """
     check_choice("layer_activations", layer_activations, READINGS)
     path = Path(path)
@@ -68,10 +68,13 @@ def load_model(
     descriptor = parameters.descriptor(list(calculation.atoms.symbols))
     inputs, outputs = parameters.layer_sizes[0], parameters.layer_sizes[-1]
     if inputs == descriptor.features + 3:
-        raise InputError(f"{path}: its network sees the coordinates x, y, z; such a model is not offered here")
+        raise InputError(
+            f"{path}: got a network with the coordinates x, y, z among its inputs, which is not supported; expected "
+            "descriptors only"
+        )
     if (inputs, outputs) != (descriptor.features, parameters.energies.stored):
         raise FileFormatError(
-            f"{path}: layer_sizes go from {inputs} to {outputs}, expected {descriptor.features} components of the "
+            f"{path}: got layer_sizes from {inputs} to {outputs}, expected {descriptor.features} components of the "
             f"bispectrum and {parameters.energies.stored} energies"
         )
     content, member = _member(files, path, ".network.pth")
@@ -111,15 +114,15 @@ def load_model(
 def _files(path: Path) -> Mapping[str, bytes]:
     try:
         if path.stat().st_size > SIZE:
-            raise FileFormatError(f"{path}: {path.stat().st_size} bytes, expected at most {SIZE // 2**30} GiB")
+            raise FileFormatError(f"{path}: got got {path.stat().st_size} bytes, expected at most {SIZE // 2**30} GiB")
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the .zip that MALA wrote") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the .zip written by MALA") from error
     return read_archive(content, str(path))
 
 
 def _member(files: Mapping[str, bytes], path: Path, *endings: str) -> tuple[bytes, str]:
-    """Returns the file of the first ending that occurs, and its name for messages."""
+    """Returns the file with the first matching suffix, and its name for messages."""
     for ending in endings:
         found = [entry for entry in files if entry.endswith(ending)]
         if len(found) > 1:
@@ -137,8 +140,8 @@ def _calculation(files: Mapping[str, bytes], path: Path, info: PathLike | None) 
             raise InputError(f"{info}: cannot be read ({error.strerror}); give an .info.json of MALA") from error
     if not any(entry.endswith(".info.json") for entry in files):
         raise InputError(
-            f"{path}: holds no .info.json, which names elements, electrons, temperature and grid of the data; give "
-            "that of a DFT run with info="
+            f"{path}: holds no .info.json with elements, electrons, temperature and grid of the data; give "
+            "the .info.json of a DFT run with info="
         )
     return parse_calculation(*_member(files, path, ".info.json"))
 
@@ -149,7 +152,7 @@ def _scaler(files: Mapping[str, bytes], path: Path, kind: str, features: int) ->
 
 
 def _with_highest(model: Model, calculation: Calculation, path: Path) -> Model:
-    """Returns the model with the highest temperature that its window serves, found on the structure in the archive."""
+    """Returns the model with the highest tau_e of its window, determined for the structure in the archive."""
     n, m, k = (min(size, _COARSE) for size in calculation.grid.shape)
     grid = RealSpaceGrid(calculation.grid.cell, (n, m, k))
     ldos = predict_ldos(model, calculation.atoms, grid)
@@ -159,7 +162,8 @@ def _with_highest(model: Model, calculation: Calculation, path: Path) -> Model:
         highest = highest_electron_temperature(states, calculation.electrons, len(calculation.atoms))
     except InputError as error:
         warnings.warn(
-            f"{path}: the model's LDOS of its own structure does not hold the electrons ({error}); check "
+            f"{path}: the LDOS of the model for the structure in the archive does not hold the electrons ({error}); "
+            "check "
             "layer_activations",
             stacklevel=3,
         )

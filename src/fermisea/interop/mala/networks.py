@@ -1,6 +1,6 @@
 """MALA's feed-forward network, scalers and restriction as one network that is linear in its last hidden layer.
 
-An activation after the output layer, and what is done to negative values, become hidden layers of their own.
+An activation after the output layer, and the treatment of negative values, become additional hidden layers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Layer:
     Attributes:
         weight: (outputs, inputs).
         bias: (outputs,).
-        place: in MALA's list of layers, where activations have places too.
+        place: index in MALA's list of layers, in which activations are counted too.
     """
 
     weight: FloatArray
@@ -40,10 +40,10 @@ class Layer:
 
 
 def linear_layers(state: Any, parameters: Parameters, name: str) -> list[Layer]:
-    """Returns the linear layers in a state dictionary.
+    """Returns the linear layers of a state dictionary.
 
     Raises:
-        FileFormatError: if they are not those of the parameters.
+        FileFormatError: if the layers do not match the parameters.
     """
     places: dict[int, dict[str, FloatArray]] = {}
     for key, value in state.items() if isinstance(state, Mapping) else ():
@@ -57,22 +57,23 @@ def linear_layers(state: Any, parameters: Parameters, name: str) -> list[Layer]:
     shapes = [(layer.weight.shape, layer.bias.shape) for layer in layers]
     expected = [((after, before), (after,)) for before, after in itertools.pairwise(sizes)]
     if shapes != expected or not layers:
-        raise FileFormatError(f"{name}: layers of shapes {[s for s, _ in shapes]}, expected sizes {list(sizes)}")
+        raise FileFormatError(f"{name}: got layers of shapes {[s for s, _ in shapes]}, expected sizes {list(sizes)}")
     if not all(np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all() for layer in layers):
-        raise FileFormatError(f"{name}: weights that are not finite, expected a trained network")
+        raise FileFormatError(f"{name}: got got weights that are not finite, expected a trained network")
     return layers
 
 
 def choose_activations(
     layers: Sequence[Layer], parameters: Parameters, reading: LayerActivations, name: str
 ) -> tuple[str | None, ...]:
-    """Returns the function after each layer, the last one included; None for none.
+    """Returns the function after each layer, including the last one; None for no function.
 
-    Activations between the layers take places in MALA's list; a reading that contradicts them is refused. Whether one
-    follows the last layer cannot be seen there: files that can say so are read as "current", others as "legacy".
+    Activations between the layers have indices in MALA's list; a meaning that contradicts them is refused. Whether an
+    activation follows the last layer is not visible in the list: files with an entry for it are read as "current",
+    others as "legacy".
 
     Raises:
-        InputError: if the wanted reading, or both, contradict the network.
+        InputError: if the requested meaning, or both, contradict the network.
     """
     seen = [right.place - left.place == 2 for left, right in itertools.pairwise(layers)]
     tried: tuple[Literal["legacy", "current"], ...]
@@ -87,7 +88,7 @@ def choose_activations(
     raise InputError(
         f"{name}: activations follow the layers {[k for k, follows in enumerate(seen) if follows]}, but "
         f"layer_activations {parameters.layer_activations!r} read as {' or '.join(tried)} says otherwise; "
-        "choose another reading with layer_activations="
+        "choose another meaning with layer_activations="
     )
 
 
@@ -99,17 +100,17 @@ def assemble(
     parameters: Parameters,
     dtype: str,
 ) -> Mlp:
-    """Returns the network from descriptors to the LDOS in 1/(eV Angstrom^3) on the joined energy grid.
+    """Returns the network from descriptors to the LDOS in 1/(eV Angstrom^3) on the combined energy grid.
 
     Args:
-        layers: in order.
-        activations: function after each of them.
-        inputs: of the descriptors.
-        outputs: of the LDOS.
-        parameters: energies and restriction.
-        dtype: ``"float32"`` or ``"float64"``.
+        layers: linear layers in order.
+        activations: function after each layer.
+        inputs: scaling of the descriptors.
+        outputs: scaling of the LDOS.
+        parameters: energies and restriction of the output.
+        dtype: type of the network, ``"float32"`` or ``"float64"``.
     """
-    # a feature without spread is 0 for MALA
+    # MALA sets a feature without variation to 0
     constant = inputs.scale == 0
     first = np.where(constant, 0.0, layers[0].weight)
     affine = [(first, layers[0].bias), *((layer.weight, layer.bias) for layer in layers[1:])]

@@ -15,7 +15,7 @@ from fermisea.interop.mala.split import JoinedGrid, Part, join
 LayerActivations = Literal["auto", "legacy", "current"]
 
 READINGS = ("auto", "legacy", "current")
-"""Of ``layer_activations``."""
+"""Meanings of ``layer_activations``."""
 
 ACTIVATIONS: Mapping[str, str] = {
     "ReLU": "relu",
@@ -26,32 +26,32 @@ ACTIVATIONS: Mapping[str, str] = {
     "GELU": "gelu",
     "Identity": "identity",
 }
-"""Names of torch's modules, and those of the network here."""
+"""Names of activations in torch and in this package."""
 
 RESTRICTIONS: Mapping[str | None, str | None] = {
     "zero_out_negative": "relu",
     "absolute_values": "abs",
     None: None,
 }
-"""What MALA does to negative values, as functions."""
+"""MALA's treatments of negative values, as functions."""
 
 _RFAC0, _RMIN0 = 0.99363, 0.0
-"""Of the LAMMPS input that MALA brings along; a model does not name them."""
+"""Values in MALA's LAMMPS input, which are not stored in a model."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """What a model's parameters say.
+    """Parameters of a model.
 
     Attributes:
-        name: of the file.
+        name: name of the file.
         descriptors: section of the descriptor.
-        layer_sizes: of the network, inputs and outputs included.
-        energies: of the LDOS.
-        restriction: function of the network that follows its output, None if there is none.
-        layer_activations: as the file has it.
-        includes_output: whether one activation for all layers follows the last one too; None in files of MALA before
-            that choice.
+        layer_sizes: layer sizes of the network, including inputs and outputs.
+        energies: energies of the LDOS.
+        restriction: function applied to the output of the network, None if there is none.
+        layer_activations: entry of this name in the file.
+        includes_output: whether a single activation for all layers also follows the last layer; None in files of older
+            versions of MALA without this choice.
     """
 
     name: str
@@ -66,19 +66,19 @@ class Parameters:
         """Returns the descriptor for a model of these elements.
 
         Raises:
-            InputError: for a descriptor that this package lacks, by name.
+            InputError: for an unsupported descriptor.
         """
         section = self.descriptors
         switch = section.get("bispectrum_switchflag", 1)
         if switch not in (1, True):
             raise InputError(
-                f"{self.name}: bispectrum_switchflag is {switch}, expected 1; a bispectrum without switching function "
-                "jumps where atoms cross the cutoff and is not offered here"
+                f"{self.name}: got bispectrum_switchflag {switch}, expected 1; a bispectrum without switching function "
+                "jumps when atoms cross the cutoff and is not supported"
             )
         if section.get("custom_lammps_compute_file"):
             warnings.warn(
-                f"{self.name}: names a LAMMPS input of its own, {section['custom_lammps_compute_file']!r}; assumed is "
-                f"that of MALA (rfac0 {_RFAC0}, rmin0 {_RMIN0:g}, bzeroflag 0, quadraticflag 0)",
+                f"{self.name}: got a custom LAMMPS input, {section['custom_lammps_compute_file']!r}; assuming "
+                f"the input of MALA (rfac0 {_RFAC0}, rmin0 {_RMIN0:g}, bzeroflag 0, quadraticflag 0)",
                 stacklevel=4,
             )
         elements = sorted(set(symbols))
@@ -93,19 +93,19 @@ class Parameters:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(
-                f"{self.name}: its descriptor cannot be made ({error}); expected a bispectrum"
+                f"{self.name}: the descriptor cannot be created ({error}); expected a bispectrum"
             ) from error
 
     def activations(self, reading: Literal["legacy", "current"]) -> tuple[str | None, ...]:
-        """Returns the function after each linear layer, the last one included; None for none.
+        """Returns the function after each linear layer, including the last one; None for no function.
 
         Args:
-            reading: "legacy" (before MALA 1.3.1): a list of one entry holds for all layers, the last one included.
-                "current": a list holds layer by layer, a single name for all layers, and for the last one if
-                ``layer_activations_include_output_layer``.
+            reading: meaning of the entry. "legacy" (before MALA 1.3.1): a list of one entry applies to all layers,
+                including the last one. "current": a list applies layer by layer, and a single name applies to all
+                layers, including the last one if ``layer_activations_include_output_layer`` is true.
 
         Raises:
-            InputError: for an activation that this package lacks, by name.
+            InputError: for an unsupported activation.
         """
         layers = len(self.layer_sizes) - 1
         given = self.layer_activations
@@ -119,16 +119,18 @@ class Parameters:
             names[-1] = None
         unknown = [name for name in names if name is not None and name not in ACTIVATIONS]
         if unknown:
-            raise InputError(f"{self.name}: activation {unknown[0]!r}, expected one of {', '.join(ACTIVATIONS)}")
+            raise InputError(
+                f"{self.name}: got the activation {unknown[0]!r}, expected one of {', '.join(ACTIVATIONS)}"
+            )
         return tuple(None if name is None else ACTIVATIONS[name] for name in names)
 
 
 def parse_parameters(content: bytes, name: str) -> Parameters:
-    """Returns the parameters in the bytes of a ``.params.json``.
+    """Returns the parameters from the bytes of a ``.params.json``.
 
     Raises:
-        FileFormatError: for a file that is truncated or something else.
-        InputError: for a model that this package cannot hold: another target, network or descriptor, by name.
+        FileFormatError: for a file that is truncated or of another kind.
+        InputError: for an unsupported target, network or descriptor.
     """
     data = parse_json(content, name)
     try:
@@ -155,13 +157,13 @@ def parse_parameters(content: bytes, name: str) -> Parameters:
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         detail = " ".join(str(error).split())[:100]
         raise FileFormatError(
-            f"{name}: an entry has a wrong form ({detail}), expected a .params.json of MALA"
+            f"{name}: an entry has the wrong form ({detail}), expected a .params.json of MALA"
         ) from error
 
 
 def _check_kind(what: str, got: object, expected: str, name: str) -> None:
     if got != expected:
-        raise InputError(f"{name}: {what} is {got!r}, expected {expected!r}; other models are not offered here")
+        raise InputError(f"{name}: {what} is {got!r}, expected {expected!r}; other models are not supported")
 
 
 def _energies(targets: Mapping[str, Any]) -> JoinedGrid:
@@ -172,7 +174,7 @@ def _energies(targets: Mapping[str, Any]) -> JoinedGrid:
 
 
 def _weights(given: Sequence[float] | None, elements: Sequence[str]) -> dict[str, float]:
-    """Returns the weight of each element: MALA's are in the order of the alphabet, the largest being 1."""
+    """Returns the weight of each element; MALA lists weights in alphabetical order, and the largest is 1."""
     if given is None or len(elements) == 1:
         return dict.fromkeys(elements, 1.0)
     if len(given) != len(elements):

@@ -22,7 +22,7 @@ class Scaling:
 
     Attributes:
         shift: (features,), in the unit of the values.
-        scale: (features,), in the same unit; 0 where a feature never changed.
+        scale: (features,), in the same unit; 0 for a feature without variation.
     """
 
     shift: FloatArray
@@ -30,15 +30,15 @@ class Scaling:
 
 
 def read_scaler(content: bytes, name: str, features: int) -> Scaling:
-    """Returns the scaling in the bytes of a ``.json`` or ``.pkl`` scaler of MALA.
+    """Returns the scaling from the bytes of a ``.json`` or ``.pkl`` scaler of MALA.
 
     Args:
-        content: of the file.
-        name: of the file, for messages; its ending tells the form.
-        features: number of features that the network has there.
+        content: content of the file.
+        name: name of the file, for messages; its suffix defines the format.
+        features: number of features of the network.
 
     Raises:
-        FileFormatError: if it holds no such scaling, was never fitted, or its pickle asks for more than numbers.
+        FileFormatError: if the file has no scaling, the scaler was never fitted, or its pickle has more than numbers.
     """
     entries = parse_json(content, name) if name.endswith(".json") else _unpickled(content, name)
     standard = _flag(entries, ("scale_standard",), name)
@@ -47,9 +47,11 @@ def read_scaler(content: bytes, name: str, features: int) -> Scaling:
     if not (standard or minmax):
         return Scaling(np.zeros(features), np.ones(features))
     if standard and minmax:
-        raise FileFormatError(f"{name}: scales to both a variance and a range, expected one")
+        raise FileFormatError(f"{name}: got scaling to both a variance and a range, expected one of them")
     if not _flag(entries, ("cantransform",), name):
-        raise FileFormatError(f"{name}: was never fitted to data, expected a scaler of a trained model")
+        raise FileFormatError(
+            f"{name}: got a scaler that was never fitted to data, expected the scaler of a trained model"
+        )
     names = {
         (True, True): ("means", "stds"),
         (True, False): ("total_mean", "total_std"),
@@ -68,7 +70,7 @@ def _unpickled(content: bytes, name: str) -> Mapping[str, Any]:
     data = read_pickle(stream, name, nested=lambda inner: read_torch(inner, name))
     if not isinstance(data, PlainData):
         raise FileFormatError(f"{name}: holds a {type(data).__name__}, expected a DataScaler of MALA")
-    # numbers alone: lists of a pickle can hold themselves many times over
+    # numbers only: lists in a pickle can contain themselves many times
     return {
         key: value for key, value in data.items() if isinstance(value, bool | int | float | np.ndarray | PickledArray)
     }
@@ -79,7 +81,7 @@ def _flag(entries: Mapping[str, Any], names: tuple[str, ...], name: str) -> bool
         value = entries.get(key)
         if isinstance(value, bool):
             return value
-    raise FileFormatError(f"{name}: {names[0]} is missing or no truth value, expected a DataScaler of MALA")
+    raise FileFormatError(f"{name}: {names[0]} is missing or not true or false, expected a DataScaler of MALA")
 
 
 def _numbers(entries: Mapping[str, Any], key: str, features: int, name: str) -> FloatArray:

@@ -25,7 +25,7 @@ Field = npt.NDArray[np.floating]
 
 _UNIT = "1/(eV*A^3)"
 _PLAUSIBLE = (0.7, 1.4)
-"""Electrons below the DFT run's Fermi level over those expected; coarse grids give 0.85, wrong units 0.5 or 2."""
+"""Allowed ratio of electrons below mu to the expected number; coarse grids give 0.85, wrong units 0.5 or 2."""
 
 
 def load_snapshot(
@@ -40,25 +40,24 @@ def load_snapshot(
     ion_temperature: float | None = None,
     units: str | None = None,
 ) -> Snapshot:
-    """Returns the snapshot in MALA's files, which are opened for reading alone.
+    """Returns the snapshot from MALA's files, which are opened read-only.
 
     Args:
-        ldos: ``.npy`` (nx, ny, nz, energies) or openPMD ``.h5``; or several, for the parts of a split energy grid.
-        info: the ``.info.json`` of the DFT run.
-        energy_grid: energies of the LDOS; several where MALA's grid is split, each with the energy that the next begins
-            with. Other spacings than the smallest are brought to it by straight lines between the energies.
-        broadening: kernel of the LDOS; without it, one is assumed and a warning names it.
-        density: ``.npy`` (nx, ny, nz) or (nx, ny, nz, 1), or openPMD, 1/Angstrom^3; without it, that of the LDOS at the
-            temperature of the run.
-        pseudopotentials: UPF file of each element; needed for total free energies, and to know the valences in
-            compounds.
-        functional: exchange and correlation of the run; without it, that of the pseudopotentials.
+        ldos: ``.npy`` (nx, ny, nz, energies) or openPMD ``.h5``; or several files for the parts of a split energy grid.
+        info: ``.info.json`` of the DFT run.
+        energy_grid: energies of the LDOS; a list if MALA's grid is split, where each part ends at the first energy of
+            the next one. Parts with a larger spacing are interpolated linearly to the smallest spacing.
+        broadening: kernel of the LDOS; by default one is assumed, with a warning.
+        density: ``.npy`` (nx, ny, nz) or (nx, ny, nz, 1), or openPMD, 1/Angstrom^3; by default the density of the LDOS
+            at the temperature of the run.
+        pseudopotentials: UPF file of each element; needed for total free energies, and for the valences in compounds.
+        functional: exchange-correlation functional of the run; by default the functional of the pseudopotentials.
         ion_temperature: tau_i, K.
-        units: of a ``.npy`` LDOS, one of MALA's names: "1/(eV*A^3)" (the default), "1/(eV*Bohr^3)", "1/(Ry*Bohr^3)".
+        units: unit of a ``.npy`` LDOS, one of MALA's names: "1/(eV*A^3)" (default), "1/(eV*Bohr^3)", "1/(Ry*Bohr^3)".
 
     Raises:
-        InputError: for files that do not belong together, or an electron number that shows wrong units or energies.
-        FileFormatError: for a file that is truncated or something else.
+        InputError: for inconsistent files, or an electron number that indicates wrong units or energies.
+        FileFormatError: for a file that is truncated or of another kind.
     """
     files = [Path(ldos)] if isinstance(ldos, str | os.PathLike) else [Path(path) for path in ldos]
     info = Path(info)
@@ -114,12 +113,14 @@ def load_snapshot(
 def _values(
     files: Sequence[Path], calculation: Calculation, joined: JoinedGrid, units: str | None
 ) -> npt.NDArray[np.float32]:
-    """Returns the LDOS on the joined grid, 1/(eV Angstrom^3); mapped where the file holds just that."""
+    """Returns the LDOS on the combined grid, 1/(eV Angstrom^3); memory-mapped if no conversion is needed."""
     fields = [_converted(path, units) for path in files]
     shape = calculation.grid.shape
     for path, field in zip(files, fields, strict=True):
         if field.shape[:3] != shape:
-            raise InputError(f"{path}: got the grid {field.shape[:3]}, but the DFT run has {shape}; give its own LDOS")
+            raise InputError(
+                f"{path}: got the grid {field.shape[:3]}, but the DFT run has {shape}; give the LDOS of this run"
+            )
     sizes = [part.size for part in joined.parts]
     if len(fields) == 1:
         got, expected = [fields[0].shape[3]], [joined.stored]
@@ -136,7 +137,7 @@ def _values(
 
 def _converted(path: Path, units: str | None) -> Field:
     if path.suffix in HDF5_SUFFIXES and units is not None:
-        raise InputError(f"units: got {units!r} for {path}, but an openPMD file states its own unit; leave it out")
+        raise InputError(f"units: got {units!r} for {path}, but an openPMD file states its own unit; omit units")
     factor = LDOS_UNITS.get(units or _UNIT)
     if factor is None:
         raise InputError(f"units: got {units!r}, expected one of {', '.join(LDOS_UNITS)}")
@@ -158,11 +159,11 @@ def _density(path: Path, calculation: Calculation) -> npt.NDArray[np.float64]:
 
 
 def _check_electrons(dos: DensityOfStates, calculation: Calculation, path: Path, units: str | None) -> None:
-    """Refuses an LDOS whose electrons do not fit the DFT run, naming the unit that would."""
+    """Refuses an LDOS with a wrong number of electrons; the error names the unit that would fit."""
     level, temperature = calculation.fermi_level, calculation.electron_temperature
     where = f"below the Fermi level of the DFT run, {level:g} eV"
     lowest, highest = _PLAUSIBLE
-    if math.isnan(level):  # then the window must at least hold them
+    if math.isnan(level):  # the window must at least hold the electrons
         level, where, highest = dos.energy_grid.stop + dos.energy_grid.spacing, "in all", math.inf
         lowest = 1.0
     share = dos.electrons(level, temperature) / calculation.electrons

@@ -1,6 +1,6 @@
-"""Energy grids in several parts, as MALA splits them, made into one.
+"""Combination of the parts of a split energy grid of MALA into one grid.
 
-A part ends at the energy that the next one begins with; that energy is kept once, from the next part.
+A part ends at the first energy of the next one; this energy is taken once, from the next part.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Part:
 
     Attributes:
         start: first energy, eV.
-        spacing: eV.
-        size: number of energies, the one that the next part begins with included.
+        spacing: energy spacing, eV.
+        size: number of energies, including the first energy of the next part.
     """
 
     start: float
@@ -38,13 +38,13 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class JoinedGrid:
-    """Equally spaced energies made of parts.
+    """Equally spaced energies from several parts.
 
     Attributes:
-        grid: with the smallest spacing of all parts.
-        parts: in order.
-        interpolation: (grid.size, stored), turns values at the stored energies into values on the grid: straight lines
-            between them, which is how MALA integrates; None where the stored energies are those of the grid.
+        grid: energy grid with the smallest spacing of all parts.
+        parts: parts in order.
+        interpolation: matrix of the linear interpolation from the stored energies to the grid, (grid.size, stored),
+            which is exact for MALA's integrals; None if the stored energies are the grid.
     """
 
     grid: EnergyGrid
@@ -53,7 +53,7 @@ class JoinedGrid:
 
     @property
     def stored(self) -> int:
-        """Number of energies that MALA stores."""
+        """Number of energies stored by MALA."""
         return sum(part.size for part in self.parts) - len(self.parts) + 1
 
 
@@ -61,7 +61,7 @@ def join(grids: EnergyGrid | Part | Sequence[EnergyGrid | Part]) -> JoinedGrid:
     """Returns one grid for the parts, ascending in energy.
 
     Raises:
-        InputError: for parts that do not meet, or spacings that are no multiples of the smallest one.
+        InputError: for parts that do not join, or spacings that are not multiples of the smallest one.
     """
     if isinstance(grids, EnergyGrid | Part):
         grids = [grids]
@@ -73,7 +73,7 @@ def join(grids: EnergyGrid | Part | Sequence[EnergyGrid | Part]) -> JoinedGrid:
         if abs(left.stop - right.start) > 1e-4 * finest:
             raise InputError(
                 f"energy grid: a part ends at {left.stop:g} eV and the next begins at {right.start:g} eV, expected the "
-                "same energy in both; MALA drops it from the first"
+                "same energy in both (MALA omits it in the first part)"
             )
     ratios = [part.spacing / finest for part in parts]
     if any(abs(ratio - round(ratio)) > 1e-6 * ratio for ratio in ratios):

@@ -1,4 +1,4 @@
-"""Tensors in files of ``torch.save``, old and new form, without torch's own reader, which can run code."""
+"""Tensors from files of ``torch.save`` in the old and new format, without torch's reader, which can execute code."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ _PROTOCOL = 1001
 
 
 def read_torch(content: bytes, name: str) -> Any:
-    """Returns what a torch file holds, tensors and storages as numpy arrays.
+    """Returns the content of a torch file, with tensors and storages as numpy arrays.
 
     Args:
-        content: of the file.
-        name: of the file, for messages.
+        content: content of the file.
+        name: name of the file, for messages.
 
     Raises:
-        FileFormatError: if it holds anything but numbers, or is damaged.
+        FileFormatError: if the file contains anything but numbers, or is damaged.
     """
     return _zipped(content, name) if content[:2] == b"PK" else _plain(content, name)
 
 
 def _zipped(content: bytes, name: str) -> Any:
-    """The form since torch 1.6: a zip archive with a pickle and one file for each storage."""
+    """Reads the format since torch 1.6: a zip archive with a pickle and one file for each storage."""
     files = read_archive(content, name)
     pickles = [entry for entry in files if entry.endswith("/data.pkl") or entry == "data.pkl"]
     if len(pickles) != 1:
-        raise FileFormatError(f"{name}: {len(pickles)} files data.pkl inside, expected one; not a file of torch.save")
+        raise FileFormatError(
+            f"{name}: got {len(pickles)} files data.pkl in the archive, expected one; this is not a file of torch.save"
+        )
     folder = pickles[0].removesuffix("data.pkl")
     if files.get(f"{folder}byteorder", b"little") != b"little":
         raise FileFormatError(f"{name}: written by a machine of another byte order, expected little endian")
@@ -53,9 +55,9 @@ def _zipped(content: bytes, name: str) -> Any:
 
 
 def _plain(content: bytes, name: str) -> Any:
-    """The form before: pickles of magic number, protocol, machine, object and names of storages; then the numbers.
+    """Reads the older format: pickles of magic number, protocol, machine, object and storage names; then the numbers.
 
-    The numbers come last, so that the object is read twice: first to learn the storages' types.
+    Since the numbers come last, the object is read twice, first to find the types of the storages.
     """
     stream = io.BytesIO(content)
     if read_pickle(stream, name) != _MAGIC or read_pickle(stream, name) != _PROTOCOL:
@@ -100,4 +102,4 @@ def _identifier(pid: Any, name: str) -> tuple[np.dtype[Any], str, int]:
         case ("storage", StorageType() as kind, str(key), str(), int(count), *rest):
             if count >= 0 and all(view is None for view in rest):
                 return kind.dtype, key, count
-    raise FileFormatError(f"{name}: a storage of an unknown kind, expected one of plain numbers")
+    raise FileFormatError(f"{name}: got a storage of an unknown kind, expected plain numbers")

@@ -1,8 +1,8 @@
-"""Pickles from elsewhere, read as plain data: numpy arrays, torch tensors and MALA's scaler become numbers.
+"""Untrusted pickles, read as plain data: numpy arrays, torch tensors and MALA's scaler become numbers.
 
-No name in a pickle is ever imported. The few that may occur stand for functions of one reader, made anew for each
-pickle, which take numbers and give numbers. Opcodes that need other names, or could ask for memory that the pickle does
-not fill, are refused before anything is read.
+No name in a pickle is imported. The few allowed names stand for functions of a reader, created for each pickle, that
+map numbers to numbers. Opcodes that need other names, or could request memory beyond the size of the pickle, are
+refused before anything is read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STORAGES = {
     "ByteStorage": "<u1",
     "BoolStorage": "|b1",
 }
-"""Number types of torch's storages."""
+"""Number types of torch storages."""
 
 # fmt: off
 _OPCODES = frozenset({
@@ -52,7 +52,7 @@ class PlainData(dict[str, Any]):
 
 
 class StorageType:
-    """A number type of torch's storages, as a pickle names it."""
+    """A number type of torch storages, by its name in a pickle."""
 
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
@@ -68,16 +68,16 @@ def read_pickle(
     persistent: PersistentLoad | None = None,
     nested: Callable[[bytes], Array] | None = None,
 ) -> Any:
-    """Returns the plain data of the next pickle in a stream, which then stands behind it.
+    """Returns the plain data of the next pickle in a stream, and moves the stream to its end.
 
     Args:
-        stream: at the beginning of a pickle.
-        name: of the file, for messages.
-        persistent: turns the persistent identifier of a torch storage into its numbers.
-        nested: turns the bytes of a torch file inside the pickle into the numbers of the storage it holds.
+        stream: stream at the start of a pickle.
+        name: name of the file, for messages.
+        persistent: function from the persistent identifier of a torch storage to its numbers.
+        nested: function from the bytes of a torch file inside the pickle to the numbers of its storage.
 
     Raises:
-        FileFormatError: if the pickle asks for anything but numbers, or is damaged.
+        FileFormatError: if the pickle contains anything but numbers, or is damaged.
     """
     start = stream.tell()
     _check_opcodes(stream, name)
@@ -87,9 +87,9 @@ def read_pickle(
         return _Reader(stream, name, persistent, nested).load()
     except FileFormatError:
         raise
-    except Exception as error:  # a damaged pickle can end in any exception
+    except Exception as error:  # a damaged pickle can raise any exception
         detail = " ".join(str(error).split())[:100]
-        raise FileFormatError(f"{name}: not a whole pickle ({detail}); copy the file again") from error
+        raise FileFormatError(f"{name}: not a complete pickle ({detail}); copy the file again") from error
     finally:
         stream.seek(end)
 
@@ -101,20 +101,20 @@ def _check_opcodes(stream: io.BytesIO, name: str) -> None:
             if opcode.name not in _OPCODES:
                 refused = f"has the opcode {opcode.name}"
             elif opcode.name == "LONG_BINPUT" and int(argument or 0) > _LONGEST_MEMO:
-                refused = "asks for memory that it does not fill"
+                refused = "requests more memory than its size"
             if refused:
                 break
-    except Exception as error:  # pickletools raises ValueError, and others on damaged text
+    except Exception as error:  # pickletools raises ValueError, and other exceptions for damaged text
         detail = " ".join(str(error).split())[:100]
-        raise FileFormatError(f"{name}: not a whole pickle ({detail}); copy the file again") from error
+        raise FileFormatError(f"{name}: not a complete pickle ({detail}); copy the file again") from error
     if refused:
         raise FileFormatError(
-            f"{name}: its pickle {refused}, expected numbers alone; nothing of it was run, do not trust this file"
+            f"{name}: the pickle {refused}, expected numbers only; nothing was executed, do not trust this file"
         )
 
 
 class _Reader(pickle.Unpickler):
-    """Replaces every name by data or by a method of its own, and refuses all others."""
+    """Replaces the allowed names by data or by its own methods, and refuses all others."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class _Reader(pickle.Unpickler):
         super().__init__(stream)
         self._name, self._persistent, self._nested = name, persistent, nested
 
-        # classes of this reader alone: a pickle may set attributes of what it names
+        # classes created for this reader only, because a pickle may set attributes of named objects
         class Scaler(PlainData):
             def __setstate__(self, state: dict[str, Any]) -> None:
                 self.update(state)
@@ -148,34 +148,34 @@ class _Reader(pickle.Unpickler):
             self._known[home, "scalar"] = self._scalar
 
     def find_class(self, module: str, name: str, /) -> Any:
-        """Returns what a name stands for.
+        """Returns the object for a name.
 
         Raises:
-            FileFormatError: for any that MALA's numbers do not need.
+            FileFormatError: for a name that MALA's numbers do not need.
         """
         if (module, name) in self._known:
             return self._known[module, name]
         if module == "torch" and name in STORAGES:
             return StorageType(STORAGES[name])
         raise FileFormatError(
-            f"{self._name}: its pickle asks for {f'{module}.{name}'[:80]!r}, expected numbers alone; nothing of it was "
-            "run, do not trust this file"
+            f"{self._name}: the pickle requests {f'{module}.{name}'[:80]!r}, expected numbers only; nothing was "
+            "executed, do not trust this file"
         )
 
     def persistent_load(self, pid: Any, /) -> Any:
         """Returns the numbers of a torch storage."""
         if self._persistent is None:
-            raise FileFormatError(f"{self._name}: its pickle refers to data outside of it, expected numbers in it")
+            raise FileFormatError(f"{self._name}: the pickle refers to external data, expected numbers in the file")
         return self._persistent(pid)
 
     def _tensor(self, storage: Array, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Array:
         if not isinstance(storage, np.ndarray) or storage.ndim != 1:
-            raise FileFormatError(f"{self._name}: a tensor without numbers; copy the file again")
+            raise FileFormatError(f"{self._name}: got got a tensor without numbers; copy the file again")
         count = math.prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         inside = min((offset, *stride, *size)) >= 0 and (count == 0 or last < storage.size) and count <= storage.size
         if not inside:
-            raise FileFormatError(f"{self._name}: a tensor reaches beyond its storage; copy the file again")
+            raise FileFormatError(f"{self._name}: got a tensor larger than its storage; copy the file again")
         if count == 0:
             return np.empty(size, dtype=storage.dtype)
         item = storage.dtype.itemsize
@@ -186,7 +186,7 @@ class _Reader(pickle.Unpickler):
 
     def _storage(self, content: bytes) -> Array:
         if self._nested is None:
-            raise FileFormatError(f"{self._name}: a file inside a file inside a file, expected numbers")
+            raise FileFormatError(f"{self._name}: got a file nested twice in other files, expected numbers")
         return self._nested(content)
 
     def _dtype(self, code: str, *_: Any) -> _PickledType:
@@ -200,7 +200,7 @@ class _Reader(pickle.Unpickler):
 
 
 class _PickledType:
-    """A numpy number type; its byte order comes with the state."""
+    """A numpy number type; the byte order is part of the state."""
 
     def __init__(self, code: str) -> None:
         self._code, self._order = code, "<"
@@ -216,7 +216,7 @@ class _PickledType:
 
 
 class PickledArray:
-    """A numpy array, whose numbers come with the state."""
+    """A numpy array, whose numbers are part of the state."""
 
     values: Array
 
@@ -229,7 +229,7 @@ def as_array(value: Any, name: str) -> npt.NDArray[np.float64]:
     """Returns numbers from a pickle or from JSON as an array.
 
     Raises:
-        FileFormatError: if they are something else.
+        FileFormatError: for anything but numbers.
     """
     try:
         return np.array(value.values if isinstance(value, PickledArray) else value, dtype=np.float64)
