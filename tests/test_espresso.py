@@ -158,7 +158,11 @@ def test_what_a_run_lacks_is_said_all_at_once(run, tmp_path):
         import_run(tmp_path / "copy")
     text = str(caught.value)
     assert "3 problem(s) prevent an LDOS" in text
-    for part in ("wavefunctions: none of k-point 2, 3; copy wfc*.dat too", "no charge-density.dat", "Al.upf; give it"):
+    for part in (
+        "wavefunctions: none for k-point 2, 3; copy wfc*.dat too",
+        "no charge-density.dat",
+        "Al.upf; provide this file",
+    ):
         assert part in text
     with pytest.raises(InputError, match=r"bands: the highest is \d+\.\d\d eV too low .* raise nbnd"):
         import_run(run, ldos=LdosOptions(highest_electron_temperature=30_000.0))
@@ -303,7 +307,7 @@ def test_a_window_that_the_cutoff_does_not_hold(tmp_path):
     message = r"bands: \d+ are needed .* a cutoff of 60 eV gives fewer plane waves; .*; the files .*fermisea-pw-"
     with pytest.raises(InputError, match=message) as caught:
         engine.run(aluminium(), TEMPERATURE)
-    assert (Path(str(caught.value).split("files are in ")[1]) / "scf.out").is_file()
+    assert (Path(str(caught.value).split("files of the run are in ")[1]) / "scf.out").is_file()
 
 
 @pytest.mark.slow

@@ -225,7 +225,7 @@ def _without_last_value(text):
         (lambda t: t.replace("PP_DIJ", "PP_DJI"), FileFormatError, "PP_DIJ is missing"),
         (_without_last_value, FileFormatError, "PP_LOCAL holds 1875 values, expected 1876"),
         (lambda t: t.replace("0.0100    0.0200", "0.0100    nan"), FileFormatError, "PP_R holds values that are not"),
-        (lambda t: t.replace("0.0100    0.0200", "0.0100    O.02"), FileFormatError, "PP_R holds text"),
+        (lambda t: t.replace("0.0100    0.0200", "0.0100    O.02"), FileFormatError, "PP_R has text among its numbers"),
         (lambda t: t.replace('z_valence="    3.00"', ""), FileFormatError, "z_valence is missing"),
         (lambda t: t.replace('angular_momentum="2"', 'angular_momentum="4"'), InputError, "l = 4, expected 0 to 3"),
         (lambda t: t.replace('angular_momentum="2"', 'angular_momentum="one"'), FileFormatError, "is one, expected"),
@@ -298,7 +298,7 @@ def test_another_functional_and_a_mixture_of_sources_are_possible():
 
 def test_momenta_beyond_the_table_are_refused_and_the_table_grows_on_request():
     q = torch.tensor([20.0], dtype=torch.float64)
-    with pytest.raises(InputError, match=r"local potential of Al.pz-vbc.UPF: asked at 20.00"):
+    with pytest.raises(InputError, match=r"local potential of Al.pz-vbc.UPF: got a momentum of 20.00"):
         load_upf(VBC, SHORT).local(q)
     assert torch.isfinite(load_upf(VBC, 20.0).local(q)).all()
 
