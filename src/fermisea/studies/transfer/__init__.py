@@ -1,4 +1,4 @@
-"""Temperature transfer of aluminium: how models that learned at some temperatures do at others."""
+"""Temperature transfer of aluminium: the accuracy of models at temperatures outside their training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What later steps keep in the folder, computed ahead by several processes of this machine."""
+"""Results of later steps, computed in advance by several processes on this machine and stored in the folder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fermisea.utilities.processes import in_processes
 
 
 def compute_ahead(jobs: Sequence[Callable[[], object]], workers: int, done: Callable[[], None]) -> None:
-    """Runs jobs, which leave what they find in files; does nothing for one worker.
+    """Runs jobs, which write their results to files; does nothing for one worker.
 
-    A job that fails is left to the step that needs its result and meets the same error.
+    The error of a failed job is ignored here, because the step that needs the result raises it again.
 
     Args:
         jobs: functions that can be pickled.
-        workers: processes; they share the cores.
+        workers: number of processes, which share the cores.
         done: callback at the end of each job.
 
     Raises:
@@ -28,12 +28,12 @@ def compute_ahead(jobs: Sequence[Callable[[], object]], workers: int, done: Call
         for answer in answers:
             if answer.status is not None:
                 raise InputError(
-                    "study: a process was killed; run the same command again to go on, with fewer workers if memory "
-                    "was short"
+                    "study: a process was killed; run the same command again to resume, with fewer workers if the "
+                    "memory was insufficient"
                 )
             done()
 
 
 def _attempt(job: Callable[[], object], _: Callable[[object], None]) -> None:
-    with suppress(Exception):  # the step that needs the result meets it again
+    with suppress(Exception):  # the step that needs the result raises it again
         job()

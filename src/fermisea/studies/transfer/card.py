@@ -1,4 +1,4 @@
-"""The card of the model that learned from everything: data, domain, errors, licence."""
+"""Description of the model trained on all structures: data, domain, errors, licence."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fermisea.studies.transfer.templates import filled
 
 
 def card_of(model: Model, rows: Mapping[str, Rows]) -> str:
-    """Returns the card in Markdown; its text is card.txt beside this file, its numbers come from model and tables.
+    """Returns the description in Markdown; the text comes from card.txt, the numbers from model and tables.
 
     Args:
-        model: of everything.
+        model: model trained on all structures.
         rows: tables of the study by name.
     """
     return filled("card.txt", _facts(model, rows)) + "\n"

@@ -1,4 +1,4 @@
-"""Structures and DFT of the study; what an earlier, interrupted run left is kept."""
+"""Structures and DFT of the study; results of an earlier, interrupted run are kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ End = Callable[[Outcome], None]
 
 
 def crystal(settings: TransferSettings, repeat: tuple[int, int, int] | None = None) -> Atoms:
-    """Returns the perfect crystal of the study's cell, or of another."""
+    """Returns the perfect crystal in the cell of the study, or in another cell."""
     return bulk("Al", "fcc", a=settings.lattice_constant, cubic=True).repeat(repeat or settings.repeat)
 
 
@@ -39,10 +39,10 @@ class Structures:
     """Structures of the study by name.
 
     Attributes:
-        training: that models learn from, of all ionic temperatures.
-        scaled: those at other volumes.
-        test: that no model sees.
-        large: one of another size, or none.
+        training: training structures at all ionic temperatures.
+        scaled: training structures at other volumes.
+        test: test structures.
+        large: a structure of another size, or none.
     """
 
     training: Mapping[str, Atoms]
@@ -56,12 +56,12 @@ class Structures:
 
 
 def make_structures(settings: TransferSettings, folder: Path, progress: Callable[[str, int, int], None]) -> Structures:
-    """Returns the structures, from molecular dynamics where the folder lacks them.
+    """Returns the structures; structures missing in the folder are sampled by molecular dynamics.
 
     Args:
-        settings: of the study.
-        folder: for the files.
-        progress: is told what is sampled, steps done and steps in all.
+        settings: settings of the study.
+        folder: folder of the files.
+        progress: callback with a title, the number of steps done and the total number of steps.
     """
 
     def sampled(part: str, ideal: Atoms, temperatures: tuple[float, ...], count: int, seed: int) -> dict[str, Atoms]:
@@ -107,18 +107,18 @@ def make_structures(settings: TransferSettings, folder: Path, progress: Callable
 def run_dft(
     settings: TransferSettings, structures: Structures, folder: Path, *, workers: int, watch: Watch, end: End
 ) -> None:
-    """Computes the snapshots that the folder lacks: training, scaled, test and large, each in a folder of its own.
+    """Computes missing snapshots: training, scaled, test and large, each group in its own folder.
 
     Args:
-        settings: of the study.
-        structures: of :func:`make_structures`.
-        folder: for the snapshots.
-        workers: structures computed at once.
-        watch: is told of every SCF iteration.
-        end: is told what became of each structure.
+        settings: settings of the study.
+        structures: structures from :func:`make_structures`.
+        folder: folder of the snapshots.
+        workers: number of structures computed at once.
+        watch: callback after every SCF iteration.
+        end: callback with the result of each structure.
 
     Raises:
-        InputError: if structures fail, once the others are done, or a folder holds snapshots of other settings.
+        InputError: if structures fail, after all others are done, or if a folder has snapshots with other settings.
     """
     failed: list[str] = []
     number = 0

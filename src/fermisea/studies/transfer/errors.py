@@ -1,4 +1,4 @@
-"""Errors of each model against the test structures and the self-consistent runs, kept in a file for each."""
+"""Errors of each model against test structures and self-consistent runs, stored in one file for each model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fermisea.utilities.files import write_text
 Rows = list[dict[str, Any]]
 
 MEMORY = 2**30
-"""For hidden layers, bytes: those of five networks on the grid of a cell of 32 atoms fit into it."""
+"""Memory for hidden layers, bytes; enough for five networks on the grid of a 32-atom cell."""
 
 
 def kept(path: Path, key: list[Any], compute: Callable[[], Rows]) -> Rows:
-    """Returns rows from a file if they were made from what ``key`` says; else computes and writes them."""
+    """Returns rows from a file if the file has the same ``key``; otherwise computes and writes them."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         if known["key"] == key:
@@ -45,15 +45,15 @@ def evaluated(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rows:
-    """Returns the rows of :func:`fermisea.evaluate` with the model's name, from the folder if they are there.
+    """Returns the rows of :func:`fermisea.evaluate` with the name of the model, from the folder if available.
 
     Args:
-        name: of the model.
-        model: of the study; its provenance says which one.
-        tests: structures that it has not seen.
+        name: name of the model.
+        model: model of the study, identified by its provenance.
+        tests: test structures.
         electron_temperatures: tau_e, K.
-        folder: for the results.
-        progress: is told structures done and structures in all.
+        folder: folder of the results.
+        progress: callback with the number of structures done and the total number.
     """
     key = [model.provenance["study"], list(map(float, electron_temperatures)), len(tests)]
     return kept(
@@ -76,12 +76,12 @@ def transferred(
     entropy_term_error; eV per atom, K.
 
     Args:
-        name: of the model.
-        model: of the study.
-        tests: the first structure of each ionic temperature among them.
-        references: self-consistent runs, those at tau_ref not among them.
+        name: name of the model.
+        model: model of the study.
+        tests: test structures, including the first one of each ionic temperature.
+        references: self-consistent runs, excluding runs at tau_ref.
         reference_temperature: tau_ref, K.
-        folder: for the results.
+        folder: folder of the results.
     """
     key = [model.provenance["study"], [[r.name, r.electron_temperature, r.free_energy] for r in references]]
     starts = {Path(file).stem: snapshot for file, snapshot in zip(tests.names, tests, strict=True)}

@@ -1,4 +1,4 @@
-"""The figures of the study, each from the rows of one table."""
+"""Figures of the study, each from the rows of one table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHANGE = r"F(\tau_e)-F(\tau_{\mathrm{ref}})"
 
 
 def free_energy_against_ions(rows: Sequence[Row]) -> Figure:
-    """Returns F at tau_ref against tau_i, of DFT and models, from DFT's lowest value on; below, the differences."""
+    """Returns F at tau_ref against tau_i, of DFT and models, relative to the lowest DFT value, and differences."""
     ions = [row["ion_temperature"] for row in rows]
     names = [name for name in rows[0] if name not in ("ion_temperature", "dft")]
     dft = np.array([row["dft"] for row in rows])
@@ -67,7 +67,7 @@ def free_energy_against_electrons(rows: Sequence[Row], *, title: str) -> Figure:
 
 
 def dos(rows: Sequence[Row], *, title: str) -> Figure:
-    """Returns the DOS of self-consistent DFT at several tau_e, and below how it differs from that at tau_ref."""
+    """Returns the DOS of self-consistent DFT at several tau_e, and below the difference from the DOS at tau_ref."""
     names = [name for name in rows[0] if name != "energy"]
     energy = np.array([row["energy"] for row in rows])
     first = np.array([row[names[0]] for row in rows])
@@ -82,18 +82,18 @@ def dos(rows: Sequence[Row], *, title: str) -> Figure:
         top.set_ylabel("DOS (1/eV/cell)")
         top.set_title(title)
         top.legend(title=r"$\tau_e$", title_fontsize=8, loc="upper left")
-        bottom.set_ylabel(r"difference to $\tau_{\mathrm{ref}}$")
+        bottom.set_ylabel(r"difference from $\tau_{\mathrm{ref}}$")
         bottom.set_xlabel(r"energy $\varepsilon$ (eV)")
         bottom.axhline(0, color=GREY, linewidth=0.7)
     return figure
 
 
 def one_temperature(rows: Sequence[Row], columns: Mapping[str, str]) -> Figure:
-    """Returns, for models trained at one tau_i, maps of errors: tau_i of the training against that of the test.
+    """Returns error maps of models trained at one tau_i: tau_i of the training against tau_i of the test.
 
     Args:
-        rows: with trained_at, ion_temperature and errors.
-        columns: errors to be shown, and what they are called.
+        rows: rows with trained_at, ion_temperature and errors.
+        columns: errors to show, with their labels.
     """
     trained = sorted({row["trained_at"] for row in rows})
     tested = sorted({row["ion_temperature"] for row in rows})
@@ -125,7 +125,7 @@ def _write_values(axis: Axes, values: np.ndarray[Any, Any]) -> None:
 
 
 def _logarithmic(axis: Axes) -> None:
-    """Makes the vertical axis of a panel, whose lines are drawn, logarithmic with plain numbers at it."""
+    """Makes the vertical axis of a panel logarithmic, with plain numbers as labels."""
     axis.set_yscale("log")
     _plain_numbers(axis.yaxis, *axis.get_ylim())
 
@@ -137,7 +137,7 @@ def _plain_numbers(axis: Axis, low: float, high: float) -> None:
 
 
 def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Mapping[str, str]) -> Figure:
-    """Returns errors of models against tau_i of the test; bars are spreads over the members of each ensemble."""
+    """Returns errors of models against tau_i of the test; error bars are spreads over the networks of each ensemble."""
     colours = temperature_colours(range(len(models)))
     with panels_figure(len(columns), (1.0,) * len(columns), 1.9 * len(columns) + 0.5) as (figure, axes):
         for axis, (name, label) in zip(axes, columns.items(), strict=True):
@@ -166,7 +166,7 @@ def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Ma
 
 
 def side_by_side(rows: Sequence[Row], models: Sequence[str]) -> Figure:
-    """Returns every kind of error of some models over all tau_i; bars are spreads over the members of each ensemble."""
+    """Returns all errors of some models over all tau_i; error bars are spreads over the networks of each ensemble."""
     chosen = {row["model"]: row for row in rows if row["model"] in models and row["ion_temperature"] == "all"}
     names = [name for name in COLUMNS if name not in ("fermi_level_error", "free_energy_change_error")]
     colours = temperature_colours(range(len(models)))
@@ -221,7 +221,7 @@ def transfer(rows: Sequence[Row], *, title: str) -> Figure:
 
 
 def similarity(rows: Sequence[Row]) -> Figure:
-    """Returns how far apart the surroundings of each pair of ionic temperatures are."""
+    """Returns a map of the distance between the atomic surroundings at each pair of ionic temperatures."""
     temperatures = sorted({row["ion_temperature"] for row in rows})
     values = np.zeros((len(temperatures), len(temperatures)))
     for row in rows:

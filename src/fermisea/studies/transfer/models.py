@@ -1,4 +1,4 @@
-"""The models of the study, trained or taken from an earlier run."""
+"""Models of the study, trained or read from an earlier run."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def trained(
     folder: Path,
     progress: Callable[[TrainingState], None] | None = None,
 ) -> Model:
-    """Returns the ensemble of a plan; an interrupted training goes on.
+    """Returns the ensemble of a plan; an interrupted training is resumed.
 
-    Its provenance holds what it was made from (``study``). The seconds of its training stand beside it in NAME.json, or
-    null if it was interrupted.
+    The provenance identifies its data and settings (``study``). NAME.json stores the training time in s, or null if the
+    training was interrupted.
 
     Args:
-        plan: what it is called.
-        config: how to train, with a precision that this processor has.
-        files: its snapshots.
-        folder: for model files.
-        progress: is told where the training is.
+        plan: plan of the model.
+        config: training configuration, with a precision supported by this processor.
+        files: snapshot files.
+        folder: folder of the model files.
+        progress: callback with the state of the training.
 
     Raises:
-        InputError: if the snapshots cannot be used.
+        InputError: if the snapshots are invalid.
     """
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for file in files:

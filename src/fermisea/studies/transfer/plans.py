@@ -1,4 +1,4 @@
-"""Which models the study trains, and on what."""
+"""Models of the study and their training data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fermisea.studies.transfer.data import crystal, name_of, scaled_name
 from fermisea.studies.transfer.settings import TransferSettings
 
 EVERYTHING = "everything"
-"""Name of the model of all training structures, those at other volumes among them."""
+"""Name of the model of all training structures, including structures at other volumes."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Plan:
     """One ensemble and its training structures.
 
     Attributes:
-        name: of the model and its file.
-        ion_temperatures: of the structures, K.
-        structures: their snapshots, as ``training/NAME`` or ``scaled/NAME``.
+        name: name of the model and its file.
+        ion_temperatures: ionic temperatures of the structures, K.
+        structures: snapshots of the structures, as ``training/NAME`` or ``scaled/NAME``.
     """
 
     name: str
@@ -30,8 +30,8 @@ class Plan:
 def plans(settings: TransferSettings) -> list[Plan]:
     """Returns the ensembles of the study.
 
-    Each ionic temperature alone; the combinations with all structures of theirs; the same with as many structures in
-    all as one and two temperatures have; and everything.
+    The ensembles are: each ionic temperature alone; the combinations with all their structures; the combinations with
+    as many structures in total as one and two temperatures have; and everything.
     """
     number = settings.training_snapshots
     alone = [(temperature,) for temperature in settings.ion_temperatures]
@@ -51,14 +51,15 @@ def plans(settings: TransferSettings) -> list[Plan]:
 
 
 def combined(settings: TransferSettings) -> list[str]:
-    """Returns the names of the models of the combinations with all structures of theirs; the last is shown most."""
+    """Returns the names of the models of the combinations with all their structures; the last one is shown most."""
     return [_name(members, settings.training_snapshots * len(members)) for members in settings.combinations]
 
 
 def equal_plans(settings: TransferSettings) -> dict[int, list[Plan]]:
-    """Returns plans that learn from equally many structures of more or fewer temperatures, by that number.
+    """Returns plans with equally many structures from more or fewer temperatures, by number of structures.
 
-    As many as one temperature has: the first and the last alone, and the combinations. Twice as many: combinations.
+    With as many structures as one temperature has: the first and the last temperature alone, and the combinations. With
+    twice as many: the combinations.
     """
     number, known = settings.training_snapshots, plans(settings)
     alone = [plan for plan in known if len(plan.ion_temperatures) == 1]
@@ -69,7 +70,7 @@ def equal_plans(settings: TransferSettings) -> dict[int, list[Plan]]:
 
 
 def _plan(settings: TransferSettings, members: Sequence[float], total: int) -> Plan:
-    """Spreads structures evenly over temperatures; what is left over goes to the hottest, which differ most."""
+    """Distributes structures evenly over temperatures; the remainder goes to the hottest, which differ most."""
     each, left = divmod(total, len(members))
     counts = [each + (index >= len(members) - left) for index in range(len(members))]
     ideal = crystal(settings)

@@ -1,4 +1,4 @@
-"""Self-consistent runs at other electronic temperatures: what the transfer is judged by."""
+"""Self-consistent runs at other electronic temperatures, the reference for the transfer."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Reference:
     """A self-consistent run of one structure.
 
     Attributes:
-        name: of the structure.
+        name: name of the structure.
         ion_temperature: tau_i, K.
         electron_temperature: tau_e, K.
-        free_energy: of the cell, eV.
+        free_energy: free energy of the cell, eV.
         entropy_term: -TS, eV.
-        fermi_level: eV.
-        dos: on the energies of the study, as far as the bands reach, 1/eV.
+        fermi_level: mu, eV.
+        dos: density of states on the energies of the study, up to the highest band, 1/eV.
     """
 
     name: str
@@ -52,19 +52,19 @@ def reference(
     folder: Path,
     report: Callable[[ScfStep], None],
 ) -> Reference:
-    """Returns a run, from the folder if it is there.
+    """Returns a run, from the folder if available.
 
     Args:
-        dft: settings with an energy window.
-        name: of the structure.
-        atoms: it.
+        dft: DFT settings with an energy window.
+        name: name of the structure.
+        atoms: the structure.
         electron_temperature: tau_e, K.
-        folder: for the results.
-        report: is told of every SCF iteration.
+        folder: folder of the results.
+        report: callback after every SCF iteration.
 
     Raises:
-        InputError: for another engine than the embedded one.
-        ConvergenceError: if the SCF cycle fails.
+        InputError: for an engine other than the embedded one.
+        ConvergenceError: if the SCF cycle does not converge.
     """
     key = hashlib.sha256(json.dumps(asdict(dft), sort_keys=True).encode() + atoms.positions.tobytes()).hexdigest()
     path = folder / f"{name}-{electron_temperature:g}K.json"
@@ -97,7 +97,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _dos(state: ThermalState, energies: np.ndarray[Any, Any], broadening: float) -> list[float]:
-    """Returns the broadened DOS up to where the bands of every k-point reach."""
+    """Returns the broadened DOS up to the energy that the bands of every k-point reach."""
     reach = float(state.eigenvalues.max(axis=1).min()) - 3.5 * broadening
     energies = energies[energies <= reach]
     peaks = gaussian(torch.from_numpy(energies[:, None, None] - state.eigenvalues[None]), broadening)

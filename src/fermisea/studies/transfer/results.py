@@ -1,4 +1,4 @@
-"""What the study writes: tables, figures, and the text that says what was claimed and what was measured."""
+"""Output of the study: tables, figures, and a text with the claims and the measured results."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from fermisea.utilities.tables import write_csv
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Everything that was computed.
+    """All computed results.
 
     Attributes:
         data: snapshots of each part.
         references: self-consistent runs at other tau_e.
-        models: by name.
-        evaluations: errors of each on the test structures.
-        comparisons: errors of each against the self-consistent runs.
-        sizes: errors in a cell of another size.
+        models: models by name.
+        evaluations: errors of each model on the test structures.
+        comparisons: errors of each model against the self-consistent runs.
+        sizes: errors of each model in a cell of another size.
     """
 
     data: Mapping[str, Dataset]
@@ -48,12 +48,12 @@ class Results:
 
 
 def write_results(out: Path, settings: TransferSettings, found: Results) -> None:
-    """Writes tables and figures of the study into a folder, and what stands on its page.
+    """Writes tables, figures and the text of the study to a folder.
 
     Args:
         out: the folder.
-        settings: of the study.
-        found: its results.
+        settings: settings of the study.
+        found: results of the study.
     """
     rows = _tables(settings, found)
     mala = _mala(out, found.models[combined(settings)[-1]])
@@ -66,7 +66,7 @@ def write_results(out: Path, settings: TransferSettings, found: Results) -> None
     first = found.data["training"][0].provenance
     mesh = "x".join(map(str, first["kpts"]))
     provenance = (
-        f"fermisea {__version__}; {first['engine']}, {first['xc']}, k-points {mesh}; the rest is in settings.json"
+        f"fermisea {__version__}; {first['engine']}, {first['xc']}, k-points {mesh}; all settings are in settings.json"
     )
     title = f"Temperature transfer of aluminium, {len(found.data['test'][0].atoms)} atoms"
     write_sections(out, title, sections_of(settings, rows, mala), provenance)
@@ -74,7 +74,7 @@ def write_results(out: Path, settings: TransferSettings, found: Results) -> None
 
 
 def _mala(out: Path, model: Model) -> list[dict[str, str]]:
-    """Returns what a comparison of a model with MALA (benchmarks/mala_study.py) left in the folder."""
+    """Returns the results of a comparison with MALA (benchmarks/mala_study.py) in the folder."""
     path = out / "mala.csv"
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
     return [row for row in rows if row.get("study") == model.provenance["study"]]
@@ -104,7 +104,7 @@ def _tables(settings: TransferSettings, found: Results) -> dict[str, Rows]:
 
 
 def _of_the_coldest(settings: TransferSettings, found: Results, model: str) -> dict[str, Rows]:
-    """Returns the tables about the structure of the lowest tau_i that self-consistent runs are of, if there are any."""
+    """Returns the tables for the structure at the lowest tau_i, if there are self-consistent runs for it."""
     lowest = settings.ion_temperatures[0]
     runs = [run for run in found.references if run.ion_temperature == lowest]
     if not runs:
@@ -121,7 +121,7 @@ def _of_the_coldest(settings: TransferSettings, found: Results, model: str) -> d
 
 
 def _alone(settings: TransferSettings, errors: Rows) -> Rows:
-    """Returns the errors at tau_ref of models trained at one ionic temperature, with that as ``trained_at``."""
+    """Returns the errors at tau_ref of models trained at one ionic temperature, which is in ``trained_at``."""
     names = {plan.name: plan.ion_temperatures[0] for plan in plans(settings) if len(plan.ion_temperatures) == 1}
     return [
         {"trained_at": names[row["model"]]} | row

@@ -1,4 +1,4 @@
-"""The study from end to end; interrupted, it goes on where it was."""
+"""The complete study, which resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from fermisea.utilities.files import check_writable_folder, write_text
 
 _PARTS = ("training", "scaled", "test", "large")
 _FREE = ("training", "combinations", "references")
-"""Settings that may change: what depends on them knows what it was made from."""
+"""Settings that may change, because the results that depend on them store their origin."""
 
 
 def run_transfer(settings: TransferSettings, out: Path, console: Console, *, workers: int = 1) -> Path:
-    """Runs the study into the folder ``out`` and returns its report.
+    """Runs the study in the folder ``out`` and returns its report.
 
     Args:
-        settings: what to compute.
-        out: folder; what an earlier run with the same settings left there is kept.
-        console: for progress.
-        workers: structures that DFT computes, models that are trained and judged at once, each in a process.
+        settings: settings of the study.
+        out: folder; results of an earlier run with the same settings are kept.
+        console: console for the progress.
+        workers: number of DFT calculations, trainings or evaluations at once, each in its own process.
 
     Raises:
-        InputError: if the folder holds a study with other settings or cannot be written to, DFT runs fail, or their
-            energy window is too narrow for the references.
-        ConvergenceError: if self-consistent runs do not converge, once the others are done.
+        InputError: if the folder holds a study with other settings or cannot be written to, if DFT runs fail, or if
+            their energy window is too small for the references.
+        ConvergenceError: if self-consistent runs do not converge, after all others are done.
     """
     _claim(settings, out)
     with _step(console, 1, "structures from molecular dynamics"), progress_bar(console) as bar:
@@ -71,7 +71,7 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
         references = _references(settings, structures, out, console)
     with _step(console, 4, "training"):
         models = _models(settings, out, workers, console)
-    with _step(console, 5, "errors on structures that no model has seen"):
+    with _step(console, 5, "errors on test structures"):
         evaluations, comparisons = _errors(settings, models, data["test"], references, out, workers, console)
         sizes = _sizes(settings, models, data["large"][0], out, console) if "large" in data else []
     with _step(console, 6, "tables, figures, report"):
@@ -80,7 +80,7 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
 
 
 def _claim(settings: TransferSettings, out: Path) -> None:
-    """Writes the settings into the folder; refuses one whose structures or DFT came from others."""
+    """Writes the settings to the folder; refuses a folder with structures or DFT from other settings."""
     check_writable_folder(out)
     path = out / "settings.json"
     wanted = settings.to_dict()
@@ -88,7 +88,9 @@ def _claim(settings: TransferSettings, out: Path) -> None:
         try:
             stored = dict(json.loads(path.read_text(encoding="utf-8")))
             stored.pop("fermisea")
-            found = TransferSettings.from_dict(stored).to_dict()  # what a newer version has besides is as by default
+            found = TransferSettings.from_dict(
+                stored
+            ).to_dict()  # settings added in a newer version have their default values
         except (ValueError, TypeError, LookupError) as error:
             raise InputError(f"{path}: cannot be read ({error}); choose another --out folder") from error
         differing = [name for name in wanted if name not in _FREE and found[name] != wanted[name]]
@@ -109,8 +111,8 @@ def _check_window(settings: TransferSettings, tests: Dataset) -> None:
     served = min(snapshot.highest_electron_temperature for snapshot in tests)
     if wanted > served:
         raise InputError(
-            f"references: got {wanted:g} K, but the energy window of the data serves {served:g} K at most; ask for "
-            "less, or begin another study with a wider energy_window"
+            f"references: got {wanted:g} K, but the energy window of the data is valid up to {served:g} K; request a "
+            "lower temperature, or start another study with a wider energy_window"
         )
 
 
@@ -152,7 +154,7 @@ def _models(settings: TransferSettings, out: Path, workers: int, console: Consol
     found = {}
     chosen = plans(settings)
     files = {plan.name: [out / "data" / f"{name}.nc" for name in plan.structures] for plan in chosen}
-    # a warning about the processor comes once from here, not from each process
+    # a warning about the processor is given once here, not by each process
     precision = chosen_precision(settings.training.precision, torch.device("cpu"))
     training = replace(settings.training, precision=precision)
     jobs = {plan.name: partial(trained, plan, training, files[plan.name], out / "models") for plan in chosen}
@@ -205,7 +207,7 @@ def _errors(
 
 
 def _judge(name: str, temperatures: list[float], references: list[Reference], at_reference: float, out: Path) -> None:
-    """Leaves the errors of a model in the folder, from which it is read."""
+    """Writes the errors of a model to the folder, from which they are read later."""
     model, tests = load_model(out / "models" / f"{name}.safetensors"), _loaded(out / "data" / "test")
     evaluated(name, model, tests, temperatures, out / "errors")
     transferred(name, model, tests, references, at_reference, out / "transfer")
@@ -216,7 +218,7 @@ def _sizes(
 ) -> Rows:
     found = []
     with progress_bar(console) as bar:
-        task = bar.add_task("larger cell", total=len(models) + 1, note="the crystal with its k-points and the others'")
+        task = bar.add_task("larger cell", total=len(models) + 1, note="perfect crystal with both k-meshes")
         mesh = k_mesh_difference(settings, out / "references" / "k-mesh.json")
         for name, model in models.items():
             bar.update(task, advance=1, note=name)

@@ -1,4 +1,4 @@
-"""What the study computes: one frozen value, three of them shipped as TOML files."""
+"""Settings of the study; three sets are shipped as TOML files."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ PRESETS = ("full", "quick", "cluster")
 
 @dataclass(frozen=True)
 class TransferSettings:
-    """What the study computes.
+    """Settings of the study.
 
     Attributes:
-        lattice_constant: of the cubic cell of four aluminium atoms, Angstrom.
-        repeat: of it, along each axis.
-        ion_temperatures: tau_i that structures are sampled at, K, ascending.
-        training_snapshots: structures of each tau_i that models may learn from.
-        test_snapshots: structures of each tau_i that none sees.
-        combinations: sets of tau_i that models are trained on together, besides each one alone; the last is shown most.
+        lattice_constant: lattice constant of the cubic cell of four aluminium atoms, Angstrom.
+        repeat: number of cubic cells along each axis.
+        ion_temperatures: ionic temperatures tau_i of the structures, K, ascending.
+        training_snapshots: number of training structures at each tau_i.
+        test_snapshots: number of test structures at each tau_i.
+        combinations: sets of tau_i with a common model, besides the models of one tau_i; the last set is shown most.
         reference_electron_temperature: tau_ref of all snapshots, K.
-        references: (tau_e, tau_i) of self-consistent runs, each of the first test structure of tau_i.
+        references: (tau_e, tau_i) of self-consistent runs, each for the first test structure at tau_i.
         thermalise: time before the first structure of a trajectory, ps.
         spacing: time between structures of one trajectory, ps.
-        scales: lattice constants over the above of further structures for the model of everything, from training
-            structures of ``scaled_ion_temperature``.
-        scaled_ion_temperature: tau_i of these, K.
-        large_repeat: cubes of a cell that tests the transfer to another size; none leaves it out.
-        large_kpts: its k-mesh.
-        large_shift: of it.
-        large_energy_window: of its LDOS, eV, if not that of the others: it may end below.
-        large_ion_temperature: its tau_i, K.
-        dft: settings of all runs.
-        training: of every model.
-        seed: of the molecular dynamics.
+        scales: relative lattice constants of additional structures for the model of everything, scaled from training
+            structures at ``scaled_ion_temperature``.
+        scaled_ion_temperature: tau_i of the scaled structures, K.
+        large_repeat: number of cubic cells along each axis of a larger test cell; empty for no larger cell.
+        large_kpts: k-mesh of the larger cell.
+        large_shift: shift of this k-mesh.
+        large_energy_window: energy window of the LDOS of the larger cell, eV, if it differs from the others; it may
+            have a lower end.
+        large_ion_temperature: tau_i of the larger cell, K.
+        dft: DFT settings of all runs.
+        training: training configuration of all models.
+        seed: random seed of the molecular dynamics.
     """
 
     lattice_constant: float
@@ -73,44 +74,46 @@ class TransferSettings:
             object.__setattr__(self, name, tuple(tuple(map(float, row)) for row in getattr(self, name)))
         known = set(self.ion_temperatures)
         if list(self.ion_temperatures) != sorted(known):
-            raise InputError(f"ion_temperatures: got {list(self.ion_temperatures)}, expected ascending ones")
+            raise InputError(f"ion_temperatures: got {list(self.ion_temperatures)}, expected ascending values")
         wanted = {t for members in self.combinations for t in members} | {ion for _, ion in self.references}
         if self.scales:
             wanted.add(self.scaled_ion_temperature)
         if wanted - known:
             missing = ", ".join(f"{t:g}" for t in sorted(wanted - known))
-            raise InputError(
-                f"ion_temperatures: {missing} K is asked for elsewhere, but there are only {sorted(known)}"
-            )
+            raise InputError(f"ion_temperatures: other settings use {missing} K, but there are only {sorted(known)} K")
         for name, lowest in (("training_snapshots", 2), ("test_snapshots", 2)):
             if getattr(self, name) < lowest:
                 raise InputError(f"{name}: got {getattr(self, name)}, expected at least {lowest}")
         if not self.combinations or min(map(len, self.combinations)) < 2:
-            raise InputError(f"combinations: got {self.combinations}, expected sets of two ion temperatures or more")
+            raise InputError(f"combinations: got {self.combinations}, expected sets of at least two ion temperatures")
         self._check_parts()
         if len(self.scales) > self.training_snapshots:
             raise InputError(
-                f"scales: got {len(self.scales)}, but there are {self.training_snapshots} structures to scale"
+                f"scales: got {len(self.scales)}, expected at most {self.training_snapshots}, the number of "
+                "structures to scale"
             )
 
     def _check_parts(self) -> None:
         if not self.training.anchor:
-            raise InputError("training: got anchor = false, but the study is about both free energies")
+            raise InputError(
+                "training: got anchor = false, expected true, because the study compares anchored and other free "
+                "energies"
+            )
         if not (self.references or self.large_repeat):
             return
         if self.dft.engine != "planewave":
             raise InputError(
-                f"dft: got engine {self.dft.engine}, but references and the large cell need planewave; leave them out"
+                f"dft: got engine {self.dft.engine}, but references and the large cell need planewave; remove them"
             )
         if self.dft.energy_window is None:
-            raise InputError("dft: got no energy_window, which references and the large cell need")
+            raise InputError("dft: got no energy_window, expected one for the references and the large cell")
 
     @classmethod
     def load(cls, name: str | os.PathLike[str]) -> Self:
-        """Returns shipped settings by name, or those of a TOML file.
+        """Returns shipped settings by name, or the settings of a TOML file.
 
         Raises:
-            InputError: for an unknown key or a value that cannot be used.
+            InputError: for an unknown key or an invalid value.
         """
         if str(name) in PRESETS:
             with importlib.resources.as_file(importlib.resources.files(__package__) / f"{name}.toml") as path:
@@ -122,7 +125,7 @@ class TransferSettings:
         values = read_toml(path, [item.name for item in fields(cls)])
         required = {item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING}
         if lacking := sorted(required - set(values)):
-            raise InputError(f"{path}: lacks {', '.join(lacking)}")
+            raise InputError(f"{path}: the keys {', '.join(lacking)} are missing")
         try:
             return cls.from_dict(values)
         except (InputError, TypeError, ValueError) as error:
@@ -130,10 +133,10 @@ class TransferSettings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the settings that ``to_dict`` or a TOML file holds.
+        """Returns the settings from the result of ``to_dict`` or the content of a TOML file.
 
         Raises:
-            InputError: for a value that cannot be used.
+            InputError: for an invalid value.
         """
         tables = {
             "dft": Campaign.from_dict(values.get("dft", {})),
@@ -142,7 +145,7 @@ class TransferSettings:
         return cls(**{key: _frozen(value) for key, value in values.items()} | tables)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values that JSON can hold."""
+        """Returns plain values for JSON."""
         return dict(json.loads(json.dumps(asdict(self) | {"training": self.training.to_dict()})))
 
 

@@ -1,4 +1,4 @@
-"""How alike the surroundings of two ionic temperatures are, and whether that foretells errors."""
+"""Similarity of the atomic surroundings at two ionic temperatures, and its correlation with errors."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from fermisea.descriptors import Descriptor
 Rows = list[dict[str, Any]]
 
 POINTS = 600
-"""Grid points of each ionic temperature that are compared."""
+"""Number of grid points compared for each ionic temperature."""
 
 
 def similarity_rows(dataset: Dataset, descriptor: Descriptor, seed: int = 0) -> Rows:
-    """Returns the likeness of descriptors at grid points, for each pair of ionic temperatures.
+    """Returns the similarity of descriptors at grid points, for each pair of ionic temperatures.
 
-    Columns: ion_temperature, other (K); similarity: mean over points of one temperature of the largest cosine with a
-    point of the other (another structure, for a temperature with itself), descriptors centred on the mean and scaled by
-    the standard deviation of all.
+    Columns: ion_temperature, other (K); similarity: largest cosine between a point at one temperature and the points at
+    the other (for equal temperatures: points of another structure), averaged over points. Descriptors are shifted by
+    the mean and divided by the standard deviation of all points.
 
     Args:
-        dataset: structures of several ionic temperatures, two at least of each.
-        descriptor: of the grid points.
-        seed: of the choice of points.
+        dataset: structures at several ionic temperatures, at least two at each.
+        descriptor: descriptor of the grid points.
+        seed: random seed of the choice of points.
     """
     rng = np.random.default_rng(seed)
     found: dict[float, list[np.ndarray[Any, Any]]] = {}
@@ -56,9 +56,9 @@ def foretold(rows: Rows, errors: Rows, name: str) -> dict[str, Any]:
     """Returns the rank correlation of dissimilarity and error, over models of one temperature and test temperatures.
 
     Args:
-        rows: of :func:`similarity_rows`.
-        errors: of models trained on one temperature, with ``trained_at``, ``ion_temperature`` and the error.
-        name: of the error.
+        rows: rows of :func:`similarity_rows`.
+        errors: rows of models trained at one temperature, with ``trained_at``, ``ion_temperature`` and the error.
+        name: name of the error.
     """
     alike = {(row["ion_temperature"], row["other"]): row["similarity"] for row in rows}
     pairs = [(1 - alike[row["ion_temperature"], row["trained_at"]], row[name]) for row in errors]

@@ -1,4 +1,4 @@
-"""A cell of another size, which no model was trained on."""
+"""Test in a cell of another size, outside of all training data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from fermisea.studies.transfer.settings import TransferSettings
 
 
 def size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str, float], folder: Path) -> dict[str, Any]:
-    """Returns errors of a model at tau_ref in a cell of another size, per atom, from the folder if they are there.
+    """Returns errors of a model at tau_ref in a cell of another size, per atom, from the folder if available.
 
     Args:
-        name: of the model.
-        model: of the study.
-        snapshot: of that cell; its energies are the first ones of the model's.
-        mesh: from :func:`k_mesh_difference`: what the model cannot know.
-        folder: for the results.
+        name: name of the model.
+        model: model of the study.
+        snapshot: snapshot of the cell; its energies are the first energies of the model.
+        mesh: result of :func:`k_mesh_difference`, which no model can predict.
+        folder: folder of the results.
     """
     key = [model.provenance["study"], dict(mesh), snapshot.reference.free_energy]
     return kept(folder / f"{name}.json", key, lambda: [_size_errors(name, model, snapshot, mesh)])[0]
@@ -45,7 +45,9 @@ def _size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str,
     true, own = snapshot.observables([snapshot.electron_temperature])[0], snapshot.reference
     shared = len(snapshot.dos)
     if not np.allclose(predicted.energies[:shared], snapshot.energies):
-        raise InputError("large cell: its energies are not the first ones of the model; give it a window that is")
+        raise InputError(
+            "large cell: got energies that are not the first energies of the model; choose its window accordingly"
+        )
     error = (predicted.free_energy - own.free_energy) / count
     anchored = (predicted.anchored_free_energy - own.free_energy) / count
     return {
@@ -67,18 +69,18 @@ def _size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str,
 
 
 def k_mesh_difference(settings: TransferSettings, path: Path) -> dict[str, float]:
-    """Returns how far the crystal with the k-points of the large cell is from that with those of the others.
+    """Returns the differences of the perfect crystal between the k-mesh of the large cell and of the other cells.
 
     ``offset`` is the difference of F, eV/atom; ``dos_percent`` and ``density_percent`` are mean absolute differences
-    of DOS and density over their means, as the errors of models are.
+    of DOS and density divided by their means, as for the errors of models.
 
     Args:
-        settings: of the study, with a large cell.
-        path: file that keeps the result.
+        settings: settings of the study, with a large cell.
+        path: file of the result.
 
     Raises:
         InputError: for settings without a large cell.
-        ConvergenceError: if the SCF cycle of a crystal fails.
+        ConvergenceError: if the SCF cycle of a crystal does not converge.
     """
     if settings.large_repeat is None:
         raise InputError("large_repeat: got none, expected a cell")
@@ -106,6 +108,6 @@ def k_mesh_difference(settings: TransferSettings, path: Path) -> dict[str, float
 def _cube(
     dft: Campaign, repeat: tuple[int, int, int], kpts: tuple[int, int, int], shift: tuple[int, int, int]
 ) -> Campaign:
-    """Returns settings whose k-points of one cube are those of a cell of several, unfolded."""
+    """Returns settings for one cubic cell with the unfolded k-points of a supercell."""
     x, y, z = (number * points for number, points in zip(repeat, kpts, strict=True))
     return replace(dft, kpts=(x, y, z), shift=shift)

@@ -1,4 +1,4 @@
-"""The tables of the study: plain rows, from which its figures and its text are made."""
+"""Tables of the study as plain rows, the source of its figures and text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _COMPARED = {name: measure.unit for name, measure in ERROR_MEASURES.items()} | d
 
 
 def provenance_rows(parts: Mapping[str, Dataset]) -> Rows:
-    """Returns one row for each snapshot: name, part, tau_i, free energy, closure error and checksum of the file."""
+    """Returns one row for each snapshot: name, part, tau_i, free energy, closure error and file checksum."""
     rows: Rows = []
     for part, dataset in parts.items():
         for file, snapshot in zip(dataset.names, dataset, strict=True):
@@ -77,8 +77,8 @@ def provenance_rows(parts: Mapping[str, Dataset]) -> Rows:
 def error_rows(evaluations: Iterable[Rows]) -> Rows:
     """Returns mean absolute errors of each model at each tau_i and tau_e, and over all tau_i (``all``).
 
-    Energies in meV, per atom but for mu. NAME_spread is the standard deviation over the members of the ensemble of
-    their own mean absolute errors; NAME_worst is that of the worst ionic temperature, in the rows of all.
+    Energies are in meV, per atom except for mu. NAME_spread is the standard deviation of the mean absolute errors of
+    the single networks of the ensemble; NAME_worst is the error at the worst ionic temperature, in the rows of all.
     """
     table: Rows = []
     for rows in evaluations:
@@ -113,11 +113,11 @@ def _means(rows: Rows, ion_temperature: float | str, electron_temperature: float
 
 
 def side_by_side_rows(errors: Rows, models: Sequence[str]) -> Rows:
-    """Returns the mean absolute errors over all tau_i of some models, with the spread over their members, by tau_e.
+    """Returns the mean absolute errors over all tau_i of some models, with the spread over their networks, by tau_e.
 
     Args:
         errors: rows of :func:`error_rows`.
-        models: to be shown.
+        models: models to show.
     """
     table: Rows = []
     for row in errors:
@@ -136,7 +136,7 @@ def side_by_side_rows(errors: Rows, models: Sequence[str]) -> Rows:
 
 
 def in_mev(rows: Rows) -> Rows:
-    """Returns rows of comparisons with their energies in meV, per atom but for mu."""
+    """Returns rows of comparisons with energies in meV, per atom except for mu."""
     return [
         {
             name: milli(_COMPARED.get(name, ""))[0] * value if isinstance(value, float) else value
@@ -172,10 +172,10 @@ def transfer_rows(comparisons: Iterable[Rows]) -> Rows:
 
 
 def free_energy_rows(models: Mapping[str, Model], evaluations: Mapping[str, Rows], tests: Dataset) -> Rows:
-    """Returns F at tau_ref against tau_i, of DFT and of models, eV/atom, means over the test structures.
+    """Returns F at tau_ref against tau_i, of DFT and of models, eV/atom, averaged over the test structures.
 
     Args:
-        models: to be shown.
+        models: models to show.
         evaluations: rows of each model.
         tests: the test structures, in the order of the rows.
     """
@@ -203,11 +203,11 @@ def free_energy_rows(models: Mapping[str, Model], evaluations: Mapping[str, Rows
 def force_rows(models: Mapping[str, Model], tests: Dataset) -> Rows:
     """Returns errors of forces and pressure of the anchored F at tau_ref, by tau_i and over all (``all``).
 
-    There they are those of the regular model. Columns: model, ion_temperature, structures, force_error (mean absolute,
-    of components, meV/Angstrom), pressure_error_GPa (mean absolute).
+    At tau_ref they are the forces and the pressure of the regular model. Columns: model, ion_temperature, structures,
+    force_error (mean absolute, of components, meV/Angstrom), pressure_error_GPa (mean absolute).
 
     Args:
-        models: with regular parts, by name.
+        models: models with an anchor, by name.
         tests: structures with forces and stress.
     """
     table: Rows = []
@@ -243,16 +243,16 @@ def force_rows(models: Mapping[str, Model], tests: Dataset) -> Rows:
 def curve_rows(
     model: Model, atoms: Atoms, references: Sequence[Reference], reference_energy: float, highest: float
 ) -> Rows:
-    """Returns F against tau_e of one structure: of DFT where there is a run, the LDOS's forms, and the regular model.
+    """Returns F against tau_e of one structure: DFT where there is a run, the forms of the LDOS, and the regular model.
 
-    All in eV/atom, anchored at tau_ref to the regular model but for DFT.
+    All values are in eV/atom and, except for DFT, anchored at tau_ref.
 
     Args:
-        model: with a regular part.
+        model: model with an anchor.
         atoms: the structure.
-        references: self-consistent runs of it.
+        references: self-consistent runs of the structure.
         reference_energy: F of DFT at tau_ref, eV.
-        highest: tau_e, K, that the curve ends at.
+        highest: highest tau_e of the curve, K.
     """
     at_reference = model.reference_electron_temperature
     runs = {run.electron_temperature: run.free_energy for run in references} | {at_reference: reference_energy}
@@ -276,7 +276,7 @@ def curve_rows(
 
 
 def dos_rows(energies: Sequence[float], at_reference: Sequence[float], references: Sequence[Reference]) -> Rows:
-    """Returns the DOS of DFT at tau_ref and at other tau_e, 1/eV; empty where its bands end."""
+    """Returns the DOS of DFT at tau_ref and at other tau_e, 1/eV; empty above the highest bands."""
     columns = {"tau_ref": list(at_reference)} | {f"{run.electron_temperature:g} K": run.dos for run in references}
     return [
         {"energy": energy} | {name: values[k] if k < len(values) else None for name, values in columns.items()}
@@ -293,12 +293,12 @@ def dos_change_rows(
     """Returns how much the DOS itself changes with tau_e, below mu + 4 k_B tau_e.
 
     Columns: electron_temperature; change_percent: integral of |D(tau_e) - D(tau_ref)| over the integral of D(tau_ref);
-    shift: rigid shift of the occupied states' centre, eV.
+    shift: shift of the centre of the occupied states, eV.
 
     Args:
-        energies: eV.
+        energies: energies, eV.
         at_reference: DOS at tau_ref, 1/eV.
-        electrons: of the cell.
+        electrons: number of electrons in the cell.
         references: self-consistent runs of the same structure.
     """
     rows: Rows = []

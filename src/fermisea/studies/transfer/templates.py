@@ -1,4 +1,4 @@
-"""Text with places for numbers: the files beside this one."""
+"""Text templates with placeholders for numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import jinja2
 
 
 def filled(name: str, facts: Mapping[str, Any]) -> str:
-    """Returns the text of a file of this package with its places filled; a name that ``facts`` has not is an error.
+    """Returns the text of a template file with its placeholders filled; an unknown name is an error.
 
     Args:
-        name: of the file.
-        facts: what the text names; an ``error`` is a mapping with mean and spread, meV/atom.
+        name: name of the file.
+        facts: values by name; an ``error`` is a mapping with mean and spread, meV/atom.
     """
     source = (importlib.resources.files(__package__) / name).read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701  # plain text

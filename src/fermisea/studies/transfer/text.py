@@ -1,4 +1,4 @@
-"""What the page of the study says: its text is page.txt beside this file, its numbers come from the tables."""
+"""Text of the report: the template is page.txt, and the numbers come from the tables."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def sections_of(
     """Returns the sections of the page.
 
     Args:
-        settings: of the study.
-        rows: its tables by name.
-        mala: rows of mala.csv, which a comparison with MALA leaves in the folder; or none.
+        settings: settings of the study.
+        rows: tables of the study by name.
+        mala: rows of mala.csv from a comparison with MALA; empty without one.
     """
     text = filled("page.txt", _facts(settings, rows, mala))
     return [_section(part) for part in text.split("\n# ") if part.strip()]
 
 
 def numbers_of(settings: TransferSettings, rows: Mapping[str, Rows], mala: Sequence[Mapping[str, str]]) -> Rows:
-    """Returns every number that the text may name, in rows of name and value; arguments as ``sections_of``."""
+    """Returns all numbers available to the text, in rows of name and value; arguments as for ``sections_of``."""
     found: Rows = []
 
     def walk(name: str, value: Any) -> None:
@@ -96,7 +96,7 @@ def _data(settings: TransferSettings, data: Rows) -> dict[str, Any]:
     words = {
         "training": "for training",
         "scaled": "at other volumes",
-        "test": "for the test",
+        "test": "for testing",
         "large": "of another size",
     }
     counts = {part: sum(row["part"] == part for row in data) for part in words}
@@ -110,7 +110,7 @@ def _data(settings: TransferSettings, data: Rows) -> dict[str, Any]:
 
 
 def _mala(settings: TransferSettings, rows: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
-    """Returns the comparison with MALA; the change of F is that to the highest tau_e with a self-consistent run."""
+    """Returns the comparison with MALA, with the change of F to the highest tau_e of a self-consistent run."""
     if not rows:
         return None
     changes = [name for name in rows[0] if name.startswith("change_error_")]
@@ -136,7 +136,7 @@ def _summary(row: Mapping[str, Any], name: str) -> dict[str, float | None]:
 
 
 def _alone(rows: Rows) -> dict[str, Any]:
-    """Returns errors of F of the models of one ionic temperature, at home and elsewhere."""
+    """Returns errors of F of models trained at one ionic temperature, at this temperature and at others."""
     name = "free_energy_error"
     mean = _means_by(rows, "trained_at", name)
     tested = _means_by(rows, "ion_temperature", name)
@@ -159,7 +159,7 @@ def _means_by(rows: Rows, key: str, name: str) -> dict[float, float]:
 
 
 def _equal(settings: TransferSettings, whole: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns errors of models with as many structures in all, for each number that several have."""
+    """Returns errors of models with equal numbers of training structures, for each such number."""
     found = []
     for number, group in equal_plans(settings).items():
         fewest = min(len(plan.ion_temperatures) for plan in group)
