@@ -245,7 +245,7 @@ def test_a_folder_without_permission(work, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(work)
     (tmp_path / "locked").mkdir(mode=0o500)
     assert main(f"{PREDICT} 1000 --out {tmp_path}/locked".split()) == 2
-    assert "cannot write files there" in capsys.readouterr().err
+    assert "cannot write files to this folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", ["a truncated snapshot to look at", "a missing option"])

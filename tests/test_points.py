@@ -133,7 +133,7 @@ def test_memory_and_scratch_that_cannot_be(snapshots, tmp_path):
     with pytest.raises(InputError, match=r"memory: got 0 MB, expected at least \d+ MB"):
         gather(snapshots, DESCRIPTOR, memory=10_000)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="cannot write files there"):
+    with pytest.raises(StorageError, match="cannot write files to this folder"):
         gather(snapshots, DESCRIPTOR, memory=1_000_000, scratch=tmp_path / "file" / "below")
 
 

@@ -13,12 +13,12 @@ from fermisea.utilities.processes import in_processes
 
 
 def on_this_machine(jobs: Iterable[Job], workers: int, watch: Watch | None) -> Generator[Record]:
-    """Yields the record of each job as it ends; a process that dies takes its structure with it and no other.
+    """Yields the record of each job as it ends; if a process dies, only its structure is lost.
 
     Args:
         jobs: structures to compute.
         workers: number of processes.
-        watch: callback for the record of a running structure, called after every SCF iteration.
+        watch: callback with the record of a running structure, after every SCF iteration.
 
     Raises:
         StorageError: if the disk is full or cannot be written to; all processes are then ended.

@@ -68,7 +68,7 @@ def served_temperature(top: float, fermi_level: float) -> float:
 def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: int) -> float:
     """Returns the highest tau_e (K) at which the window cuts off less than 1 meV/atom of the free energy.
 
-    Above the window the density of states is continued as that of free electrons, D = a sqrt(eps - bottom). To first
+    Above the window the density of states is continued by the free-electron form, D = a sqrt(eps - bottom). To first
     order the free energy lost is the integral of k_B tau_e D ln(1 + e^-x) above the window, with the Fermi level at
     1000 K; since the Fermi level falls with tau_e, the result is slightly too low.
 

@@ -108,12 +108,12 @@ def _in_processes(
     for status in statuses:
         if status is not None:
             raise InputError(
-                f"tune: a worker ended with status {status}; run the same command again to go on, with fewer workers "
-                "if memory was short"
+                f"tune: a worker ended with status {status}; run the same command again to resume, with fewer workers "
+                "if the memory was insufficient"
             )
 
 
 def _work(task: Task, _: Callable[[object], None]) -> None:
-    """Works on a study until it has its trials."""
+    """Runs trials until the study is complete."""
     dataset = task.load()
     work(task, dataset, task.open(dataset))

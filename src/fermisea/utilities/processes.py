@@ -1,7 +1,7 @@
-"""A pool of processes of this machine that work on jobs, each with its share of the cores.
+"""Pool of processes on this machine, which share the cores.
 
-Each process works on one job after the other and is a session of its own: Ctrl-C reaches the parent alone, and ending a
-process ends the programs that it started too. A process that dies takes its job with it and no other.
+Each process computes one job after the other in its own session: Ctrl-C reaches the parent process only, and ending a
+process also ends the programs started by it. If a process dies, only its job is lost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fermisea.utilities.threads import cores
 
 _METHOD = multiprocessing.get_context("spawn")
 _PAUSE = 0.5
-"""Seconds between two calls of ``poll``."""
+"""Interval between two calls of ``poll``, s."""
 
 _Job = TypeVar("_Job")
 
@@ -61,17 +61,17 @@ def in_processes(
     name: str,
     poll: Callable[[], None] | None = None,
 ) -> Generator[Answer[_Job]]:
-    """Yields the messages and the end of each job as they come; closing the generator ends all processes.
+    """Yields the messages and the end of each job as they arrive; closing the generator ends all processes.
 
     Args:
         work: function of a job and of a callback for messages; both are pickled, as are messages and results.
         jobs: the jobs.
-        workers: largest number of processes; they share the cores of this process.
+        workers: largest number of processes, which share the cores of this process.
         name: name of the processes.
-        poll: callback of the parent, called every half second and after each answer.
+        poll: callback in the parent process, every half second and after each answer.
 
     Raises:
-        StorageError: if a process met one; then all processes are ended.
+        StorageError: if it occurs in a process; all processes are then ended.
     """
     waiting = deque(jobs)
     crew: list[_Worker[_Job]] = []
@@ -85,7 +85,7 @@ def in_processes(
             for worker in crew:
                 if worker.job is None and waiting:
                     worker.job = waiting.popleft()
-                    with suppress(BrokenPipeError):  # it has died, which is seen below
+                    with suppress(BrokenPipeError):  # the process has died, which is handled below
                         worker.pipe.send(worker.job)
             ends = [item for worker in crew for item in (worker.pipe, worker.process.sentinel)]
             ready = set(wait(ends, timeout=None if poll is None else _PAUSE))
@@ -100,9 +100,11 @@ def in_processes(
 
 
 def _answers(worker: _Worker[_Job]) -> Iterator[Answer[_Job]]:
-    """Yields what a worker has sent about its job."""
+    """Yields the messages of a worker about its job."""
     while (job := worker.job) is not None:
-        alive = worker.process.is_alive()  # before the pipe is read: the last message of a dead process counts
+        alive = (
+            worker.process.is_alive()
+        )  # checked before reading the pipe, so that the last message of a dead process is received
         try:
             sent = worker.pipe.poll()
             if alive and not sent:
@@ -154,7 +156,7 @@ def _kill_session(process: int) -> None:
 
 
 def _serve(work: Callable[..., object], pipe: Connection, threads: int) -> None:
-    """Works on the jobs from the pipe until None arrives or the parent ends."""
+    """Computes the jobs received through the pipe until None is received or the parent has ended."""
     if hasattr(os, "setsid"):
         os.setsid()
     parent = multiprocessing.parent_process()
@@ -171,11 +173,11 @@ def _serve(work: Callable[..., object], pipe: Connection, threads: int) -> None:
             pipe.send(StorageError(str(error)))
         else:
             pipe.send((True, result))
-    gc.freeze()  # an end without a last search for garbage, which takes a second
+    gc.freeze()  # skips the final garbage collection, which takes a second
 
 
 def _watch(parent: int) -> None:
-    """Ends this process and its children when the parent ends."""
+    """Ends this process and its children when the parent has ended."""
     wait([parent])
     _kill_session(os.getpid())
 

@@ -1,4 +1,4 @@
-"""Tables with units in their heads, as pandas data frames and CSV files."""
+"""Tables with units in the column headings, as pandas data frames and CSV files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ def data_frame(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str] | Non
     """Returns rows as a table.
 
     Args:
-        rows: values by name; a name that a row lacks leaves the cell empty.
-        heads: head of each column by name, such as ``{"free_energy": "free_energy (eV)"}``; other columns are headed
-            by their names.
+        rows: values by name; cells of missing names are empty.
+        heads: column headings by name, such as ``{"free_energy": "free_energy (eV)"}``; the default is the name.
     """
     import pandas as pd  # noqa: PLC0415  # importing it takes half a second
 
@@ -30,7 +29,7 @@ def data_frame(rows: Sequence[Mapping[str, Any]], heads: Mapping[str, str] | Non
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a table as CSV, whole or not at all; lists become words and missing values empty cells.
+    """Writes a table as CSV, atomically; lists are joined with spaces, and missing values are empty cells.
 
     Raises:
         StorageError: if the file cannot be written.
@@ -51,7 +50,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], heads: Mapping[str,
 
 
 def _mixed(values: Sequence[Any]) -> bool:
-    """Returns whether integers stand beside missing values; pandas would turn them into floats."""
+    """Returns whether a column has integers and missing values, which pandas would convert to floats."""
     return None in values and any(isinstance(value, int) for value in values)
 
 

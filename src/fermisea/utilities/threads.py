@@ -1,4 +1,4 @@
-"""Cores of this process, and threads that work on the parts of a task with results in the order of the parts."""
+"""Number of cores of this process, and thread pools with results in the order of the tasks."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _Result = TypeVar("_Result")
 
 
 def cores() -> int:
-    """Returns the number of cores that this process may use, or OMP_NUM_THREADS if that is set and smaller."""
+    """Returns the number of cores that this process may use, or OMP_NUM_THREADS if it is set and smaller."""
     number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     requested = os.environ.get("OMP_NUM_THREADS", "")
     return min(number, int(requested)) if requested.isdigit() and int(requested) > 0 else number
 
 
 class Workers:
-    """A context with several worker threads.
+    """Context with several worker threads.
 
-    Inside the context every thread, the calling one included, computes with one torch thread: the products are small,
-    and there are enough of them.
+    Inside the context every thread, including the calling one, uses one torch thread, because the matrix products are
+    small and numerous.
     """
 
     def __init__(self, threads: int | None = None, *, keep_torch_threads: bool = False) -> None:
         """Chooses the number of threads.
 
         Args:
-            threads: number of worker threads; None takes the number of torch (OMP_NUM_THREADS where that is set).
-            keep_torch_threads: whether torch keeps its own number of threads inside the context.
+            threads: number of worker threads; None for the number of torch (OMP_NUM_THREADS if set).
+            keep_torch_threads: whether torch keeps its number of threads inside the context.
         """
         import torch  # noqa: PLC0415  # a process that only counts its cores needs no torch
 
@@ -55,13 +55,13 @@ class Workers:
         self._torch.set_num_threads(self._before)
 
     def map(self, work: Callable[[_Part], _Result], parts: Iterable[_Part]) -> Iterator[_Result]:
-        """Yields the result of each part, in the order of the parts, so that sums do not depend on the threads.
+        """Yields the result of each part in the order of the parts, so sums do not depend on the number of threads.
 
-        Only a few more parts than there are threads are computed or wait at any time.
+        Only slightly more parts than threads are held at any time.
 
         Args:
-            work: function of a part; several threads call it at once.
-            parts: the parts.
+            work: function of one part, called by several threads at the same time.
+            parts: arguments of ``work``.
         """
         ahead: deque[Future[_Result]] = deque()
         for part in parts:
@@ -73,12 +73,12 @@ class Workers:
 
 
 def in_order(work: Callable[[_Part], _Result], parts: Iterable[_Part], threads: int) -> Iterator[_Result]:
-    """Yields the result of each part, in the order of the parts, from threads that end with the last result.
+    """Yields the result of each part in the order of the parts, from threads that end after the last result.
 
     Args:
-        work: function of a part; several threads call it at once.
-        parts: the parts.
-        threads: number of threads; a single one leaves torch its own number of threads.
+        work: function of one part, called by several threads at the same time.
+        parts: arguments of ``work``.
+        threads: number of threads; with a single thread, torch keeps its number of threads.
     """
     with Workers(threads, keep_torch_threads=threads == 1) as workers:
         yield from workers.map(work, parts)

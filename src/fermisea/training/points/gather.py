@@ -1,4 +1,4 @@
-"""From snapshots to points: descriptors are computed once, and what does not fit into memory goes through a file."""
+"""Training points from snapshots: descriptors are computed once, and data larger than the memory go through a file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fermisea.training.points.stored import SHARES, StoredPoints
 from fermisea.training.processes import Processes
 
 MEMORY = 4 * 2**30
-"""Bytes of descriptors and LDOS that are kept in memory unless another limit is given."""
+"""Default memory limit of descriptors and LDOS, bytes."""
 
 _SLAB = 2**18
-"""Most points whose descriptors are computed in one go."""
+"""Largest number of points whose descriptors are computed at once."""
 
 
 def gather(
@@ -34,20 +34,20 @@ def gather(
     done: Callable[[int], None] | None = None,
     processes: Processes | None = None,
 ) -> KeptPoints | StoredPoints:
-    """Returns the points of snapshots with their descriptors, in memory if they fit there.
+    """Returns the points of snapshots with their descriptors, in memory if they fit.
 
     Args:
-        snapshots: with the same energies.
-        descriptor: of the points.
-        dtype: ``"float32"`` or ``"float64"``.
-        memory: bytes of descriptors and LDOS that may be held at once, by each process.
-        scratch: folder for what does not fit.
-        seed: of the order in which that is written; None keeps the order of the grids.
-        done: is told the index of each snapshot that is finished.
-        processes: that share the work; each gets all points.
+        snapshots: snapshots with the same energies.
+        descriptor: descriptor of the points.
+        dtype: type of the rows, ``"float32"`` or ``"float64"``.
+        memory: memory limit of descriptors and LDOS, bytes per process.
+        scratch: folder of the scratch file for larger data.
+        seed: random seed of the order in the scratch file; None keeps the order of the grids.
+        done: callback with the index of each finished snapshot.
+        processes: processes that share the computation; each gets all points.
 
     Raises:
-        InputError: if the memory does not hold a few thousand points.
+        InputError: if the memory is too small for a few thousand points.
         StorageError: if the scratch folder cannot be written to or is too small.
     """
     processes = processes or Processes()
@@ -82,7 +82,7 @@ def gather(
 
 @dataclass(frozen=True)
 class _Slab:
-    """Some planes of the grid of a snapshot, as the chunks of its file lie."""
+    """Some grid planes of a snapshot, aligned with the chunks of its file."""
 
     index: int
     snapshot: Snapshot
@@ -97,7 +97,7 @@ class _Slab:
 
     @property
     def last(self) -> bool:
-        """Whether the snapshot ends with it."""
+        """Whether this is the last part of the snapshot."""
         return self.stop == self.snapshot.grid.shape[0]
 
     def rows(self, descriptor: Descriptor, dtype: str) -> Tensor:

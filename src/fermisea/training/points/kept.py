@@ -20,13 +20,13 @@ class KeptPoints(Points):
     """
 
     def __init__(self, rows: Tensor, features: int, sizes: Sequence[int]) -> None:
-        """Takes the rows of all snapshots, one after the other."""
+        """Stores the rows of all snapshots, one after the other."""
         capacity = min(_CAPACITY, -(-len(rows) // RUN) * RUN)
         super().__init__(features, rows.shape[1] - features, sizes, rows.dtype, capacity)
         self.rows = rows
 
     def windows(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields all rows, and the numbers of those of each part."""
+        """Yields all rows, with the row numbers of each part."""
         for starts in parts:
             numbers = (starts[:, None] + torch.arange(RUN)).flatten()
             yield self.rows, numbers[numbers < len(self.rows)]

@@ -1,7 +1,7 @@
 """Grid points as rows of descriptors and LDOS, read in random order.
 
-An epoch takes short runs of rows from all over the data in random order, as many as a buffer holds, and shuffles them.
-Runs instead of single rows make reading from a file fast.
+An epoch reads short runs of rows from all parts of the data in random order, fills a buffer, and shuffles it. Reading
+runs instead of single rows is fast for files.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 RUN = 64
-"""Rows that are read in one go; they stay together only until they are shuffled with others."""
+"""Number of consecutive rows read at once, before they are shuffled with others."""
 
 _BLOCK = 8192
-"""Rows of a block."""
+"""Number of rows in a block."""
 
 
 class Points(ABC):
@@ -26,12 +26,12 @@ class Points(ABC):
         features: number of descriptors.
         energies: number of energies.
         sizes: number of points of each snapshot, in the order of the rows.
-        dtype: of the rows.
-        device: that batches and blocks are handed out on; the rows themselves are kept in memory or in a file.
+        dtype: type of the rows.
+        device: device of batches and blocks; the rows themselves are in memory or in a file.
     """
 
     def __init__(self, features: int, energies: int, sizes: Sequence[int], dtype: torch.dtype, capacity: int) -> None:
-        """Takes the shapes, and the number of rows that are shuffled together, a multiple of ``RUN``."""
+        """Stores the shapes, and the number of rows shuffled together, a multiple of ``RUN``."""
         self.device = torch.device("cpu")
         self.features, self.energies, self.sizes, self.dtype = features, energies, tuple(sizes), dtype
         self._capacity = capacity
@@ -46,7 +46,7 @@ class Points(ABC):
 
     @abstractmethod
     def windows(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields, for each part of the runs, rows and the numbers of those among them that are in these runs.
+        """Yields, for each part of the runs, an array of rows and the row numbers of these runs in it.
 
         Args:
             parts: first rows of the runs of each part.
@@ -62,10 +62,10 @@ class Points(ABC):
         """Yields every point once, in random order, ``size`` at a time: (points, features) and (points, energies).
 
         Args:
-            size: points of a batch; the last one may have fewer.
-            generator: of the order.
-            skip: batches to leave out at the beginning; the others stay as they would be.
-            share: of the rows of each batch that is wanted.
+            size: number of points in a batch; the last batch may have fewer.
+            generator: random generator of the order.
+            skip: number of batches to skip at the beginning; the others are unchanged.
+            share: rows of each batch to return.
         """
         starts = torch.arange(0, len(self), RUN)
         starts = starts[torch.randperm(len(starts), generator=generator)]
@@ -87,10 +87,10 @@ class Points(ABC):
             rest = torch.cat([rest, rows.index_select(0, order[used:])])
 
     def blocks(self, only: int | None = None) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yields all points in a fixed order, a block at a time, with the index of the snapshot they belong to.
+        """Yields all points in a fixed order, a block at a time, with the index of their snapshot.
 
         Args:
-            only: index of the only snapshot that is wanted.
+            only: index of a single snapshot to return; by default all.
         """
         first = 0
         for index, size in enumerate(self.sizes):

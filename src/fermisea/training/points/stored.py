@@ -20,11 +20,11 @@ from fermisea.training.points.rows import RUN, Points
 from fermisea.utilities.files import check_writable_folder
 
 SHARES = 4
-"""Parts of the allowed memory: a buffer in use, the next one, and room for descriptors while they are computed."""
+"""Division of the memory limit: a buffer in use, the next buffer, and space for the computation of descriptors."""
 
 
 class StoredPoints(Points):
-    """Points in a scratch file without a name, which goes away with this object or its process."""
+    """Points in an unnamed scratch file, which disappears with this object or its process."""
 
     def __init__(
         self,
@@ -35,19 +35,19 @@ class StoredPoints(Points):
         dtype: torch.dtype,
         scratch: Path | None,
     ) -> None:
-        """Makes an empty file.
+        """Creates an empty file.
 
         Args:
             features: number of descriptors.
             energies: number of energies.
             sizes: number of points of each snapshot.
-            memory: bytes that the buffers may take.
-            dtype: of the rows.
-            scratch: folder for the file; that of the system if left out.
+            memory: memory limit of the buffers, bytes.
+            dtype: type of the rows.
+            scratch: folder of the file; by default the system's folder for temporary files.
 
         Raises:
-            InputError: if the memory does not hold a few thousand points.
-            StorageError: if the file cannot be made.
+            InputError: if the memory is too small for a few thousand points.
+            StorageError: if the file cannot be created.
         """
         self._row = (features + energies) * dtype.itemsize
         capacity = memory // SHARES // self._row // RUN * RUN
@@ -62,7 +62,7 @@ class StoredPoints(Points):
         weakref.finalize(self, self._file.close)
 
     def append(self, rows: Tensor, generator: torch.Generator | None) -> None:
-        """Writes rows at the end of the file, shuffled among themselves unless there is no generator.
+        """Appends rows to the file, shuffled if there is a generator.
 
         Raises:
             StorageError: if the disk is full.
@@ -79,12 +79,12 @@ class StoredPoints(Points):
         except OSError as error:
             needed = len(self) * self._row / 1e9
             raise StorageError(
-                f"scratch file: could not be written ({error.strerror}); {needed:.1f} GB are needed; give a folder "
-                "with more room, or more memory"
+                f"scratch file: could not be written ({error.strerror}); {needed:.1f} GB are needed; choose a "
+                "folder with more space, or a larger memory limit"
             ) from error
 
     def windows(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the rows of each part, while those of the next one are read behind the back of whoever uses them."""
+        """Yields the rows of each part, while another thread reads the next part."""
         with self._buffers(len(parts[:2])) as buffers, ThreadPoolExecutor(1) as reader:
             coming = reader.submit(self._read_runs, parts[0], buffers[0])
             for index, following in enumerate([*parts[1:], None], start=1):
@@ -94,7 +94,7 @@ class StoredPoints(Points):
                 yield rows, torch.arange(len(rows))
 
     def _read_runs(self, starts: Tensor, buffer: Tensor) -> Tensor:
-        """Reads the runs that begin at ``starts`` into ``buffer`` and returns the part of it that is full."""
+        """Reads the runs that start at ``starts`` into ``buffer`` and returns the filled part of the buffer."""
         place = 0
         for start in starts.tolist():
             count = min(RUN, len(self) - start)
@@ -111,11 +111,11 @@ class StoredPoints(Points):
     def _fill(self, rows: Tensor, start: int) -> None:
         view = _bytes(rows)
         if os.preadv(self._file.fileno(), [view], start * self._row) != len(view):
-            raise StorageError("scratch file: shorter than it was written; the disk may have failed, start again")
+            raise StorageError("scratch file: shorter than when it was written; the disk may have failed, start again")
 
     @contextmanager
     def _buffers(self, count: int) -> Iterator[list[Tensor]]:
-        """Lends buffers of the capacity, used ones first: the allocator may keep what is given back to it."""
+        """Provides buffers of the capacity, used ones first, because the allocator may not release freed memory."""
         lent, self._spare = self._spare[:count], self._spare[count:]
         lent += [torch.empty((self._capacity, self.width), dtype=self.dtype) for _ in range(count - len(lent))]
         try:
