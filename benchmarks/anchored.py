@@ -103,7 +103,7 @@ def test_table(models: Sequence[fermisea.Model], data: Path) -> tuple[Table, lis
     columns = ["tau_i (K)", *TEST_COLUMNS]
     title = "Unseen structures at tau_ref = 1000 K: errors of F, meV/atom, and of forces, meV/Å"
     note = (
-        f"20 structures, {len(models)} seeds; means of absolute values. At tau_ref anchored and regular are the same."
+        f"20 structures, {len(models)} seeds; mean absolute errors. At tau_ref, anchored F is F of the regular model."
     )
     return Table("anchored", title, columns, cells, note), rows
 
@@ -141,7 +141,7 @@ def hot_table(models: Sequence[fermisea.Model], data: Path, references: dict[str
             cells.append([f"{tau_e:g}", form, *energies, digits(statistics.mean(forces)), digits(max(forces)), change])
     title = "Against self-consistent DFT at other electronic temperatures: errors of F, meV/atom, and of forces, meV/Å"
     columns = ["tau_e (K)", "", "F", "worst", "forces", "worst structure", "F(tau_e) - F(1000 K) of DFT"]
-    note = f"A structure of each tau_i, {len(models)} seeds; means of absolute values."
+    note = f"One structure at each tau_i, {len(models)} seeds; mean absolute errors."
     return Table("hot", title, columns, cells, note), rows
 
 
@@ -169,7 +169,7 @@ def heat_table(models: Sequence[fermisea.Model], runs: dict[str, Any]) -> tuple[
     ]
     columns = ["tau_e (K)", "DFT", "model", "worst difference, %"]
     title = "Electronic heat capacity of fcc aluminium, 10⁵ J/(m³ K)"
-    note = "C_e = tau_e dS/dtau_e from pairs of self-consistent runs, and the same pairs of the model."
+    note = "C_e = tau_e dS/dtau_e from pairs of self-consistent runs, and from the same pairs of tau_e with the model."
     return Table("heat_capacity", title, columns, cells, note), rows
 
 
@@ -182,7 +182,10 @@ def volumes_table(
         [f"16 structures, {len(models)} seeds", *test_cells(known)],
         ["these and 4 at other volumes", *test_cells(rows)],
     ]
-    title = "What data at other volumes do to errors at the volume of the test: F, meV/atom, and forces, meV/Å"
+    title = (
+        "Effect of training data at other volumes on the errors at the volume of the test: F, meV/atom, and forces, "
+        "meV/Å"
+    )
     return Table("volumes", title, ["trained on", *TEST_COLUMNS], cells), rows
 
 

@@ -132,8 +132,8 @@ def main() -> None:
         disk, ram = (statistics.median(rates[label, trained]) for label in ("scratch file", "memory"))
         rows.append([title, digits(disk), digits(ram), f"{disk / ram:.2f}"])
     note = (
-        f"{sum(kept.sizes):,} points of {len(data)} snapshots, {whole / 1e9:.2f} GB; allowed {memory / 1e6:.0f} MB, "
-        f"grown by {used[0] / 1e6:.0f} MB at most while it is written and in a first epoch ({digits(every)} points/s)"
+        f"{sum(kept.sizes):,} points of {len(data)} snapshots, {whole / 1e9:.2f} GB; limit {memory / 1e6:.0f} MB, "
+        f"used at most {used[0] / 1e6:.0f} MB while writing and in a first epoch ({digits(every)} points/s)"
     )
     columns = ["epoch", "scratch file", "memory", "ratio"]
     table = Table(

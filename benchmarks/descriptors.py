@@ -153,8 +153,9 @@ def make_table(results: dict[str, Any], threads: list[int]) -> Table:
             "largest difference",
         ],
         rows,
-        "Ratios are to LAMMPS on one core times the number of threads. The difference is that of the values on "
-        "LAMMPS's points over the largest value of the component; the power spectrum is another descriptor.",
+        "Ratios are relative to LAMMPS on one core times the number of threads. The largest difference is measured on "
+        "LAMMPS's points, relative to the largest value of the component; the power spectrum is a different "
+        "descriptor.",
     )
 
 

@@ -73,8 +73,8 @@ def main() -> None:
             grid = "x".join(map(str, chosen[0]["grid"]))
             rows.append([name, grid, f"{tau_e:g}", digits(statistics.mean(of_all)), digits(max(of_all))])
     columns = ["F", "grid", "tau_e (K)", "mean", "worst structure"]
-    title = f"Largest deviation of a force from its mean over {values.shifts} places on the grid, Al8, meV/Å"
-    note = "One structure of each tau_i. Anchored forces at tau_ref are those of the regular model, which has no grid."
+    title = f"Largest deviation of a force from its mean over {values.shifts} positions on the grid, Al8, meV/Å"
+    note = "One structure at each tau_i. At tau_ref, anchored forces come from the regular model, which has no grid."
     finish(values, [Table("egg_box", title, columns, rows, note)], {"runs": runs})
 
 

@@ -58,7 +58,10 @@ def main() -> None:
     points, size = 20 * side**3, 20 * side**3 * ENERGIES.size * 4
     row = [digits(size / 1e9), memory, digits(peak / 1e9), digits(clock.seconds), digits(points / clock.seconds)]
     columns = ["LDOS, GB", "--memory", "peak memory, GB", "seconds", "points/s"]
-    note = f"{points:,} points; files, descriptors, scratch file and an epoch are in the time. torch alone: 0.5 GB."
+    note = (
+        f"{points:,} points; the time includes files, descriptors, scratch file and an epoch. "
+        "Memory of torch alone: 0.5 GB."
+    )
     table = Table("large_data", "Training on more data than memory, one thread", columns, [row], note)
     finish(values, [table], {"peak": peak, "seconds": clock.seconds, "bytes": size, "points": points})
 

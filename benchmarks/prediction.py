@@ -124,21 +124,22 @@ def compare_table(results: dict[str, Any]) -> Table:
         rows.append(["fermisea", variant, threads, *map(digits, cells), ratio])
     passes = max(run["points_evaluated"] for runs in results["fermisea"].values() for run in runs) / points
     note = (
-        f"fermisea evaluates {passes:.2f} points for each one of the grid. Its energies are densities, mu, E_b, TS, C_e"
-        " and the total free energies in four forms at each tau_e, the peer's are without C_e and total free energies."
+        f"fermisea evaluates {passes:.2f} points for each grid point. Its energies include densities, mu, E_b, TS, "
+        "C_e and total free energies in four forms at each tau_e; the energies of MALA do not include C_e and total "
+        "free energies."
     )
     if results["difference"]:
         gaps = results["difference"]
         shift, same = (1000 * max(map(abs, gaps[name])) for name in ("fermi_level", "same_rule"))
         note += (
-            " The peer's memory is that of its LDOS in float64 alone. With the same weights on the same points "
+            " The memory of MALA counts its LDOS in float64 only. With the same weights on the same points "
             f"({np.prod(COMMON_GRID)}) the two DOS differ by at most {gaps['dos_relative']:.1e} of the largest value, "
-            f"mu by {same:.1e} meV with the peer's quadrature in both codes, and by {shift:.1f} meV as each integrates."
+            f"mu by {same:.1e} meV with MALA's quadrature in both codes, and by {shift:.1f} meV with each code's own."
         )
     return Table(
         "prediction",
         f"Prediction, 256 Al atoms, network {results['network']}, grid {'x'.join(map(str, results['grid']))}, "
-        "three tau_e; the peer is measured on one layer of the grid for each process and scaled",
+        "three tau_e; MALA is measured on one layer of the grid for each process and scaled",
         [
             "code",
             "hidden layers",

@@ -67,9 +67,13 @@ def main() -> None:
         rates = [digits(points / statistics.median(run[name] for run in found)) for name in ("one", "two")]
         ratio = statistics.median(run["two"] / run["one"] for run in found)
         rows.append([str(batch), *rates, f"{ratio:.2f}", f"{max(run['weights'] for run in found):.1e}"])
-    title = f"Training {'-'.join(map(str, sizes))} in two processes against one, one thread each"
+    title = f"Training {'-'.join(map(str, sizes))} in two processes and in one, one thread each"
     columns = ["batch", "points/s, one", "points/s, two", "time, two over one", "difference of weights"]
-    note = "Weights after the epoch of 320 000 points, over the largest." if not values.quick else ""
+    note = (
+        "Largest difference of weights after an epoch of 320 000 points, relative to the largest weight."
+        if not values.quick
+        else ""
+    )
     finish(values, [Table("processes", title, columns, rows, note)], {"runs": {str(b): r for b, r in runs.items()}})
 
 

@@ -134,16 +134,20 @@ def main() -> None:
         rows.append(["-".join(map(str, small)), "1000", "MALA, float32", *cells])
         parts = [f"{p} {medians(runs[f'small, {p}'])['points_per_s'] / theirs['points_per_s']:.2f}" for p in PRECISIONS]
         limit = medians(runs["small, float32"])["mm_flop_per_s"] / operations(small) / theirs["points_per_s"]
-        ratios = f"Over MALA's rate: {', '.join(parts)}; torch.mm alone in float32 would reach {limit:.2f}. "
+        ratios = f"Relative to MALA's rate: {', '.join(parts)}; torch.mm alone in float32 would reach {limit:.2f}. "
     gains = [
         medians(runs[f"{name}, bfloat16"])["points_per_s"] / medians(runs[f"{name}, float32"])["points_per_s"]
         for name in ("wide", "small")
     ]
-    note = f"{ratios}bfloat16 over float32: {gains[0]:.2f} with the wide network, {gains[1]:.2f} with the small one."
+    note = (
+        f"{ratios}bfloat16 relative to float32: {gains[0]:.2f} with the wide network, "
+        f"{gains[1]:.2f} with the small one."
+    )
     columns = ["network", "batch", "code", "points/s", "cores busy", "torch.mm, GFLOP/s", "share, %"]
     table = Table(
         "training",
-        "Training, one thread; the share is of torch.mm, (batch, width) times (width, width), just before and after",
+        "Training, one thread; share of the rate of torch.mm, (batch, width) times (width, width), just before and "
+        "after",
         columns,
         rows,
         note,

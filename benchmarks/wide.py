@@ -54,9 +54,9 @@ def make_table(results: dict[str, Any]) -> Table:
         f"{results['flop_per_point'] / 1e6:.1f} MFLOP for each point up to the last hidden layer",
         ["hidden layers", "threads", "cores busy", "torch.mm, GFLOP/s", "seconds", "points/s", "pass, %", "whole, %"],
         rows,
-        "Percentages are of torch.mm at its best number of rows, in the same process just before each prediction. The "
-        "pass counts every point that was evaluated, over the time until the last of them, descriptors included; the "
-        "whole counts each grid point once, over all the time.",
+        "Percentages are relative to torch.mm at its best number of rows, in the same process just before each "
+        "prediction. 'Pass' counts all evaluated points, in the time up to the last of them including descriptors; "
+        "'whole' counts each grid point once, in the total time.",
     )
 
 
