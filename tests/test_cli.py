@@ -104,7 +104,7 @@ def test_sample_prints_temperature_and_displacement(tmp_path, capsys):
     command = ["sample", str(tmp_path / "Al.extxyz"), "--ion-temperature", "50", *options, "--out", str(tmp_path / "s")]
     assert main(command) == 0
     out = capsys.readouterr().out
-    assert "reached (K)" in out
+    assert "mean temperature (K)" in out
     assert "mean square displacement" in out
     assert "1 structures of 2 atoms" in out
 
@@ -178,7 +178,7 @@ def test_train_stops_at_sigterm_and_resumes(work, tmp_path, capsys):
     assert process.returncode == 130
     assert {path.name for path in tmp_path.iterdir()} == {"log", "al.checkpoint"}
     assert main(words) == 2
-    assert "an unfinished training is there" in capsys.readouterr().err
+    assert "holds an unfinished training" in capsys.readouterr().err
     assert main([*words, "--resume"]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"log", "al.safetensors"}
     assert len((tmp_path / "log" / "training.csv").read_text().splitlines()) == 401
@@ -360,7 +360,7 @@ def test_sampled_temperatures_are_kept_when_a_later_one_is_interrupted(tmp_path,
     write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05, cubic=True))
     words = ["sample", str(tmp_path / "Al.extxyz"), "--ion-temperature", "300", "500", "--snapshots", "1"]
     assert main([*words, "--thermalise", "0", "--spacing", "0.01", "--out", str(tmp_path / "s")]) == 130
-    assert capsys.readouterr().err.endswith("fermisea: interrupted; finished files stay\n")
+    assert capsys.readouterr().err.endswith("fermisea: interrupted; finished files are kept\n")
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["Al-300K-00.extxyz"]
 
 
@@ -389,7 +389,7 @@ def test_interruption_ends_with_130_and_one_line(tmp_path):
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "fermisea: interrupted; finished files stay"
+    assert err.splitlines()[-1] == "fermisea: interrupted; finished files are kept"
     assert not (tmp_path / "s").exists()
 
 

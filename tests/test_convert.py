@@ -156,7 +156,7 @@ BASE = "convert cube cubes --electron-temperature 300 --valence Be=2"
     ("command", "message"),
     [
         ("convert cube cubes --valence Be=2 --out x.nc", "--electron-temperature: got nothing"),
-        ("convert cube cubes --electron-temperature 300 --out x.nc", "Be: number of valence electrons unknown"),
+        ("convert cube cubes --electron-temperature 300 --out x.nc", "Be: number of valence electrons is unknown"),
         ("convert cube cubes --electron-temperature 300 --valence Be=two --out x.nc", "expected SYMBOL=ELECTRONS"),
         ("convert cube cubes --electron-temperature -1 --valence Be=2 --out x.nc", "expected a finite value above 0 K"),
         (f"{BASE} --out x.h5", "expected a name that ends with .nc"),
@@ -169,7 +169,7 @@ BASE = "convert cube cubes --electron-temperature 300 --valence Be=2"
         (f"{BASE} --smearing cold --out x.nc", "is not one of"),
         ("convert cube data --electron-temperature 300 --valence Be=2 --out x.nc", "data: no cube files there"),
         ("convert cube data/al-0.nc --energy 99 --out x", "energy: got 99.0 eV"),
-        ("convert cube data/al-0.nc --out cubes", "is there already"),
+        ("convert cube data/al-0.nc --out cubes", "the file exists already"),
         ("convert cube gone.nc --out x", "gone.nc: no such file"),
         ("convert openpmd gone.h5 --out x.nc", "gone.h5: no such file"),
         ("convert openpmd gone.nc --out x.h5", "gone.nc: no such file"),
@@ -217,7 +217,7 @@ def test_two_snapshots_of_one_name_are_refused(work, capsys):
     (work / "more" / "al-0.nc").write_bytes((work / "data" / "al-1.nc").read_bytes())
     status, _, error = run(capsys, "convert mala data more/al-0.nc --out m")
     assert status == 2
-    assert "another snapshot is called al-0 too" in error
+    assert "another snapshot has the name al-0 too" in error
 
 
 def test_ldos_and_model_of_mala(work, capsys):

@@ -107,7 +107,7 @@ def test_command_line(model, tmp_path, capsys):
     arguments += ["--grid", "6", "6", "6", "--out", str(out)]
     result = CliRunner().invoke(app, [*arguments, "--fdm", "1000"])
     assert result.exit_code == 0, result.output
-    assert "ttm/mod: C_e fitted to" in result.output
+    assert "ttm/mod: error of the fit of C_e" in result.output
     assert {file.name for file in out.iterdir()} == {
         "thermo.csv",
         "thermo.png",
@@ -129,7 +129,7 @@ def test_command_line(model, tmp_path, capsys):
     skewed = bulk("Al", "fcc", a=4.05)
     skewed.write(tmp_path / "al.extxyz")
     assert main([*arguments, "--fdm", "1000"]) == 2
-    assert "--fdm: the grid of fix eph is an orthogonal box" in capsys.readouterr().err
+    assert "--fdm: got a cell that is not orthogonal" in capsys.readouterr().err
 
 
 def test_results_stay_where_no_fit_is_found(model, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The commands together, and how they end: 0, 1 if a part failed, 2 for a user's error, 130 when interrupted."""
+"""All commands, and their exit status: 0, 1 if a part failed, 2 for an error of the user, 130 after an interruption."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from fermisea.terminal import fail, warnings_as_lines
 
 app = typer.Typer(
     name="fermisea",
-    help="Density, entropy and free energy of the electrons at every electronic temperature, learnt from DFT at one.",
-    epilog="A series of commands: [bold]sample[/] structures, compute them with [bold]dft[/], [bold]train[/] a model, "
-    "[bold]evaluate[/] it, [bold]predict[/].",
+    help="Density, entropy and free energy of electrons at any electronic temperature, learned from DFT at a single "
+    "one.",
+    epilog="Typical order: [bold]sample[/] structures, compute them with [bold]dft[/], [bold]train[/] a model, "
+    "[bold]evaluate[/] the model, [bold]predict[/] observables.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     add_completion=False,
@@ -42,7 +43,7 @@ for function in _COMMANDS:
 for group in _GROUPS:
     app.add_typer(group)
 
-# typer's own name for wrong usage moved between versions; its base class did not.
+# The location of typer's usage error differs between versions; its base class is always the same.
 _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
@@ -55,18 +56,18 @@ def _version(value: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Version of fermisea.")
     ] = False,
 ) -> None:
-    """Density, entropy and free energy of the electrons at every electronic temperature, learnt from DFT at one."""
+    """Density, entropy and free energy of electrons at any electronic temperature, learned from DFT at a single one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit status; a user's error prints one line and no traceback."""
+    """Runs a command line and returns its exit status; an error of the user is one line without traceback."""
     if arguments is not None:
         return _run(arguments)
-    # A process of its own: what it imports stays, so garbage need not be sought often, nor at all when it ends, which
-    # would take a second.
+    # In a separate process imported modules stay in memory, so frequent garbage collection is useless; the final
+    # collection, which takes a second, is skipped.
     gc.set_threshold(100_000, 20, 20)
     try:
         return _run(sys.argv[1:])
@@ -81,7 +82,7 @@ def _run(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         text = (error.format_message() if hasattr(error, "format_message") else str(error)).rstrip(".")
         if not text:
-            return 2  # a call without arguments, which has shown the help
+            return 2  # a call without arguments, which has printed the help
         known = {function.__name__ for function in _COMMANDS}
         named = next((word for word in arguments if word in known), "")
         for group in _GROUPS:

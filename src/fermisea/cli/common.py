@@ -1,4 +1,4 @@
-"""Options, plain data and folders that the commands share."""
+"""Options, plain data and output folders shared by the commands."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ import typer
 from fermisea.errors import InputError
 from fermisea.utilities.files import check_writable_folder
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, for machines.")]
-"""The option that every command has."""
+Json = Annotated[bool, typer.Option("--json", help="Output as one JSON document on standard output.")]
+"""Option of every command."""
 
 Anchor = Annotated[
     bool | None,
     typer.Option(
         "--anchor/--no-anchor",
-        help="Start F from the regular part of the model, or take that of the LDOS alone.  "
-        "[dim]\\[default: anchored where there is one][/]",
+        help="Anchored F (interatomic potential at tau_ref plus the change with tau_e from the LDOS), or F of the LDOS "
+        "alone.  [dim]\\[default: anchored if the model has an anchor][/]",
         show_default=False,
     ),
 ]
-"""The option of commands that print F; None, its default, means where the model can."""
+"""Option of commands that print F; None, the default, means anchored if the model has an anchor."""
 
 AllowOutside = Annotated[
     bool,
@@ -39,9 +39,9 @@ AllowOutside = Annotated[
 
 ModelFile = Annotated[
     Path,
-    typer.Argument(help="A model file that 'fermisea train' wrote, or [bold]aluminium[/], which comes with fermisea."),
+    typer.Argument(help="Model file from 'fermisea train', or [bold]aluminium[/] for the shipped model."),
 ]
-"""The argument of commands that use a model."""
+"""Argument of commands that use a model."""
 
 
 def print_json(value: Any) -> None:
@@ -50,7 +50,7 @@ def print_json(value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Returns ``value`` as JSON can hold it."""
+    """Returns ``value`` as plain data for JSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -65,7 +65,7 @@ def plain(value: Any) -> Any:
 
 
 def pseudopotential_files(words: list[str] | None) -> str | dict[str, str] | None:
-    """Returns what ``gth`` or ``Al=Al.upf Be=Be.upf`` mean; None for nothing.
+    """Returns the meaning of ``gth`` or ``Al=Al.upf Be=Be.upf``; None for no words.
 
     Raises:
         InputError: for other words.
@@ -84,10 +84,10 @@ def pseudopotential_files(words: list[str] | None) -> str | dict[str, str] | Non
 
 
 def bytes_of(text: str) -> int:
-    """Returns a number of bytes from words such as 500MB, 4 GB or 2GiB.
+    """Returns a number of bytes from a text such as 500MB, 4 GB or 2GiB.
 
     Raises:
-        InputError: if it is none.
+        InputError: for any other text.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B\s*", text)
     if match is None or float(match[1]) <= 0:
@@ -98,10 +98,10 @@ def bytes_of(text: str) -> int:
 
 @contextmanager
 def output_folder(folder: Path) -> Iterator[Path]:
-    """Makes a folder before long work begins, and removes it again if that fails and it is still empty.
+    """Creates a folder before a long computation, and removes it if the computation fails and the folder is empty.
 
     Raises:
-        InputError: if files cannot be made there.
+        InputError: if files cannot be created in the folder.
     """
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     check_writable_folder(folder)

@@ -1,6 +1,6 @@
-"""``fermisea convert``: files of other codes to snapshots and models, and snapshots to theirs.
+"""``fermisea convert``: files of other codes to snapshots and models, and snapshots to files of other codes.
 
-Modules of the formats are imported when a command runs, so that ``--help`` takes no time.
+The modules of the formats are imported when a command runs, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 convert = typer.Typer(
     name="convert",
-    help="Turn files of other codes into snapshots and models, and snapshots into theirs.",
-    epilog="Snapshots (*.nc) are written in the format that is named; files of that format become snapshots.",
+    help="Convert files of other codes to snapshots and models, and snapshots to files of other codes.",
+    epilog="Snapshots (*.nc) are written in the named format; files in the named format become snapshots.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -31,7 +31,7 @@ convert = typer.Typer(
 
 
 class LayerActivations(StrEnum):
-    """Readings of the activations of a MALA model."""
+    """Meanings of the activations of a MALA model."""
 
     AUTO = "auto"
     LEGACY = "legacy"
@@ -40,7 +40,10 @@ class LayerActivations(StrEnum):
 
 Broadening = Annotated[
     float | None,
-    typer.Option(help="Standard deviation of the kernel in the LDOS, eV; the files do not say it."),
+    typer.Option(
+        help="Broadening of the LDOS (standard deviation), eV, which is not in the files.  [dim]\\[default: from "
+        "MALA's usual settings, with a warning][/]"
+    ),
 ]
 
 
@@ -48,40 +51,54 @@ def mala(
     source: Annotated[
         list[Path],
         typer.Argument(
-            help="LDOS.npy (or .h5) and INFO.json; a model's *.zip (and INFO.json); snapshots (*.nc) or their folder."
+            help="LDOS.npy (or .h5) and INFO.json; model archive *.zip (and INFO.json); snapshots (*.nc) or their "
+            "folder."
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="*.nc for an LDOS, *.safetensors for a model, a folder for snapshots.", show_default=False),
+        typer.Option(
+            help="Output: *.nc for an LDOS, *.safetensors for a model, a folder for snapshots.", show_default=False
+        ),
     ],
     energies: Annotated[
-        tuple[float, float, int] | None, typer.Option(help="START SPACING SIZE of the LDOS: eV, eV, a number.")
+        tuple[float, float, int] | None,
+        typer.Option(help="Energy grid of the LDOS: START (eV) SPACING (eV) SIZE; required for an LDOS."),
     ] = None,
     broadening: Broadening = None,
-    density: Annotated[Path | None, typer.Option(help="MALA's density (*.npy) of the same snapshot.")] = None,
-    pseudopotentials: Annotated[
-        list[str] | None, typer.Option(help="SYMBOL=FILE (UPF) for each element; total energies need them.")
+    density: Annotated[
+        Path | None,
+        typer.Option(help="MALA's density (*.npy) of the same snapshot.  [dim]\\[default: from the LDOS][/]"),
     ] = None,
-    ion_temperature: Annotated[float | None, typer.Option(help="tau_i of an LDOS, K.")] = None,
+    pseudopotentials: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pseudopotentials, SYMBOL=FILE (UPF) for each element, for total energies.  [dim]\\[default: none][/]"
+        ),
+    ] = None,
+    ion_temperature: Annotated[
+        float | None, typer.Option(help="Ionic temperature (tau_i) of an LDOS, K.  [dim]\\[default: unknown][/]")
+    ] = None,
     functional: Annotated[
-        str | None, typer.Option(help="Of the DFT run.  [dim]\\[default: as the pseudopotentials say][/]")
+        str | None,
+        typer.Option(help="Functional of the DFT run.  [dim]\\[default: functional of the pseudopotentials][/]"),
     ] = None,
     units: Annotated[
-        str | None, typer.Option(help="Of the LDOS, in MALA's words.  [dim]\\[default: 1/(eV*A^3)][/]")
+        str | None, typer.Option(help="Unit of the LDOS in MALA's notation.  [dim]\\[default: 1/(eV*A^3)][/]")
     ] = None,
     layer_activations: Annotated[
-        LayerActivations, typer.Option(help="How the model's activations are meant: after the last layer too, or not.")
+        LayerActivations,
+        typer.Option(help="Meaning of layer_activations in the model: legacy (also after the last layer) or current."),
     ] = LayerActivations.AUTO,
-    twojmax: Annotated[int, typer.Option(help="Of the bispectrum that is exported.")] = 10,
-    cutoff: Annotated[float, typer.Option(help="Of the bispectrum that is exported, Å.")] = 4.67637,
+    twojmax: Annotated[int, typer.Option(help="Twice the highest angular momentum of the exported bispectrum.")] = 10,
+    cutoff: Annotated[float, typer.Option(help="Cutoff of the exported bispectrum, Å.")] = 4.67637,
     no_xyz: Annotated[
-        bool, typer.Option("--no-xyz", help="Export descriptors without the positions in the first three columns.")
+        bool, typer.Option("--no-xyz", help="Exported descriptors without positions in the first three columns.")
     ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Turn an LDOS or a model of MALA into fermisea's, or snapshots into a data set that MALA trains on.
+    """Convert an LDOS or a model of MALA, or export snapshots as a data set for training with MALA.
 
     Example: [bold]fermisea convert mala Be.out.npy Be.info.json --energies -5 2.5 11 --out be.nc[/]
 
@@ -131,13 +148,15 @@ def mala(
         show_files(_export(source, out, twojmax, cutoff, contain_xyz=not no_xyz, overwrite=overwrite), out, json=json)
     else:
         raise fermisea.InputError(
-            f"{' '.join(map(str, source))}: expected LDOS.npy INFO.json, a model's *.zip, or snapshots"
+            f"{' '.join(map(str, source))}: expected LDOS.npy INFO.json, a model archive *.zip, or snapshots"
         )
 
 
 def openpmd(
-    source: Annotated[Path, typer.Argument(help="A snapshot (*.nc), or an openPMD file that one was written to.")],
-    out: Annotated[Path, typer.Option(help="*.h5 for a snapshot, *.nc for an openPMD file.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="Snapshot (*.nc), or openPMD file written by this command.")],
+    out: Annotated[
+        Path, typer.Option(help="Output: *.h5 for a snapshot, *.nc for an openPMD file.", show_default=False)
+    ],
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -145,7 +164,7 @@ def openpmd(
 
     Example: [bold]fermisea convert openpmd data/al-300K-00.nc --out al.h5[/]
     """
-    from fermisea.interop import openpmd as files  # noqa: PLC0415  # see above
+    from fermisea.interop import openpmd as files  # noqa: PLC0415  # only when needed
 
     if source.suffix == ".nc":
         check_output(out, ".h5", overwrite=overwrite)
@@ -160,31 +179,34 @@ def openpmd(
 
 def espresso(
     source: Annotated[Path, typer.Argument(help="Folder of a finished pw.x run, with its *.save.")],
-    out: Annotated[Path, typer.Option(help="The snapshot, *.nc.", show_default=False)],
-    energy_spacing: Annotated[float, typer.Option(help="Of the LDOS, eV.")] = 0.2,
+    out: Annotated[Path, typer.Option(help="Snapshot file to write, *.nc.", show_default=False)],
+    energy_spacing: Annotated[float, typer.Option(help="Energy spacing of the LDOS, eV.")] = 0.2,
     broadening: Annotated[
-        float | None, typer.Option(help="Standard deviation, eV.  [dim]\\[default: the spacing][/]")
+        float | None,
+        typer.Option(help="Broadening of the LDOS (standard deviation), eV.  [dim]\\[default: energy spacing][/]"),
     ] = None,
     highest_electron_temperature: Annotated[
-        float, typer.Option(help="tau_e that the energy window must serve, K.")
+        float, typer.Option(help="Highest tau_e for which the energy window is valid, K.")
     ] = 10_000.0,
     pseudopotentials: Annotated[
         list[str] | None,
-        typer.Option(help="SYMBOL=FILE (UPF) for each element.  [dim]\\[default: the copies in *.save][/]"),
+        typer.Option(
+            help="Pseudopotentials, SYMBOL=FILE (UPF) for each element.  [dim]\\[default: copies in *.save][/]"
+        ),
     ] = None,
     scf: Annotated[
         Path | None,
-        typer.Option(
-            help="Of an nscf run: output of the SCF run before it.  [dim]\\[default: looked for beside *.save][/]"
-        ),
+        typer.Option(help="Output of the SCF run that preceded an nscf run.  [dim]\\[default: found beside *.save][/]"),
     ] = None,
-    ion_temperature: Annotated[float | None, typer.Option(help="tau_i of the positions, K.")] = None,
+    ion_temperature: Annotated[
+        float | None, typer.Option(help="Ionic temperature (tau_i) of the positions, K.  [dim]\\[default: unknown][/]")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Make a snapshot of a finished run of Quantum ESPRESSO; the folder is only read.
+    """Make a snapshot from a finished run of Quantum ESPRESSO; its folder is opened read-only.
 
-    What the run lacks is said all at once.
+    One error lists everything that is missing in the run.
 
     Example: [bold]fermisea convert espresso run/ --out al.nc[/]
     """
@@ -215,7 +237,7 @@ def _files_by_element(words: list[str] | None) -> dict[str, str] | None:
 
 
 def _mala() -> Any:
-    from fermisea.interop import mala as reader  # noqa: PLC0415  # see above
+    from fermisea.interop import mala as reader  # noqa: PLC0415  # only when needed
 
     return reader
 
@@ -229,13 +251,13 @@ def _kernel(broadening: float | None) -> Any:
 def _export(
     source: list[Path], out: Path, twojmax: int, cutoff: float, *, contain_xyz: bool, overwrite: bool
 ) -> list[Path]:
-    from fermisea.data.dataset import snapshot_files  # noqa: PLC0415  # see above
+    from fermisea.data.dataset import snapshot_files  # noqa: PLC0415  # only when needed
     from fermisea.interop.mala_export import SETTINGS, write_mala  # noqa: PLC0415
 
     named: dict[str, Snapshot] = {}
     for file in snapshot_files(source):
         if file.stem in named:
-            raise fermisea.InputError(f"{file}: another snapshot is called {file.stem} too; rename one")
+            raise fermisea.InputError(f"{file}: another snapshot has the name {file.stem} too; rename one of them")
         named[file.stem] = fermisea.Snapshot.load(file)
     descriptor = fermisea.descriptors.Bispectrum(twojmax, cutoff)
     with progress_bar() as bar:

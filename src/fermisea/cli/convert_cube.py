@@ -1,4 +1,4 @@
-"""``fermisea convert cube``, and what the conversions share."""
+"""``fermisea convert cube``, and functions shared by the conversions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fermisea.data.snapshot import Snapshot
     from fermisea.physics.ions import Ion
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replacement of existing files.")]
 
 _UNKNOWN_CORE = (
     "the pseudopotentials were not given, so their core charge is unknown; convert again with --pseudopotentials"
@@ -24,7 +24,7 @@ _UNKNOWN_CORE = (
 
 
 class Smearing(StrEnum):
-    """Smearing of an SCF run, whose kernel pp.x broadens with."""
+    """Smearing of an SCF run, which defines the kernel of pp.x."""
 
     FERMI_DIRAC = "fermi-dirac"
     GAUSSIAN = "gaussian"
@@ -32,7 +32,7 @@ class Smearing(StrEnum):
 
 
 class Constants(StrEnum):
-    """Sets of natural constants."""
+    """Sets of physical constants."""
 
     CODATA2018 = "codata2018"
     MALA = "mala"
@@ -41,43 +41,58 @@ class Constants(StrEnum):
 def cube(
     source: Annotated[
         list[Path],
-        typer.Argument(
-            help="Cube files of an LDOS, one for each energy, or a folder with nothing else; or a snapshot (*.nc)."
-        ),
+        typer.Argument(help="Cube files of an LDOS, one for each energy, or a folder of them; or a snapshot (*.nc)."),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="The snapshot (*.nc) of cube files; the folder for a snapshot's cubes.", show_default=False),
+        typer.Option(help="Output: snapshot (*.nc) for cube files, folder for a snapshot.", show_default=False),
     ],
-    electron_temperature: Annotated[float | None, typer.Option(help="tau_e of the DFT run, K.")] = None,
+    electron_temperature: Annotated[
+        float | None, typer.Option(help="Electronic temperature of the DFT run, K; required for cube files.")
+    ] = None,
     pseudopotentials: Annotated[
-        list[str] | None, typer.Option(help="gth, or SYMBOL=FILE (UPF) for each element; or else give --valence.")
+        list[str] | None,
+        typer.Option(
+            help="Pseudopotentials: gth, or SYMBOL=FILE (UPF) for each element.  [dim]\\[default: --valence][/]"
+        ),
     ] = None,
     valence: Annotated[
-        list[str] | None, typer.Option(help="SYMBOL=ELECTRONS for each element; without total energies.")
+        list[str] | None,
+        typer.Option(help="Valence electrons, SYMBOL=ELECTRONS for each element, without total energies."),
     ] = None,
-    functional: Annotated[str, typer.Option(help="Of the DFT run.")] = "pbe",
+    functional: Annotated[str, typer.Option(help="Functional of the DFT run.")] = "pbe",
     energies: Annotated[
         tuple[float, float, int] | None,
-        typer.Option(help="START SPACING SIZE: eV, eV, a number.  [dim]\\[default: as the files say][/]"),
+        typer.Option(help="Energy grid: START (eV) SPACING (eV) SIZE.  [dim]\\[default: from the files][/]"),
     ] = None,
-    smearing: Annotated[Smearing, typer.Option(help="Of the SCF run; pp.x broadens with it.")] = Smearing.FERMI_DIRAC,
+    smearing: Annotated[
+        Smearing, typer.Option(help="Smearing of the SCF run, the kernel of pp.x.")
+    ] = Smearing.FERMI_DIRAC,
     broadening: Annotated[
-        float | None, typer.Option(help="Standard deviation of the kernel, eV.  [dim]\\[default: from --smearing][/]")
+        float | None, typer.Option(help="Broadening (standard deviation), eV.  [dim]\\[default: from --smearing][/]")
     ] = None,
     density: Annotated[
         Path | None, typer.Option(help="Cube file of the valence density.  [dim]\\[default: from the LDOS][/]")
     ] = None,
     structure: Annotated[
-        Path | None, typer.Option(help="The structure with more digits than in the cube files; any format of ASE.")
+        Path | None,
+        typer.Option(
+            help="Structure with more digits than in the cube files.  [dim]\\[default: from the cube files][/]"
+        ),
     ] = None,
-    ion_temperature: Annotated[float | None, typer.Option(help="tau_i, K.")] = None,
-    constants: Annotated[Constants, typer.Option(help="That turn bohr and Ry into Å and eV.")] = Constants.CODATA2018,
-    energy: Annotated[float | None, typer.Option(help="Only the LDOS at the nearest energy of a snapshot, eV.")] = None,
+    ion_temperature: Annotated[
+        float | None, typer.Option(help="Ionic temperature (tau_i), K.  [dim]\\[default: unknown][/]")
+    ] = None,
+    constants: Annotated[
+        Constants, typer.Option(help="Physical constants for the conversion of bohr and Ry.")
+    ] = Constants.CODATA2018,
+    energy: Annotated[
+        float | None, typer.Option(help="Single energy of a snapshot to write, eV.  [dim]\\[default: all][/]")
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Make a snapshot of the cube files that pp.x writes with plot_num=3, or write a snapshot's fields as cube files.
+    """Make a snapshot from cube files of pp.x (plot_num=3), or write the fields of a snapshot as cube files.
 
     Example: [bold]fermisea convert cube cubes/ --electron-temperature 300 --pseudopotentials Be=Be.upf --out be.nc[/]
 
@@ -87,7 +102,7 @@ def cube(
         files = _write(fermisea.Snapshot.load(source[0]), out, energy, overwrite=overwrite)
         show_files(files, out, json=json)
         return
-    from fermisea.grid import Broadening  # noqa: PLC0415  # --help should take no time
+    from fermisea.grid import Broadening  # noqa: PLC0415  # not needed for --help
     from fermisea.interop.cube import read_cube  # noqa: PLC0415
     from fermisea.interop.cube_snapshot import snapshot_from_cubes  # noqa: PLC0415
     from fermisea.interop.ldos_cubes import cube_files  # noqa: PLC0415
@@ -117,15 +132,15 @@ def cube(
 
 
 def check_output(out: Path, ending: str, *, overwrite: bool) -> None:
-    """Raises InputError unless a file may be written there and its name ends as it should."""
+    """Raises InputError if the suffix of a file name is wrong or the file exists and must not be replaced."""
     if out.suffix != ending:
         raise fermisea.InputError(f"--out: got {out}, expected a name that ends with {ending}")
     if out.exists() and not overwrite:
-        raise fermisea.InputError(f"{out}: is there already; choose another name or --overwrite")
+        raise fermisea.InputError(f"{out}: the file exists already; choose another name or --overwrite")
 
 
 def show_files(files: list[Path], out: Path, *, json: bool) -> None:
-    """Prints what was written."""
+    """Prints the written files."""
     if json:
         print_json({"files": files})
     else:
@@ -133,7 +148,7 @@ def show_files(files: list[Path], out: Path, *, json: bool) -> None:
 
 
 def show_snapshot(snapshot: Snapshot, out: Path, *, json: bool) -> None:
-    """Prints what a snapshot holds that was made of other files."""
+    """Prints the content of a converted snapshot."""
     grid = snapshot.energy_grid
     level = snapshot.density_of_states.fermi_level(snapshot.electrons, snapshot.electron_temperature)
     values = {
@@ -158,8 +173,8 @@ def show_snapshot(snapshot: Snapshot, out: Path, *, json: bool) -> None:
 def _ions(
     symbols: list[str], pseudopotentials: list[str] | None, valence: list[str] | None, functional: str
 ) -> tuple[dict[str, Ion], str | None]:
-    """Returns the ion of each element, and what stands in the way of total energies."""
-    from fermisea.physics.ions import Ion  # noqa: PLC0415  # --help should take no time
+    """Returns the ion of each element, and the reason why there are no total energies, if any."""
+    from fermisea.physics.ions import Ion  # noqa: PLC0415  # not needed for --help
 
     source = pseudopotential_files(pseudopotentials)
     if source is not None:
@@ -175,19 +190,20 @@ def _ions(
     missing = [symbol for symbol in symbols if symbol not in found]
     if missing:
         raise fermisea.InputError(
-            f"{', '.join(missing)}: number of valence electrons unknown; give --pseudopotentials {missing[0]}=FILE, or "
+            f"{', '.join(missing)}: number of valence electrons is unknown; give --pseudopotentials "
+            f"{missing[0]}=FILE, or "
             f"--valence {missing[0]}=ELECTRONS"
         )
     return found, _UNKNOWN_CORE
 
 
 def _write(snapshot: Snapshot, out: Path, energy: float | None, *, overwrite: bool) -> list[Path]:
-    from fermisea.interop.cube import write_cube  # noqa: PLC0415  # --help should take no time
+    from fermisea.interop.cube import write_cube  # noqa: PLC0415  # not needed for --help
     from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415
 
     there = sorted(out.glob("*.cube")) if out.is_dir() else [out] * out.exists()
     if there and not overwrite:
-        raise fermisea.InputError(f"{there[0]}: is there already; choose another folder or --overwrite")
+        raise fermisea.InputError(f"{there[0]}: the file exists already; choose another folder or --overwrite")
     files = write_ldos_cubes(out, snapshot.atoms, snapshot.ldos, snapshot.energy_grid, energy=energy)
     if energy is None:
         files.append(write_cube(out / "density.cube", snapshot.atoms, snapshot.density, comment="valence density"))

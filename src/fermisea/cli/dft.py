@@ -1,4 +1,4 @@
-"""``fermisea dft``: a restartable series of DFT runs."""
+"""``fermisea dft``: a restartable campaign of DFT runs."""
 
 from __future__ import annotations
 
@@ -17,76 +17,103 @@ if TYPE_CHECKING:
 
 
 class SchedulerName(StrEnum):
-    """Where structures are computed."""
+    """Scheduler of a campaign."""
 
     LOCAL = "local"
     DASK = "dask"
 
 
 class EngineName(StrEnum):
-    """The engines that a campaign can use."""
+    """DFT engine of a campaign."""
 
     PLANEWAVE = "planewave"
     ESPRESSO = "espresso"
 
 
 def dft(
-    structures: Annotated[list[Path], typer.Argument(help="Structure files, or folders of them; any format of ASE.")],
+    structures: Annotated[
+        list[Path], typer.Argument(help="Structure files or folders of structure files, in any format of ASE.")
+    ],
     electron_temperature: Annotated[
-        float, typer.Option(help="tau_ref: tau_e of the calculations, K.", show_default=False)
+        float, typer.Option(help="Electronic temperature of the calculations (tau_ref), K.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(help="Folder for the snapshot files.", show_default=False)],
-    engine: Annotated[EngineName | None, typer.Option(help="The DFT code.  [dim]\\[default: planewave][/]")] = None,
+    engine: Annotated[EngineName | None, typer.Option(help="DFT engine.  [dim]\\[default: planewave][/]")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file with any of the settings below; options win over it.")
+        Path | None,
+        typer.Option(help="TOML file with settings; command-line options override it.  [dim]\\[default: none][/]"),
     ] = None,
     xc: Annotated[
         str | None,
-        typer.Option(help="lda, pz, pbe or pbesol.  [dim]\\[default: pbe; for espresso that of the files][/]"),
+        typer.Option(
+            help="Exchange-correlation functional: lda, pz, pbe or pbesol.  "
+            "[dim]\\[default: pbe; with espresso the functional of the pseudopotentials][/]"
+        ),
     ] = None,
-    cutoff: Annotated[
-        float | None, typer.Option(help="Highest kinetic energy of a plane wave, eV.  [dim]\\[default: 270][/]")
+    cutoff: Annotated[float | None, typer.Option(help="Plane-wave cutoff, eV.  [dim]\\[default: 270][/]")] = None,
+    kpts: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(help="Number of k-points along each reciprocal vector.  [dim]\\[default: 1 1 1][/]"),
     ] = None,
-    kpts: Annotated[tuple[int, int, int] | None, typer.Option(help="k-mesh.  [dim]\\[default: 1 1 1][/]")] = None,
     shift: Annotated[
-        tuple[int, int, int] | None, typer.Option(help="1 moves the mesh by half a step.  [dim]\\[default: 0 0 0][/]")
+        tuple[int, int, int] | None,
+        typer.Option(
+            help="Shift of the k-mesh along each reciprocal vector: 0, or 1 for half a step.  [dim]\\[default: 0 0 "
+            "0][/]"
+        ),
     ] = None,
     pseudopotentials: Annotated[
         list[str] | None,
-        typer.Option(help="gth, or SYMBOL=FILE (UPF) for each element.  [dim]\\[default: gth][/]"),
+        typer.Option(help="Pseudopotentials: gth, or SYMBOL=FILE (UPF) for each element.  [dim]\\[default: gth][/]"),
     ] = None,
-    energy_spacing: Annotated[float | None, typer.Option(help="Of the LDOS, eV.  [dim]\\[default: 0.2][/]")] = None,
+    energy_spacing: Annotated[
+        float | None, typer.Option(help="Energy spacing of the LDOS, eV.  [dim]\\[default: 0.2][/]")
+    ] = None,
     broadening: Annotated[
-        float | None, typer.Option(help="Standard deviation, eV.  [dim]\\[default: the spacing][/]")
+        float | None,
+        typer.Option(help="Broadening of the LDOS (standard deviation), eV.  [dim]\\[default: energy spacing][/]"),
     ] = None,
     highest_electron_temperature: Annotated[
-        float | None, typer.Option(help="tau_e that the energy window must serve, K.  [dim]\\[default: 10000][/]")
+        float | None,
+        typer.Option(help="Highest tau_e for which the energy window is valid, K.  [dim]\\[default: 10000][/]"),
     ] = None,
     energy_window: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="First and last energy, eV.  [dim]\\[default: from the first structure][/]"),
+        typer.Option(
+            help="First and last energy of the LDOS, eV.  [dim]\\[default: chosen for the first structure][/]"
+        ),
     ] = None,
     grid: Annotated[
-        tuple[int, int, int] | None, typer.Option(help="Points of the LDOS.  [dim]\\[default: the engine's][/]")
+        tuple[int, int, int] | None,
+        typer.Option(
+            help="Number of grid points of the LDOS along each lattice vector.  [dim]\\[default: chosen by the "
+            "engine][/]"
+        ),
     ] = None,
     command: Annotated[
-        str | None, typer.Option(help="That starts pw.x, as in 'mpirun -n 4 pw.x'.  [dim]\\[default: pw.x][/]")
+        str | None,
+        typer.Option(help="Command that starts pw.x, for example 'mpirun -n 4 pw.x'.  [dim]\\[default: pw.x][/]"),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Structures computed at once.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of structures computed at once.")] = 1,
     scheduler: Annotated[
-        SchedulerName, typer.Option(help="local: processes of this machine; dask: workers of a Dask cluster.")
+        SchedulerName,
+        typer.Option(help="Scheduler: local for processes on this machine, dask for workers of a Dask cluster."),
     ] = SchedulerName.LOCAL,
     scheduler_address: Annotated[
         str | None,
-        typer.Option(help="Of a Dask scheduler, or its scheduler file.  [dim]\\[default: starts a cluster here][/]"),
+        typer.Option(
+            help="Address of a Dask scheduler, or its scheduler file.  [dim]\\[default: new cluster on this machine][/]"
+        ),
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Compute again what failed in an earlier run.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Recomputation of structures whose calculation failed in an earlier run.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Compute a snapshot file for each structure by finite-temperature DFT.
 
-    The folder is the state: interrupted, killed or repeated, the same command keeps the valid files that are there and
-    goes on. A structure that fails is reported, the others go on, and the exit status is then 1.
+    The output folder is the state of the campaign: after an interruption the same command keeps valid files and
+    computes the rest. A structure that fails is reported; the others are still computed, and the exit status is 1.
 
     Example: [bold]fermisea dft structures/ --electron-temperature 1000 --kpts 8 8 8 --out data/[/]
     """
@@ -128,16 +155,16 @@ def dft(
     else:
         stdout().print(_table(rows, electron_temperature))
         for name, reasons in strange.items():
-            stdout().print(f"look at {name}: {'; '.join(reasons)}")
+            stdout().print(f"outlier {name}: {'; '.join(reasons)}")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if any(outcome.record.kind == "structure" for outcome in failed) and not json:
-        stdout().print("failed structures are left alone by the next run; --retry computes them again")
+        stdout().print("the next run skips failed structures; --retry computes them again")
     if failed:
         raise typer.Exit(1)
 
 
 def outcome_row(outcome: Outcome) -> dict[str, Any]:
-    """Returns what became of a structure as plain data."""
+    """Returns the result of a structure as plain data."""
     row: dict[str, Any] = {"name": outcome.name, "status": outcome.status, "file": outcome.path}
     if outcome.snapshot is None:
         return row | {"error": outcome.error}

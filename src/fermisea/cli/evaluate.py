@@ -33,14 +33,22 @@ _SHOWN = {
 
 def evaluate(
     model: ModelFile,
-    data: Annotated[list[Path], typer.Argument(help="Snapshot files, or folders of them, best unseen in training.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Snapshot files or folders of snapshot files, preferably outside the training data."),
+    ],
     electron_temperature: Annotated[
-        list[float] | None, typer.Option(help="tau_e, K.  [dim]\\[default: what the window serves][/]")
+        list[float] | None,
+        typer.Option(
+            help="One or more electronic temperatures (tau_e), K.  [dim]\\[default: up to the limit of the window][/]"
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the tables and the figure.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for tables and figures.  [dim]\\[default: no files][/]")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Compare predictions with snapshots, for each ionic temperature and electronic temperature.
+    """Compare predictions with snapshots at each ionic and electronic temperature.
 
     Example: [bold]fermisea evaluate al.safetensors data/ --out errors/[/]
     """
@@ -74,7 +82,7 @@ def evaluate(
 
 
 def _columns(summary: list[dict[str, Any]], reference: float) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Returns heads and cells of the table of errors; F(tau_ref) of the LDOS is shown at tau_ref only."""
+    """Returns headings and cells of the table of errors; F(tau_ref) of the LDOS is shown at tau_ref only."""
     shown = {name: ERROR_MEASURES[name] for name in _SHOWN if name in summary[0]}
     scales = {name: milli(measure.unit) for name, measure in shown.items()}
     heads = ["tau_i (K)", "tau_e (K)", "snapshots", "atoms"]
@@ -98,21 +106,21 @@ def _columns(summary: list[dict[str, Any]], reference: float) -> tuple[list[str]
 
 
 def _notes(summary: list[dict[str, Any]], reference: float) -> list[str]:
-    """Returns what each column is compared with."""
-    found = [f"Errors: prediction minus the value of the snapshot's own LDOS at tau_e; tau_ref is {reference:g} K."]
+    """Returns notes on the reference of each column."""
+    found = [f"Errors: prediction minus the value from the LDOS of the snapshot at tau_e; tau_ref is {reference:g} K."]
     if "reference_error" in summary[0]:
         found.append("F(tau_ref) of the LDOS: prediction minus the free energy of the DFT code.")
     if "anchored_free_energy_error" in summary[0]:
         found.append(
-            "anchored F: prediction minus the free energy of the DFT code at tau_ref; at another tau_e, where the data "
-            "hold no DFT run, the change of F of the snapshot's own LDOS is added to the free energy of the DFT code."
+            "anchored F: prediction minus the free energy of the DFT code at tau_ref; at another tau_e, for "
+            "which the data have no DFT run, F(tau_e) - F(tau_ref) from the LDOS of the snapshot is added to it."
         )
     return found
 
 
 def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Path) -> None:
-    """Writes tables and figures of an evaluation, and what stands on the page of a report."""
-    from fermisea.report import Section, add_sections  # noqa: PLC0415  # --help needs it not
+    """Writes tables, figures and the report sections of an evaluation."""
+    from fermisea.report import Section, add_sections  # noqa: PLC0415  # not needed for --help
 
     rows, summary = results["rows"], results["summary"]
     write_csv(out / "errors.csv", rows, evaluation_heads(rows[0]))

@@ -1,4 +1,4 @@
-"""``fermisea info``: what a snapshot, a set of them, or a model file holds."""
+"""``fermisea info``: content of a snapshot, a data set or a model file."""
 
 from __future__ import annotations
 
@@ -23,17 +23,21 @@ def info(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="A snapshot (*.nc) or model (*.safetensors, or [bold]aluminium[/]), or a folder or several snapshots."
+            help="Snapshot (*.nc), model (*.safetensors, or [bold]aluminium[/]), several snapshots, or a folder of "
+            "snapshots."
         ),
     ],
     no_closure: Annotated[
-        bool, typer.Option("--no-closure", help="Of a data set, leave out the check for which every LDOS is read.")
+        bool,
+        typer.Option(
+            "--no-closure", help="Description of a data set without the closure check, which reads every LDOS."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show what a file holds, after checking that it is whole; of a data set also what will hurt a model.
+    """Show the content of a file after an integrity check; for a data set also its problems for training.
 
-    Of a model that comes with the package, its card: what it was made from, where it may be used, how far off it is.
+    For the shipped model: its training data, its domain and its errors.
 
     Example: [bold]fermisea info data/al-300K-00.nc[/]
 
@@ -77,7 +81,7 @@ def _dataset(paths: list[Path], *, closure: bool, json: bool) -> None:
     for warning in warnings:
         stdout().print(f"[yellow]warning[/]  {escape(warning)}")
     if not warnings:
-        stdout().print("nothing that will hurt was found")
+        stdout().print("no problems found")
 
 
 def _snapshot(file: Path) -> dict[str, Any]:
@@ -130,7 +134,7 @@ def _model(file: Path) -> dict[str, Any]:
 
 
 def _regular(anchor: RegularModel) -> dict[str, Any]:
-    """Returns what the regular part of a model is, and how far off it was on structures left out of its fit."""
+    """Returns a description of the regular model, with its cross-validation errors."""
     made = anchor.provenance
     return {
         "descriptor": anchor.descriptor.to_dict(),

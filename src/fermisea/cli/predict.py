@@ -19,7 +19,7 @@ _SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_fr
 
 
 class Precision(StrEnum):
-    """Number formats of the network's hidden layers."""
+    """Precision of the hidden layers of the network."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -34,39 +34,49 @@ class Field(StrEnum):
 
 def predict(
     model: ModelFile,
-    atoms: Annotated[Path, typer.Argument(help="A structure; any format of ASE, one of several frames as FILE@3.")],
+    atoms: Annotated[Path, typer.Argument(help="Structure file in any format of ASE; a single frame as FILE@3.")],
     electron_temperature: Annotated[
-        list[float] | None, typer.Option(help="One or more tau_e, K.  [dim]\\[default: tau_ref of the model][/]")
+        list[float] | None,
+        typer.Option(help="One or more electronic temperatures (tau_e), K.  [dim]\\[default: tau_ref of the model][/]"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for tables, figures and fields.  [dim]\\[default: none is written][/]")
+        Path | None, typer.Option(help="Folder for tables, figures and fields.  [dim]\\[default: no files][/]")
     ] = None,
     cube: Annotated[
         Field | None,
-        typer.Option(help="Also write density (1/bohr³, for each tau_e) or LDOS (1/(Ry bohr³), for each energy)."),
+        typer.Option(
+            help="Cube files in --out: density (1/bohr³) for each tau_e, or ldos (1/(Ry bohr³)) for each energy.  "
+            "[dim]\\[default: none][/]"
+        ),
     ] = None,
     grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help="Points.  [dim]\\[default: spaced as in training; 7/8 of that for forces of the LDOS alone][/]"
+            help="Number of grid points along each lattice vector.  [dim]\\[default: spacing as in training; 7/8 of "
+            "it for "
+            "forces of the LDOS alone][/]"
         ),
     ] = None,
     dos_grid: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Points for the DOS and what follows from it.  [dim]\\[default: as --grid][/]"),
+        typer.Option(help="Number of grid points for the DOS and its observables.  [dim]\\[default: as --grid][/]"),
     ] = None,
     anchor: Anchor = None,
     forces: Annotated[
-        bool, typer.Option("--forces", help="Also write forces and stress: extended xyz, a frame for each tau_e.")
+        bool,
+        typer.Option("--forces", help="Forces and stress, in --out as extended XYZ with one frame for each tau_e."),
     ] = False,
     no_density: Annotated[
-        bool, typer.Option("--no-density", help="Only what follows from the DOS: no density, no total free energy.")
+        bool, typer.Option("--no-density", help="Observables of the DOS only, without density and total free energy.")
     ] = False,
     precision: Annotated[
-        Precision, typer.Option(help="Of the hidden layers; bfloat16 is faster, and its effect is printed.")
+        Precision, typer.Option(help="Precision of the hidden layers; bfloat16 is faster, and its error is printed.")
     ] = Precision.FLOAT32,
     allow_beyond_window: Annotated[
-        bool, typer.Option("--allow-beyond-window", help="Warn instead of refusing above the highest tau_e.")
+        bool,
+        typer.Option(
+            "--allow-beyond-window", help="Warning in place of an error for tau_e above the limit of the energy window."
+        ),
     ] = False,
     allow_outside: AllowOutside = False,
     json: Json = False,
@@ -76,9 +86,9 @@ def predict(
     Example: [bold]fermisea predict al.safetensors Al.cif --electron-temperature 300 1000 10000 --out out/[/]
     """
     if cube is Field.DENSITY and no_density:
-        raise fermisea.InputError("--cube density: got --no-density with it; leave one of them out")
+        raise fermisea.InputError("--cube density: got --no-density too; omit one of them")
     if cube is not None and out is None:
-        raise fermisea.InputError(f"--cube {cube.value}: got no --out with it; name the folder for the files")
+        raise fermisea.InputError(f"--cube {cube.value}: got no --out; name a folder for the files")
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
     with nullcontext() if out is None else output_folder(out), progress_bar() as bar:
@@ -106,7 +116,7 @@ def predict(
         if cube is Field.DENSITY and out is not None:
             files += write_density_cubes(prediction, out)
         if cube is Field.LDOS and out is not None:
-            from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415  # most calls need it not
+            from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415  # only when needed
 
             ldos = loaded.ldos(structure, prediction.grid)
             files += write_ldos_cubes(out, structure, ldos, loaded.energy_grid)

@@ -1,4 +1,4 @@
-"""Files of a prediction: tables, figures, forces, density, and what stands on the page of a report."""
+"""Files of a prediction: tables, figures, forces, density and report sections."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def write_prediction(prediction: Prediction, out: Path, model: Path, loaded: Model) -> list[Path]:
-    """Writes tables and figures of a prediction into a folder and returns the files.
+    """Writes tables and figures of a prediction to a folder and returns the files.
 
     Args:
         prediction: prediction at one or several tau_e.
-        out: folder.
+        out: folder of the files.
         model: file or name of the model.
-        loaded: the model itself.
+        loaded: the model.
     """
     files = [out / "observables.csv", out / "observables_per_atom.csv", out / "dos.csv"]
     write_table(files[0], prediction.table())
@@ -48,7 +48,7 @@ def write_prediction(prediction: Prediction, out: Path, model: Path, loaded: Mod
 
 def free_energy_figure(prediction: Prediction, title: str) -> Figure:
     """Returns F per atom against tau_e with a smooth curve and the estimated error."""
-    from fermisea.prediction.curve import free_energy_curve  # noqa: PLC0415  # most calls need it not
+    from fermisea.prediction.curve import free_energy_curve  # noqa: PLC0415  # only when needed
 
     atoms, spread = len(prediction.atoms), prediction.uncertainty
     x, y = free_energy_curve(prediction)
@@ -65,7 +65,7 @@ def free_energy_figure(prediction: Prediction, title: str) -> Figure:
 
 def write_density_cubes(prediction: Prediction, out: Path) -> list[Path]:
     """Writes the density at each tau_e as a cube file and returns the files."""
-    from fermisea.interop.cube import write_cube  # noqa: PLC0415  # most calls need it not
+    from fermisea.interop.cube import write_cube  # noqa: PLC0415  # only when needed
 
     files = []
     for result in prediction.results:
@@ -80,7 +80,7 @@ def _title(prediction: Prediction) -> str:
 
 
 def _dos_rows(prediction: Prediction) -> list[dict[str, float]]:
-    """Returns the DOS of the cell and per atom, and its spread over an ensemble, by head."""
+    """Returns the DOS of the cell and per atom, and its spread over an ensemble, by heading."""
     dos, atoms = OBSERVABLES["dos"], len(prediction.atoms)
     columns = {
         "energy (eV)": prediction.energies,
@@ -120,8 +120,8 @@ def _write_mechanics(prediction: Prediction, out: Path) -> list[Path]:
 
 
 def _write_page(prediction: Prediction, out: Path, model: Path, loaded: Model) -> None:
-    """Writes what ``fermisea report`` shows of the prediction."""
-    from fermisea.report import Section, add_sections  # noqa: PLC0415  # most calls need it not
+    """Writes the report sections of the prediction."""
+    from fermisea.report import Section, add_sections  # noqa: PLC0415  # only when needed
 
     whole = prediction.has_free_energy
     curve = ("free_energy.png",) if whole and len({r.electron_temperature for r in prediction.results}) > 1 else ()

@@ -1,4 +1,4 @@
-"""Tables and notes about a prediction, on the terminal and on the page of a report."""
+"""Tables and notes of a prediction, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from fermisea.prediction.result import Prediction
 
 Columns = tuple[list[str], list[tuple[str, ...]]]
-"""Heads and rows of a printed table."""
+"""Headings and rows of a printed table."""
 
 NONE = "—"
 """Cell of an error that is zero by construction."""
 
 
 def energy_rows(prediction: Prediction) -> list[dict[str, Any]]:
-    """Returns the most important numbers per atom at each tau_e, by head; None where an error is zero by construction.
+    """Returns the most important numbers per atom at each tau_e, by heading.
 
-    F (E_b without total energies), transfer error, spread over an ensemble, -TS, mu and C_e.
+    These are F (E_b without total energies), transfer error, spread over an ensemble, -TS, mu and C_e. An error that is
+    zero by construction is None.
     """
     atoms, reference = len(prediction.atoms), prediction.reference_electron_temperature
     energy = "free_energy" if prediction.has_free_energy else "band_energy"
@@ -48,7 +49,7 @@ def energy_rows(prediction: Prediction) -> list[dict[str, Any]]:
 
 
 def energy_columns(prediction: Prediction) -> Columns:
-    """Returns heads and cells of the table of energies, per atom."""
+    """Returns headings and cells of the table of energies per atom."""
     rows = energy_rows(prediction)
     decimals = {"K": "g", "eV/atom": ".5f", "meV/atom": ".3f", "eV": ".4f", "k_B/atom": ".4f"}
     forms = [decimals[head.rpartition("(")[2].removesuffix(")")] for head in rows[0]]
@@ -60,7 +61,7 @@ def energy_columns(prediction: Prediction) -> Columns:
 
 
 def mechanical_rows(prediction: Prediction) -> list[dict[str, float]]:
-    """Returns size and sum of the forces, and the pressure, at each tau_e, by head."""
+    """Returns size and sum of the forces, and the pressure, at each tau_e, by heading."""
     rows = []
     for result, found in zip(prediction.results, prediction.mechanics or (), strict=True):
         lengths = np.linalg.norm(found.forces, axis=1)
@@ -77,14 +78,14 @@ def mechanical_rows(prediction: Prediction) -> list[dict[str, float]]:
 
 
 def mechanical_columns(prediction: Prediction) -> Columns:
-    """Returns heads and cells of the table of forces and stress."""
+    """Returns headings and cells of the table of forces and stress."""
     rows = mechanical_rows(prediction)
     forms = ("g", ".4f", ".4f", ".1e", ".3f")
     return list(rows[0]), [tuple(map(format, row.values(), forms)) for row in rows]
 
 
 def notes(prediction: Prediction, model: Model) -> list[str]:
-    """Returns sentences that explain the table of energies."""
+    """Returns explanations of the table of energies."""
     atoms, reference = len(prediction.atoms), prediction.reference_electron_temperature
     found = []
     if prediction.has_free_energy:
@@ -101,14 +102,14 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
         if prediction.anchored:
             found.append(f"F is anchored: {shift} relative to F of the LDOS alone")
         else:
-            found.append(f"F is that of the LDOS alone; the anchor (--anchor) would shift it by {shift}")
+            found.append(f"F comes from the LDOS alone; the anchor (--anchor) would shift F by {shift}")
     return found
 
 
 def _at_reference(prediction: Prediction, model: Model) -> str:
-    """Returns where F(tau_ref) comes from and how large its error is."""
+    """Returns the origin of F(tau_ref) and its error."""
     if not prediction.anchored or model.anchor is None:
-        return "where no transfer is needed"
+        return "so there is no transfer error"
     error = model.anchor.provenance.get("left_out_free_energy_error")
-    known = "" if error is None else f"; its error on structures left out of the fit was {1000 * error:.2f} meV/atom"
+    known = "" if error is None else f"; its cross-validation error is {1000 * error:.2f} meV/atom"
     return f"where the interatomic potential gives F{known}"

@@ -12,14 +12,16 @@ from fermisea.terminal import stdout
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Figures and tables, as evaluate, thermo and study write them.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with figures and tables from predict, evaluate, thermo or study.")
+    ],
     json: Json = False,
 ) -> None:
-    """Put the figures and tables of a folder on one page, report.html, that needs no other file.
+    """Put the figures and tables of a folder on one self-contained page, report.html.
 
     Example: [bold]fermisea report errors/[/]
     """
-    from fermisea.report import write_report  # noqa: PLC0415  # --help needs it not
+    from fermisea.report import write_report  # noqa: PLC0415  # not needed for --help
 
     path = write_report(folder)
     if json:

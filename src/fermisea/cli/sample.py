@@ -21,37 +21,43 @@ if TYPE_CHECKING:
 def sample(
     structure: Annotated[
         Path,
-        typer.Argument(help="A structure near its potential minimum, or with --thin a trajectory; any of ASE."),
+        typer.Argument(
+            help="Structure file near its potential minimum, or with --thin a trajectory; any format of ASE."
+        ),
     ],
-    ion_temperature: Annotated[list[float], typer.Option(help="One or more tau_i, K.", show_default=False)],
+    ion_temperature: Annotated[
+        list[float], typer.Option(help="One or more ionic temperatures (tau_i), K.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the structure files.", show_default=False)],
-    snapshots: Annotated[int, typer.Option(help="Structures for each temperature.")] = 4,
+    snapshots: Annotated[int, typer.Option(help="Number of structures at each ionic temperature.")] = 4,
     calculator: Annotated[
-        str, typer.Option(help="A calculator of ASE by name, or package.module:callable, or file.py:callable.")
+        str, typer.Option(help="ASE calculator: its name, package.module:callable, or file.py:callable.")
     ] = "emt",
-    repeat: Annotated[tuple[int, int, int], typer.Option(help="Repeat the structure along its lattice vectors.")] = (
+    repeat: Annotated[
+        tuple[int, int, int], typer.Option(help="Number of repetitions of the structure along each lattice vector.")
+    ] = (
         1,
         1,
         1,
     ),
-    timestep: Annotated[float, typer.Option(help="fs")] = 2.0,
+    timestep: Annotated[float, typer.Option(help="Time step, fs.")] = 2.0,
     thermalise: Annotated[float, typer.Option(help="Time before the first structure, ps.")] = 2.0,
     spacing: Annotated[
         float | None,
         typer.Option(help="Time between structures, ps.  [dim]\\[default: twice the correlation time][/]"),
     ] = None,
-    friction: Annotated[float, typer.Option(help="Of the Langevin dynamics, 1/ps.")] = 5.0,
-    seed: Annotated[int, typer.Option(help="Of velocities and random forces.")] = 0,
+    friction: Annotated[float, typer.Option(help="Friction of the Langevin dynamics, 1/ps.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Random seed of velocities and forces.")] = 0,
     thin: Annotated[
-        bool, typer.Option("--thin", help="Take evenly spaced frames of an existing trajectory instead.")
+        bool, typer.Option("--thin", help="Evenly spaced frames of an existing trajectory, without molecular dynamics.")
     ] = False,
-    skip: Annotated[int, typer.Option(help="With --thin: frames at the beginning to leave out.")] = 0,
+    skip: Annotated[int, typer.Option(help="Number of initial frames to skip, with --thin.")] = 0,
     json: Json = False,
 ) -> None:
     """Sample structures of the canonical ensemble by molecular dynamics, or thin an existing trajectory.
 
-    Structures are spaced beyond the correlation time of the potential energy. The kinetic temperature of n structures
-    of N atoms has a relative standard deviation of sqrt(2/(3nN)).
+    The time between structures exceeds the correlation time of the potential energy. The kinetic temperature of n
+    structures of N atoms has a relative standard deviation of sqrt(2/(3nN)).
 
     Example: [bold]fermisea sample Al.cif --ion-temperature 100 298 933 --snapshots 4 --out structures/[/]
 
@@ -111,10 +117,10 @@ def sample(
     title = f"{snapshots} structures of {len(atoms)} atoms for each ionic temperature"
     columns = [
         "tau_i (K)",
-        "reached (K)",
-        "of these (K)",
+        "mean temperature (K)",
+        "of the structures (K)",
         "mean square displacement (Å²)",
-        "correlation (ps)",
+        "correlation time (ps)",
         "spacing (ps)",
         "files",
     ]
@@ -122,7 +128,7 @@ def sample(
 
 
 def _thin(file: Path, ion_temperature: list[float], out: Path, snapshots: int, skip: int, *, json: bool) -> None:
-    """Writes frames of a trajectory and says how far apart they are."""
+    """Writes frames of a trajectory and prints their spacing."""
     if len(ion_temperature) != 1:
         raise fermisea.InputError(f"--thin: got {len(ion_temperature)} ion temperatures, expected one")
     frames = fermisea.structures.read_frames(file)
@@ -144,7 +150,8 @@ def _thin(file: Path, ion_temperature: list[float], out: Path, snapshots: int, s
     apart = f", {result.indices[1] - result.indices[0]} apart" if snapshots > 1 else ""
     stdout().print(f"{snapshots} of {len(frames)} frames of {len(frames[0])} atoms{apart}")
     stdout().print(
-        f"memory {result.correlation_frames:.1f} frames, kinetic temperature {reached}, mean square displacement "
+        f"correlation time {result.correlation_frames:.1f} frames, kinetic temperature {reached}, mean square "
+        "displacement "
         f"{result.mean_square_displacement:.4f} Å²"
     )
     stdout().print("files: " + ", ".join(map(str, paths)))

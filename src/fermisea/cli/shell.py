@@ -1,4 +1,4 @@
-"""What every command shares in dealing with the shell: lists of values, errors, interruption."""
+"""Common behaviour of the commands in a shell: lists of values, errors, interruption."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fermisea.errors import ConvergenceError, FermiseaError
 from fermisea.terminal import fail
 
 _RESUMED = ("dft", "transfer", "tune")
-"""Commands that do not repeat what is done; train names its file itself."""
+"""Commands that resume after an interruption; train prints its own message."""
 
 
 class Command(TyperCommand):
-    """A command whose list options take several values, ``--ion-temperature 100 298``, whose errors are a line."""
+    """A command with list options such as ``--ion-temperature 100 298`` and one-line errors."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeats the name of a list option before each of its values, as the parser wants it."""
+        """Repeats the name of a list option before each of its values, as required by the parser."""
         lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         return list(super().parse_args(ctx, spread(args, lists)))
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; an error that fermisea raises on purpose ends it with one line and status 2 (or 1)."""
+        """Runs the command; an error raised by fermisea ends it with one line and status 2 (or 1)."""
         try:
             return super().invoke(ctx)
         except ConvergenceError as error:
@@ -32,16 +32,16 @@ class Command(TyperCommand):
         except FermiseaError as error:
             raise typer.Exit(fail(str(error), 2)) from error
         except KeyboardInterrupt as error:
-            goes_on = ", the same command goes on" if self.name in _RESUMED else ""
-            text = str(error) or f"interrupted; finished files stay{goes_on}"
+            resumes = ", the same command resumes" if self.name in _RESUMED else ""
+            text = str(error) or f"interrupted; finished files are kept{resumes}"
             raise typer.Exit(fail(text, 130)) from error
 
 
 def spread(arguments: Sequence[str], lists: set[str]) -> list[str]:
     """Returns ``--name 1 2`` as ``--name 1 --name 2`` for the options in ``lists``.
 
-    Values after the first are taken as long as they are numbers or assignments such as Al=Al.upf; anything else is an
-    argument or another option.
+    Values after the first one must be numbers or assignments such as Al=Al.upf; anything else is an argument or another
+    option.
     """
     result: list[str] = []
     option, values = None, 0

@@ -1,4 +1,4 @@
-"""``fermisea study``: a question, its data, models and a report, from one restartable command."""
+"""``fermisea study``: studies with data, models and a report, each from one restartable command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fermisea.terminal import stderr, stdout
 
 study = typer.Typer(
     name="study",
-    help="Answer a question with data, models and a report of their own.",
+    help="Run a study with its own data, models and report.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -23,29 +23,33 @@ study = typer.Typer(
 
 @study.callback()
 def _group() -> None:
-    """Answer a question with data, models and a report of their own."""
+    """Run a study with its own data, models and report."""
 
 
 @study.command(cls=Command)
 def transfer(
-    out: Annotated[Path, typer.Option(help="Folder for everything.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for all files of the study.", show_default=False)],
     quick: Annotated[
-        bool, typer.Option("--quick", help="A first look in minutes: four atoms, small networks.")
+        bool, typer.Option("--quick", help="Reduced study of about ten minutes: four atoms, small networks.")
     ] = False,
     settings: Annotated[
-        str | None, typer.Option(help="TOML file with other settings, or [bold]cluster[/]: 256 atoms, by pw.x.")
+        str | None,
+        typer.Option(
+            help="TOML file with settings, or [bold]cluster[/] for 256 atoms with pw.x.  [dim]\\[default: full "
+            "study][/]"
+        ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Structures and models that are computed at once.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of structures or models computed at once.")] = 1,
     json: Json = False,
 ) -> None:
-    """Train models of aluminium at some ionic temperatures; judge them at all of these and at other electronic ones.
+    """Train aluminium models at some ionic temperatures and test them at all, and at other electronic temperatures.
 
-    Structures, DFT, training, errors, figures and report.html; interrupted, the same command goes on where it was. In
-    full, which is the default, it takes many hours.
+    The study computes structures, DFT, models, errors, figures and report.html; after an interruption the same command
+    resumes. The full study takes many hours.
 
     Example: [bold]fermisea study transfer --quick --out study/[/]
     """
-    from fermisea.studies.transfer import TransferSettings, run_transfer  # noqa: PLC0415  # --help needs it not
+    from fermisea.studies.transfer import TransferSettings, run_transfer  # noqa: PLC0415  # not needed for --help
 
     if quick and settings is not None:
         raise fermisea.InputError(f"--quick: got --settings {settings} too, expected one of them")

@@ -1,4 +1,4 @@
-"""``fermisea thermo``: the electrons of a structure over a range of electronic temperatures."""
+"""``fermisea thermo``: thermodynamics of the electrons over a range of electronic temperatures."""
 
 from __future__ import annotations
 
@@ -22,38 +22,47 @@ if TYPE_CHECKING:
     from fermisea.interop.ttm import HeatCapacityFit
 
 _SHOWN = 9
-"""Rows of the table on the terminal."""
+"""Number of rows of the printed table."""
 
 
 def thermo(
     model: ModelFile,
-    atoms: Annotated[Path, typer.Argument(help="A structure; any format of ASE, one of several frames as FILE@3.")],
-    to: Annotated[float, typer.Option("--to", help="Highest tau_e, K.", show_default=False)],
+    atoms: Annotated[Path, typer.Argument(help="Structure file in any format of ASE; a single frame as FILE@3.")],
+    to: Annotated[float, typer.Option("--to", help="Highest electronic temperature (tau_e), K.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for table, figure and parameter files.", show_default=False)],
-    start: Annotated[float, typer.Option("--from", help="Lowest tau_e, K.")] = 300.0,
+    start: Annotated[float, typer.Option("--from", help="Lowest electronic temperature (tau_e), K.")] = 300.0,
     anchor: Anchor = None,
     no_pressure: Annotated[
-        bool, typer.Option("--no-pressure", help="Leave out the electronic pressure, which takes most of the time.")
+        bool, typer.Option("--no-pressure", help="Table without the electronic pressure, which takes most of the time.")
     ] = False,
     grid: Annotated[
-        tuple[int, int, int] | None, typer.Option(help="Points.  [dim]\\[default: spaced as in training][/]")
+        tuple[int, int, int] | None,
+        typer.Option(
+            help="Number of grid points along each lattice vector.  [dim]\\[default: spacing as in training][/]"
+        ),
     ] = None,
     thermal_diffusivity: Annotated[
-        float, typer.Option(help="D_e for the ttm/mod file, Å²/ps; the model knows nothing of it.")
+        float,
+        typer.Option(help="Electronic thermal diffusivity D_e for the ttm/mod file, Å²/ps; not known to the model."),
     ] = 0.0,
     friction: Annotated[
-        float, typer.Option(help="gamma_p of electrons and ions for the ttm/mod file, g/mol/ps; likewise.")
+        float,
+        typer.Option(help="Electron-ion friction gamma_p for the ttm/mod file, g/mol/ps; not known to the model."),
     ] = 0.0,
     fdm: Annotated[
-        float | None, typer.Option(help="Also write a grid of one cell for LAMMPS's fix eph at this tau_e, K.")
+        float | None,
+        typer.Option(help="tau_e of a one-cell grid file for LAMMPS's fix eph, K.  [dim]\\[default: no file][/]"),
     ] = None,
     allow_beyond_window: Annotated[
-        bool, typer.Option("--allow-beyond-window", help="Warn instead of refusing above the highest tau_e.")
+        bool,
+        typer.Option(
+            "--allow-beyond-window", help="Warning in place of an error for tau_e above the limit of the energy window."
+        ),
     ] = False,
     allow_outside: AllowOutside = False,
     json: Json = False,
 ) -> None:
-    """Free energy, entropy, Fermi level, heat capacity and pressure of the electrons at fixed ions, against tau_e.
+    """Compute free energy, entropy, Fermi level, heat capacity and pressure of the electrons at fixed ions.
 
     Example: [bold]fermisea thermo al.safetensors Al.cif --to 15000 --out thermo/[/]
     """
@@ -62,7 +71,9 @@ def thermo(
     if fdm is not None and not start <= fdm <= to:
         raise fermisea.InputError(f"--fdm: got {fdm:g} K, expected a tau_e from {start:g} to {to:g} K")
     if fdm is not None and not structure.cell.orthorhombic:
-        raise fermisea.InputError("--fdm: the grid of fix eph is an orthogonal box, got another cell; leave it out")
+        raise fermisea.InputError(
+            "--fdm: got a cell that is not orthogonal, expected an orthogonal cell for fix eph; omit --fdm"
+        )
     with output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
         found = fermisea.thermo(
@@ -88,21 +99,20 @@ def thermo(
     picked = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(int))]
     heads, cells = _columns(picked)
     console = stdout()
-    title = (
-        f"{structure.get_chemical_formula()}, ions fixed; {len(rows)} temperatures, of which {len(picked)} are shown"
-    )
+    title = f"{structure.get_chemical_formula()}, fixed ions; {len(picked)} of {len(rows)} temperatures"
     console.print(table(title, heads, cells))
     if fit is not None:
-        console.print(f"ttm/mod: C_e fitted to {100 * fit.error:.2f} % of its largest value")
+        console.print(f"ttm/mod: error of the fit of C_e is at most {100 * fit.error:.2f} % of the largest C_e")
     if fit is not None and not (thermal_diffusivity and friction):
         console.print(
-            "ttm/mod: without --thermal-diffusivity and --friction nothing conducts or couples; edit the file"
+            "ttm/mod: without --thermal-diffusivity and --friction there is no conduction and no coupling; edit the "
+            "file"
         )
     console.print("files: " + ", ".join(str(file) for file in files))
 
 
 def _columns(rows: list[dict[str, float]]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Returns heads and cells of the printed table."""
+    """Returns headings and cells of the printed table."""
     titles = {
         "electron_temperature_K": (OBSERVABLES["electron_temperature"].label(), 1.0, ".0f"),
         "free_energy_eV_per_atom": (OBSERVABLES["free_energy"].label(per_atom=True), 1.0, ".5f"),
@@ -122,7 +132,7 @@ def _write(
     found: Thermodynamics, out: Path, thermal_diffusivity: float, friction: float, fdm: float | None
 ) -> tuple[HeatCapacityFit | None, list[Path]]:
     """Writes table, figure and parameter files; returns the fit of C_e, if there is one, and the files."""
-    from fermisea.interop import ttm  # noqa: PLC0415  # most commands need it not
+    from fermisea.interop import ttm  # noqa: PLC0415  # only when needed
 
     atoms, temperatures, pressure = found.atoms, found.electron_temperature, found.pressure
     per_volume = found.heat_capacity / found.volume
@@ -152,8 +162,8 @@ def _write(
 
 
 def _write_page(found: Thermodynamics, out: Path) -> None:
-    """Writes what ``fermisea report`` shows of the thermodynamics."""
-    from fermisea.report import Section, add_sections  # noqa: PLC0415  # --help needs it not
+    """Writes the report sections of the thermodynamics."""
+    from fermisea.report import Section, add_sections  # noqa: PLC0415  # not needed for --help
 
     text = "Electrons in equilibrium at each electronic temperature; ions and volume are fixed."
     sections = [Section("Thermodynamics of the electrons", (text,), ("thermo.png",), ("thermo.csv",))]

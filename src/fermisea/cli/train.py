@@ -26,44 +26,58 @@ _SHOWN = (
     "band_energy_error",
     "free_energy_error",
 )
-"""Errors of the validation structures beside the progress bar."""
+"""Errors of the validation structures shown beside the progress bar."""
 
 
 def train(
-    data: Annotated[list[Path], typer.Argument(help="Snapshot files, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="The model file to write, *.safetensors.", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(help="Snapshot files or folders of snapshot files.")],
+    out: Annotated[Path, typer.Option(help="Model file to write, *.safetensors.", show_default=False)],
     config: Annotated[
-        Path | None, typer.Option(help="TOML file with descriptor, network and optimiser settings.")
+        Path | None,
+        typer.Option(help="TOML file with settings of descriptor, network and optimiser.  [dim]\\[default: none][/]"),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the configured number.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the configured one.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs.  [dim]\\[default: from the configuration][/]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.  [dim]\\[default: from the configuration][/]")] = None,
     ensemble: Annotated[
-        int | None, typer.Option(help="Networks trained together; their spread estimates the error of a prediction.")
+        int | None,
+        typer.Option(
+            help="Number of networks, whose spread estimates the error of a prediction.  "
+            "[dim]\\[default: from the configuration][/]"
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continuation of an interrupted training from its checkpoint.")
+    ] = False,
     log: Annotated[
-        Path | None, typer.Option(help="Folder for training.csv: losses and errors after each epoch.")
+        Path | None,
+        typer.Option(
+            help="Folder for training.csv with losses and errors after each epoch.  [dim]\\[default: none][/]"
+        ),
     ] = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Event files for TensorBoard in that folder too.")
+        bool, typer.Option("--tensorboard", help="Event files for TensorBoard, in the folder of --log.")
     ] = False,
     memory: Annotated[
-        str, typer.Option(help="Training data held at once, as in 500MB or 4GB; the rest goes through a scratch file.")
+        str, typer.Option(help="Training data in memory, such as 500MB or 4GB; larger data use a scratch file.")
     ] = "4GB",
     scratch: Annotated[
-        Path | None, typer.Option(help="Folder for that file.  [dim]\\[default: the system's for temporary files][/]")
+        Path | None,
+        typer.Option(help="Folder for the scratch file.  [dim]\\[default: temporary folder of the system][/]"),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="cpu or cuda; under torchrun each process takes a CUDA device of its own.")
+        str,
+        typer.Option(help="Device for training, cpu or cuda; under torchrun each process uses its own CUDA device."),
     ] = "cpu",
     json: Json = False,
 ) -> None:
     """Train a model of the LDOS on snapshots.
 
-    Every epoch the state goes into a file beside the model, NAME.checkpoint, from which --resume goes on as if there
-    had been no interruption.
+    After every epoch the state of the training is written to a checkpoint file beside the model, NAME.checkpoint.
+    --resume continues from it, and the final model is the same as without an interruption.
 
-    Under torchrun the processes share every batch: torchrun --nproc-per-node 4 --no-python fermisea train ...
+    Under torchrun, processes share every batch: torchrun --nproc-per-node 4 --no-python fermisea train ...
 
     Example: [bold]fermisea train data/ --out al.safetensors --config train.toml[/]
     """
@@ -72,12 +86,12 @@ def train(
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     if out.is_dir():
         raise fermisea.InputError(
-            f"{out}: is a folder, expected the name of a model file such as {out / 'al.safetensors'}"
+            f"{out}: got a folder, expected the name of a model file such as {out / 'al.safetensors'}"
         )
     if out.suffix != ".safetensors":
         raise fermisea.InputError(f"--out: got {out}, expected a name that ends with .safetensors")
     if tensorboard and log is None:
-        raise fermisea.InputError("tensorboard: got no folder, expected --log FOLDER beside it")
+        raise fermisea.InputError("tensorboard: got no folder, expected --log FOLDER too")
     from fermisea.training import TrainingLog  # noqa: PLC0415
     from fermisea.training.processes import rank  # noqa: PLC0415  # torch is not needed for --help
 
@@ -129,8 +143,8 @@ def train(
     else:
         stdout().print(facts(str(out), values))
         if settings.anchor and model.anchor is None:
-            why = model.total_energy_obstacle or "it takes two structures or more"
-            stdout().print(f"no regular part, so no anchored F: {why}")
+            why = model.total_energy_obstacle or "the fit needs at least two structures"
+            stdout().print(f"the model has no anchor: {why}")
 
 
 def _note(state: TrainingState) -> str:

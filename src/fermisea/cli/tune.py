@@ -20,35 +20,39 @@ if TYPE_CHECKING:
     from fermisea.tuning.results import Tuned
 
 _SHOWN, _RANKED = 8, 12
-"""Rows of the tables of trials and of ranked ones."""
+"""Number of rows in the tables of trials and rankings."""
 
 
 def tune(
-    data: Annotated[list[Path], typer.Argument(help="Snapshot files, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same command goes on with one that is there.")],
+    data: Annotated[list[Path], typer.Argument(help="Snapshot files or folders of snapshot files.")],
+    out: Annotated[Path, typer.Option(help="Folder of the search; an existing search is resumed.")],
     space: Annotated[
         Path | None,
-        typer.Option(help="TOML file with what is varied.  [dim]\\[default: a space around the defaults][/]"),
+        typer.Option(help="TOML file with the search space.  [dim]\\[default: region around the default settings][/]"),
     ] = None,
-    trials: Annotated[int, typer.Option(help="Finished trials to reach, those of earlier calls included.")] = 50,
-    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which no trial begins.")] = None,
-    minimise: Annotated[
-        str, typer.Option(help="The error on held-out structures that ranks the trials.")
-    ] = "ldos_error_percent",
-    prune: Annotated[bool, typer.Option("--prune/--no-prune", help="End trials worse than the median early.")] = True,
+    trials: Annotated[
+        int, typer.Option(help="Total number of finished trials, including trials of earlier calls.")
+    ] = 50,
+    workers: Annotated[int, typer.Option(help="Number of processes on this machine.")] = 1,
+    timeout: Annotated[
+        float | None, typer.Option(help="Time after which no trial starts, s.  [dim]\\[default: none][/]")
+    ] = None,
+    minimise: Annotated[str, typer.Option(help="Error on held-out structures to minimise.")] = "ldos_error_percent",
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="Early stopping of trials with errors above the median.")
+    ] = True,
     rank: Annotated[
         bool,
-        typer.Option("--rank", help="Rank descriptors and networks without training, and judge that by the trials."),
+        typer.Option("--rank", help="Ranking of descriptors and networks without training, compared with the trials."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
-    memory: Annotated[str, typer.Option(help="Training data held at once by a process, as in 500MB or 4GB.")] = "4GB",
+    seed: Annotated[int, typer.Option(help="Random seed of the search.")] = 0,
+    memory: Annotated[str, typer.Option(help="Training data in memory per process, such as 500MB or 4GB.")] = "4GB",
     json: Json = False,
 ) -> None:
-    """Search for the descriptor, network and optimiser with the lowest error on structures held out.
+    """Search for the descriptor, network and optimiser with the lowest error on held-out structures.
 
-    Writes trials.csv, best.toml (a configuration for fermisea train) and a figure. A search that was ended goes on when
-    the same command is given again; given on several machines that share the folder, they work on it together.
+    Writes trials.csv, best.toml (a configuration for fermisea train) and a figure. The same command resumes an
+    interrupted search; several machines with access to the folder can share a search.
 
     Example: [bold]fermisea tune data/ --out study/ --space space.toml --trials 30 --workers 2[/]
     """
@@ -116,7 +120,9 @@ def _needs_optuna() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
-        raise fermisea.InputError("tune: optuna is not installed; pip install 'fermisea[tune]'") from error
+        raise fermisea.InputError(
+            "tune: optuna is not installed; install it with pip install 'fermisea[tune]'"
+        ) from error
 
 
 def _trials_table(tuned: Tuned) -> Table:
@@ -127,7 +133,7 @@ def _trials_table(tuned: Tuned) -> Table:
         for r in order[:_SHOWN]
     ]
     pruned = sum(trial.state == "pruned" for trial in order)
-    title = f"Best of {len(order)} trials, {pruned} of them ended early"
+    title = f"Best of {len(order)} trials ({pruned} stopped early)"
     return table(title, ["trial", "state", tuned.minimise, "seconds", *names], cells)
 
 
@@ -141,11 +147,11 @@ def _ranking_table(ranking: Ranking) -> Table:
     more = len(ranking.rows) - len(cells)
     title = f"{ranking.kind.capitalize()} without training, best first: {titles[ranking.kind]}"
     title += f"; {more} more in {ranking.kind}.csv" if more else ""
-    return table(title, [*names, ranking.measure.replace("_", " "), "trained, median", "trials"], cells)
+    return table(title, [*names, ranking.measure.replace("_", " "), "median result of trials", "trials"], cells)
 
 
 def _verdict(ranking: Ranking) -> str:
-    stands = f"{ranking.trained} {ranking.kind} of {ranking.trials} complete trials"
+    stands = f"{ranking.trained} {ranking.kind} from {ranking.trials} complete trials"
     if ranking.spearman is None or ranking.kendall is None:
         return f"Rank correlation with trained results: none yet, {stands}."
     correlations = f"Spearman {ranking.spearman:+.2f}, Kendall {ranking.kendall:+.2f}"
