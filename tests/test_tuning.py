@@ -319,7 +319,9 @@ def test_without_optuna(data, tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["fermisea: tune: optuna is not installed; install it with pip install 'fermisea[tune]'"]
+    assert done.stderr.splitlines() == [
+        "fermisea: tune: optuna is not installed; install it with pip install 'fermisea[tune]'"
+    ]
 
 
 def test_wrong_files_are_one_line(data, tmp_path, capsys):
