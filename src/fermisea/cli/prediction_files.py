@@ -57,7 +57,7 @@ def free_energy_figure(prediction: Prediction, title: str) -> Figure:
         np.array([result.free_energy for result in prediction.results]) / atoms,
         curve=(x, y / atoms),
         transfer_error=np.array([result.transfer_error for result in prediction.results]) / atoms,
-        spread=None if spread is None else np.atleast_1d(spread.free_energy) / atoms,
+        spread=None if spread is None else np.atleast_1d(spread.free_energy_change) / atoms,
         reference_electron_temperature=prediction.reference_electron_temperature,
         title=title,
     )

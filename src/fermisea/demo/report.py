@@ -14,8 +14,8 @@ from fermisea import plots
 from fermisea.data.snapshot import Snapshot
 from fermisea.demo.settings import DemoSettings
 from fermisea.demo.steps import DftPoint
-from fermisea.physics.error_measures import percent_error
-from fermisea.physics.registry import FORMS
+from fermisea.physics.error_measures import ERROR_MEASURES, percent_error
+from fermisea.physics.registry import FORMS, OBSERVABLES, milli
 from fermisea.prediction.result import Prediction
 
 
@@ -73,7 +73,7 @@ def draw(
         prediction.free_energy / n,
         dft={row["electron_temperature"]: row["free_energy_dft"] / n for row in rows},
         transfer_error=prediction.transfer_error / n,
-        spread=None if prediction.uncertainty is None else prediction.free_energy_std / n,
+        spread=None if prediction.uncertainty is None else prediction.uncertainty.free_energy_change / n,
         reference_electron_temperature=settings.reference_electron_temperature,
         title=title,
     )
@@ -103,17 +103,20 @@ def print_table(settings: DemoSettings, rows: list[dict[str, float]], atoms: int
         show_edge=False,
         pad_edge=False,
     )
-    for quantity, unit in (
-        ("tau_e", "K"),
-        ("F, DFT", "eV/atom"),
-        ("F, model", "eV/atom"),
-        ("error of F", "meV/atom"),
-        ("dF, DFT", "meV/atom"),
-        ("dF, model", "meV/atom"),
-        ("error of dF", "meV/atom"),
-        ("density error", "%"),
+    energy, temperature = OBSERVABLES["free_energy"], OBSERVABLES["electron_temperature"]
+    unit = energy.unit_of(per_atom=True)
+    _, small = milli(unit)
+    for quantity, shown in (
+        (temperature.symbol, temperature.unit),
+        (f"{energy.symbol}, DFT", unit),
+        (f"{energy.symbol}, model", unit),
+        (f"error of {energy.symbol}", small),
+        (f"d{energy.symbol}, DFT", small),
+        (f"d{energy.symbol}, model", small),
+        (f"error of d{energy.symbol}", small),
+        ("density error", ERROR_MEASURES["density_error_percent"].unit),
     ):
-        table.add_column(f"{quantity}\n{unit}", justify="right", no_wrap=True)
+        table.add_column(f"{quantity}\n{shown}", justify="right", no_wrap=True)
     for row in rows:
         change, error = row["free_energy_change_dft_meV_per_atom"], row["change_error_second_order_meV_per_atom"]
         table.add_row(

@@ -46,8 +46,8 @@ def free_energy_figure(
         dft: tau_e (K) to the free energy of a self-consistent run (eV/atom); each tau_e must be one of the above. The
             zero of both is then the lowest of these temperatures.
         transfer_error: estimated error of the change of tau_e, at each tau_e, eV/atom.
-        spread: standard deviation of F over the networks of an ensemble, at each tau_e, eV/atom; added to the transfer
-            error in quadrature.
+        spread: standard deviation of F(tau_e) - F(tau_ref) over the networks of an ensemble, at each tau_e, eV/atom;
+            added to the transfer error in quadrature.
         reference_electron_temperature: tau_ref of the training data (K), marked.
         title: title of the figure.
 
