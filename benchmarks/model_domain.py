@@ -23,7 +23,8 @@ import fermisea
 from fermisea.model.bundled import FOLDER, model_path
 from fermisea.model.file import read_header
 from fermisea.physics.window import LOWEST_TEMPERATURE
-from fermisea.prediction.domain import Domain, HotVolumes, volume_per_atom
+from fermisea.prediction.domain import Domain
+from fermisea.prediction.limits import HotVolumes, volume_per_atom
 from fermisea.studies.transfer.data import make_structures
 from fermisea.studies.transfer.settings import TransferSettings
 

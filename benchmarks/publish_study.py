@@ -68,6 +68,7 @@ def main() -> int:
         print(f"{PAGE}: has no place for the text", file=sys.stderr)
         return 1
     PAGE.write_text(page, encoding="utf-8")
+    (SHIPPED / f"{NAME}.domain.json").unlink(missing_ok=True)  # the model file holds the domain
     fermisea.load_model(study / "models" / f"{EVERYTHING}.safetensors").save(SHIPPED / f"{NAME}.safetensors")
     shutil.copyfile(study / "models" / f"{EVERYTHING}.md", SHIPPED / f"{NAME}.md")
     print(f"{PAGE}\n{FOLDER}\n{SHIPPED}")

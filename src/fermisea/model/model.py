@@ -197,7 +197,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         FileFormatError: if it is not a fermisea model, or is truncated or altered.
     """
     model = Model(**read_model(model_path(path)))
-    entries = model_domain(path)
+    entries = None if model.training_domain is not None else model_domain(path)
     return model if entries is None else replace(model, training_domain=Domain.from_dict(entries))
 
 

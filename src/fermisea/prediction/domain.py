@@ -13,13 +13,16 @@ from ase import Atoms
 from fermisea.descriptors import Descriptor
 from fermisea.grid import check_structure
 from fermisea.prediction.contacts import check_extent, contact, shortest_distances
+from fermisea.prediction.limits import (
+    HotVolumes,
+    Range,
+    span,
+    temperatures_outside,
+    unit_question,
+    volume_outside,
+    volume_per_atom,
+)
 from fermisea.prediction.surroundings import Surroundings
-from fermisea.utilities.arrays import FloatArray
-
-Range = tuple[float, float]
-
-_VOLUME = 0.01
-"""Share by which a volume per atom may lie outside of the training range: thermal expansion of metals by 150 K."""
 
 _SHORTER = 0.9
 """Shortest expected distance over the shortest one in training. Crystals of 500 atoms reach 0.99 at the same tau_i."""
@@ -31,24 +34,8 @@ _COARSER = 1.5
 """Largest spacing of a grid over the spacing in training. There the error of F of the LDOS of fcc aluminium is
 0.1 meV/atom, at twice the spacing 2 meV/atom."""
 
-_UNITS = {"nanometre": 10.0, "bohr": 0.529177210903, "picometre": 0.01}
-"""Units of length that are taken for Angstrom by mistake, in Angstrom."""
 
-
-@dataclass(frozen=True)
-class HotVolumes:
-    """Volumes at which a model was tested at high electronic temperatures.
-
-    Attributes:
-        above: electronic temperature above which ``volume_per_atom`` applies, K.
-        volume_per_atom: smallest and largest volume per atom, Angstrom^3.
-    """
-
-    above: float
-    volume_per_atom: Range
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Domain:
     """Limits of the structures and electronic temperatures of a model; None or an empty mapping where unknown.
 
@@ -74,6 +61,19 @@ class Domain:
     free_energy_per_atom: Range | None = None
     anchor_shift: float | None = None
     surroundings: Surroundings | None = None
+
+    def __repr__(self) -> str:
+        lines = [f"Domain: {', '.join(self.elements)}, tau_e {span(self.electron_temperature)} K"]
+        if self.volume_per_atom is not None:
+            lines.append(f"volume {span(self.volume_per_atom)} Å³ per atom")
+        if self.hot_volumes is not None:
+            lines[-1] += f", above {self.hot_volumes.above:g} K {span(self.hot_volumes.volume_per_atom)}"
+        if self.grid_spacing is not None:
+            lines.append(f"grid spacing {self.grid_spacing:.3f} Å")
+        lines += [f"distance {pair} at least {length:.2f} Å" for pair, length in self.distances.items()]
+        if self.free_energy_per_atom is not None:
+            lines.append(f"F(tau_ref) {span(self.free_energy_per_atom)} eV per atom")
+        return "\n".join(lines)
 
     @classmethod
     def of(
@@ -141,8 +141,11 @@ class Domain:
         if (impossible := self.impossible(atoms)) is not None:
             return [impossible]
         temperatures, volume = np.atleast_1d(np.asarray(electron_temperature, dtype=float)), volume_per_atom(atoms)
-        found = [*self._check_temperature(temperatures), *self._check_volume(volume)]
-        found += [*self._check_hot(volume, temperatures, stress=stress), *self._check_distances(atoms)]
+        found = temperatures_outside(self.electron_temperature, temperatures)
+        found += volume_outside(self.volume_per_atom, volume)
+        if self.hot_volumes is not None:
+            found += self.hot_volumes.outside(volume, temperatures, stress=stress)
+        found += self._check_distances(atoms)
         if self.surroundings is not None and (unlike := self.surroundings.unlikeness(atoms)) > 1:
             found.append(
                 f"surroundings: the atoms have surroundings unlike the training structures ({unlike:.1f} times the "
@@ -169,37 +172,8 @@ class Domain:
             return None
         return (
             f"distance: {found}, the shortest distance in training is {shortest:.2f} Å; no such structure "
-            f"exists{self._unit(volume_per_atom(atoms))}"
+            f"exists{unit_question(self.volume_per_atom, volume_per_atom(atoms))}"
         )
-
-    def _check_temperature(self, temperatures: FloatArray) -> list[str]:
-        low, high = self.electron_temperature
-        outside = temperatures[(temperatures < low) | (temperatures > high)]
-        if not outside.size:
-            return []
-        return [f"electron temperature: got {_kelvin(outside)}, the model is valid from {low:g} to {high:.0f} K"]
-
-    def _check_volume(self, volume: float) -> list[str]:
-        if self.volume_per_atom is None or _within(volume, self.volume_per_atom):
-            return []
-        span = _span(self.volume_per_atom)
-        return [f"volume: got {volume:.2f} Å³ per atom, the training structures have {span}{self._unit(volume)}"]
-
-    def _check_hot(self, volume: float, temperatures: FloatArray, *, stress: bool) -> list[str]:
-        if self.hot_volumes is None:
-            return []
-        limits, above = self.hot_volumes.volume_per_atom, self.hot_volumes.above
-        hot = temperatures[temperatures > above]
-        if not hot.size:
-            return []
-        valid = f"above {above:g} K the model is tested at {_span(limits)} Å³ per atom only"
-        if not _within(volume, limits):
-            got = f"got {volume:.2f} Å³ per atom at {_kelvin(hot)}"
-            wrong = "the change of F with tau_e, the pressure and elastic constants are not reliable"
-            return [f"hot electrons: {got}, but {valid}; {wrong}"]
-        if stress and _within(limits[0], (limits[1], limits[1])):
-            return [f"hot stress: got {_kelvin(hot)}, but {valid}; stress and pressure are not reliable"]
-        return []
 
     def _check_distances(self, atoms: Atoms) -> list[str]:
         reach = _SHORTER * max(self.distances.values(), default=0.0)
@@ -208,14 +182,6 @@ class Domain:
             for pair, length in shortest_distances(atoms, reach).items()
             if length < _SHORTER * self.distances.get(pair, 0.0)
         ]
-
-    def _unit(self, volume: float) -> str:
-        """Returns a question about the unit of length, if another one would explain the volume per atom."""
-        if self.volume_per_atom is None:
-            return ""
-        low, high = 0.9 * self.volume_per_atom[0], 1.1 * self.volume_per_atom[1]
-        units = [name for name, factor in _UNITS.items() if low < volume * factor**3 < high]
-        return f"; are the lengths in {units[0]}? Expected Å" if units else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data that JSON can hold."""
@@ -243,24 +209,6 @@ class Domain:
         )
 
 
-def volume_per_atom(atoms: Atoms) -> float:
-    """Returns the volume of the cell over the number of atoms, Angstrom^3."""
-    return float(atoms.get_volume()) / len(atoms)
-
-
-def _within(value: float, limits: Range) -> bool:
-    return limits[0] * (1 - _VOLUME) <= value <= limits[1] * (1 + _VOLUME)
-
-
-def _span(limits: Range) -> str:
-    low, high = (f"{value:.2f}" for value in limits)
-    return low if low == high else f"{low} to {high}"
-
-
 def _range(values: Sequence[float]) -> Range:
     low, high = map(float, values)
     return low, high
-
-
-def _kelvin(temperatures: FloatArray) -> str:
-    return ", ".join(f"{t:g}" for t in temperatures) + " K"

@@ -1,0 +1,93 @@
+"""Limits on volumes and electronic temperatures, and sentences about values outside of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ase import Atoms
+
+from fermisea.utilities.arrays import FloatArray
+
+Range = tuple[float, float]
+
+_VOLUME = 0.01
+"""Share by which a volume per atom may lie outside of the training range: thermal expansion of metals by 150 K."""
+
+_UNITS = {"nanometre": 10.0, "bohr": 0.529177210903, "picometre": 0.01}
+"""Units of length that are taken for Angstrom by mistake, in Angstrom."""
+
+
+@dataclass(frozen=True)
+class HotVolumes:
+    """Volumes at which a model was tested at high electronic temperatures.
+
+    Attributes:
+        above: electronic temperature above which ``volume_per_atom`` applies, K.
+        volume_per_atom: smallest and largest volume per atom, Angstrom^3.
+    """
+
+    above: float
+    volume_per_atom: Range
+
+    def outside(self, volume: float, temperatures: FloatArray, *, stress: bool) -> list[str]:
+        """Describes electronic temperatures (K) that are too high for a volume per atom, or for stress.
+
+        Stress is a derivative with respect to the strain, so a single volume says nothing about it.
+        """
+        hot = temperatures[temperatures > self.above]
+        if not hot.size:
+            return []
+        low, high = self.volume_per_atom
+        valid = f"above {self.above:g} K the model is tested at {span(self.volume_per_atom)} Å³ per atom only"
+        if not _within(volume, self.volume_per_atom):
+            got = f"got {volume:.2f} Å³ per atom at {_kelvin(hot)}"
+            wrong = "the change of F with tau_e, the pressure and elastic constants are not reliable"
+            return [f"hot electrons: {got}, but {valid}; {wrong}"]
+        if stress and _within(low, (high, high)):
+            return [f"hot stress: got {_kelvin(hot)}, but {valid}; stress and pressure are not reliable"]
+        return []
+
+
+def temperatures_outside(limits: Range, temperatures: FloatArray) -> list[str]:
+    """Describes electronic temperatures (K) outside of the limits."""
+    low, high = limits
+    outside = temperatures[(temperatures < low) | (temperatures > high)]
+    if not outside.size:
+        return []
+    return [f"electron temperature: got {_kelvin(outside)}, the model is valid from {low:g} to {high:.0f} K"]
+
+
+def volume_outside(limits: Range | None, volume: float) -> list[str]:
+    """Describes a volume per atom (Angstrom^3) outside of the training range."""
+    if limits is None or _within(volume, limits):
+        return []
+    known = f"the training structures have {span(limits)}"
+    return [f"volume: got {volume:.2f} Å³ per atom, {known}{unit_question(limits, volume)}"]
+
+
+def unit_question(limits: Range | None, volume: float) -> str:
+    """Returns a question about the unit of length, if another unit explains the volume per atom (Angstrom^3)."""
+    if limits is None:
+        return ""
+    low, high = 0.9 * limits[0], 1.1 * limits[1]
+    units = [name for name, factor in _UNITS.items() if low < volume * factor**3 < high]
+    return f"; are the lengths in {units[0]}? Expected Å" if units else ""
+
+
+def volume_per_atom(atoms: Atoms) -> float:
+    """Returns the volume of the cell over the number of atoms, Angstrom^3."""
+    return float(atoms.get_volume()) / len(atoms)
+
+
+def span(limits: Range) -> str:
+    """Returns limits as text with two decimals, one number if they are the same."""
+    low, high = (f"{value:.2f}" for value in limits)
+    return low if low == high else f"{low} to {high}"
+
+
+def _within(value: float, limits: Range) -> bool:
+    return limits[0] * (1 - _VOLUME) <= value <= limits[1] * (1 + _VOLUME)
+
+
+def _kelvin(temperatures: FloatArray) -> str:
+    return ", ".join(f"{t:g}" for t in temperatures) + " K"
