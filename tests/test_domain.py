@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 import warnings
 from pathlib import Path
 
@@ -351,3 +352,12 @@ def test_surroundings_need_two_structures_and_treat_elements_apart():
     assert set(known.distributions) == {"Al", "Ni"}
     assert known.unlikeness(ordered("Al", "Al", "Ni", "Ni")) < 1
     assert known.unlikeness(ordered("Al", "Ni", "Ni", "Ni")) > 1
+
+
+def test_the_program_of_the_page_runs(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "domain.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    exec(compile(program, "domain.md", "exec"), {})  # noqa: S102
+    out = capsys.readouterr().out
+    assert "tau_e 5.00 to 34042.55 K" in out
+    assert "[]\nsurroundings: the atoms have surroundings unlike the training structures" in out

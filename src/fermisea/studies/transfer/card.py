@@ -25,6 +25,7 @@ def _facts(model: Model, rows: Mapping[str, Rows]) -> dict[str, Any]:
     learned = [row for row in rows["data"] if row["part"] in ("training", "scaled")]
     volumes = [row["volume_A3_per_atom"] for row in learned]
     ions = [row["ion_temperature_K"] for row in learned]
+    tested = next((row["volume_A3_per_atom"] for row in rows["data"] if row["part"] == "test"), None)
     forces = {row["ion_temperature"]: row for row in rows["forces"] if row["model"] == EVERYTHING}
     at_reference = [
         row
@@ -42,6 +43,7 @@ def _facts(model: Model, rows: Mapping[str, Rows]) -> dict[str, Any]:
         "hottest": max(ions),
         "densest": min(volumes),
         "widest": max(volumes),
+        "tested": tested,
         "errors": [row | {"forces": forces.get(row["ion_temperature"])} for row in at_reference],
         "transfer": [row for row in rows["transfer"] if row["model"] == EVERYTHING],
         "size": next((row for row in rows["size"] if row["model"] == EVERYTHING), None),
