@@ -136,9 +136,9 @@ def test_models_that_do_not_fit_together_are_refused_by_name(model, singles):
     other = dataclasses.replace(singles[1], reference_electron_temperature=300.0)
     with pytest.raises(InputError, match=r"reference electron temperature of the first model is .*model 2 is 300"):
         combine_models([singles[0], other])
-    with pytest.raises(InputError, match="expected two or more of one kind"):
+    with pytest.raises(InputError, match="expected two or more networks of the same kind"):
         combine_models([singles[0]])
-    with pytest.raises(InputError, match="expected two or more of one kind"):
+    with pytest.raises(InputError, match="expected two or more networks of the same kind"):
         Ensemble([Mlp(3, (4,), 5), Mlp(3, (4,), 6)])
 
 

@@ -1,7 +1,7 @@
 """Learn the local density of states from finite-temperature DFT, and use it at every electronic temperature.
 
-Everything a script needs stands here by name. Modules are imported when first used, so that ``import fermisea`` and
-``fermisea --help`` take no time.
+All public names are available here. Modules are imported on first use, so that ``import fermisea`` and ``fermisea
+--help`` are fast.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _MODULES = {
     "trajectories": "data.trajectories",
     "units": "units",
 }
-"""Where the modules stand that are known by a short name."""
+"""Full names of the modules with a short name."""
 
 _HOMES = {
     "Calculator": "calculator",

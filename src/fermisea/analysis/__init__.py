@@ -1,1 +1,1 @@
-"""What a model is worth, and what follows from many predictions."""
+"""Evaluation and calibration of models, and thermodynamics from predictions."""

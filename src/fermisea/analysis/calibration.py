@@ -1,4 +1,4 @@
-"""How far the spread of an ensemble tells the error of its prediction, from the rows of an evaluation."""
+"""Calibration of an ensemble: its spread compared with its errors, from the rows of an evaluation."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from fermisea.errors import InputError
 from fermisea.physics.error_measures import QUANTITIES
 
 _SMALLEST = 1e-9
-"""Error and spread (eV) below which nothing is compared, as those of F(tau_ref) - F(tau_ref)."""
+"""Smallest error and spread (eV) that are compared; F(tau_ref) - F(tau_ref) has neither."""
 
 
 def calibration(rows: Sequence[Mapping[str, Any]], members: int) -> list[dict[str, Any]]:
     """Returns one row for each quantity and electronic temperature, plain data.
 
-    Columns: quantity, electron_temperature, structures; mean_error: mean |error| of the ensemble's mean;
-    median_member_error: the median over the members of what theirs is; spread: mean; pearson, spearman:
-    correlation of spread and |error| over the structures; within_one, within_two: share of structures whose error is
-    below one and two spreads; expected_one, expected_two: the same for errors that are drawn as the members are, from
-    Student's distribution with members - 1 degrees of freedom; factor: by which the spreads would have to grow for
-    the root mean square of error over spread to be one. The members' common error, which no spread shows, makes the
-    factor large.
+    Columns: quantity, electron_temperature, structures; mean_error: mean |error| of the ensemble; median_member_error:
+    median over the networks of their mean |error|; spread: mean spread; pearson, spearman: correlation of spread and
+    |error| over the structures; within_one, within_two: fraction of structures with an error below one and two
+    spreads; expected_one, expected_two: the same fractions if the true value had the same distribution as the networks
+    (Student's distribution with members - 1 degrees of freedom); factor: factor of the spreads that would make the root
+    mean square of error over spread equal to one. Errors common to all networks, which the spread does not show, make
+    the factor large.
 
     Args:
-        rows: of :func:`fermisea.evaluate` with an ensemble.
-        members: of the ensemble.
+        rows: rows of :func:`fermisea.evaluate` with an ensemble.
+        members: number of networks in the ensemble.
 
     Raises:
         InputError: for rows without spreads.
     """
     if not rows or "band_energy_spread" not in rows[0]:
-        raise InputError("calibration: got rows without spreads, expected those of an evaluation of an ensemble")
+        raise InputError("calibration: got rows without spreads, expected the rows of an evaluation of an ensemble")
     table = []
     for name in QUANTITIES:
         for temperature in sorted({row["electron_temperature"] for row in rows}):
@@ -67,15 +67,15 @@ def calibration(rows: Sequence[Mapping[str, Any]], members: int) -> list[dict[st
 
 
 def _correlation(function: Any, spread: np.ndarray, error: np.ndarray) -> float | None:
-    """Returns a correlation, None where there are too few structures or one side does not vary."""
+    """Returns a correlation; None for too few structures or constant values."""
     if len(spread) < 3 or np.ptp(spread) == 0 or np.ptp(error) == 0:
         return None
     return float(function(spread, error).statistic)
 
 
 def _expected(width: float, members: int) -> float:
-    """Returns the probability that the mean of n draws and the truth, one more draw, differ by less than some spreads.
+    """Returns the probability that the mean of n draws differs from one more draw by less than ``width`` spreads.
 
-    Their difference over the sample's standard deviation times sqrt(1 + 1/n) follows Student's distribution.
+    The difference divided by the standard deviation of the sample times sqrt(1 + 1/n) has Student's distribution.
     """
     return float(2 * stats.t.cdf(width / math.sqrt(1 + 1 / members), members - 1) - 1)

@@ -1,4 +1,4 @@
-"""Errors of a model against snapshots that it has or has not seen, per structure and electronic temperature."""
+"""Errors of a model against snapshots, for each structure and electronic temperature."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
 
 DEFAULT_TEMPERATURES = (300.0, 1000.0, 3000.0, 10_000.0)
-"""tau_e, K, that an evaluation looks at beside tau_ref, as far as the window serves them."""
+"""Default tau_e of an evaluation besides tau_ref, K, up to the limit of the window."""
 
 
 def evaluate(
@@ -34,39 +34,41 @@ def evaluate(
     memory: int = MEMORY,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Returns one row of errors for each snapshot and electronic temperature, plain data that JSON can hold.
+    """Returns one row of errors for each snapshot and electronic temperature, as plain data for JSON.
 
-    Errors are prediction minus the snapshot's own value, which follows from its LDOS at the same tau_e. Energies are in
-    eV per atom. Columns:
-        snapshot, formula, atoms, ion_temperature, electron_temperature: which one; K.
+    An error is the prediction minus the value from the LDOS of the snapshot at the same tau_e. Energies are in eV per
+    atom. Columns:
+        snapshot, formula, atoms, ion_temperature, electron_temperature: snapshot and temperatures, K.
         ldos_error_percent: root mean square error over the standard deviation of the LDOS.
         density_error_percent, dos_error_percent: mean absolute error over the mean.
-        fermi_level_error: eV.
-        electrons_error: of the number of electrons that the predicted DOS holds below the snapshot's own Fermi level,
-            per atom.
-        band_energy_error, entropy_term_error, free_energy_error: of E_b, -TS and F.
-        free_energy_change_error: of F(tau_e) - F(tau_ref).
-        free_energy, free_energy_change: the snapshot's own values.
+        fermi_level_error: error of mu, eV.
+        electrons_error: error of the number of electrons in the predicted DOS at the Fermi level of the snapshot, per
+            atom.
+        band_energy_error, entropy_term_error, free_energy_error: errors of E_b, -TS and F.
+        free_energy_change_error: error of F(tau_e) - F(tau_ref).
+        free_energy, free_energy_change: values of the snapshot.
         transfer_error: |F_KS - F_HF| / 2 of the prediction.
-        reference_error: of F(tau_ref) against the DFT code's free energy.
-        anchored_free_energy_error: of the anchored F against the DFT code's free energy plus the snapshot's own change.
-        closure_error: F(tau_ref) of the snapshot's LDOS minus the DFT code's free energy.
+        reference_error: error of F(tau_ref) against the free energy of the DFT code.
+        anchored_free_energy_error: error of anchored F against the free energy of the DFT code plus the change of F of
+            the snapshot.
+        closure_error: F(tau_ref) of the LDOS of the snapshot minus the free energy of the DFT code.
         closure_density_error_percent: the same for the density.
-    Where model or snapshots have no total free energy, or the model has no anchor, the columns with it are absent. For
-    an ensemble NAME_error is that of its mean, NAME_spread the standard deviation of its members and NAME_member_errors
-    the errors of each, for the quantities of :data:`fermisea.calibration.QUANTITIES`; dos_percent_member_errors are
-    those of dos_error_percent.
+    Columns of total free energies are absent if model or snapshots have none, and so are columns of anchored F if the
+    model has no anchor. For an ensemble, NAME_error is the error of the mean, NAME_spread the standard deviation over
+    its networks, and NAME_member_errors the errors of each network, for the quantities of
+    :data:`fermisea.physics.error_measures.QUANTITIES`; dos_percent_member_errors belong to dos_error_percent.
 
     Args:
-        model: to be judged.
-        snapshots: with the model's energies, functional and tau_ref.
-        electron_temperatures: tau_e, K; without them tau_ref and those of ``DEFAULT_TEMPERATURES`` the window serves.
-        chunk: grid points in one go.
-        memory: of :meth:`fermisea.Model.predict`, bytes; an ensemble takes one pass over the grid where it is enough.
-        progress: is told snapshots done and snapshots in all.
+        model: model to evaluate.
+        snapshots: snapshots with the energies, functional and tau_ref of the model.
+        electron_temperatures: tau_e, K; by default tau_ref and the ``DEFAULT_TEMPERATURES`` within the window.
+        chunk: number of grid points in a block.
+        memory: as for :meth:`fermisea.Model.predict`, bytes; with enough memory an ensemble needs one pass over the
+            grid.
+        progress: callback with the number of snapshots done and the total number.
 
     Raises:
-        InputError: if a snapshot does not belong to the model.
+        InputError: if a snapshot does not match the model.
         WindowError: if an electronic temperature is above the highest one of model or snapshot.
     """
     chosen = list(snapshots)
@@ -82,8 +84,8 @@ def evaluate(
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns errors over the structures of each ion and electronic temperature.
 
-    Of each column NAME_error of :func:`evaluate` the root mean square, and as NAME_error_mean and NAME_error_worst the
-    mean and the largest absolute value.
+    NAME_error is the root mean square of the column of :func:`evaluate`, NAME_error_mean its mean absolute value, and
+    NAME_error_worst its largest absolute value.
     """
     groups: dict[tuple[float, float], list[dict[str, Any]]] = {}
     for row in rows:
@@ -186,7 +188,7 @@ def _rows(
 
 
 def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: int) -> list[dict[str, Any]]:
-    """Returns for each tau_e the spread of an ensemble and the errors of its members, eV and eV per atom.
+    """Returns the spread of an ensemble and the errors of its networks at each tau_e, eV and eV per atom.
 
     The last tau_e is tau_ref.
     """
@@ -215,7 +217,7 @@ def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: i
 
 
 def _dos_members(predicted: Prediction, true: FloatArray) -> dict[str, list[float]]:
-    """Returns the errors of the DOS of the members of an ensemble, percent."""
+    """Returns the errors of the DOS of the networks of an ensemble, percent."""
     if predicted.uncertainty is None:
         return {}
     return {"dos_percent_member_errors": [percent_error(dos, true) for dos in predicted.uncertainty.member_dos]}
@@ -242,5 +244,5 @@ def _check_same_kind(model: Model, snapshot: Snapshot, index: int) -> None:
     for name, (got, expected) in compared.items():
         if got != expected:
             raise InputError(
-                f"snapshot {index}: its {name} is {got}, the model has {expected}; evaluate on data of the same kind"
+                f"snapshot {index}: its {name} is {got}, the model has {expected}; use data of the same kind"
             )

@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FIRST, _MOST = 9, 200
-"""Number of electronic temperatures to begin with, and at most."""
+"""Initial and largest number of electronic temperatures."""
 
 
 @dataclass(frozen=True, eq=False)
 class Thermodynamics:
-    """Electrons in equilibrium at each tau_e, ions and volume fixed; for the whole cell.
+    """Electrons in equilibrium at each tau_e, with fixed ions and volume, for the whole cell.
 
     Attributes:
         atoms: the structure.
-        electrons: their number.
+        electrons: number of electrons.
         electron_temperature: tau_e, ascending, (n,), K.
-        free_energy: F, (n,), eV; NaN where the model has no total free energy.
-        internal_energy: U = F + tau_e S, (n,), eV; likewise.
+        free_energy: F, (n,), eV; NaN if the model has no total free energy.
+        internal_energy: U = F + tau_e S, (n,), eV; NaN if the model has no total free energy.
         entropy: S, (n,), eV/K.
         fermi_level: mu, (n,), eV.
         heat_capacity: C_e = dU/dtau_e at fixed density of states, (n,), eV/K.
         pressure: electronic pressure P_e = -d(F(tau_e) - F(tau_1))/dV with tau_1 the lowest tau_e, (n,), eV/Angstrom^3;
-            NaN where it was not asked for.
+            NaN if it was not requested.
         transfer_error: estimated error of F(tau_e) - F(tau_ref), (n,), eV; NaN without F.
-        prediction: at all tau_e.
+        prediction: prediction at all tau_e.
     """
 
     atoms: Atoms
@@ -61,17 +61,17 @@ class Thermodynamics:
 
     @property
     def volume(self) -> float:
-        """Of the cell, Angstrom^3."""
+        """Volume of the cell, Angstrom^3."""
         return float(self.atoms.get_volume())
 
     @property
     def volumetric_heat_capacity(self) -> FloatArray:
-        """C_e over the volume, (n,), J/(m^3 K)."""
+        """C_e per volume, (n,), J/(m^3 K)."""
         return self.heat_capacity / self.volume * (units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3)
 
     @property
     def sommerfeld_coefficient(self) -> FloatArray:
-        """C_e / tau_e over the volume, (n,), J/(m^3 K^2); constant where the electrons are degenerate."""
+        """C_e / tau_e per volume, (n,), J/(m^3 K^2); constant for degenerate electrons."""
         return self.volumetric_heat_capacity / self.electron_temperature
 
     def rows(self) -> list[dict[str, float]]:
@@ -83,12 +83,12 @@ class Thermodynamics:
         ]
 
     def table(self) -> pd.DataFrame:
-        """Returns the rows as a pandas table with units in its head."""
+        """Returns the rows as a pandas table with units in the column headings."""
         rows, columns = self.rows(), self._columns()
         return data_frame(rows, {name: columns[name][0] for name in rows[0]})
 
     def _columns(self) -> dict[str, tuple[str, FloatArray]]:
-        """Returns head and values of each column, by the name in ``rows``."""
+        """Returns heading and values of each column, by its name in ``rows``."""
         atoms = len(self.atoms)
 
         def head(name: str) -> str:
@@ -124,25 +124,25 @@ def thermo(
 ) -> Thermodynamics:
     """Returns the thermodynamics of the electrons from ``lowest`` to ``highest`` tau_e.
 
-    The electronic temperatures are chosen so that straight lines between them give C_e and mu.
+    The electronic temperatures are chosen such that C_e and mu can be interpolated linearly.
 
     Args:
-        model: to predict with.
+        model: model for the predictions.
         atoms: a periodic structure, Angstrom.
-        highest: tau_e, K.
-        lowest: tau_e, K.
-        tolerance: of these straight lines, as a share of the largest C_e and of k_B times the highest tau_e.
-        pressure: whether the electronic pressure is wanted; it costs a pass over the grid for each tau_e.
-        anchor: whether F starts from the regular part of the model; by default, where it has one.
-        grid: number of points along each lattice vector; by default, spaced as in training.
-        allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
-        allow_outside: whether a structure or an energy that cannot exist is a warning instead of an error.
-        progress: is told points done and points in all, of the last prediction.
+        highest: highest tau_e, K.
+        lowest: lowest tau_e, K.
+        tolerance: error of the linear interpolation, as a fraction of the largest C_e and of k_B times the highest
+            tau_e.
+        pressure: whether the electronic pressure is computed, which needs a pass over the grid for each tau_e.
+        anchor: whether F is anchored; by default, if the model has an anchor.
+        grid: number of grid points along each lattice vector; by default, spacing as in training.
+        allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
+        allow_outside: whether a structure or an energy that cannot exist gives a warning instead of an error.
+        progress: callback with the number of finished points and the total number, for the last prediction.
 
     Raises:
-        InputError: for a range that is none, an anchor for a model that gives no total energies, or what
-            ``Model.predict`` refuses.
-        WindowError: if ``highest`` is above what the energy window serves.
+        InputError: for an invalid range, an anchor for a model without total energies, or as ``Model.predict``.
+        WindowError: if ``highest`` is above the limit of the energy window.
     """
     if not 0 < lowest < highest:
         raise InputError(f"electron temperatures: got {lowest:g} to {highest:g} K, expected 0 < lowest < highest")
@@ -196,7 +196,7 @@ def thermo(
 
 
 def _chosen(dos: DensityOfStates, electrons: float, lowest: float, highest: float, tolerance: float) -> FloatArray:
-    """Returns ascending temperatures, K, between which C_e and mu are nearly straight lines."""
+    """Returns ascending temperatures, K, between which C_e and mu are nearly linear."""
     known: dict[float, FloatArray] = {}
 
     def values(temperature: float) -> FloatArray:
@@ -211,7 +211,7 @@ def _chosen(dos: DensityOfStates, electrons: float, lowest: float, highest: floa
     largest = max(abs(values(t)[0]) for t in chosen)
     allowed = tolerance * np.array([largest, units.thermal_energy(highest)])
     while waiting and len(chosen) < _MOST:
-        low, high = waiting.pop(0)  # first come, first served: a budget that ends is spread evenly
+        low, high = waiting.pop(0)  # first in, first out: a limited number of temperatures is distributed evenly
         middle = (low + high) / 2
         if (abs(values(middle) - (values(low) + values(high)) / 2) > allowed).any():
             bisect.insort(chosen, middle)

@@ -1,4 +1,4 @@
-"""Several networks as one: the mean of their LDOS, and each of them in the same hidden layer."""
+"""Ensemble of networks: the mean of their LDOS, and each network, from a joint hidden layer."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from fermisea.networks.mlp import DTYPES, Mlp
 
 
 class Ensemble(nn.Module):
-    """Networks that differ in their weights; their LDOS is the mean of the members'.
+    """Networks with different weights, whose LDOS is the mean over the networks (members).
 
-    The last hidden layers of the members, side by side, are its hidden layer, in which the mean and every member are
-    linear. So one pass over a grid gives what follows from any of them.
+    The joint hidden layer consists of the last hidden layers of all members. The LDOS of the mean and of every member
+    is linear in it, so a single pass over a grid gives the observables of all of them.
 
     Attributes:
-        members: the networks.
+        members: networks of the ensemble.
         inputs: number of descriptors of a point.
-        widths: length of the joint hidden layer.
+        widths: size of the joint hidden layer.
         outputs: number of energies.
     """
 
     def __init__(self, members: Sequence[Mlp]) -> None:
-        """Takes the networks.
+        """Creates an ensemble from its networks.
 
         Raises:
-            InputError: for fewer than two, or networks that differ in inputs, outputs or type.
+            InputError: for fewer than two networks, or networks with different inputs, outputs or types.
         """
         super().__init__()
         kinds = {(member.inputs, member.outputs, member.dtype) for member in members}
         if len(members) < 2 or len(kinds) > 1:
             raise InputError(
                 f"ensemble: got {len(members)} networks of {sorted(map(str, kinds))} (inputs, outputs, type), expected "
-                "two or more of one kind"
+                "two or more networks of the same kind"
             )
         self._members = nn.ModuleList(members)
         self.inputs, self.outputs = members[0].inputs, members[0].outputs
@@ -44,25 +44,25 @@ class Ensemble(nn.Module):
 
     @property
     def members(self) -> tuple[Mlp, ...]:
-        """The networks."""
+        """Networks of the ensemble."""
         return tuple(member for member in self._members if isinstance(member, Mlp))
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating point type of weights, inputs and outputs."""
+        """Floating-point type of weights, inputs and outputs."""
         return self.members[0].dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.members[0].device
 
     def hidden(self, descriptors: Tensor) -> Tensor:
-        """Returns the joint hidden layer, (points, widths[-1]), of descriptors, (points, inputs)."""
+        """Returns the joint hidden layer, (points, widths[-1]), for descriptors, (points, inputs)."""
         return torch.cat([member.hidden(descriptors) for member in self.members], dim=1)
 
     def forward(self, descriptors: Tensor) -> Tensor:
-        """Returns the mean LDOS, (points, outputs), 1/(eV Angstrom^3), of descriptors, (points, inputs)."""
+        """Returns the mean LDOS, (points, outputs), 1/(eV Angstrom^3), for descriptors, (points, inputs)."""
         return torch.stack([member(descriptors) for member in self.members]).mean(0)
 
     def readout(self) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ class Ensemble(nn.Module):
         return torch.cat(matrices, dim=1) / len(matrices), torch.stack(biases).mean(0)
 
     def member_readouts(self) -> list[tuple[Tensor, Tensor]]:
-        """Returns the same for the LDOS of each member."""
+        """Returns matrix and bias for the LDOS of each member."""
         found, place = [], 0
         for member in self.members:
             own, bias = member.readout()
@@ -83,11 +83,11 @@ class Ensemble(nn.Module):
 
 
 Network = Mlp | Ensemble
-"""What a model may hold."""
+"""Kinds of networks in a model."""
 
 
 def architecture(network: Network) -> dict[str, Any]:
-    """Returns what a network is made of, without its weights, as plain data."""
+    """Returns the architecture of a network, without its weights, as plain data."""
     if isinstance(network, Ensemble):
         return {"members": [architecture(member) for member in network.members]}
     return {
@@ -100,10 +100,10 @@ def architecture(network: Network) -> dict[str, Any]:
 
 
 def network_of(shape: Mapping[str, Any]) -> Network:
-    """Returns a network, with any weights, of what ``architecture`` described.
+    """Returns a network with arbitrary weights from the result of ``architecture``.
 
     Raises:
-        KeyError, TypeError, ValueError, InputError: for something else.
+        KeyError, TypeError, ValueError, InputError: for other data.
     """
     if "members" in shape:
         members = [network_of(member) for member in shape["members"]]
@@ -118,7 +118,7 @@ def network_of(shape: Mapping[str, Any]) -> Network:
 
 
 def _activation(network: Mlp) -> str | tuple[str, ...]:
-    """Returns the name of the activation; one for each hidden layer where they differ."""
+    """Returns the name of the activation, or one name for each hidden layer if they differ."""
     names = network.activations
     return names[0] if len(set(names)) == 1 else names
 

@@ -1,4 +1,4 @@
-"""A perceptron from descriptors to the LDOS, linear in its last hidden layer and with its normalisation inside."""
+"""A perceptron from descriptors to the LDOS, linear in its last hidden layer, with built-in normalisation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "leaky_relu": nn.functional.leaky_relu,
 }
-"""Activation functions to train with, by name."""
+"""Activation functions for training, by name."""
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     **ACTIVATIONS,
@@ -26,10 +26,10 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": torch.abs,
     "identity": lambda values: values,
 }
-"""Functions that may follow a hidden layer, by name."""
+"""Functions after a hidden layer, by name."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-"""Floating point types by name."""
+"""Floating-point types by name."""
 
 
 Stage = tuple[Tensor, Tensor, str]
@@ -44,7 +44,7 @@ def hidden_layers(values: Tensor, stages: Iterable[Stage]) -> Tensor:
 
 
 def _activate(name: str, values: Tensor) -> Tensor:
-    """Returns the activation of ``values``, which are overwritten where no derivative needs them."""
+    """Returns the activation of ``values``, which are overwritten if no derivative needs them."""
     if values.requires_grad:
         return FUNCTIONS[name](values)
     match name:
@@ -61,7 +61,7 @@ def _activate(name: str, values: Tensor) -> Tensor:
 
 
 class Mlp(nn.Module):
-    """A multilayer perceptron d(x) = m + s * (W h(x) + b), h being the last hidden layer.
+    """A multilayer perceptron d(x) = m + s * (W h(x) + b) with the last hidden layer h.
 
     The map from h to d is linear, so every linear functional of the LDOS (its sum over a grid, a density) follows
     from h alone; ``readout`` gives that map. Inputs are normalised as (x - input_mean) / input_scale.
@@ -90,15 +90,15 @@ class Mlp(nn.Module):
         dtype: str = "float32",
         seed: int = 0,
     ) -> None:
-        """Makes a network with random weights.
+        """Creates a network with random weights.
 
         Args:
             inputs: number of descriptors of a point.
             hidden: sizes of the hidden layers, at least one.
             outputs: number of energies.
             activation: one of ``FUNCTIONS`` for all hidden layers, or one for each.
-            dtype: ``"float32"`` or ``"float64"``.
-            seed: of the initial weights; torch's global generator is neither used nor moved.
+            dtype: type of the weights, ``"float32"`` or ``"float64"``.
+            seed: random seed of the initial weights; torch's global generator is not used.
 
         Raises:
             InputError: for an unknown activation or dtype, or sizes below one.
@@ -126,17 +126,17 @@ class Mlp(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating point type of weights, inputs and outputs."""
+        """Floating-point type of weights, inputs and outputs."""
         return self.input_mean.dtype
 
     @property
     def members(self) -> tuple[Mlp, ...]:
-        """Itself: as an ensemble of one."""
+        """The network itself, as an ensemble of one."""
         return (self,)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.input_mean.device
 
     def set_normalisation(
@@ -150,7 +150,7 @@ class Mlp(nn.Module):
             self.output_scale.copy_(output_scale)
 
     def hidden(self, descriptors: Tensor) -> Tensor:
-        """Returns the last hidden layer, (points, widths[-1]), of descriptors, (points, inputs)."""
+        """Returns the last hidden layer, (points, widths[-1]), for descriptors, (points, inputs)."""
         return hidden_layers((descriptors - self.input_mean) / self.input_scale, self.stages())
 
     def stages(self) -> Iterator[Stage]:
@@ -159,18 +159,18 @@ class Mlp(nn.Module):
             yield layer.get_parameter("weight"), layer.get_parameter("bias"), name
 
     def normalised(self, descriptors: Tensor) -> Tensor:
-        """Returns (d - output_mean) / output_scale, (points, outputs): what training compares."""
+        """Returns (d - output_mean) / output_scale, (points, outputs), for the training loss."""
         return torch.as_tensor(self.layers[-1](self.hidden(descriptors)))
 
     def forward(self, descriptors: Tensor) -> Tensor:
-        """Returns the LDOS, (points, outputs), 1/(eV Angstrom^3), of descriptors, (points, inputs)."""
+        """Returns the LDOS, (points, outputs), 1/(eV Angstrom^3), for descriptors, (points, inputs)."""
         return self.output_mean + self.output_scale * self.normalised(descriptors)
 
     @torch.no_grad()
     def readout(self) -> tuple[Tensor, Tensor]:
-        """Returns (matrix (outputs, widths[-1]), bias (outputs,)) in float64, so that d = matrix h + bias.
+        """Returns (matrix (outputs, widths[-1]), bias (outputs,)) in float64, such that d = matrix h + bias.
 
-        Normalisation is folded in; the unit is 1/(eV Angstrom^3).
+        The normalisation is included; the unit is 1/(eV Angstrom^3).
         """
         last = self._last()
         scale = self.output_scale.double()
@@ -190,9 +190,9 @@ class Mlp(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, seed: int) -> None:
-        """Uniform weights of variance 2 / inputs for hidden layers and 1 / inputs for the last; biases zero.
+        """Sets uniform weights of variance 2 / inputs (hidden layers) or 1 / inputs (last layer) and zero biases.
 
-        He, Zhang, Ren and Sun, arXiv 1502.01852.
+        See He, Zhang, Ren and Sun, arXiv 1502.01852.
         """
         generator = torch.Generator().manual_seed(seed)
         for index, layer in enumerate(self.layers):
@@ -204,10 +204,10 @@ class Mlp(nn.Module):
 
 
 class _Linear(nn.Linear):
-    """A layer without weights of its own choice, which would come from torch's global generator."""
+    """A layer without its own initialisation, which would use torch's global generator."""
 
     def reset_parameters(self) -> None:
-        """Leaves the weights as they are."""
+        """Keeps the weights unchanged."""
 
 
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Hidden layers in a chosen precision, where a processor has arithmetic for it."""
+"""Hidden layers in a chosen precision, if the processor supports it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fermisea.networks.ensemble import Network
 from fermisea.networks.mlp import Mlp, check_choice, hidden_layers
 
 PRECISIONS = ("float32", "bfloat16")
-"""Precisions of the hidden layers of a network in float32; a network in float64 stays in float64."""
+"""Precisions of the hidden layers of a float32 network; a float64 network stays in float64."""
 
 
 class HiddenLayers:
     """The hidden layers of a network, or of all networks of an ensemble, for batches of points.
 
     Attributes:
-        precision: precision of the layers; float32 where the processor would have to imitate the bfloat16 requested.
-        width: length of the last hidden layer, of all members together.
+        precision: precision of the layers; float32 if the processor would have to emulate the requested bfloat16.
+        width: size of the last hidden layer of all members together.
     """
 
     def __init__(self, network: Network, precision: str) -> None:
@@ -37,7 +37,9 @@ class HiddenLayers:
         """
         check_choice("precision", precision, PRECISIONS)
         if precision == "bfloat16" and network.dtype != torch.float32:
-            raise InputError(f"precision: got bfloat16, but the network is in {network.dtype}; expected one in float32")
+            raise InputError(
+                f"precision: got bfloat16, but the network is in {network.dtype}; expected a network in float32"
+            )
         self.precision = chosen_precision(precision, network.device)
         self._take([_Converted(member, self.precision) for member in network.members])
 
@@ -46,13 +48,13 @@ class HiddenLayers:
         self.width = sum(member.width for member in members)
 
     def __call__(self, descriptors: Tensor) -> Tensor:
-        """Returns h, (points, width), in the type of the network, of descriptors, (points, inputs)."""
+        """Returns h, (points, width), in the type of the network, for descriptors, (points, inputs)."""
         if len(self._members) == 1:
             return self._members[0](descriptors)
         return torch.cat([member(descriptors) for member in self._members], dim=1)
 
     def acting(self, rows: Tensor) -> tuple[HiddenLayers, Tensor]:
-        """Returns the layers of those members on which ``rows``, (n, width), act, and the columns of these members."""
+        """Returns the layers of the members on which ``rows``, (n, width), act, and the columns of these members."""
         ends = list(itertools.accumulate(member.width for member in self._members))
         blocks = [slice(end - member.width, end) for end, member in zip(ends, self._members, strict=True)]
         used = [k for k, block in enumerate(blocks) if bool(rows[:, block].any())]
@@ -80,9 +82,9 @@ class _Converted:
 
 
 def chosen_precision(precision: str, device: torch.device) -> str:
-    """Returns ``precision``, or with a warning ``"float32"`` for bfloat16 that the processor could only imitate.
+    """Returns ``precision``, or ``"float32"`` with a warning if the processor could only emulate bfloat16.
 
-    Without instructions of its own (AVX-512 BF16, AMX, those of ARM) bfloat16 is ten times slower than float32.
+    Without instructions for bfloat16 (AVX-512 BF16, AMX or the ARM equivalents) it is ten times slower than float32.
 
     Args:
         precision: ``"float32"`` or ``"bfloat16"``.
@@ -91,15 +93,14 @@ def chosen_precision(precision: str, device: torch.device) -> str:
     if precision == "float32" or device.type != "cpu" or _multiplies_bfloat16():
         return precision
     warnings.warn(
-        "precision: this processor has no arithmetic for bfloat16 and would be ten times slower with it; float32 is "
-        "used instead",
+        "precision: this processor has no bfloat16 arithmetic and would be ten times slower in bfloat16; using float32",
         stacklevel=3,
     )
     return "float32"
 
 
 def _multiplies_bfloat16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch do not tell
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # missing in older versions of torch
     if capabilities is None:
         return True
     return any("bf16" in name and present is True for name, present in capabilities().items())

@@ -1,6 +1,6 @@
-"""Figures: free energy and more against tau_e, DOS with its occupation, errors of a model, trials of a search.
+"""Figures: observables against tau_e, DOS with its occupation, errors of a model, trials of a search.
 
-Each function returns a matplotlib figure and draws without any global state; :func:`save_figure` writes PNG and SVG.
+Each function returns a matplotlib figure and uses no global state; :func:`save_figure` writes PNG and SVG.
 """
 
 from fermisea.plots.errors import calibration_figure, errors_figure

@@ -1,4 +1,4 @@
-"""Errors of a model against DFT, and against its own estimate of them."""
+"""Errors of a model against DFT, and against the spread of its networks."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from fermisea.plots.style import GREY, INK, mark, panels_figure, temperature_col
 def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
     """Returns the errors of a model against ionic temperature, coloured by electronic temperature.
 
-    Panels: change of F with tau_e, F itself (-TS where there is no F), and density. Structures the training has not
-    seen have filled marks.
+    Panels: change of F with tau_e, F itself (-TS where there is no F), and density. Structures outside the
+    training data have filled markers.
 
     Args:
-        rows: of :func:`fermisea.evaluation.evaluate` or its summary; those with a true ``unseen`` are filled.
-        title: above the figure.
+        rows: rows of :func:`fermisea.evaluate` or its summary; rows with a true ``unseen`` have filled markers.
+        title: title of the figure.
 
     Raises:
         InputError: without rows.
     """
     if not rows:
-        raise InputError("errors: got no rows, expected those of an evaluation")
+        raise InputError("errors: got no rows, expected the rows of an evaluation")
     total = "free_energy_error" in rows[0]
     energies = ("free_energy_change_error", "free_energy_error") if total else ("entropy_term_error",)
     names = [name for name in (*energies, "density_error_percent") if name in rows[0]]
@@ -76,14 +76,14 @@ def errors_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figu
 
 
 def calibration_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> Figure:
-    """Returns the error of an ensemble's mean against the spread of its members, each structure a mark.
+    """Returns the error of the mean of an ensemble against the spread of its networks, one marker per structure.
 
-    Panels: F and its change with tau_e, or E_b where there is no F. The line is error = spread, the band reaches to two
+    Panels: F and its change with tau_e, or E_b without F. The line is error = spread, and the band extends to two
     spreads.
 
     Args:
-        rows: of :func:`fermisea.evaluation.evaluate` with an ensemble.
-        title: above the figure.
+        rows: rows of :func:`fermisea.evaluate` with an ensemble.
+        title: title of the figure.
 
     Raises:
         InputError: for rows without spreads.
@@ -91,7 +91,7 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], *, title: str = "") ->
     known = ("free_energy", "free_energy_change", "band_energy")
     panels = [(name, _label(f"{name}_error")) for name in known if rows and f"{name}_spread" in rows[0]][:2]
     if not panels:
-        raise InputError("calibration: got rows without spreads, expected those of an evaluation of an ensemble")
+        raise InputError("calibration: got rows without spreads, expected the rows of an evaluation of an ensemble")
     electron = sorted({float(row["electron_temperature"]) for row in rows})
     colours = temperature_colours(electron)
     with panels_figure(len(panels), (1.0,) * len(panels), 2.6 * len(panels), sharex=False) as (figure, axes):
@@ -130,7 +130,7 @@ def _label(name: str) -> str:
 
 
 def _place(ion: Sequence[float], temperature: float, number: int, count: int) -> float:
-    """Returns where a mark stands: at its ionic temperature, beside those of other electronic temperatures."""
+    """Returns the position of a marker: its ionic temperature, shifted for each electronic temperature."""
     index = next(i for i, t in enumerate(ion) if t == temperature or (math.isnan(t) and math.isnan(temperature)))
     return index + 0.6 * ((number + 0.5) / count - 0.5)
 

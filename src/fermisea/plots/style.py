@@ -1,4 +1,4 @@
-"""How figures look, and how they become files."""
+"""Style of figures, and figure files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def save_figure(figure: Figure, stem: str | os.PathLike[str]) -> list[Path]:
         InputError: if the folder cannot be written to.
     """
     paths = [Path(f"{os.fspath(stem)}.{suffix}") for suffix in ("png", "svg")]
-    with mpl.rc_context(_STYLE):  # the canvases by themselves: savefig would draw everything twice
+    with mpl.rc_context(_STYLE):  # direct use of the canvases, because savefig would draw everything twice
         with atomic_path(paths[0]) as temporary, _resolution(figure, _STYLE["savefig.dpi"]):
             FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
         with atomic_path(paths[1]) as temporary, _resolution(figure, _STYLE["figure.dpi"]):
@@ -85,7 +85,7 @@ def temperature_colours(temperatures: Sequence[float]) -> dict[float, str]:
 def panels_figure(
     panels: int, ratios: Sequence[float], height: float, *, sharex: bool = True
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Yields a figure of panels, which may share their horizontal axis, to be drawn in the package's style."""
+    """Yields a figure of panels, optionally with a shared horizontal axis, in the style of the package."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
@@ -95,11 +95,11 @@ def panels_figure(
         layout = figure.get_layout_engine()
         if layout is not None:
             layout.execute(figure)
-            figure.set_layout_engine("none")  # saving need not find it anew
+            figure.set_layout_engine("none")  # the layout need not be computed again on saving
 
 
 def mark(marker: str, colour: str = INK, *, filled: bool = False) -> dict[str, Any]:
-    """Returns the style of marks without a line, open or filled."""
+    """Returns the style of open or filled markers without a line."""
     face = colour if filled else "white"
     return {
         "linestyle": "none",

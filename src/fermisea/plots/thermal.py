@@ -20,7 +20,7 @@ from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperat
 from fermisea.utilities.arrays import FloatArray
 
 _LINE = 12
-"""Least number of predicted values that are drawn as a line."""
+"""Smallest number of predicted values drawn as a line."""
 
 
 def free_energy_figure(
@@ -36,15 +36,16 @@ def free_energy_figure(
 ) -> Figure:
     """Returns F(tau_e) relative to its lowest temperature, with its error in a panel below.
 
-    The lower panel shows the error against DFT values, if given, within the estimated error; otherwise the estimated
-    error alone, if given. Few predicted values are marks, joined by ``curve`` only; many are a line.
+    The lower panel shows the error against DFT values, if given, with the estimated error; otherwise the estimated
+    error only, if given. A few predicted values are drawn as markers, connected by ``curve`` only; many are drawn as a
+    line.
 
     Args:
         electron_temperature: tau_e of the prediction, K.
-        free_energy: predicted F at each, eV/atom.
+        free_energy: predicted F at each tau_e, eV/atom.
         curve: tau_e (K) and F (eV/atom) of a smooth curve through the predicted values.
-        dft: tau_e (K) to the free energy of a self-consistent run (eV/atom); each tau_e must be one of the above. The
-            zero of both is then the lowest of these temperatures.
+        dft: free energies of self-consistent runs (eV/atom) by tau_e (K), which must be among the predicted ones. The
+            zero of F is then the lowest of these temperatures.
         transfer_error: estimated error of the change of tau_e, at each tau_e, eV/atom.
         spread: standard deviation of F(tau_e) - F(tau_ref) over the networks of an ensemble, at each tau_e, eV/atom;
             added to the transfer error in quadrature.
@@ -52,7 +53,7 @@ def free_energy_figure(
         title: title of the figure.
 
     Raises:
-        InputError: for sizes that differ, or a DFT temperature that was not predicted.
+        InputError: for different sizes, or a DFT temperature without a prediction.
     """
     temperature, energy = _columns("free energy", electron_temperature, free_energy)
     order = np.argsort(temperature)
@@ -99,15 +100,15 @@ def dos_figure(
     per_atom: bool = True,
     title: str = "",
 ) -> Figure:
-    """Returns the DOS with its filled part at each electronic temperature, and the occupations below.
+    """Returns the DOS with its occupied part at each electronic temperature, and the occupations below.
 
     Args:
         energies: energies of the DOS, (n,), eV.
         dos: predicted DOS of both spins, (n,), 1/(eV atom), or 1/eV if ``per_atom`` is False.
         electron_temperatures: tau_e, K.
-        fermi_levels: mu at each of them, eV; energies are drawn from mu of the lowest temperature.
+        fermi_levels: mu at each tau_e, eV; energies are relative to mu at the lowest tau_e.
         dft: DOS of a DFT run on the same energies, in the same unit.
-        per_atom: whether both are per atom; the axis says which.
+        per_atom: whether both DOS are per atom, for the axis label.
         title: title of the figure.
 
     Raises:
@@ -154,16 +155,16 @@ def thermodynamics_figure(
     fit: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     title: str = "",
 ) -> Figure:
-    """Returns what electrons do as they grow hot, a panel for each quantity, the first one highest.
+    """Returns observables of the electrons against tau_e, with a panel for each quantity, the first one tallest.
 
     Args:
         electron_temperature: tau_e, (n,), K.
-        quantities: what stands at the axis, to its values, (n,).
-        fit: tau_e, K, and values of a fit to the first quantity, dashed.
-        title: above the figure.
+        quantities: values, (n,), by axis label.
+        fit: tau_e, K, and values of a fit to the first quantity, drawn dashed.
+        title: title of the figure.
 
     Raises:
-        InputError: for sizes that differ, or no quantity.
+        InputError: for different sizes, or no quantity.
     """
     if not quantities:
         raise InputError("thermodynamics: got no quantity, expected at least one")
@@ -192,7 +193,7 @@ class _Estimate:
 
     Attributes:
         temperature: tau_e, (n,), K.
-        transfer: error of the change of tau_e, (n,), eV/atom; None if unknown.
+        transfer: transfer error, (n,), eV/atom; None if unknown.
         spread: standard deviation over the networks of an ensemble, (n,), eV/atom; None without an ensemble.
     """
 
@@ -202,13 +203,13 @@ class _Estimate:
 
     @property
     def total(self) -> FloatArray | None:
-        """Both errors in quadrature, (n,), eV/atom; None without any."""
+        """Both errors in quadrature, (n,), eV/atom; None if neither is known."""
         known = [values for values in (self.transfer, self.spread) if values is not None]
         return np.sqrt(sum(values**2 for values in known)) if known else None
 
     @property
     def label(self) -> str:
-        """Errors that the estimate includes."""
+        """Errors included in the estimate."""
         if self.transfer is not None and self.spread is not None:
             return "transfer error and network spread"
         return "network spread" if self.transfer is None else "transfer error (no network error)"
@@ -277,14 +278,15 @@ def _positions(temperature: FloatArray, wanted: Sequence[float]) -> list[int]:
     missing = [t for t in wanted if not np.isclose(temperature, t).any()]
     if missing:
         raise InputError(
-            f"free energy: DFT values at {', '.join(f'{t:g}' for t in missing)} K, but no prediction there; "
+            f"free energy: DFT values at {', '.join(f'{t:g}' for t in missing)} K, but no predictions at these "
+            "temperatures; "
             "predict at these electronic temperatures too"
         )
     return [int(np.argmin(np.abs(temperature - t))) for t in wanted]
 
 
 def _smooth(energy: FloatArray, values: FloatArray, fine: FloatArray) -> FloatArray:
-    """Returns the spline through values, for the eye, nowhere below zero."""
+    """Returns a spline through values as a guide to the eye, nowhere below zero."""
     degree = min(3, energy.size - 1)
     return np.maximum(make_interp_spline(energy, values, k=degree)(fine), 0.0)
 
@@ -296,5 +298,5 @@ def _optional(values: npt.ArrayLike | None, order: npt.NDArray[np.intp]) -> Floa
 def _columns(name: str, first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     x, y = np.atleast_1d(np.asarray(first, dtype=float)), np.atleast_1d(np.asarray(second, dtype=float))
     if x.ndim != 1 or x.shape != y.shape or x.size == 0:
-        raise InputError(f"{name}: got {x.shape} and {y.shape} values, expected as many of one as of the other")
+        raise InputError(f"{name}: got {x.shape} and {y.shape} values, expected equal numbers of both")
     return x, y

@@ -1,4 +1,4 @@
-"""The course of a search for a configuration."""
+"""Progress of a search for a configuration."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def tuning_figure(
     *,
     title: str = "",
 ) -> Figure:
-    """Returns the values of trials with the best so far and, below, how much each varied field matters.
+    """Returns the values of trials with the best value so far and, below, the importance of each varied field.
 
     Args:
-        trials: number, value and whether it was trained to its end, for each trial.
-        minimised: name of the error that the value is, as in an evaluation.
-        importances: share of each field in the variance of the values; without it there is one panel.
-        title: above the figure.
+        trials: number, value and completeness of each trial.
+        minimised: name of the minimised error, as in an evaluation.
+        importances: contribution of each field to the variance of the values; without it there is one panel.
+        title: title of the figure.
 
     Raises:
-        InputError: if no trial was trained to its end.
+        InputError: if no trial is complete.
     """
     complete = sorted((number, value) for number, value, whole in trials if whole)
     if not complete:
-        raise InputError("trials: got none that was trained to its end, expected at least one")
+        raise InputError("trials: got no complete trial, expected at least one")
     pruned = [(number, value) for number, value, whole in trials if not whole]
     shares = dict(sorted((importances or {}).items(), key=lambda item: item[1]))
     panels = 2 if shares else 1
@@ -43,7 +43,7 @@ def tuning_figure(
         numbers, values = np.array(complete).T
         if pruned:
             top.plot(*np.array(pruned).T, **mark("x", GREY), label="ended early")
-        top.plot(numbers, values, **mark("o", INK), label="trained to the end")
+        top.plot(numbers, values, **mark("o", INK), label="complete")
         ends = np.append(numbers, max(number for number, *_ in trials))
         best = np.append(np.minimum.accumulate(values), values.min())
         top.step(ends, best, where="post", color=MODEL, label="best so far")

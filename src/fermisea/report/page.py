@@ -1,4 +1,4 @@
-"""The page: sections of text, figures and tables, all in one file that needs no other."""
+"""HTML page: sections of text, figures and tables in one self-contained file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fermisea.physics.registry import OBSERVABLES
 from fermisea.utilities.files import write_text
 
 CONTENT = "report.json"
-"""File in a folder that says what stands on its page; without it, all figures and tables do."""
+"""File in a folder that defines the sections of its page; without it, the page has all figures and tables."""
 
 
 _TITLES = {
@@ -34,7 +34,7 @@ _TITLES = {
     "summary": "Summary of the errors",
     "thermo": "Thermodynamics of the electrons",
 }
-"""Titles of the files that commands write, for a folder without a page of its own."""
+"""Titles of the files of commands, for a folder without defined sections."""
 
 _SYMBOLS = {observable.symbol for observable in OBSERVABLES.values()}
 
@@ -67,23 +67,23 @@ class Section:
 
 
 def write_sections(folder: Path, title: str, sections: Sequence[Section], provenance: str = "") -> None:
-    """Writes what stands on the page of a folder.
+    """Writes the sections of the page of a folder.
 
     Raises:
-        StorageError: if it cannot be written.
+        StorageError: if the file cannot be written.
     """
     content = {"title": title, "provenance": provenance, "sections": [asdict(section) for section in sections]}
     write_text(folder / CONTENT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def add_sections(folder: Path, command: str, title: str, sections: Sequence[Section], provenance: str = "") -> None:
-    """Writes what a command adds to the page of a folder; sections of other commands stay, its earlier ones go.
+    """Adds the sections of a command to the page of a folder; its earlier sections are replaced, others are kept.
 
     Args:
         folder: folder of the results.
         command: name of the command, such as ``"predict"``.
         title: title of the page.
-        sections: what the command adds.
+        sections: sections of the command.
         provenance: line at the end of the page.
 
     Raises:
@@ -100,12 +100,12 @@ def add_sections(folder: Path, command: str, title: str, sections: Sequence[Sect
 
 
 def read_sections(folder: Path) -> tuple[str, list[Section], str]:
-    """Returns title, sections and provenance of a folder's page.
+    """Returns title, sections and provenance of the page of a folder.
 
-    Without a file that says so, every figure and table in it and the folders below, by name.
+    Without defined sections, the page has all figures and tables of the folder and its subfolders, by name.
 
     Raises:
-        InputError: for a folder with nothing to show, or a file with something else.
+        InputError: for a folder without figures and tables, or an invalid file of sections.
     """
     path = folder / CONTENT
     if path.exists():
@@ -117,16 +117,18 @@ def read_sections(folder: Path) -> tuple[str, list[Section], str]:
             ]
             return str(content["title"]), sections, str(content["provenance"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); write it anew or remove it") from error
+            raise InputError(f"{path}: cannot be read ({error}); write the file again or remove it") from error
     found: dict[str, dict[str, list[str]]] = {}
     for suffix, kind in ((".png", "figures"), (".csv", "tables")):
         for file in sorted(folder.rglob(f"*{suffix}")):
             stem = str(file.relative_to(folder).with_suffix(""))
             found.setdefault(stem, {}).setdefault(kind, []).append(str(file.relative_to(folder)))
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give one that a command wrote")
+        raise InputError(f"{folder}: no such folder; give the output folder of a command")
     if not found:
-        raise InputError(f"{folder}: no figures (.png) or tables (.csv) there; give a folder that a command wrote")
+        raise InputError(
+            f"{folder}: no figures (.png) or tables (.csv) in this folder; give the output folder of a command"
+        )
     sections = [
         Section(
             _TITLES.get(name, name.replace("_", " ")),
@@ -142,8 +144,8 @@ def write_report(folder: Path) -> Path:
     """Writes ``report.html`` from the figures and tables of a folder and returns its path.
 
     Raises:
-        InputError: if there is nothing to show, or a file that is named is missing.
-        StorageError: if it cannot be written.
+        InputError: if there are no figures and tables, or a named file is missing.
+        StorageError: if the page cannot be written.
     """
     title, sections, provenance = read_sections(folder)
     page = (importlib.resources.files(__package__) / "page.html").read_text(encoding="utf-8")
@@ -179,18 +181,18 @@ def _table(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _heading(head: str) -> str:
-    """Returns the head of a column with spaces in its name; symbols such as C_e and units stay as they are."""
+    """Returns a column heading with spaces in the name; symbols such as C_e and units are unchanged."""
     name, bracket, unit = head.partition(" (")
     return head if name in _SYMBOLS else name.replace("_", " ") + bracket + unit
 
 
 def _unit(head: str) -> str:
-    """Returns the unit that the head of a column ends with: eV/atom from "F (eV/atom)"."""
+    """Returns the unit at the end of a column heading: eV/atom from "F (eV/atom)"."""
     return head.partition(" (")[2].removesuffix(")")
 
 
 def _short(text: str, form: str) -> str:
-    """Returns a number as the page shows it, and the beginning of checksums; the file holds all digits."""
+    """Returns a formatted number, or the beginning of a checksum; the file holds all digits."""
     if len(text) > 40:
         return f"{text[:12]}…"
     try:
@@ -203,4 +205,6 @@ def _content(folder: Path, name: str) -> bytes:
     try:
         return (folder / name).read_bytes()
     except OSError as error:
-        raise InputError(f"{folder / name}: cannot be read ({error.strerror}); the page names it") from error
+        raise InputError(
+            f"{folder / name}: cannot be read ({error.strerror}), but the page refers to it; restore the file"
+        ) from error

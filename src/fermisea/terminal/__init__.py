@@ -1,6 +1,6 @@
-"""What is shown on a terminal: consoles, progress bars, tables, a running campaign, errors and warnings.
+"""Terminal output: consoles, progress bars, tables, running campaigns, errors and warnings.
 
-Results go to standard output; progress and errors go to standard error, so that output can be piped.
+Results go to standard output; progress and errors go to standard error, so that the output can be piped.
 """
 
 from fermisea.terminal.campaign import CampaignView

@@ -1,4 +1,4 @@
-"""A running campaign on the screen: what is computed now, how far it is, what failed, how long it will take."""
+"""Live view of a running campaign: running structures, their progress, failures and remaining time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from fermisea.campaign import Outcome, Record
 
 _SHOWN = 12
-"""Rows of running structures, and of failures, at most."""
+"""Largest number of rows of running structures, and of failures."""
 
 
 class CampaignView:
-    """Shows a table that renews itself on a terminal; elsewhere a line for each structure that ended."""
+    """Live table on a terminal; elsewhere one line for each finished structure."""
 
     def __init__(self, console: Console, total: int, workers: int) -> None:
-        """Takes the number of structures and how many are computed at once."""
+        """Stores the number of structures and the number computed at once."""
         self._console, self._total, self._workers = console, total, workers
         self._running: dict[str, Record] = {}
         self._failed: list[str] = []
@@ -39,11 +39,11 @@ class CampaignView:
         self._live.stop()
 
     def watch(self, record: Record) -> None:
-        """Takes news of a running structure."""
+        """Updates the progress of a running structure."""
         self._running = self._running | {record.name: record}
 
     def end(self, outcome: Outcome) -> None:
-        """Takes what became of a structure, and prints it."""
+        """Stores and prints the result of a structure."""
         self._running = {name: record for name, record in self._running.items() if name != outcome.name}
         self._counts[outcome.status] += 1
         if outcome.status != "kept":
@@ -74,7 +74,7 @@ class CampaignView:
         return Group(table, Text(line, style="bold"))
 
     def _time_left(self, ended: int) -> float | None:
-        """Seconds for what is left, if it takes as long as what was computed."""
+        """Estimated remaining time, s, from the average time of computed structures."""
         fresh = self._counts["computed"] + self._counts["failed"]
         if not (fresh and self._spent):
             return None

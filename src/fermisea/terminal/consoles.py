@@ -14,7 +14,7 @@ from fermisea.terminal.labels import LABELS
 
 
 def stdout() -> Console:
-    """Returns the console for results: nothing coloured by guesswork, nothing wrapped where no terminal's edge is."""
+    """Returns the console for results, without highlighting and, outside of a terminal, without line wrapping."""
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
@@ -24,7 +24,7 @@ def stderr() -> Console:
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """Returns a progress bar on standard error; it leaves nothing behind, and shows only on a terminal."""
+    """Returns a progress bar on standard error, which is shown on a terminal only and disappears at the end."""
     console = console or stderr()
     return Progress(
         TextColumn("{task.description}"),
@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Returns a table whose columns are set flush right but for the first."""
+    """Returns a table with right-aligned columns, except the first."""
     result = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
         result.add_column(column, justify="left" if index == 0 else "right", overflow="fold")

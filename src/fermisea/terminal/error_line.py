@@ -1,4 +1,4 @@
-"""Errors and warnings, a line of standard error each."""
+"""Errors and warnings as single lines on standard error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fail(message: str, status: int) -> int:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Within it a warning for the user is a line without the place in the code; others are not shown."""
+    """Context in which warnings for the user are single lines without code location, and others are hidden."""
     with warnings.catch_warnings():
         warnings.showwarning = _show
         yield

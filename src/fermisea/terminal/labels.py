@@ -1,4 +1,4 @@
-"""Printed labels, with units, of the entries that commands show as facts; the keys are those of ``--json``."""
+"""Labels with units of the entries printed by commands; the keys are the same as with ``--json``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _UNITS = {
     "highest electron temperature": ("highest_electron_temperature", "K"),
     "ion temperature": ("ion_temperature", "K"),
     "largest force": ("largest_force_eV_per_A", "eV/Å"),
-    "left-out force error": ("left_out_force_error_eV_per_A", "eV/Å"),
-    "left-out free energy error": ("left_out_free_energy_error_per_atom_eV", "eV/atom"),
+    "cross-validation force error": ("left_out_force_error_eV_per_A", "eV/Å"),
+    "cross-validation free energy error": ("left_out_free_energy_error_per_atom_eV", "eV/atom"),
     "reference electron temperature": ("reference_electron_temperature", "K"),
     "SCF tolerance": ("scf_tolerance_eV_per_atom", "eV/atom"),
     "volume": ("volume_A3", "Å³"),
@@ -30,4 +30,4 @@ _UNITS = {
 LABELS = {key: with_unit(title, unit) for title, (key, unit) in _UNITS.items()} | {
     name: with_unit(f"{measure.symbol} error", measure.unit) for name, measure in ERROR_MEASURES.items()
 }
-"""Label of each key; other keys are shown with spaces in place of underscores."""
+"""Label of each key; other keys are printed with spaces in place of underscores."""
