@@ -10,7 +10,8 @@ the text of their function. A function that is called through another package, s
 as ``torch.nn.Module.__call__``, has the nearest function of fermisea as its caller. Work for a pool of threads runs in
 the main thread, so that it is traced as well and the order does not depend on timing.
 
-Four walks are counted:
+The check of the domain before and after a prediction is left out: it is no stage of the pipeline, and older checkouts
+have none. Four walks are counted:
     page       the calls that stand on the page of ``predict`` itself
     stages     each function of the stages (model, prediction, thermal states and observables) at its first call
     folders    each function of the package at its first call, by folder; a module at the top is a room of its own
@@ -28,7 +29,7 @@ import json
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import CodeType, FrameType
@@ -46,7 +47,15 @@ STAGES = {
     *("model.py", "predict.py", "prediction.py", "ldos_pass.py", "sweep.py", "boxes.py", "density_basis.py"),
     *("ldos_energy.py", "ldos_forces.py", "sweep_gradient.py", "uncertainty.py"),
 }
+DOMAIN = {f"prediction/{name}.py" for name in ("contacts", "domain", "limits", "plausibility", "surroundings")}
 SHAPE, TEMPERATURES = (12, 12, 12), [300.0, 1000.0, 10_000.0]
+
+
+def stack(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yields a frame and those that called it."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def trace(function: Callable[[], Any]) -> list[tuple[CodeType | None, CodeType]]:
@@ -58,10 +67,9 @@ def trace(function: Callable[[], Any]) -> list[tuple[CodeType | None, CodeType]]
         code = frame.f_code
         if event != "call" or not code.co_filename.startswith(root):
             return
-        caller = frame.f_back
-        while caller is not None and not caller.f_code.co_filename.startswith(root):
-            caller = caller.f_back
-        edges[caller and caller.f_code, code] = None
+        callers = [at.f_code for at in stack(frame.f_back) if at.f_code.co_filename.startswith(root)]
+        if not any(file_of(at) in DOMAIN for at in (code, *callers)):
+            edges[callers[0] if callers else None, code] = None
 
     sys.setprofile(note)
     try:

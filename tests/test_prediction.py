@@ -23,7 +23,7 @@ from fermisea.physics.registry import FORMS
 from fermisea.prediction import forward_pass, passes
 from fermisea.prediction.curve import free_energy_curve
 from fermisea.prediction.passes import StreamedLayer
-from fermisea.prediction.predict import predict
+from fermisea.prediction.request import Request
 from synthetic import ENERGIES, VALENCE, structure
 
 TEMPERATURES = [300.0, 1000.0, 8000.0]
@@ -198,7 +198,7 @@ def test_forces_of_the_ldos_alone_take_a_finer_default_grid(model, atoms):
     own = model.predict(atoms, 1000.0, forces=True).grid
     assert max(own.spacing) <= 7 / 8 * model.grid_spacing
     assert own.shape == RealSpaceGrid.from_spacing(atoms.cell.array, 7 / 8 * model.grid_spacing).shape
-    of_change = predict(model, atoms, 1000.0, forces=True, forces_of_change=True).grid
+    of_change = Request.of(model, atoms, 1000.0, forces=True, forces_of_change=True).grid
     assert of_change.shape == model.predict(atoms, 1000.0).grid.shape != own.shape
 
 

@@ -25,12 +25,11 @@ from fermisea.physics.window import LOWEST_TEMPERATURE
 from fermisea.potential import RegularModel
 from fermisea.prediction.anchor import with_anchor
 from fermisea.prediction.domain import Domain
-from fermisea.prediction.forces import Mechanics
 from fermisea.prediction.ldos import predict_ldos
 from fermisea.prediction.plausibility import implausible, inconsistent, issue, request_outside
 from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
-from fermisea.prediction.request import CHUNK, MEMORY
+from fermisea.prediction.request import CHUNK, MEMORY, Request
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 
 
@@ -118,19 +117,43 @@ class Model:
     ) -> Prediction:
         """Returns density, DOS, free energy and more at one or several tau_e.
 
-        Arguments not explained here are those of :func:`fermisea.prediction.predict.predict`.
-
-        Where the model has a regular part, free energies, forces and stress are *anchored*: F of the regular model at
-        tau_ref plus F(tau_e) - F(tau_ref) of the LDOS. ``anchor=False`` gives those of the LDOS alone, ``anchor=True``
-        refuses a model that cannot anchor; the prediction of one that can holds both free energies in any case.
+        Where the model has an interatomic potential at tau_ref (its regular part), free energies, forces and stress are
+        *anchored*: F of the potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS.
 
         A structure or result outside of ``domain`` is a :class:`fermisea.DomainWarning` and one of the ``warnings`` of
-        the prediction. A structure that cannot exist or an energy that no structure could have is an error, and with
-        ``allow_outside`` a warning too.
+        the prediction. A structure that cannot exist or an energy that no structure could have is an error.
+
+        Args:
+            atoms: periodic structure of elements that the model knows, Angstrom.
+            electron_temperature: tau_e, K.
+            grid: grid of the density, or its shape; by default, points at most as far apart as in training, or 7/8 of
+                that distance for forces that are not anchored.
+            dos_grid: shape of another grid, for the DOS and all that follows from it; the change in E_b - TS is
+                ``dos_grid_error`` of the prediction.
+            density: whether to compute densities; without them there is no total free energy, and only the grid of the
+                DOS is used.
+            precision: precision of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; the
+                change in E_b - TS, from a sample of points, is ``precision_error`` of the prediction. A processor
+                without arithmetic for bfloat16 takes float32, with a warning.
+            integration: integration rule of :class:`fermisea.DensityOfStates`.
+            uncertainty: whether to compute the spread of the members if the network is an ensemble. Where the hidden
+                layer fits into ``memory``, or without densities, the spread needs no pass over the grid; else one for
+                each member.
+            anchor: whether energies, forces and stress are anchored; by default, if the model has an anchor. With False
+                they belong to the LDOS alone. Both free energies are in the prediction in any case.
+            forces: whether to compute forces and stress of the second-order free energy; each tau_e costs another pass
+                over the grid.
+            allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
+            allow_outside: whether a structure or an energy that cannot exist is a warning instead of an error.
+            chunk: largest number of points of a tile.
+            memory: largest size of a stored hidden layer, bytes.
+            progress: callback with points done and points in all, of all passes.
 
         Raises:
-            InputError: if an anchor is asked for that the model has not; for a structure or an energy that cannot be,
-                unless ``allow_outside``; and as ``predict``.
+            InputError: for an anchor that the model lacks; for an unknown element, positions or a cell that cannot be
+                used, tau_e <= 0 or an unknown precision; for forces where there is no total free energy, or with
+                ``dos_grid``; for a structure or an energy that cannot exist, unless ``allow_outside``.
+            WindowError: if a tau_e is above the highest one that the energy window serves.
         """
         if anchor is None:
             anchor = self.anchor is not None and density
@@ -140,10 +163,7 @@ class Model:
                 if self.anchor is None
                 else "anchor: got density=False with it, but the free energy of the LDOS needs the density"
             )
-        domain = self.domain
-        outside = request_outside(self, domain, atoms, electron_temperature, grid, dos_grid, stress=forces)
-        before = issue(*outside, allow_outside=allow_outside)
-        prediction = predict(
+        request = Request.of(
             self,
             atoms,
             electron_temperature,
@@ -152,24 +172,19 @@ class Model:
             density=density,
             forces=forces,
             forces_of_change=anchor,
+            allow_beyond_window=allow_beyond_window,
             precision=precision,
             integration=integration,
             uncertainty=uncertainty,
-            allow_beyond_window=allow_beyond_window,
             chunk=chunk,
             memory=memory,
-            progress=progress,
         )
-        prediction = self._with_anchor(prediction, anchor)
+        domain = self.domain
+        before = issue(*request_outside(domain, request), allow_outside=allow_outside)
+        prediction = predict(request, progress)
+        prediction = with_anchor(prediction, self.anchor, apply=anchor)
         after = issue(inconsistent(domain, prediction), implausible(domain, prediction), allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
-
-    def _with_anchor(self, prediction: Prediction, anchored: bool) -> Prediction:
-        if self.anchor is None or not prediction.has_free_energy:
-            return prediction
-        potential = self.anchor.predict(prediction.atoms)
-        mechanics = Mechanics(potential.forces, potential.stress)
-        return with_anchor(prediction, potential.free_energy, mechanics, apply=anchored)
 
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK

@@ -7,29 +7,52 @@ stress of the LDOS are then derivatives of that change, and the potential adds i
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
+
+from ase import Atoms
 
 from fermisea.prediction.forces import Mechanics
 from fermisea.prediction.result import Prediction
+from fermisea.utilities.arrays import FloatArray
 
 
-def with_anchor(prediction: Prediction, free_energy: float, mechanics: Mechanics, *, apply: bool) -> Prediction:
-    """Returns a prediction with an anchor.
+class Potential(Protocol):
+    """What an anchor needs of an interatomic potential; see :class:`fermisea.potential.RegularModel`."""
+
+    def predict(self, atoms: Atoms) -> PotentialEnergy: ...  # noqa: D102
+
+
+class PotentialEnergy(Protocol):
+    """The prediction of an interatomic potential at tau_ref."""
+
+    @property
+    def free_energy(self) -> float: ...  # noqa: D102
+    @property
+    def forces(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def stress(self) -> FloatArray: ...  # noqa: D102
+
+
+def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: bool) -> Prediction:
+    """Returns a prediction with an anchor; unchanged without a potential or total free energies.
 
     Args:
-        prediction: prediction with total free energies of the LDOS alone. Forces and stress, where present, are
-            derivatives of F(tau_e) - F(tau_ref) if ``apply`` is set, and of F(tau_e) otherwise.
-        free_energy: F(tau_ref) of the interatomic potential, eV.
-        mechanics: forces and stress of the interatomic potential.
+        prediction: prediction of the LDOS alone. Forces and stress, where present, are derivatives of
+            F(tau_e) - F(tau_ref) if ``apply`` is set, and of F(tau_e) otherwise.
+        potential: interatomic potential at tau_ref; None for a model without an anchor.
         apply: whether energies, their spread, forces and stress start from the anchor; otherwise the anchored free
             energy is only available beside the free energy of the LDOS.
     """
-    results = tuple(result.anchor_to(free_energy, apply=apply) for result in prediction.results)
-    found = replace(prediction, results=results, anchor=free_energy, anchored=apply)
+    if potential is None or not prediction.has_free_energy:
+        return prediction
+    own = potential.predict(prediction.atoms)
+    results = tuple(result.anchor_to(own.free_energy, apply=apply) for result in prediction.results)
+    found = replace(prediction, results=results, anchor=own.free_energy, anchored=apply)
     if not apply:
         return found
     if found.uncertainty is not None:
         found = replace(found, uncertainty=replace(found.uncertainty, anchored=True))
     if found.mechanics is not None:
-        added = tuple(Mechanics(m.forces + mechanics.forces, m.stress + mechanics.stress) for m in found.mechanics)
+        added = tuple(Mechanics(m.forces + own.forces, m.stress + own.stress) for m in found.mechanics)
         found = replace(found, mechanics=added)
     return found

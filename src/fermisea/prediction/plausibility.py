@@ -8,13 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from ase import Atoms
 
 from fermisea.errors import DomainWarning, InputError
-from fermisea.grid import RealSpaceGrid
-from fermisea.prediction.contacts import check_extent
 from fermisea.prediction.domain import Domain
-from fermisea.prediction.request import LdosModel, Shape, prediction_grid
+from fermisea.prediction.request import Request
 from fermisea.prediction.result import Prediction
 
 _UNBOUND = 10.0
@@ -26,33 +23,18 @@ _SHIFT = 12.0
 Unseen structures of fcc aluminium reach 6.4, bcc 20, a vacancy in 32 atoms 61."""
 
 
-def request_outside(
-    model: LdosModel,
-    domain: Domain,
-    atoms: Atoms,
-    electron_temperature: float | Sequence[float],
-    grid: RealSpaceGrid | Shape | None,
-    dos_grid: Shape | None,
-    *,
-    stress: bool,
-) -> tuple[list[str], str | None]:
+def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | None]:
     """Describes how a request leaves the domain, and a structure that cannot exist, before anything is computed.
 
     A tau_e above the highest one is left to the check of the energy window.
-
-    Raises:
-        InputError: for a structure or a grid that cannot be used.
     """
-    check_extent(atoms)
-    given = [prediction_grid(model, atoms, grid)]
-    if dos_grid is not None:
-        given.append(prediction_grid(model, atoms, dos_grid))
-    if (impossible := domain.impossible(atoms)) is not None:
+    if (impossible := domain.impossible(request.atoms)) is not None:
         return [], impossible
-    temperatures = np.atleast_1d(np.asarray(electron_temperature, dtype=float))
     low, high = domain.electron_temperature
-    within = temperatures[(temperatures >= low) & (temperatures <= high)]
-    return domain.check(atoms, within.tolist(), spacing=max(max(g.spacing) for g in given), stress=stress), None
+    within = [t for t in request.electron_temperatures if low <= t <= high]
+    grids = [grid for grid in (request.grid, request.dos_grid) if grid is not None]
+    spacing = max(max(grid.spacing) for grid in grids)
+    return domain.check(request.atoms, within, spacing=spacing, stress=request.forces), None
 
 
 def implausible(domain: Domain, prediction: Prediction) -> str | None:

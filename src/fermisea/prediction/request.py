@@ -13,8 +13,10 @@ from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid, check_grid, check_structure
 from fermisea.networks.ensemble import Network
+from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.window import check_temperature
+from fermisea.prediction.contacts import check_extent
 from fermisea.prediction.readout import Head
 
 CHUNK = 16384
@@ -80,6 +82,8 @@ class Request:
         total_energy_obstacle: reason why there is no total free energy; None if there is one.
         allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
         precision: precision of the hidden layers.
+        integration: integration rule of :class:`fermisea.DensityOfStates`.
+        uncertainty: whether the spread of the members of an ensemble is requested.
         chunk: largest number of points of a tile.
         points: number of points of all passes over grids.
     """
@@ -104,6 +108,8 @@ class Request:
     total_energy_obstacle: str | None
     allow_beyond_window: bool
     precision: str
+    integration: IntegrationName
+    uncertainty: bool
     chunk: int
     points: int
 
@@ -119,18 +125,37 @@ class Request:
         model: LdosModel,
         atoms: Atoms,
         electron_temperature: float | Sequence[float],
-        grid: RealSpaceGrid | Shape | None,
+        grid: RealSpaceGrid | Shape | None = None,
         *,
-        dos_grid: Shape | None,
-        density: bool,
-        forces: bool,
-        forces_of_change: bool,
-        allow_beyond_window: bool,
-        precision: str,
-        chunk: int,
-        memory: int,
+        dos_grid: Shape | None = None,
+        density: bool = True,
+        forces: bool = False,
+        forces_of_change: bool = False,
+        allow_beyond_window: bool = False,
+        precision: str = "float32",
+        integration: IntegrationName = "sharpened",
+        uncertainty: bool = True,
+        chunk: int = CHUNK,
+        memory: int = MEMORY,
     ) -> Request:
-        """Returns the request after checking it against the model; arguments as in :func:`predict`.
+        """Returns the request after checking it against the model.
+
+        Args:
+            model: model of the LDOS.
+            atoms: periodic structure of elements that the model knows, Angstrom.
+            electron_temperature: tau_e, K.
+            grid: grid of the density, or its shape; by default, points at most as far apart as in training, or 7/8 of
+                that distance for forces of F(tau_e).
+            dos_grid: shape of another grid, for the DOS and all that follows from it.
+            density: whether to compute densities and, with them, total free energies.
+            forces: whether to compute forces and stress.
+            forces_of_change: whether forces and stress are derivatives of F(tau_e) - F(tau_ref) instead of F(tau_e).
+            allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
+            precision: precision of the hidden layers, ``"float32"`` or ``"bfloat16"``.
+            integration: integration rule of :class:`fermisea.DensityOfStates`.
+            uncertainty: whether to compute the spread of the members of an ensemble.
+            chunk: largest number of points of a tile.
+            memory: largest size of a stored hidden layer, bytes.
 
         Raises:
             InputError: for an unknown element, positions or a cell that cannot be used, or tau_e <= 0; for forces where
@@ -173,6 +198,8 @@ class Request:
             total_energy_obstacle=model.total_energy_obstacle,
             allow_beyond_window=allow_beyond_window,
             precision=precision,
+            integration=integration,
+            uncertainty=uncertainty,
             chunk=chunk,
             points=sum(part.size for part in passes if part is not None) + forces * grid.size * len(temperatures),
         )
@@ -212,6 +239,7 @@ def prediction_grid(
             f"structure: got element {', '.join(unknown)}, but the model knows {', '.join(sorted(model.ions))}; train "
             "with data that contain every element of the structure"
         )
+    check_extent(atoms)
     check_structure(atoms)
     if isinstance(grid, RealSpaceGrid):
         check_grid(grid, atoms)
