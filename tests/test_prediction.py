@@ -368,7 +368,7 @@ def test_an_error_in_a_thread_reaches_the_caller(model, atoms, monkeypatch):
 def test_bfloat16_only_where_the_processor_has_it(atoms, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
     single = random_model("float32")
-    with pytest.warns(UserWarning, match="no arithmetic for bfloat16"):
+    with pytest.warns(UserWarning, match="no bfloat16 arithmetic"):
         found = single.predict(atoms, 1000.0, SHAPE, precision="bfloat16")
     assert found.free_energy == single.predict(atoms, 1000.0, SHAPE).free_energy
     assert "precision_error_band_energy" not in found.data
