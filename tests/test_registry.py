@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -81,5 +82,9 @@ def test_the_printed_form_is_short(prediction):
     assert len(lines) == 5
     assert "F of the LDOS alone" in lines[1]
     assert f"{prediction.free_energy[1]:.4f}" in lines[-1]
+    warned = dataclasses.replace(prediction, warnings=("the volume is large",))
+    assert repr(warned).splitlines()[-1] == "warning: the volume is large"
+    assert warned.data.attrs["warnings"] == ["the volume is large"]
+    assert "warnings" not in prediction.data.attrs
     single = random_model().predict(structure(4), 300.0, SHAPE, density=False)
     assert f"{single.band_energy:.4f}" in repr(single)

@@ -166,7 +166,8 @@ def _write_page(found: Thermodynamics, out: Path) -> None:
     from fermisea.report import Section, add_sections  # noqa: PLC0415  # not needed for --help
 
     text = "Electrons in equilibrium at each electronic temperature; ions and volume are fixed."
-    sections = [Section("Thermodynamics of the electrons", (text,), ("thermo.png",), ("thermo.csv",))]
+    warned = tuple(f"Warning: {warning}." for warning in found.prediction.warnings)
+    sections = [Section("Thermodynamics of the electrons", (*warned, text), ("thermo.png",), ("thermo.csv",))]
     title = f"{found.atoms.get_chemical_formula()}, {len(found.atoms)} atoms: thermodynamics of the electrons"
     add_sections(out, "thermo", title, sections, f"fermisea {fermisea.__version__}")
 

@@ -51,6 +51,8 @@ def dataset_of(prediction: Prediction) -> xr.Dataset:
     data.attrs["broadening"] = prediction.density_of_states.broadening
     if prediction.total_energy_obstacle:
         data.attrs["total_energy_obstacle"] = prediction.total_energy_obstacle
+    if prediction.warnings:
+        data.attrs["warnings"] = list(prediction.warnings)
     return data
 
 

@@ -87,6 +87,7 @@ def described(prediction: Prediction) -> str:
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
     if len(rows) > _PRINTED:
         lines.append(f"... and {len(rows) - _PRINTED} more electronic temperatures")
+    lines += [f"warning: {warning}" for warning in prediction.warnings]
     return "\n".join(lines)
 
 
