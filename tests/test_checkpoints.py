@@ -176,8 +176,10 @@ def test_the_log_holds_every_epoch_once(data, tmp_path, monkeypatch):
         model = train(data, FULL, checkpoint=file, resume=True, progress=log)
     rows = list(csv.DictReader((folder / "training.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
-    for name in ("training_loss", "validation_loss", "density_error_percent", "free_energy_error"):
-        values = [float(row[name]) for row in rows]
+    heads = {name: name for name in ("training_loss", "validation_loss")}
+    heads |= {"density_error_percent": "density_error_percent (%)", "free_energy_error": "free_energy_error (eV/atom)"}
+    for name, head in heads.items():
+        values = [float(row[head]) for row in rows]
         assert all(math.isfinite(value) for value in values)
         events = EventAccumulator(str(folder))
         events.Reload()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from typing import TYPE_CHECKING, Self
 
 from fermisea.errors import InputError
+from fermisea.physics.error_measures import evaluation_heads
 from fermisea.training.state import TrainingState
-from fermisea.utilities.files import check_writable_folder, write_text
+from fermisea.utilities.files import check_writable_folder
+from fermisea.utilities.tables import write_csv
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class TrainingLog:
     """A progress callback that writes losses, learning rate and errors after every epoch.
 
-    ``training.csv`` has a row for each epoch, including epochs before an interruption; energies are in eV per atom.
+    ``training.csv`` has a row for each epoch, including epochs before an interruption; heads hold the units.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, tensorboard: bool = False) -> None:
@@ -42,12 +42,9 @@ class TrainingLog:
         """Receives the state of the training."""
         if not state.history:
             return
-        names = list({name: None for record in state.history for name in record})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, restval="")
-        writer.writeheader()
-        writer.writerows({**record, "epoch": int(record["epoch"])} for record in state.history)
-        write_text(self._folder / "training.csv", text.getvalue())
+        rows = [{**record, "epoch": int(record["epoch"])} for record in state.history]
+        heads = evaluation_heads(name for row in rows for name in row)
+        write_csv(self._folder / "training.csv", rows, heads)
         if self._wants_events:
             if self._events is None:  # events after an interruption replace the events of lost epochs
                 self._events = _writer_class()(str(self._folder), purge_step=state.step)

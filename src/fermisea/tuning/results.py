@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +10,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from fermisea.physics.error_measures import ERROR_MEASURES, evaluation_heads
+from fermisea.physics.registry import with_unit
 from fermisea.training.config import TrainingConfig
 from fermisea.tuning.space import SearchSpace
 from fermisea.utilities.files import write_text
+from fermisea.utilities.tables import write_csv
 from fermisea.utilities.toml import toml_text
 
 
@@ -106,11 +107,9 @@ def write_results(folder: Path, tuned: Tuned) -> None:
         for r in tuned.trials
     ]
     names = list({name: None for row in rows for name in row if name != "reason"})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*names, "reason"], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "trials.csv", text.getvalue())
+    heads = evaluation_heads(names)
+    heads["value"] = with_unit("value", ERROR_MEASURES[tuned.minimise].unit)
+    write_csv(folder / "trials.csv", [{name: row.get(name) for name in (*names, "reason")} for row in rows], heads)
     best = tuned.best
     if best is not None:
         head = f"# trial {best.number} of {len(tuned.trials)}: {tuned.minimise} {best.value:.6g}\n"
