@@ -127,6 +127,7 @@ def _model(file: Path) -> dict[str, Any]:
         "energies_eV": {"start": grid.start, "stop": grid.stop, "spacing": grid.spacing, "size": grid.size},
         "broadening_eV": model.broadening.standard_deviation,
         "grid_spacing_A": model.grid_spacing,
+        "domain": {name: value for name, value in model.domain.to_dict().items() if name != "surroundings"},
         "obstacle_to_total_energies": model.total_energy_obstacle,
         "regular_part": None if model.anchor is None else _regular(model.anchor),
         "provenance": model.provenance,
