@@ -173,6 +173,14 @@ def test_positions_too_far_away_and_cells_without_volume_are_errors(aluminium):
         aluminium.domain.check(Atoms("Al", pbc=True), 1000.0)
 
 
+def test_beyond_the_window_the_volume_is_still_checked(aluminium):
+    with pytest.warns(UserWarning) as issued:
+        aluminium.predict(crystal(0.99, 1), 40_000.0, GRID, uncertainty=False, allow_beyond_window=True)
+    domain = [str(item.message) for item in issued if item.category is DomainWarning]
+    assert {"hot electrons", "grid"} <= kinds(domain)
+    assert "electron temperature" not in kinds(domain)
+
+
 @pytest.mark.parametrize("name", ["vacancy", "bohr"])
 def test_all_routes_use_the_same_words(aluminium, name, tmp_path, capsys):
     atoms = WARNED[name][0]()

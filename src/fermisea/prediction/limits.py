@@ -10,6 +10,9 @@ from fermisea.utilities.arrays import FloatArray
 
 Range = tuple[float, float]
 
+TEMPERATURE = "electron temperature"
+"""Kind of the sentence about electronic temperatures."""
+
 _VOLUME = 0.01
 """Share by which a volume per atom may lie outside of the training range: thermal expansion of metals by 150 K."""
 
@@ -54,7 +57,7 @@ def temperatures_outside(limits: Range, temperatures: FloatArray) -> list[str]:
     outside = temperatures[(temperatures < low) | (temperatures > high)]
     if not outside.size:
         return []
-    return [f"electron temperature: got {_kelvin(outside)}, the model is valid from {low:g} to {high:.0f} K"]
+    return [f"{TEMPERATURE}: got {_kelvin(outside)}, the model is valid from {low:g} to {high:.0f} K"]
 
 
 def volume_outside(limits: Range | None, volume: float) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fermisea.errors import DomainWarning, InputError
 from fermisea.prediction.domain import Domain
+from fermisea.prediction.limits import TEMPERATURE
 from fermisea.prediction.request import Request
 from fermisea.prediction.result import Prediction
 
@@ -30,11 +31,10 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
     """
     if (impossible := domain.impossible(request.atoms)) is not None:
         return [], impossible
-    low, high = domain.electron_temperature
-    within = [t for t in request.electron_temperatures if low <= t <= high]
     grids = [grid for grid in (request.grid, request.dos_grid) if grid is not None]
     spacing = max(max(grid.spacing) for grid in grids)
-    return domain.check(request.atoms, within, spacing=spacing, stress=request.forces), None
+    found = domain.check(request.atoms, request.electron_temperatures, spacing=spacing, stress=request.forces)
+    return [sentence for sentence in found if not sentence.startswith(TEMPERATURE)], None
 
 
 def implausible(domain: Domain, prediction: Prediction) -> str | None:
