@@ -184,7 +184,7 @@ def _energy_grid(paths: Sequence[Path], energy_grid: EnergyGrid | None, stated: 
     known = [energy for energy in stated if energy is not None]
     if energy_grid is None:
         if len(known) < len(stated) or len(known) < 2:
-            raise InputError(f"{paths[0]}: the file the file does not state its energy; give the energy grid")
+            raise InputError(f"{paths[0]}: the file does not state its energy; give the energy grid")
         energy_grid = EnergyGrid(known[0], round((known[-1] - known[0]) / (len(known) - 1), 9), len(known))
     for path, energy, expected in zip(paths, stated, energy_grid.energies, strict=True):
         if energy is not None and abs(energy - expected) > _TOLERANCE:

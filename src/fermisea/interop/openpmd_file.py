@@ -190,7 +190,7 @@ def read_numbered(record: Any, unit: tuple[Dimension, float]) -> npt.NDArray[Any
 
 
 def read_record(record: Any, unit: tuple[Dimension, float], index: Sequence[str] | None = None) -> npt.NDArray[Any]:
-    """Returns a record in the package's unit: an array, or one with the components ``index`` last.
+    """Returns a record in the units of the package: an array, or one with the components ``index`` last.
 
     Raises:
         FileFormatError: for another physical dimension, or axes in another order.

@@ -114,7 +114,7 @@ def load_model(
 def _files(path: Path) -> Mapping[str, bytes]:
     try:
         if path.stat().st_size > SIZE:
-            raise FileFormatError(f"{path}: got got {path.stat().st_size} bytes, expected at most {SIZE // 2**30} GiB")
+            raise FileFormatError(f"{path}: got {path.stat().st_size} bytes, expected at most {SIZE // 2**30} GiB")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the .zip written by MALA") from error

@@ -59,7 +59,7 @@ def linear_layers(state: Any, parameters: Parameters, name: str) -> list[Layer]:
     if shapes != expected or not layers:
         raise FileFormatError(f"{name}: got layers of shapes {[s for s, _ in shapes]}, expected sizes {list(sizes)}")
     if not all(np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all() for layer in layers):
-        raise FileFormatError(f"{name}: got got weights that are not finite, expected a trained network")
+        raise FileFormatError(f"{name}: got weights that are not finite, expected a trained network")
     return layers
 
 

@@ -170,7 +170,7 @@ class _Reader(pickle.Unpickler):
 
     def _tensor(self, storage: Array, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Array:
         if not isinstance(storage, np.ndarray) or storage.ndim != 1:
-            raise FileFormatError(f"{self._name}: got got a tensor without numbers; copy the file again")
+            raise FileFormatError(f"{self._name}: got a tensor without numbers; copy the file again")
         count = math.prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         inside = min((offset, *stride, *size)) >= 0 and (count == 0 or last < storage.size) and count <= storage.size
