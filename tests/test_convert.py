@@ -138,7 +138,7 @@ def test_pseudopotentials_bring_valence_and_core_charge(work, capsys):
     files = "fields/ldos-*.cube --electron-temperature 1000 --broadening 0.5 --ion-temperature 300"
     status, _, error = run(capsys, f"convert cube {files} --pseudopotentials Al={upf} --structure al.extxyz --out b.nc")
     assert status == 2
-    assert "got another structure than the cube files hold" in error
+    assert "got a structure that differs from the cube files" in error
     status, _, error = run(capsys, f"convert cube {files} --pseudopotentials Al={upf} --out al.nc")
     assert status == 0, error
     snapshot = Snapshot.load(work / "al.nc")
@@ -167,7 +167,7 @@ BASE = "convert cube cubes --electron-temperature 300 --valence Be=2"
         (f"{BASE} --pseudopotentials Be=gone.upf --out x.nc", "gone.upf: cannot be read"),
         (f"{BASE} --pseudopotentials Be= --out x.nc", "expected gth, or SYMBOL=FILE"),
         (f"{BASE} --smearing cold --out x.nc", "is not one of"),
-        ("convert cube data --electron-temperature 300 --valence Be=2 --out x.nc", "data: no cube files there"),
+        ("convert cube data --electron-temperature 300 --valence Be=2 --out x.nc", "data: got no cube files"),
         ("convert cube data/al-0.nc --energy 99 --out x", "energy: got 99.0 eV"),
         ("convert cube data/al-0.nc --out cubes", "the file exists already"),
         ("convert cube gone.nc --out x", "gone.nc: no such file"),

@@ -159,8 +159,8 @@ def cut(number, size):
         (cut(3, 200), "tmp.pp03Be_ldos.cube: the header is not the header of a cube file"),
         (cut(3, 0), "tmp.pp03Be_ldos.cube: the header is not the header of a cube file"),
         (edit(4, "Energy =   2.5000", "Energy =   2.6000"), "an energy of 2.6 eV"),
-        (edit(4, "3.312469", "3.412469"), "tmp.pp04Be_ldos.cube: got other atoms or another cell"),
-        (edit(4, "0.237247", "0.247247"), "tmp.pp04Be_ldos.cube: got other atoms or another cell"),
+        (edit(4, "3.312469", "3.412469"), "tmp.pp04Be_ldos.cube: got atoms or a cell different from the other files"),
+        (edit(4, "0.237247", "0.247247"), "tmp.pp04Be_ldos.cube: got atoms or a cell different from the other files"),
         (edit(4, "   18   -0.118624", "   27   -0.118624"), "expected 13122"),
         (edit(4, "0.29", "abcd"), "tmp.pp04Be_ldos.cube: got text among its values"),
         (edit(4, "0.29", " NaN 0."), "tmp.pp04Be_ldos.cube: got"),
@@ -179,7 +179,7 @@ def test_files_on_another_grid_are_refused(copies):
     cube = read_cube(copies / "tmp.pp05Be_ldos.cube")
     write_cube(copies / "tmp.pp05Be_ldos.cube", cube.atoms, cube.values[:, :, :-1], UNIT)
     with pytest.raises(
-        FileFormatError, match=r"pp05.*\(18, 18, 26\), expected that of the other files, \(18, 18, 27\)"
+        FileFormatError, match=r"pp05.*\(18, 18, 26\), expected the grid of the other files, \(18, 18, 27\)"
     ):
         ldos_from_cubes(copies)
 
@@ -189,7 +189,7 @@ def test_files_on_another_grid_are_refused(copies):
     [
         ((CUBES, EnergyGrid(-5.0, 2.4, 11)), "states an energy of -2.5 eV, expected -2.6"),
         ((CUBES, EnergyGrid(-5.0, 2.5, 12)), "expected one for each of 12"),
-        ((CUBES / "nothing*.cube",), "no cube files there"),
+        ((CUBES / "nothing*.cube",), "got no cube files, expected"),
         (([],), "got no cube files"),
         (([CUBES / "gone.cube"],), "gone.cube: cannot be read"),
     ],
@@ -278,13 +278,13 @@ def test_density_or_atoms_of_another_structure_are_refused(tmp_path):
     options = {"electron_temperature": 300.0, "ions": BERYLLIUM, "broadening": Broadening("none", 0.0)}
     with pytest.raises(FileFormatError, match=r"n.cube: got a grid \(6, 6, 6\)"):
         snapshot_from_cubes(CUBES, density=tmp_path / "n.cube", **options)
-    with pytest.raises(InputError, match="got another structure than the cube files hold"):
+    with pytest.raises(InputError, match="got a structure that differs from the cube files"):
         snapshot_from_cubes(CUBES, atoms=snapshot.atoms, **options)
 
 
 def test_fields_that_are_none_are_refused(tmp_path, skewed):
     atoms, field = skewed
     for wrong in (field[0], np.full((2, 2, 2), np.nan)):
-        with pytest.raises(InputError, match="expected finite ones on a grid"):
+        with pytest.raises(InputError, match="expected finite values on a grid"):
             write_cube(tmp_path / "f.cube", atoms, wrong)
     assert not list(tmp_path.iterdir())

@@ -143,8 +143,8 @@ def test_nothing_is_overwritten_without_being_told(tmp_path):
     ("snapshots", "message"),
     [
         ([], "got no snapshots"),
-        ({"a/b": None}, "expected one without folders"),
-        ({"..": None}, "expected one without folders"),
+        ({"a/b": None}, "expected a name without folders"),
+        ({"..": None}, "expected a name without folders"),
     ],
 )
 def test_wrong_names_are_refused(tmp_path, snapshots, message):
@@ -157,5 +157,5 @@ def test_different_energies_are_refused(tmp_path):
     one = made_up_snapshot(0, (4, 4, 4))
     parts = {name: value for name, value in vars(one).items() if name not in ("_ldos", "dos")}
     parts["energy_grid"] = type(ENERGIES)(-6.0, 0.4, 36)
-    with pytest.raises(InputError, match=r"b: got EnergyGrid.*expected that of a"):
+    with pytest.raises(InputError, match=r"b: got EnergyGrid.*expected EnergyGrid.* as in a"):
         write_mala({"a": one, "b": Snapshot(ldos=one.ldos, **parts)}, tmp_path / "m", SMALL)

@@ -243,17 +243,17 @@ def test_feature_without_spread_counts_nothing(tmp_path, atoms, model):
         ("descriptors", {"descriptor_type": "ACE"}, "descriptor_type is 'ACE', expected 'Bispectrum'"),
         ("descriptors", {"descriptor_type": "SNAP"}, "descriptor_type is 'SNAP', expected 'Bispectrum'"),
         ("descriptors", {"descriptor_type": "MinterpyDescriptors"}, "'MinterpyDescriptors', expected 'Bispectrum'"),
-        ("descriptors", {"bispectrum_switchflag": 0}, "bispectrum_switchflag is 0, expected 1"),
-        ("descriptors", {"bispectrum_twojmax": "ten"}, "its descriptor cannot be made"),
+        ("descriptors", {"bispectrum_switchflag": 0}, "got bispectrum_switchflag 0, expected 1"),
+        ("descriptors", {"bispectrum_twojmax": "ten"}, "the descriptor cannot be created"),
         ("descriptors", {"bispectrum_twojmax": 8}, "got layer_sizes from 91 to 11, expected 55 components"),
         ("network", {"nn_type": "lstm"}, "nn_type is 'lstm', expected 'feed-forward'"),
         ("network", {"layer_sizes": [91, 50, 11]}, "expected sizes [91, 50, 11]"),
         ("network", {"layer_sizes": [94, 100, 11]}, "got a network with the coordinates x, y, z"),
-        ("network", {"layer_sizes": "many"}, "an entry has a wrong form"),
+        ("network", {"layer_sizes": "many"}, "an entry has the wrong form"),
         ("targets", {"target_type": "DOS"}, "target_type is 'DOS', expected 'LDOS'"),
         ("targets", {"ldos_gridsize": 12}, "expected 91 components of the bispectrum and 12 energies"),
         ("targets", {"ldos_gridspacing_ev": 0}, "with spacings above 0"),
-        ("targets", {"ldos_gridsize": [6, 6]}, "an entry has a wrong form"),
+        ("targets", {"ldos_gridsize": [6, 6]}, "an entry has the wrong form"),
     ],
 )
 def test_models_that_cannot_be_held_are_refused_by_name(tmp_path, section, entries, message):
@@ -278,7 +278,7 @@ def test_archive_without_info_needs_one(tmp_path, atoms, model):
     files = members()
     del files["info.json"]
     path = write_archive(tmp_path / "m.zip", files)
-    assert "give that of a DFT run with info=" in refusal(mala.load_model, path, broadening=KERNEL)
+    assert "give the .info.json of a DFT run with info=" in refusal(mala.load_model, path, broadening=KERNEL)
     given = mala.load_model(path, info=BE2 / "Be_snapshot0.info.json", broadening=KERNEL)
     np.testing.assert_array_equal(given.ldos(atoms, (3, 3, 4)), model.ldos(atoms, (3, 3, 4)))
 
@@ -331,7 +331,7 @@ def test_pickled_scaler_of_numpy_arrays_is_read():
         ({"total_max": float("inf")}, "expected 11 finite ones"),
         ({"total_max": [1.0, 2.0]}, "total_max holds 2 numbers, expected 11"),
         ({"total_max": "many"}, "holds 'many', expected numbers"),
-        ({"feature_wise": "yes"}, "feature_wise is missing or no truth value"),
+        ({"feature_wise": "yes"}, "feature_wise is missing or not true or false"),
     ],
 )
 def test_scalers_of_another_form_are_refused(entries, message):

@@ -196,7 +196,7 @@ def flip(name):
         (lambda path: path.write_bytes(b""), "not readable as openPMD"),
         (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "not readable as openPMD"),
         (lambda path: path.write_text("text"), "not readable as openPMD"),
-        (spoil(lambda file: file.attrs.__delitem__("openPMD")), "no openPMD file"),
+        (spoil(lambda file: file.attrs.__delitem__("openPMD")), "not an openPMD file"),
         (
             spoil(lambda file: file.__delitem__("data/0/meshes/LDOS/3")),
             "35 components and none of them is 3,",

@@ -285,7 +285,7 @@ def test_rankings_are_judged_by_trials(data, tmp_path, capsys):
     arguments = ["tune", str(data), "--out", str(tmp_path / "study"), "--space", str(space), "--no-prune", "--rank"]
     assert main([*arguments, "--trials", "0"]) == 0
     out = capsys.readouterr().out
-    assert "none yet, 0 descriptors of 0 complete trials" in out
+    assert "none yet, 0 descriptors from 0 complete trials" in out
     assert main([*arguments, "--trials", "9", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert len(told["trials"]) == 9
