@@ -147,11 +147,11 @@ def test_thermodynamics_are_anchored_as_predictions_are(model, anchor):
 
 def test_what_has_no_anchor_says_so(model):
     atoms = structure(4)
-    with pytest.raises(InputError, match="no regular part"):
+    with pytest.raises(InputError, match="this model has no anchor"):
         random_model().predict(atoms, 300.0, SHAPE, anchor=True)
     with pytest.raises(InputError, match="needs the density"):
         model.predict(atoms, 300.0, SHAPE, anchor=True, density=False)
-    with pytest.raises(InputError, match="no regular part"):
+    with pytest.raises(InputError, match="this model has no anchor"):
         _ = random_model().predict(atoms, 300.0, SHAPE).anchored_free_energy
     assert "anchored_free_energy" not in random_model().predict(atoms, 300.0, SHAPE).data
 

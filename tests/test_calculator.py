@@ -137,7 +137,7 @@ def test_the_default_grid_is_that_of_the_free_energy_asked_for():
 
 def test_bad_input_is_named():
     model = random_model()
-    with pytest.raises(InputError, match="no regular part"):
+    with pytest.raises(InputError, match="this model has no anchor"):
         Calculator(model, 1000.0, anchor=True)
     with pytest.raises(InputError, match="tau_i"):
         Calculator(model, 1000.0, tau_i=300.0)

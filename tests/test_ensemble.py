@@ -134,7 +134,7 @@ def test_file(model, tmp_path):
 def test_models_that_do_not_fit_together_are_refused_by_name(model, singles):
     assert len(combine_models([model, singles[0]]).network.members) == 4
     other = dataclasses.replace(singles[1], reference_electron_temperature=300.0)
-    with pytest.raises(InputError, match=r"reference electron temperature of the first model is .*model 2 is 300"):
+    with pytest.raises(InputError, match=r"reference electron temperature of the first model is .*of model 2 is 300"):
         combine_models([singles[0], other])
     with pytest.raises(InputError, match="expected two or more networks of the same kind"):
         combine_models([singles[0]])

@@ -385,7 +385,7 @@ def test_bfloat16_and_its_check(atoms):
     np.testing.assert_allclose(estimate, change, rtol=0.02)
     free = change - np.array(TEMPERATURES) * (low.entropy - full.entropy)
     np.testing.assert_allclose(low.precision_error, free, rtol=0.02)
-    with pytest.raises(InputError, match="took no such short cut"):
+    with pytest.raises(InputError, match="used no such short cut"):
         _ = full.precision_error
     with pytest.raises(InputError, match="got bfloat16, but the network is in"):
         random_model().predict(atoms, 1000.0, SHAPE, precision="bfloat16")

@@ -21,7 +21,7 @@ from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 
 _KEPT = (0.8, 1.2)
-"""Range of the spacing of points, over that of a new grid, within which the number of points stays as it is."""
+"""Range of the grid spacing, relative to a new grid, within which the number of points is kept."""
 
 
 _REPORTED = (
@@ -32,19 +32,19 @@ _REPORTED = (
     "ldos_free_energy",
     "transfer_error",
 )
-"""Observables in ``results`` beside forces and stress."""
+"""Observables in ``results`` besides forces and stress."""
 
 
 class Calculator(AseCalculator):
     """An ASE calculator with the free energy of a model at one electronic temperature.
 
-    Both ``energy`` and ``free_energy`` are the total free energy F(tau_e), of which ``forces`` and ``stress`` are
-    derivatives: what is conserved when ions move and electrons stay at tau_e. In ``results`` beside them are, in eV,
+    Both ``energy`` and ``free_energy`` are the total free energy F(tau_e), and ``forces`` and ``stress`` are its
+    derivatives; F plus the kinetic energy of the ions is conserved at constant tau_e. Further ``results``, in eV, are
     ``internal_energy``, ``fermi_level``, ``entropy_term`` (-TS), ``ldos_free_energy``, ``anchored_free_energy``,
-    ``transfer_error``, and for an ensemble ``free_energy_std``, the spread of F over its members.
+    ``transfer_error``, and for an ensemble ``free_energy_std``, the spread of F over its networks.
 
-    ``electron_temperature`` may be changed at any time, as an attribute or with ``set``; what was computed before is
-    forgotten. The grid keeps its number of points while a cell changes little, so that F does not jump.
+    ``electron_temperature`` may be changed at any time, as an attribute or with ``set``; earlier results are then
+    discarded. The number of grid points is kept during small changes of the cell, so that F is continuous.
 
     A structure outside of the domain of the model is a :class:`fermisea.DomainWarning`. In molecular dynamics the same
     warning would appear at every step, so a calculator issues each kind of warning once; ``warnings`` holds all
@@ -53,7 +53,7 @@ class Calculator(AseCalculator):
     Attributes:
         model: the model.
         prediction: the last prediction, with DOS and density; None before the first.
-        warnings: ways in which the last structure or its results leave the domain of the model, a sentence each.
+        warnings: a sentence for each way in which the last structure or its results leave the domain of the model.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012  # as ASE declares it
@@ -70,23 +70,23 @@ class Calculator(AseCalculator):
         allow_outside: bool = False,
         **options: Any,
     ) -> None:
-        """Takes the model and what is asked of it.
+        """Creates a calculator.
 
         Args:
-            model: a model, or the path of one.
+            model: a model, or the path of a model.
             electron_temperature: tau_e, K.
-            anchor: whether F starts from the regular part of the model; by default, where it has one.
-            grid: number of points along each lattice vector; without it, spaced as in training, or 7/8 of that where F
-                is that of the LDOS alone.
-            uncertainty: whether the spread of an ensemble is wanted; it costs time.
-            allow_beyond_window: turns the refusal of a tau_e above the highest one into a warning.
-            allow_outside: whether a structure or an energy that cannot exist is a warning instead of an error.
-            options: of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
+            anchor: whether F is anchored; by default, if the model has an anchor.
+            grid: number of grid points along each lattice vector; by default the spacing in training, or 7/8 of it for
+                F of the LDOS alone.
+            uncertainty: whether the spread of an ensemble is computed, which takes time.
+            allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
+            allow_outside: whether an impossible structure or energy gives a warning instead of an error.
+            options: options of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
 
         Raises:
-            InputError: for a model without total free energies or the anchor asked for, or a tau_e that is none.
+            InputError: for a model without total free energies or without the requested anchor, or an invalid tau_e.
             WindowError: for a tau_e above the highest one of the model.
-            FileFormatError: for a file that is no model.
+            FileFormatError: for a file that is not a model.
         """
         self.model = model if isinstance(model, Model) else load_model(model)
         self.prediction: Prediction | None = None
@@ -115,10 +115,10 @@ class Calculator(AseCalculator):
         self.set(electron_temperature=value)
 
     def set(self, **parameters: Any) -> dict[str, Any]:
-        """Changes parameters of the same names as in ``__init__``; results are forgotten if one differs.
+        """Changes parameters with the names of ``__init__``; results are discarded if a parameter changes.
 
         Raises:
-            InputError: for an unknown one, a tau_e that is none or an anchor that the model has not.
+            InputError: for an unknown parameter, an invalid tau_e or a missing anchor.
             WindowError: for a tau_e above the highest one of the model.
         """
         known = {"electron_temperature", "anchor", "grid", "uncertainty", "allow_beyond_window", "allow_outside"}
@@ -136,7 +136,7 @@ class Calculator(AseCalculator):
         if changed:
             self.reset()  # type: ignore[no-untyped-call]
         if "anchor" in changed:
-            self._shape = None  # the other F has a default grid of its own
+            self._shape = None  # the default grid depends on anchoring
         return changed
 
     def calculate(
@@ -145,10 +145,10 @@ class Calculator(AseCalculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Predicts; ASE calls it when something has changed.
+        """Predicts; called by ASE after a change.
 
         Raises:
-            InputError: for a structure that the model cannot take.
+            InputError: for an invalid structure.
             WindowError: if the DOS turns out to need a wider window.
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
@@ -188,7 +188,7 @@ class Calculator(AseCalculator):
                 warnings.warn(sentence, DomainWarning, stacklevel=4)
 
     def _grid(self, atoms: Atoms, asked: tuple[int, int, int] | None) -> tuple[int, int, int]:
-        """Returns the number of points along each lattice vector: if none is asked for, that of before if it serves."""
+        """Returns the number of points along each lattice vector: the requested or, if suitable, the previous one."""
         if asked is not None:
             return asked
         fresh = prediction_grid(self.model, atoms, None, 1.0 if self.parameters["anchor"] else FINER).shape

@@ -33,9 +33,9 @@ Anchor = Annotated[
 
 AllowOutside = Annotated[
     bool,
-    typer.Option("--allow-outside", help="Warn instead of refusing a structure or an energy that cannot exist."),
+    typer.Option("--allow-outside", help="Warning in place of an error for an impossible structure or energy."),
 ]
-"""The option of commands that predict."""
+"""Option of commands that predict."""
 
 ModelFile = Annotated[
     Path,

@@ -191,8 +191,7 @@ def _ions(
     if missing:
         raise fermisea.InputError(
             f"{', '.join(missing)}: number of valence electrons is unknown; give --pseudopotentials "
-            f"{missing[0]}=FILE, or "
-            f"--valence {missing[0]}=ELECTRONS"
+            f"{missing[0]}=FILE, or --valence {missing[0]}=ELECTRONS"
         )
     return found, _UNKNOWN_CORE
 

@@ -53,8 +53,7 @@ def predict(
         tuple[int, int, int] | None,
         typer.Option(
             help="Number of grid points along each lattice vector.  [dim]\\[default: spacing as in training; 7/8 of "
-            "it for "
-            "forces of the LDOS alone][/]"
+            "it for forces of the LDOS alone][/]"
         ),
     ] = None,
     dos_grid: Annotated[

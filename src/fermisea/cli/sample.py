@@ -151,8 +151,7 @@ def _thin(file: Path, ion_temperature: list[float], out: Path, snapshots: int, s
     stdout().print(f"{snapshots} of {len(frames)} frames of {len(frames[0])} atoms{apart}")
     stdout().print(
         f"correlation time {result.correlation_frames:.1f} frames, kinetic temperature {reached}, mean square "
-        "displacement "
-        f"{result.mean_square_displacement:.4f} Å²"
+        f"displacement {result.mean_square_displacement:.4f} Å²"
     )
     stdout().print("files: " + ", ".join(map(str, paths)))
 

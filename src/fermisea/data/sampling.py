@@ -167,8 +167,7 @@ def find_calculator(name: str) -> BaseCalculator:
         # Importing or creating a calculator may raise any exception.
         raise InputError(
             f"calculator {name}: cannot be created ({_line(error)}); give the name of an ASE calculator, such as emt, "
-            "or "
-            "package.module:callable"
+            "or package.module:callable"
         ) from error
 
 

@@ -97,8 +97,7 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
     if expected > _MOST_IMAGES:
         raise InputError(
             f"cell: {expected:.0f} periodic images are within {cutoff} Angstrom of the cell, expected at most "
-            f"{_MOST_IMAGES}; "
-            "check the cell and the cutoff"
+            f"{_MOST_IMAGES}; check the cell and the cutoff"
         )
     own = positions @ inverse
     fractions, source = _images(own, reach)

@@ -1,4 +1,4 @@
-"""A trained model: a value that predicts, its file, and the models that come with the package."""
+"""Trained models: prediction, model files, and the shipped models."""
 
 from fermisea.model.model import Model, combine_models, load_model
 

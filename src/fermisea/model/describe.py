@@ -1,4 +1,4 @@
-"""A model in a few printed lines."""
+"""Short printed description of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of a model: safetensors for the numbers, JSON in its header for the rest, and a checksum over both."""
+"""Model file: numbers as safetensors, all other data as JSON in the header, and a checksum over both."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _UNITS = {"energy": "eV", "length": "Angstrom", "temperature": "K", "ldos": "1/(
 
 
 class StoredModel(Protocol):
-    """What a file holds of a model; see :class:`fermisea.model.Model`."""
+    """Content of a model file; see :class:`fermisea.Model`."""
 
     @property
     def network(self) -> Network: ...  # noqa: D102
@@ -68,7 +68,7 @@ class StoredModel(Protocol):
 
 
 def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
-    """Writes a model file, whole or not at all.
+    """Writes a model file, atomically.
 
     Raises:
         StorageError: if the file cannot be written.
@@ -110,17 +110,16 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """Returns the parts of the model in a file, by name. Nothing in the file is ever executed or unpickled.
+    """Returns the content of a model file. Nothing in the file is executed or unpickled.
 
     Raises:
-        InputError: if there is no such file.
-        FileFormatError: if it is not a fermisea model, or is truncated or altered.
+        InputError: if the file does not exist.
+        FileFormatError: if the file is not a fermisea model, truncated or altered.
     """
     if not path.is_file():
         names = ", ".join(shipped_models())
         raise InputError(
-            f"{path}: no such file; give a model file that 'fermisea train' wrote, or the name of one that comes with "
-            f"the package ({names})"
+            f"{path}: no such file; give a model file from 'fermisea train', or the name of a shipped model ({names})"
         )
     header = read_header(path)
     with safe_open(path, framework="pt") as stream:
@@ -128,7 +127,7 @@ def read_model(path: Path) -> dict[str, Any]:
     if "checksum" not in header:
         raise _damaged(path, KeyError("checksum"))
     if header["checksum"] != _checksum(header, tensors):
-        raise FileFormatError(f"{path}: its content does not match its checksum; the file was altered, copy it anew")
+        raise FileFormatError(f"{path}: the content does not match the checksum; the file was altered, copy it again")
     try:
         return _parts(header, tensors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -136,10 +135,10 @@ def read_model(path: Path) -> dict[str, Any]:
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the JSON header of a model file, the tensors left aside.
+    """Returns the JSON header of a model file, without the tensors.
 
     Raises:
-        FileFormatError: if it is not a fermisea model, or is truncated.
+        FileFormatError: if the file is not a fermisea model, or is truncated.
     """
     try:
         with safe_open(path, framework="pt") as stream:
@@ -152,7 +151,8 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileFormatError(_not_a_model(path))
     if version != VERSION:
         raise FileFormatError(
-            f"{path}: model format {version}, this fermisea reads format {VERSION}; train it anew or change the version"
+            f"{path}: model format {version}, expected format {VERSION}; train the model again or use another version "
+            "of fermisea"
         )
     return dict(header)
 
@@ -205,15 +205,15 @@ def _anchor(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Regular
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> FileFormatError:
-    """Returns the error for a file whose entries do not make a model."""
+    """Returns the error for a file with invalid entries."""
     detail = " ".join(str(error).split())[:120]
     return FileFormatError(
-        f"{path}: a fermisea model file with a wrong or missing entry ({detail}); train and save it anew"
+        f"{path}: a fermisea model file with a wrong or missing entry ({detail}); train and save the model again"
     )
 
 
 def _not_a_model(path: str | os.PathLike[str]) -> str:
-    return f"{path}: not a fermisea model file, or a truncated one; expected a file that 'fermisea train' wrote"
+    return f"{path}: not a fermisea model file, or a truncated one; expected a file from 'fermisea train'"
 
 
 def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""A trained model as a value that predicts, and that a file keeps."""
+"""Trained model: prediction, saving and loading."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ class Model:
     """The LDOS of a material as a function of the atoms around a point.
 
     Attributes:
-        network: from descriptors to the LDOS; one, or an ensemble.
-        descriptor: what the network sees of the atoms.
+        network: network from descriptors to the LDOS, or an ensemble of networks.
+        descriptor: descriptor of the surroundings of a point.
         energy_grid: energies of the LDOS.
-        broadening: kernel and standard deviation (eV) that the training LDOS carry.
-        ions: valence charge and core density of each element the model knows.
+        broadening: kernel and standard deviation (eV) of the training LDOS.
+        ions: valence charge and core density of each element of the model.
         functional: name of the exchange-correlation functional.
-        reference_electron_temperature: tau_ref, K: tau_e of the training data.
-        highest_electron_temperature: the highest tau_e that the energy window serves, K.
-        grid_spacing: spacing of the training grids, Angstrom; the default of a prediction.
-        provenance: how the model was made; plain JSON data.
-        total_energy_obstacle: why its LDOS gives no total free energy; None if it does.
-        anchor: a regular model of the free energy at tau_ref, which absolute free energies may start from.
-        training_domain: domain of the training structures; None if the model file does not hold it.
+        reference_electron_temperature: tau_ref, the tau_e of the training data, K.
+        highest_electron_temperature: highest tau_e for which the energy window is valid, K.
+        grid_spacing: spacing of the training grids, the default of a prediction, Angstrom.
+        provenance: origin of the model; plain JSON data.
+        total_energy_obstacle: reason why the LDOS gives no total free energy; None if it gives one.
+        anchor: regular model (interatomic potential at tau_ref) that gives F(tau_ref); None without an anchor.
+        training_domain: domain of the training structures; None if it is not in the model file.
     """
 
     network: Network
@@ -72,12 +72,12 @@ class Model:
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """Symbols of the elements that the model knows."""
+        """Symbols of the elements of the model."""
         return tuple(sorted(self.ions))
 
     @property
     def heads(self) -> tuple[Head, ...]:
-        """The LDOS that the network gives: one, at tau_ref."""
+        """The LDOS of the network, a single one at tau_ref."""
         return (
             Head(
                 self.energy_grid,
@@ -89,7 +89,7 @@ class Model:
 
     @property
     def domain(self) -> Domain:
-        """Limits of the structures and electronic temperatures that the model knows, as far as its file tells."""
+        """Limits of structures and electronic temperatures for which the model is valid, if known."""
         if self.training_domain is not None:
             return self.training_domain
         volumes = [entry.get("volume_per_atom") for entry in self.provenance.get("snapshots", [])]
@@ -115,45 +115,45 @@ class Model:
         memory: int = MEMORY,
         progress: Callable[[int, int], None] | None = None,
     ) -> Prediction:
-        """Returns density, DOS, free energy and more at one or several tau_e.
+        """Returns density, DOS, free energy and other observables at one or several tau_e.
 
-        Where the model has an interatomic potential at tau_ref (its regular part), free energies, forces and stress are
+        If the model has an anchor (an interatomic potential at tau_ref), free energies, forces and stress are
         *anchored*: F of the potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS.
 
         A structure or result outside of ``domain`` is a :class:`fermisea.DomainWarning` and one of the ``warnings`` of
-        the prediction. A structure that cannot exist or an energy that no structure could have is an error.
+        the prediction. An impossible structure or energy is an error.
 
         Args:
-            atoms: periodic structure of elements that the model knows, Angstrom.
+            atoms: periodic structure of elements of the model, Angstrom.
             electron_temperature: tau_e, K.
             grid: grid of the density, or its shape; by default, points at most as far apart as in training, or 7/8 of
                 that distance for forces that are not anchored.
-            dos_grid: shape of another grid, for the DOS and all that follows from it; the change in E_b - TS is
+            dos_grid: shape of another grid for the DOS and its observables; the change of E_b - TS is
                 ``dos_grid_error`` of the prediction.
             density: whether to compute densities; without them there is no total free energy, and only the grid of the
                 DOS is used.
             precision: precision of the hidden layers of a network in float32, ``"float32"`` or ``"bfloat16"``; the
-                change in E_b - TS, from a sample of points, is ``precision_error`` of the prediction. A processor
-                without arithmetic for bfloat16 takes float32, with a warning.
+                change of E_b - TS, from a sample of points, is ``precision_error`` of the prediction. A processor
+                without bfloat16 arithmetic uses float32, with a warning.
             integration: integration rule of :class:`fermisea.DensityOfStates`.
-            uncertainty: whether to compute the spread of the members if the network is an ensemble. Where the hidden
-                layer fits into ``memory``, or without densities, the spread needs no pass over the grid; else one for
-                each member.
+            uncertainty: whether to compute the spread over the members of an ensemble. If the hidden layer fits into
+                ``memory``, or without densities, the spread needs no pass over the grid; otherwise one for each
+                member.
             anchor: whether energies, forces and stress are anchored; by default, if the model has an anchor. With False
-                they belong to the LDOS alone. Both free energies are in the prediction in any case.
-            forces: whether to compute forces and stress of the second-order free energy; each tau_e costs another pass
+                they come from the LDOS alone. The prediction holds both free energies in any case.
+            forces: whether to compute forces and stress of the second-order free energy; each tau_e needs another pass
                 over the grid.
             allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
-            allow_outside: whether a structure or an energy that cannot exist is a warning instead of an error.
+            allow_outside: whether an impossible structure or energy is a warning instead of an error.
             chunk: largest number of points of a tile.
             memory: largest size of a stored hidden layer, bytes.
-            progress: callback with points done and points in all, of all passes.
+            progress: callback with the number of finished points and the total number, for all passes.
 
         Raises:
-            InputError: for an anchor that the model lacks; for an unknown element, positions or a cell that cannot be
-                used, tau_e <= 0 or an unknown precision; for forces where there is no total free energy, or with
-                ``dos_grid``; for a structure or an energy that cannot exist, unless ``allow_outside``.
-            WindowError: if a tau_e is above the highest one that the energy window serves.
+            InputError: for a missing anchor; for an unknown element, invalid positions or cell, tau_e <= 0 or an unknown
+                precision; for forces without a total free energy, or with ``dos_grid``; for an impossible structure or
+                energy, unless ``allow_outside``.
+            WindowError: if a tau_e is above the limit of the energy window.
         """
         if anchor is None:
             anchor = self.anchor is not None and density
@@ -161,7 +161,7 @@ class Model:
             raise InputError(
                 NO_REGULAR_PART
                 if self.anchor is None
-                else "anchor: got density=False with it, but the free energy of the LDOS needs the density"
+                else "anchor: got density=False too, but the free energy of the LDOS needs the density"
             )
         request = Request.of(
             self,
@@ -189,11 +189,11 @@ class Model:
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK
     ) -> npt.NDArray[np.float32]:
-        """Returns the whole LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3); large: nothing else in the package needs it."""
+        """Returns the complete LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3), a large array needed nowhere else."""
         return predict_ldos(self, atoms, grid, chunk=chunk)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model file, whole or not at all.
+        """Writes the model file, atomically.
 
         Raises:
             InputError: if the file cannot be written.
@@ -202,14 +202,14 @@ class Model:
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
-    """Returns the model in a file that ``Model.save`` wrote. Nothing in the file is ever executed or unpickled.
+    """Returns the model from a file of ``Model.save``. Nothing in the file is executed or unpickled.
 
     Args:
-        path: path of the file, or the name of a model that comes with the package: "aluminium".
+        path: path of the file, or the name of a shipped model: "aluminium".
 
     Raises:
-        InputError: if there is no such file.
-        FileFormatError: if it is not a fermisea model, or is truncated or altered.
+        InputError: if the file does not exist.
+        FileFormatError: if the file is not a fermisea model, truncated or altered.
     """
     model = Model(**read_model(model_path(path)))
     entries = None if model.training_domain is not None else model_domain(path)
@@ -217,10 +217,10 @@ def load_model(path: str | os.PathLike[str]) -> Model:
 
 
 def combine_models(models: Sequence[Model]) -> Model:
-    """Returns the ensemble of several models, whose members are their networks; the rest is that of the first.
+    """Returns an ensemble of the networks of several models; everything else comes from the first model.
 
     Raises:
-        InputError: for fewer than two, or models that differ in more than their networks, naming in what.
+        InputError: for fewer than two models, or models that differ in more than their networks.
     """
     first, *others = models
     names = ("descriptor", "energy_grid", "broadening", "functional", "reference_electron_temperature", "elements")
@@ -229,7 +229,7 @@ def combine_models(models: Sequence[Model]) -> Model:
             one, two = getattr(first, name), getattr(other, name)
             if one != two:
                 what = name.replace("_", " ")
-                raise InputError(f"ensemble: {what} of the first model is {one}, that of model {number} is {two}")
+                raise InputError(f"ensemble: {what} of the first model is {one}, but {what} of model {number} is {two}")
     members: list[Mlp] = []
     for model in models:
         members += model.network.members

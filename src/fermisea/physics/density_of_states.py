@@ -102,7 +102,9 @@ class DensityOfStates:
         if integral.per_volume == 0:
             return value
         if self.volume is None:
-            raise InputError("density of states: got no volume, expected that of the cell for energies above the grid")
+            raise InputError(
+                "density of states: got no volume, expected the volume of the cell for energies above the grid"
+            )
         return value + integral.per_volume * self.volume
 
     def electrons(self, fermi_level: float, electron_temperature: float) -> float:

@@ -1,4 +1,4 @@
-"""From an LDOS, stored or predicted, to the free energy and all its parts at any electronic temperature."""
+"""Observables of an LDOS, stored or predicted, at any electronic temperature."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class ThermalObservables:
     Attributes:
         electron_temperature: tau_e, K.
         fermi_level: mu, eV.
-        electrons: number of electrons that the DOS holds at mu.
+        electrons: number of electrons in the DOS at mu.
         band_energy: E_b, eV.
         entropy: S, eV/K.
         heat_capacity: C_e = dE_b/dtau_e at fixed DOS and electron number, eV/K.
-        free_energies: total free energy in every form, eV, anchored if ``anchored`` is set; empty where there is none.
+        free_energies: total free energy in every form, eV, anchored if ``anchored`` is set; empty if there is none.
         transfer_error: |F_KS - F_HF| / 2, eV; NaN without total energies.
-        density: (nx, ny, nz), 1/Angstrom^3; empty where no density was requested.
+        density: (nx, ny, nz), 1/Angstrom^3; empty if it was not requested.
         reference_free_energy: total free energy of the LDOS alone at tau_ref, eV; NaN without total energies.
         anchor_shift: F(tau_ref) of the anchor minus ``reference_free_energy``, eV; NaN without an anchor.
         unanchored: free energies of the LDOS alone in every form, eV; None if ``free_energies`` are these.
@@ -54,7 +54,7 @@ class ThermalObservables:
 
     @property
     def anchored(self) -> bool:
-        """Whether free and internal energies start from an anchor."""
+        """Whether free and internal energies are anchored."""
         return self.unanchored is not None
 
     @property
@@ -84,7 +84,7 @@ class ThermalObservables:
         return -self.electron_temperature * self.entropy
 
     def internal_energy(self, form: str = "second_order") -> float:
-        """Returns U = F + tau_e S, eV, anchored as F is; NaN without total energies."""
+        """Returns U = F + tau_e S, eV, anchored like F; NaN without total energies."""
         return self.free_energies.get(form, math.nan) + self.electron_temperature * self.entropy
 
     def anchor_to(self, free_energy: float, *, apply: bool = True) -> ThermalObservables:
@@ -118,7 +118,7 @@ def thermal_observables(
 
     Args:
         dos: LDOS integrated over the cell.
-        densities: densities of the same LDOS on the grid, made in one call; None for what needs no density.
+        densities: function that returns the densities of the same LDOS on the grid in one call; None without densities.
         atoms: structure.
         grid: grid of the densities.
         ions: ion of each element.
@@ -149,9 +149,9 @@ def observables_of(
     ions: Mapping[str, Ion],
     functional_name: str,
 ) -> list[ThermalObservables]:
-    """Returns the observables of states; those at tau_ref are in ``reference``, None for no total free energy.
+    """Returns the observables of states; ``reference`` is the state at tau_ref, or None for no total free energy.
 
-    The other arguments are those of :func:`thermal_observables`.
+    Other arguments are described in :func:`thermal_observables`.
     """
     symbols: list[str] = list(atoms.symbols)
     valence = charges(ions, symbols)

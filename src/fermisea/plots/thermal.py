@@ -279,8 +279,7 @@ def _positions(temperature: FloatArray, wanted: Sequence[float]) -> list[int]:
     if missing:
         raise InputError(
             f"free energy: DFT values at {', '.join(f'{t:g}' for t in missing)} K, but no predictions at these "
-            "temperatures; "
-            "predict at these electronic temperatures too"
+            "temperatures; predict at these electronic temperatures too"
         )
     return [int(np.argmin(np.abs(temperature - t))) for t in wanted]
 

@@ -1,7 +1,7 @@
 """The anchor of a prediction: the one place where free energy, internal energy, forces and stress are shifted.
 
 An anchored free energy is F of an interatomic potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS. Forces and
-stress of the LDOS are then derivatives of that change, and the potential adds its own.
+stress of the LDOS are then derivatives of this difference, and the potential adds its forces and stress.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fermisea.utilities.arrays import FloatArray
 
 
 class Potential(Protocol):
-    """What an anchor needs of an interatomic potential; see :class:`fermisea.potential.RegularModel`."""
+    """Interface of an interatomic potential for an anchor; see :class:`fermisea.potential.RegularModel`."""
 
     def predict(self, atoms: Atoms) -> PotentialEnergy: ...  # noqa: D102
 
@@ -40,8 +40,8 @@ def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: b
         prediction: prediction of the LDOS alone. Forces and stress, where present, are derivatives of
             F(tau_e) - F(tau_ref) if ``apply`` is set, and of F(tau_e) otherwise.
         potential: interatomic potential at tau_ref; None for a model without an anchor.
-        apply: whether energies, their spread, forces and stress start from the anchor; otherwise the anchored free
-            energy is only available beside the free energy of the LDOS.
+        apply: whether energies, their spread, forces and stress are anchored; otherwise the anchored free energy is only
+            an additional observable.
     """
     if potential is None or not prediction.has_free_energy:
         return prediction

@@ -1,4 +1,4 @@
-"""Distances between atoms, and structures whose atoms are too close or too far away to be computed."""
+"""Distances between atoms, and structures with atoms too close or too far away for a calculation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ase.neighborlist import neighbor_list
 from fermisea.errors import InputError
 
 _FAR = 1e6
-"""Largest coordinate of an atom or a lattice vector, Angstrom; a position farther away has too few digits."""
+"""Largest coordinate of an atom or a lattice vector, Angstrom; larger coordinates have too few digits."""
 
 
 def check_extent(atoms: Atoms) -> None:
     """Checks that atoms and cell are not so far away, or so large, that positions have too few digits.
 
     Raises:
-        InputError: naming the first such atom or the cell.
+        InputError: for the first such atom, or for the cell.
     """
     if (np.abs(atoms.cell.array) > _FAR).any():
         raise InputError(
@@ -50,7 +50,7 @@ def shortest_distances(atoms: Atoms, reach: float) -> dict[str, float]:
 def contact(atoms: Atoms, least: float) -> str | None:
     """Describes two atoms that are closer than ``least`` (Angstrom); None if there are none.
 
-    The volume and the lattice come first: the number of periodic images in a tiny cell has no bound.
+    Volume and lattice are checked first, because the number of periodic images in a tiny cell is unbounded.
     """
     volume = atoms.get_volume() / len(atoms)
     if volume < least**3 / math.sqrt(2):  # below the closest packing of spheres of this diameter

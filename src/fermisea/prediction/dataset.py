@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def dataset_of(prediction: Prediction) -> xr.Dataset:
     """Returns all observables of a prediction, with the dimension electron_temperature.
 
-    The free energy has the dimension form; the spread over an ensemble stands beside an observable as NAME_std.
+    The free energy has the dimension form; the spread of an observable over an ensemble is NAME_std.
     """
     import xarray as xr  # noqa: PLC0415  # importing it takes a quarter of a second
 

@@ -1,4 +1,4 @@
-"""A few fields from which the density at any Fermi level near a guessed one follows.
+"""A few fields that give the density at any Fermi level near an estimated one.
 
 The density is linear in its weights, n(r) = v . (h(r), 1) with v = (W^T w, b . w), and the integration weights w are
 smooth in mu and tau_e. The vectors v of some Fermi levels around the guess, for all temperatures, span a space of few
@@ -18,10 +18,10 @@ from torch import Tensor
 from fermisea.utilities.arrays import FloatArray
 
 LEVELS = 16
-"""Fermi levels around a guess."""
+"""Number of Fermi levels around an estimate."""
 
 _SAFETY = 1e-3
-"""Weight of the plain norm of a vector beside that of its field on the sample."""
+"""Weight of the plain norm of a vector, relative to the norm of its field on the sample."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Norm:
     def matrix(self, vectors: Tensor) -> Tensor:
         """Returns a matrix whose columns are as long as the fields of ``vectors``, (width + 1, n): root mean squares.
 
-        A little of the plain length of a vector comes on top, for what the sample may not show.
+        A small fraction of the plain length of a vector is added, for contributions missing in the sample.
         """
         fields = self.sample @ vectors / len(self.sample) ** 0.5
         plain = _SAFETY * torch.linalg.norm(self.sample) / self.sample.numel() ** 0.5
@@ -50,7 +50,7 @@ class DensityBasis:
 
     Attributes:
         vectors: v of each field, (width + 1, fields), float64.
-        norm: in which they are orthonormal.
+        norm: norm in which the fields are orthonormal.
     """
 
     vectors: Tensor
@@ -58,7 +58,7 @@ class DensityBasis:
 
     @classmethod
     def spanning(cls, vectors: Tensor, norm: Norm, tolerance: float) -> Self:
-        """Returns the fields that make up those of ``vectors``, (width + 1, n), down to a share of the largest."""
+        """Returns a basis for the fields of ``vectors``, (width + 1, n), down to a fraction of the largest field."""
         _, values, turns = torch.linalg.svd(norm.matrix(vectors), full_matrices=False)
         kept = values > tolerance * values[0]
         return cls(vectors @ (turns[kept].T / values[kept]), norm)
@@ -66,12 +66,12 @@ class DensityBasis:
     def expand(self, vector: Tensor) -> tuple[Tensor, float]:
         """Returns coefficients, (fields,), and the relative error of the field of ``vector``, (width + 1,)."""
         target = self.norm.matrix(vector[:, None])[:, 0]
-        # the smallest fields are orthogonal only within rounding, so projections are not good enough
+        # the smallest fields are orthogonal only within rounding, so projections are not accurate enough
         coefficients = torch.linalg.lstsq(self.norm.matrix(self.vectors), target[:, None]).solution[:, 0]
         rest = self.norm.matrix((vector - self.vectors @ coefficients)[:, None])
         return coefficients, float(torch.linalg.norm(rest) / torch.linalg.norm(target))
 
 
 def levels_around(level: float, half_width: float) -> FloatArray:
-    """Returns Fermi levels for interpolation within ``half_width`` of a guess, eV: Chebyshev's points."""
+    """Returns Fermi levels for interpolation within ``half_width`` of an estimate, eV: Chebyshev points."""
     return level + half_width * np.cos(np.pi * (np.arange(LEVELS) + 0.5) / LEVELS)

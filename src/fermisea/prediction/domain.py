@@ -1,4 +1,4 @@
-"""The domain of a model: the structures and electronic temperatures that it was trained on, and a check of others."""
+"""Domain of a model: the limits of its training structures and electronic temperatures, and a check of others."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Domain:
         return found
 
     def impossible(self, atoms: Atoms) -> str | None:
-        """Returns a sentence on why no such structure exists; None where one might."""
+        """Returns the reason why a structure cannot exist; None if it can."""
         unknown = sorted(set(atoms.symbols) - set(self.elements))
         if unknown:
             known = ", ".join(self.elements)
@@ -184,16 +184,16 @@ class Domain:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain data that JSON can hold."""
+        """Returns plain data for JSON."""
         near = None if self.surroundings is None else self.surroundings.to_dict()
         return asdict(replace(self, surroundings=None)) | {"surroundings": near}
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """Returns what ``to_dict`` described.
+        """Returns the domain from the result of ``to_dict``.
 
         Raises:
-            KeyError, TypeError, ValueError, InputError: for something else.
+            KeyError, TypeError, ValueError, InputError: for other data.
         """
         hot, near = entries["hot_volumes"], entries["surroundings"]
         ranges = {name: entries[name] for name in ("volume_per_atom", "free_energy_per_atom")}

@@ -1,14 +1,14 @@
 """Forces and stress: derivatives of the second-order free energy of a predicted LDOS.
 
 F is a functional of the LDOS d(eps, r) on a grid whose points are dv apart. With D its sum times dv, w_N, w_E, w_S the
-integration weights of one tau_e, A = (w_E - tau_e w_S) . D and the Fermi level at w_N . D = N, a change of d changes
+integration weights at one tau_e, A = (w_E - tau_e w_S) . D and the Fermi level from w_N . D = N, a change of d changes
 
     A by (w_E - tau_e w_S - mu w_N) . dD,    int v n by dv sum_r (v(r) - c) w_N . dd(r),    c = int v dn/dmu / (dN/dmu),
 
-v being the derivative of F by the density n = w_N . d. So what multiplies dd(r) is a fixed vector of energies plus one
-for each density, times a field; the network is linear in its last hidden layer, and
-:mod:`fermisea.prediction.gradient` does the rest. Ewald's energy and the core densities add what depends on the atoms
-without the LDOS.
+where v is the derivative of F with respect to the density n = w_N . d. The factor of dd(r) is therefore a fixed vector
+of energies plus, for each density, a vector times a field; the network is linear in its last hidden layer, and
+:mod:`fermisea.prediction.gradient` computes the derivatives. The Ewald energy and the core densities add terms that
+depend on the atoms directly.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def thermal_mechanics(
         forward: forward pass of the network, on the CPU.
         readout: last layer of the network.
         dos: LDOS integrated over the cell.
-        states: states at each tau_e, with densities and derivatives by the Fermi level.
-        reference: state at tau_ref, likewise complete.
+        states: states at each tau_e, with densities and derivatives with respect to the Fermi level.
+        reference: state at tau_ref, with the same data.
 
     Raises:
         InputError: for a network that is not on the CPU.
@@ -93,11 +93,11 @@ class LdosForces:
         forward: forward pass of the network.
         readout: last layer of the network.
         dos: LDOS integrated over the cell.
-        reference: state at tau_ref, with densities and derivatives by the Fermi level.
+        reference: state at tau_ref, with densities and derivatives with respect to the Fermi level.
         atoms: structure.
         grid: grid of the densities.
         ions: ion of each element.
-        functional: exchange and correlation.
+        functional: exchange-correlation functional.
     """
 
     forward: ForwardPass
@@ -113,7 +113,7 @@ class LdosForces:
         """Returns forces and stress of F(tau_e), or with ``change`` of F(tau_e) - F(tau_ref), in one pass.
 
         Args:
-            state: state at tau_e, with densities and derivatives by the Fermi level.
+            state: state at tau_e, with densities and derivatives with respect to the Fermi level.
             change: whether to return derivatives of the difference.
         """
         terms = [(1.0, state), (-1.0, self.reference)] if change else [(1.0, state)]
@@ -128,7 +128,7 @@ class LdosForces:
             potentials[0 if term is self.reference else 1].add_(found.density, alpha=factor)
             core_potential.add_(found.core_density, alpha=factor)
             strain += factor * found.strain
-            del found  # before the next one is made
+            del found  # frees the memory for the next one
             w = term.weights
             band_free_energy = w.band_energy - term.electron_temperature * w.entropy
             energies += factor * (band_free_energy - term.fermi_level * w.electrons)
@@ -156,7 +156,7 @@ class LdosForces:
         )
 
     def _at_fixed_electrons(self, state: ThermalState, potential: Tensor) -> float:
-        """Returns c, eV: the mean of a potential over the states at the Fermi level."""
+        """Returns c, the mean of a potential over the states at the Fermi level, eV."""
         assert state.level_slope is not None and state.level_density is not None  # noqa: S101, PT018  # likewise
         slope = self.dos.integral(state.level_slope)
         if slope == 0:  # deep in a gap
@@ -166,7 +166,7 @@ class LdosForces:
     def _through_the_ldos(
         self, energies: EnergyIntegral, potentials: Tensor, states: Sequence[ThermalState]
     ) -> tuple[FloatArray, FloatArray]:
-        """Returns derivatives by positions and by the strain of the cell, with which atoms and points move."""
+        """Returns derivatives with respect to positions and to a strain of cell, atoms and points."""
         vectors = self.readout.vectors([energies, *(state.weights.electrons for state in states)])
         uniform, *others = self.grid.voxel * vectors[:-1].T
         cotangent = Cotangent(uniform, torch.stack(others), potentials.numpy())
@@ -175,7 +175,7 @@ class LdosForces:
         return positions, (strain + strain.T) / 2
 
     def _without_the_ldos(self, share: float, core_potential: Tensor) -> tuple[FloatArray, FloatArray]:
-        """Returns derivatives by positions and strain of a share of Ewald's energy and of the core densities."""
+        """Returns derivatives with respect to positions and strain of a fraction of Ewald energy and core densities."""
         symbols: list[str] = list(self.atoms.symbols)
         with torch.enable_grad():
             positions = self._positions().requires_grad_()

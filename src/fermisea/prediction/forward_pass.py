@@ -1,7 +1,7 @@
-"""The forward pass in a prediction: descriptors and hidden layers over the points of a grid, tile by tile.
+"""Forward pass of a prediction: descriptors and hidden layers over the points of a grid, tile by tile.
 
-Nothing of a point is kept but what is requested: the network is linear in its last hidden layer h, and sums of h and
-its products with a few vectors are all that observables need.
+Only requested results are stored. The network is linear in its last hidden layer h, so observables need only sums of h
+and products of h with a few vectors.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from fermisea.descriptors.torch_route import TorchEvaluator
 
 Progress = Callable[[int, int], None]
-"""Callback with the number of points done and the number of points in all."""
+"""Callback with the number of finished points and the total number."""
 
 ROWS = 512
-"""Points that pass through the network together: large enough for fast products, small enough for the cache."""
+"""Number of points in one batch of the network: large enough for fast products, small enough for the cache."""
 
 _VALUES = 2**24
-"""Most numbers of a hidden layer that are kept for one tile."""
+"""Largest number of hidden-layer values stored for one tile."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class TileValues:
 
     Attributes:
         tile: slices of the grid.
-        values: products of the requested rows with h, (rows, points), or h itself, (points, width), of some points or
-            of all; points in C order.
+        values: products of the requested rows with h, (rows, points), or h itself, (points, width), for some or all
+            points in C order.
         total: sum of h over the tile, (width,), float64.
         thinned: the same sum over the points of a coarser grid.
     """
@@ -58,11 +58,11 @@ class TileValues:
 
 @dataclass(frozen=True)
 class Thinning:
-    """The points of a grid that represent all of them.
+    """Points of a grid that represent all points.
 
     Attributes:
         steps: distance, in points along each axis, between the points of a coarser grid.
-        every: number of points of a tile for each one whose h is returned.
+        every: number of points in a tile per point whose h is returned.
     """
 
     steps: tuple[int, int, int]
@@ -75,7 +75,7 @@ class ForwardPass:
     Attributes:
         precision: precision of the hidden layers, as in :class:`fermisea.networks.precision.HiddenLayers`.
         width: length of h.
-        dtype: floating point type of h.
+        dtype: floating-point type of h.
     """
 
     def __init__(
@@ -89,19 +89,19 @@ class ForwardPass:
         points: int = 0,
         progress: Progress | None = None,
     ) -> None:
-        """Finds the neighbours, nothing more.
+        """Prepares the passes by finding the neighbours.
 
         Args:
             network: network from descriptors to the LDOS, on the device of the computation.
-            descriptor: descriptor that the network was trained with.
+            descriptor: descriptor of the network.
             atoms: structure.
             chunk: largest number of points of a tile.
             precision: precision of the hidden layers, one of ``PRECISIONS``.
-            points: number of points in all that the progress callback begins with; further passes add theirs.
-            progress: callback with points done and points in all.
+            points: initial total number of points for the progress callback; further passes add their points.
+            progress: callback with the number of finished points and the total number.
 
         Raises:
-            InputError: for a chunk below 1, an unknown precision, or a structure that cannot be used.
+            InputError: for a chunk below 1, an unknown precision, or an invalid structure.
         """
         if chunk < 1:
             raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
@@ -124,10 +124,10 @@ class ForwardPass:
     def over(
         self, grid: RealSpaceGrid, rows: Tensor | None = None, thinning: Thinning = Thinning((1, 1, 1), 1)
     ) -> Iterator[TileValues]:
-        """Yields the results of each tile of a grid; several threads work on the tiles that come next.
+        """Yields the results of each tile of a grid; several threads compute the next tiles in advance.
 
         Args:
-            grid: grid that spans the cell of the structure.
+            grid: grid on the cell of the structure.
             rows: vectors multiplied with h in their own type, (rows, width); without them, h itself is returned.
                 Members of an ensemble on which no row acts are not evaluated.
             thinning: points for which h itself is returned, and the coarser grid of the second sum.
@@ -144,22 +144,22 @@ class ForwardPass:
             yield found
 
     def gradient(self, grid: RealSpaceGrid, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
-        """Returns the derivatives of the sum over the points of cotangent times h, by the atoms and by the cell.
+        """Returns derivatives of the sum over points of cotangent times h with respect to atoms and cell.
 
         Args:
-            grid: grid that spans the cell of the structure.
+            grid: grid on the cell of the structure.
             cotangent: factor of h at each point.
 
         Returns:
-            Derivatives by the positions of the atoms, (atoms, 3), and by the lattice vectors at fixed fractional
-            coordinates of the points, (3, 3).
+            Derivatives with respect to the positions of the atoms, (atoms, 3), and to the lattice vectors at fixed
+            fractional coordinates of the points, (3, 3).
 
         Raises:
             InputError: for a network that is not on the CPU.
         """
         evaluator = self._evaluator
         if not isinstance(evaluator, Evaluator):
-            raise InputError(f"forces: got a model on {self._device}, expected one on the CPU")
+            raise InputError(f"forces: got a model on {self._device}, expected a model on the CPU")
         positions, cell = np.zeros((self._atoms, 3)), np.zeros((3, 3))
         self._total = max(self._total, self._done + grid.size)
 
@@ -205,6 +205,6 @@ class ForwardPass:
 
 
 def _coarser(tile: Tile, steps: tuple[int, int, int]) -> Tensor:
-    """Returns which points of a tile, in C order, belong to a grid with every ``steps``-th point, (points,)."""
+    """Returns a mask, (points,), of the points of a tile, in C order, on a grid with every ``steps``-th point."""
     a, b, c = (torch.arange(s.start, s.stop) % step == 0 for s, step in zip(tile, steps, strict=True))
     return (a[:, None, None] & b[:, None] & c).reshape(-1)

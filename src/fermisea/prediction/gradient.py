@@ -1,8 +1,8 @@
-"""The backward pass over one tile: derivatives of a sum over its points by the atoms and the cell.
+"""Backward pass over one tile: derivatives of a sum over its points with respect to atoms and cell.
 
-What is summed is linear in the last hidden layer h of a network; what multiplies it at a point is the uniform vector
-plus a few vectors times fields. The descriptors of the tile are computed again, and products with the derivatives of
-network and descriptors (never these derivatives themselves) give the derivatives of the sum.
+The sum is linear in the last hidden layer h of a network; the factor of h at a point is a uniform vector plus a few
+vectors times fields. The descriptors of the tile are recomputed, and vector-Jacobian products of network and
+descriptors give the derivatives of the sum.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class Cotangent:
 def tile_gradient(
     network: Network, evaluator: Evaluator, grid: RealSpaceGrid, tile: Tile, cotangent: Cotangent, *, rows: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Returns the derivatives of the sum over the points of a tile of cotangent times h.
+    """Returns derivatives of the sum over the points of a tile of cotangent times h.
 
     Args:
         network: network from descriptors to h, on the CPU.
         evaluator: descriptors of the structure, in the type of the network.
-        grid: grid that spans the cell of the structure.
+        grid: grid on the cell of the structure.
         tile: points of the grid.
         cotangent: factor of h at each point.
-        rows: number of points that pass through the network together.
+        rows: number of points in one batch of the network.
 
     Returns:
-        Derivatives by the positions of the atoms, (atoms, 3), and by the lattice vectors at fixed fractional
-        coordinates of the points, (3, 3).
+        Derivatives with respect to the positions of the atoms, (atoms, 3), and to the lattice vectors at fixed
+        fractional coordinates of the points, (3, 3).
     """
     i, j, k = tile
     corners = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)

@@ -1,4 +1,4 @@
-"""The predicted LDOS itself, for those who ask for it: nothing else in the package stores one."""
+"""The complete predicted LDOS, on request only; other results do not need it in memory."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ TEMPERATURE = "electron temperature"
 """Kind of the sentence about electronic temperatures."""
 
 _VOLUME = 0.01
-"""Share by which a volume per atom may lie outside of the training range: thermal expansion of metals by 150 K."""
+"""Fraction by which a volume per atom may exceed the training range: thermal expansion of metals over 150 K."""
 
 _UNITS = {"nanometre": 10.0, "bohr": 0.529177210903, "picometre": 0.01}
-"""Units of length that are taken for Angstrom by mistake, in Angstrom."""
+"""Units of length that may be mistaken for Angstrom, in Angstrom."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class HotVolumes:
     def outside(self, volume: float, temperatures: FloatArray, *, stress: bool) -> list[str]:
         """Describes electronic temperatures (K) that are too high for a volume per atom, or for stress.
 
-        Stress is a derivative with respect to the strain, so a single volume says nothing about it.
+        Stress is a derivative with respect to strain and cannot be tested at a single volume.
         """
         hot = temperatures[temperatures > self.above]
         if not hot.size:
@@ -78,7 +78,7 @@ def unit_question(limits: Range | None, volume: float) -> str:
 
 
 def volume_per_atom(atoms: Atoms) -> float:
-    """Returns the volume of the cell over the number of atoms, Angstrom^3."""
+    """Returns the volume of the cell divided by the number of atoms, Angstrom^3."""
     return float(atoms.get_volume()) / len(atoms)
 
 

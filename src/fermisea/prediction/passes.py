@@ -1,7 +1,8 @@
-"""The hidden layer of a structure, summed over a grid and kept or streamed for densities.
+"""The hidden layer of a structure, summed over a grid and stored or streamed for densities.
 
-Fermi levels need the DOS, which needs all points, and densities need the Fermi levels. Small grids keep h of every
-point. For large ones a coarse grid guesses the Fermi levels first, and one pass over the grid is enough.
+Fermi levels need the DOS, which needs all points, and densities need the Fermi levels. For small grids h is stored at
+every point. For large grids a coarse grid gives estimates of the Fermi levels, and one pass over the full grid is
+enough.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from fermisea.prediction.request import Request
 from fermisea.utilities.arrays import FloatArray
 
 _SAMPLE = 2048
-"""Points at which densities are compared."""
+"""Number of points at which densities are compared."""
 
 _SMALLEST = {torch.float32: 1e-9, torch.float64: 1e-14}
-"""Relative size of the smallest field of a basis, for networks of these types."""
+"""Relative size of the smallest field of a basis, by type of the network."""
 
 _WORST = {torch.float32: 1e-7, torch.float64: 1e-12}
 """Largest relative error of a density expanded in a basis."""
@@ -49,11 +50,11 @@ class Layer(Protocol):
 
 @dataclass(frozen=True)
 class HiddenSums:
-    """The hidden layer of a structure, as far as a prediction needs it.
+    """Results of the hidden layer of a structure needed by a prediction.
 
     Attributes:
-        dos: sum over the grid of the DOS.
-        compared: sums over two grids whose difference is the error of a grid for the DOS alone; None without one.
+        dos: sum of h over the grid of the DOS.
+        compared: sums over two grids, whose difference is the error of a separate grid for the DOS; None without one.
         layer: hidden layer on the grid of the densities; None without densities.
         volume: volume of the cell, Angstrom^3.
         forward: forward pass that computed them, for further passes.
@@ -71,12 +72,12 @@ class HiddenSums:
 
 
 def hidden_sums(request: Request, readout: Readout, progress: Progress | None = None) -> HiddenSums:
-    """Returns the hidden layer of a structure: one pass over its grid, after a guess on a coarser one where needed.
+    """Returns the hidden layer of a structure from one pass over its grid, after a pass on a coarser grid if needed.
 
     Args:
         request: structure, network, grids and temperatures of the prediction.
         readout: last layer of the network.
-        progress: callback with points done and points in all.
+        progress: callback with the number of finished points and the total number.
 
     Raises:
         InputError: for a chunk below 1 or an unknown precision.
@@ -112,7 +113,7 @@ def hidden_sums(request: Request, readout: Readout, progress: Progress | None = 
 
 @dataclass(frozen=True, eq=False)
 class KeptLayer:
-    """A layer that keeps h of every point.
+    """A layer that stores h at every point.
 
     Attributes:
         parts: h of the points of each tile.
@@ -135,16 +136,16 @@ class KeptLayer:
 
 
 class StreamedLayer:
-    """A layer that keeps a few fields, in which the densities near guessed Fermi levels are expanded.
+    """A layer that stores a few fields, in which the densities near estimated Fermi levels are expanded.
 
-    The fields serve one request; vectors outside their space, and later requests, need another pass.
+    The fields are valid for one request; vectors outside their space, and later requests, need another pass.
 
     Attributes:
-        passes: number of passes over the grid, so far.
+        passes: number of passes over the grid so far.
     """
 
     def __init__(self, forward: ForwardPass, grid: RealSpaceGrid, basis: DensityBasis) -> None:
-        """Makes the pass."""
+        """Performs the pass over the grid."""
         self._forward, self._grid, self._basis = forward, grid, basis
         self.passes = 1
         self._kept: npt.NDArray[np.floating] | None
@@ -167,7 +168,7 @@ class StreamedLayer:
         for coefficients, _ in expansions:
             sum_of_fields = np.zeros(self._grid.shape)
             for coefficient, field in zip(coefficients.tolist(), fields, strict=True):
-                for i, plane in enumerate(field):  # no large temporaries
+                for i, plane in enumerate(field):  # avoids large temporary arrays
                     sum_of_fields[i] += coefficient * plane
             found.append(sum_of_fields)
         return found
@@ -186,13 +187,12 @@ class StreamedLayer:
 
 @dataclass(frozen=True)
 class Guess:
-    """The results of a coarse grid.
+    """Results from a coarse grid.
 
     Attributes:
         sum: sum of h over the grid.
-        coarser: sum over every second of its points along each axis with an even number of them; None if there is no
-            such axis.
-        norm: norm of fields, on some of its points.
+        coarser: sum over every second point along each axis with an even number of points; None without such an axis.
+        norm: norm of fields on some of the points.
         smallest: relative size of the smallest field of a basis.
     """
 
@@ -203,7 +203,7 @@ class Guess:
 
     @classmethod
     def on(cls, forward: ForwardPass, grid: RealSpaceGrid) -> Guess:
-        """Makes a pass over a grid."""
+        """Performs a pass over a grid."""
         a, b, c = (2 if n % 2 == 0 else 1 for n in grid.shape)
         steps = (a, b, c)
         total, fewer = (torch.zeros(forward.width, dtype=torch.float64) for _ in range(2))
@@ -220,7 +220,7 @@ class Guess:
     def basis(
         self, readout: Readout, volume: float, electrons: float, electron_temperatures: Iterable[float]
     ) -> DensityBasis:
-        """Returns the fields in which the densities at each tau_e (K) are expanded, for Fermi levels near the guess.
+        """Returns the fields in which the densities at each tau_e (K) are expanded, for Fermi levels near the estimate.
 
         Args:
             readout: last layer of the network.
@@ -240,7 +240,7 @@ class Guess:
 
 
 def _occupied(vectors: Tensor) -> slice:
-    """Returns the part of a joint hidden layer on which vectors, (width, n), act: that of one member, or all of it."""
+    """Returns the part of a joint hidden layer on which vectors, (width, n), act: one member or all members."""
     places = vectors.any(dim=1).nonzero()
     return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0)
 

@@ -16,18 +16,18 @@ from fermisea.prediction.request import Request
 from fermisea.prediction.result import Prediction
 
 _UNBOUND = 10.0
-"""Difference from F of the training structures, eV/atom, that no structure has: more than any cohesive energy."""
+"""Impossible difference from F of the training structures, eV/atom: larger than any cohesive energy."""
 
 _SHIFT = 12.0
-"""Largest difference between F of the LDOS and of the anchor over the spread in the domain.
+"""Largest difference between F of the LDOS and F of the anchor, relative to its spread in the domain.
 
 Unseen structures of fcc aluminium reach 6.4, bcc 20, a vacancy in 32 atoms 61."""
 
 
 def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | None]:
-    """Describes how a request leaves the domain, and a structure that cannot exist, before anything is computed.
+    """Describes how a request leaves the domain, and a structure that cannot exist, before any computation.
 
-    A tau_e above the highest one is left to the check of the energy window.
+    A tau_e above the highest one is handled by the check of the energy window.
     """
     if (impossible := domain.impossible(request.atoms)) is not None:
         return [], impossible
@@ -38,7 +38,7 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
 
 
 def implausible(domain: Domain, prediction: Prediction) -> str | None:
-    """Describes an energy that no structure could have; None if there is none.
+    """Describes an energy that no structure can have; None if there is none.
 
     F falls with tau_e and the internal energy rises, so F has an upper bound and the internal energy a lower bound at
     every tau_e.
@@ -47,8 +47,8 @@ def implausible(domain: Domain, prediction: Prediction) -> str | None:
         energies = (result.band_energy, result.entropy, result.fermi_level, *result.free_energies.values())
         if not all(map(math.isfinite, energies)):
             return (
-                f"free energy: it is not a finite number at {result.electron_temperature:g} K; check the cell and the "
-                "positions of the structure"
+                f"free energy: the result at {result.electron_temperature:g} K is not a finite number; check the cell "
+                "and the positions of the structure"
             )
     if domain.free_energy_per_atom is None or not prediction.has_free_energy:
         return None
@@ -59,8 +59,8 @@ def implausible(domain: Domain, prediction: Prediction) -> str | None:
         return None
     name, value = ("F", largest) if largest >= high + _UNBOUND else ("the internal energy", smallest)
     return (
-        f"free energy: {name} is {value:.1f} eV/atom, F of the training structures is {low:.1f} to {high:.1f} eV/atom; "
-        "no structure has such an energy, check cell and positions"
+        f"free energy: {name} is {value:.1f} eV/atom, but F of the training structures is {low:.1f} to {high:.1f} "
+        "eV/atom; no structure has such an energy, check cell and positions"
     )
 
 
@@ -73,22 +73,23 @@ def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
         return []
     difference = f"F of the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom"
     known = f"the limit from the training structures is {1000 * limit:.0f} meV/atom"
-    return [f"free energy: {difference}, {known}; the structure is unlike them, do not rely on either value"]
+    advice = "the structure is unlike the training structures, and neither value is reliable"
+    return [f"free energy: {difference}, {known}; {advice}"]
 
 
 @contextmanager
 def domain_warnings_ignored() -> Iterator[None]:
-    """Suppresses domain warnings: the prediction keeps them, and comparisons with DFT measure the error itself."""
+    """Suppresses domain warnings, which the prediction keeps; comparisons with DFT measure the error itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DomainWarning)
         yield
 
 
 def issue(found: Sequence[str], impossible: str | None, *, allow_outside: bool) -> tuple[str, ...]:
-    """Issues each sentence as a :class:`fermisea.DomainWarning` at the caller of the caller, and returns all of them.
+    """Issues each sentence as a :class:`fermisea.DomainWarning` at the caller of the caller, and returns all sentences.
 
     Raises:
-        InputError: for ``impossible``, unless ``allow_outside``: then it is a warning too.
+        InputError: for ``impossible``; with ``allow_outside`` it is a warning too.
     """
     if impossible is not None and not allow_outside:
         raise InputError(f"{impossible} (allow_outside turns this error into a warning)")

@@ -1,4 +1,4 @@
-"""The way from atoms to observables at any electronic temperature, one stage after the other."""
+"""From atoms to observables at any electronic temperature, stage by stage."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fermisea.prediction.uncertainty import member_spread
 
 
 def predict(request: Request, progress: Progress | None = None) -> Prediction:
-    """Returns the observables that a request asks for, from the LDOS alone.
+    """Returns the observables of a request, from the LDOS alone.
 
     Args:
         request: structure, network, temperatures and grids.
-        progress: callback with points done and points in all, of all passes.
+        progress: callback with the number of finished points and the total number, for all passes.
 
     Raises:
         InputError: for a chunk below 1, an unknown precision, forces on a device other than the CPU, or a window that

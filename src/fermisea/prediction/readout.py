@@ -1,8 +1,8 @@
-"""The last layer of a network in a prediction: from sums of h to a DOS, from integrals to vectors that act on h.
+"""Last layer of a network in a prediction: from sums of h to a DOS, from integrals to vectors that act on h.
 
-The network is linear in its last hidden layer h, d(r) = W h(r) + b. So the DOS is W sum_r h(r) + b N_r times the volume
-of a point, exactly, and an integral of the LDOS over energies with weights w and a constant c is
-(W^T w) . h(r) + b . w + c.
+The network is linear in its last hidden layer h, d(r) = W h(r) + b. The DOS is therefore W sum_r h(r) + b N_r times the
+volume of a point, exactly, and an integral of the LDOS over energies with weights w and a constant c is (W^T w) . h(r)
++ b . w + c.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from fermisea.physics.integration import EnergyIntegral
 
 @dataclass(frozen=True)
 class Head:
-    """One of the LDOS that a network gives, and the DFT runs that it was trained on.
+    """One LDOS of a network, with the parameters of the DFT runs in its training data.
 
     Attributes:
         energy_grid: energies of the LDOS.
         broadening: kernel and standard deviation of the training LDOS.
         reference_electron_temperature: tau_ref of the training LDOS, K.
-        highest_electron_temperature: highest tau_e that the energy window serves, K.
+        highest_electron_temperature: highest tau_e for which the energy window is valid, K.
         first_output: index of the network's output for the first energy.
     """
 

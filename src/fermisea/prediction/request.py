@@ -1,4 +1,4 @@
-"""What a prediction is asked for, checked before anything is computed."""
+"""Request for a prediction, checked before any computation."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ MEMORY = 2**28
 """Default largest size of a stored last hidden layer, bytes."""
 
 FINER = 7 / 8
-"""Default grid spacing over that of the training data for forces of F(tau_e), which need a finer grid than forces of
+"""Default grid spacing for forces of F(tau_e), relative to the training data; they need a finer grid than forces of
 F(tau_e) - F(tau_ref)."""
 
 _COARSER = 4
-"""Ratio of spacings, along each axis, of the grid that guesses the Fermi levels and the grid of the densities."""
+"""Ratio of the spacings, along each axis, of the grid for estimates of Fermi levels and the grid of the densities."""
 
 _FEWEST = 8
-"""Smallest number of points along an axis of the guessing grid, where the grid itself has so many."""
+"""Smallest number of points along an axis of the grid for estimates, if the full grid has as many."""
 
 Shape = tuple[int, int, int]
 
 
 class LdosModel(Protocol):
-    """What a prediction needs of a model; see :class:`fermisea.Model`."""
+    """Interface of a model for a prediction; see :class:`fermisea.Model`."""
 
     @property
     def network(self) -> Network: ...  # noqa: D102
@@ -64,17 +64,17 @@ class Request:
     Attributes:
         atoms: structure.
         network: network from descriptors to the LDOS.
-        descriptor: descriptor that the network was trained with.
-        head: LDOS of the model that is used.
+        descriptor: descriptor of the network.
+        head: LDOS of the model.
         ions: ion of each element of the model.
         functional: name of the exchange-correlation functional; only total free energies need a known one.
         electrons: number of valence electrons in the cell.
-        grid: grid of the densities, and of the DOS unless it has a grid of its own.
-        dos_grid: grid of the DOS alone; None without one.
-        guessing_grid: coarser grid whose Fermi levels begin a streamed prediction; None where it is not needed.
-        keeps: whether the hidden layer of every point is stored.
+        grid: grid of the densities, and of the DOS unless it has a separate grid.
+        dos_grid: separate grid of the DOS; None without one.
+        guessing_grid: coarser grid for estimates of Fermi levels in a streamed prediction; None if it is not needed.
+        keeps: whether the hidden layer is stored at every point.
         electron_temperatures: tau_e, K.
-        reference_electron_temperature: tau_ref of total free energies, K; None where there are none.
+        reference_electron_temperature: tau_ref of total free energies, K; None if there are none.
         scalar: whether a single temperature was given instead of a sequence.
         density: whether densities are requested.
         forces: whether forces and stress are requested.
@@ -115,7 +115,7 @@ class Request:
 
     @property
     def all_temperatures(self) -> tuple[float, ...]:
-        """Each tau_e and, where there are total free energies, tau_ref at the end, K."""
+        """Each tau_e and, if there are total free energies, tau_ref at the end, K."""
         last = () if self.reference_electron_temperature is None else (self.reference_electron_temperature,)
         return self.electron_temperatures + last
 
@@ -158,9 +158,9 @@ class Request:
             memory: largest size of a stored hidden layer, bytes.
 
         Raises:
-            InputError: for an unknown element, positions or a cell that cannot be used, or tau_e <= 0; for forces where
-                there is no total free energy, or with ``dos_grid``.
-            WindowError: if a tau_e is above the highest one that the energy window serves.
+            InputError: for an unknown element, invalid positions or cell, or tau_e <= 0; for forces without a total
+                free energy, or with ``dos_grid``.
+            WindowError: if a tau_e is above the limit of the energy window.
         """
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
@@ -215,8 +215,8 @@ def _check_forces(model: LdosModel, *, density: bool, dos_grid: Shape | None) ->
     if model.total_energy_obstacle is not None:
         raise InputError(f"forces: the model has no total free energy: {model.total_energy_obstacle}")
     if not density or dos_grid is not None:
-        got = "a grid of its own for the DOS" if density else "density=False"
-        raise InputError(f"forces: got {got} with them, but they need the density on the grid of the DOS; leave it out")
+        got = "a separate grid for the DOS" if density else "density=False"
+        raise InputError(f"forces: got {got} too, but forces need the density on the grid of the DOS; omit this option")
 
 
 def prediction_grid(
@@ -227,17 +227,17 @@ def prediction_grid(
     Args:
         model: model with its elements and grid spacing.
         atoms: structure.
-        grid: grid or its shape, used as it is; None for the spacing of the model.
-        finer: factor of the spacing of the model where no grid is given.
+        grid: grid or its shape; None for the spacing of the model.
+        finer: factor of the spacing of the model if no grid is given.
 
     Raises:
-        InputError: naming an unknown element, a position that is not finite, or a cell that cannot be used.
+        InputError: for an unknown element, a position that is not finite, or an invalid cell.
     """
     unknown = sorted(set(atoms.symbols) - set(model.ions))
     if unknown:
         raise InputError(
             f"structure: got element {', '.join(unknown)}, but the model knows {', '.join(sorted(model.ions))}; train "
-            "with data that contain every element of the structure"
+            "a model with data that contain all elements of the structure"
         )
     check_extent(atoms)
     check_structure(atoms)

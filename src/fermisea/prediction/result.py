@@ -1,4 +1,4 @@
-"""What a prediction gives: observables at one or several electronic temperatures, with units."""
+"""Result of a prediction: observables at one or several electronic temperatures, with units."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-NO_REGULAR_PART = "anchor: this model has no regular part; train on structures with total free energies, two or more"
+NO_REGULAR_PART = "anchor: this model has no anchor; train it on at least two structures with total free energies"
 """Error text for an anchored free energy of a model without an interatomic potential."""
 
 
@@ -48,11 +48,11 @@ class Prediction:
         scalar: whether tau_e was a single temperature, not a sequence.
         errors: estimated errors of short cuts, by name, for each of the results, eV.
         total_energy_obstacle: reason why there is no total free energy; None if there is one.
-        uncertainty: spread over the networks of an ensemble, anchored as the results are; None otherwise.
+        uncertainty: spread over the networks of an ensemble, anchored like the results; None without an ensemble.
         anchor: free energy of the model's interatomic potential at tau_ref, eV; None without one.
-        anchored: whether free and internal energies, their spread, forces and stress start from the anchor.
+        anchored: whether free and internal energies, their spread, forces and stress are anchored.
         mechanics: forces and stress for each of the results; None if not requested.
-        warnings: ways in which the structure or the results leave the domain of the model, a sentence each.
+        warnings: a sentence for each way in which structure or results leave the domain of the model.
     """
 
     atoms: Atoms
@@ -87,7 +87,7 @@ class Prediction:
         return rows_of(self, per_atom=per_atom)
 
     def table(self, *, per_atom: bool = False) -> pd.DataFrame:
-        """Returns the numbers at each tau_e as a pandas table with units in its head.
+        """Returns the numbers at each tau_e as a pandas table with units in the column headings.
 
         Args:
             per_atom: whether to divide extensive observables by the number of atoms.
@@ -118,14 +118,14 @@ class Prediction:
         """F of the regular model at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS, eV.
 
         Raises:
-            InputError: without a density, a way to total energies, or a regular model.
+            InputError: without a density, without total energies, or without an anchor.
         """
         self._check_anchor()
         return self._values("anchored_free_energy")
 
     @property
     def anchor_shift(self) -> float:
-        """Anchored free energy minus that of the LDOS alone, eV: the same at every tau_e.
+        """Anchored free energy minus the free energy of the LDOS alone, eV; the same at every tau_e.
 
         Raises:
             InputError: as ``anchored_free_energy``.
@@ -140,7 +140,7 @@ class Prediction:
         The networks share the anchor, so the spread of an anchored F is the spread of F(tau_e) - F(tau_ref).
 
         Raises:
-            InputError: without an ensemble, a density or a way to total energies.
+            InputError: without an ensemble, a density or total energies.
         """
         self._check_total("free energy")
         if self.uncertainty is None:
@@ -151,21 +151,21 @@ class Prediction:
 
     @property
     def forces(self) -> Any:
-        """Minus the derivatives of F by the positions, (atoms, 3), eV/Angstrom; for each tau_e, if there are several.
+        """Forces, -dF/dr, (atoms, 3), eV/Angstrom; for several tau_e one array each.
 
         Raises:
-            InputError: if they were not asked for.
+            InputError: if they were not requested.
         """
         return self._mechanical("forces")
 
     @property
     def stress(self) -> Any:
-        """Derivative of F by the strain over the volume, (3, 3), eV/Angstrom^3; for each tau_e, if there are several.
+        """Stress, (dF/dstrain)/volume, (3, 3), eV/Angstrom^3; for several tau_e one array each.
 
         Positive under tension, as in ASE.
 
         Raises:
-            InputError: if forces were not asked for.
+            InputError: if forces were not requested.
         """
         return self._mechanical("stress")
 
@@ -173,7 +173,7 @@ class Prediction:
         """Returns the structure for each tau_e, with free energy, forces and stress (ASE's order) in its calculator.
 
         Raises:
-            InputError: if forces were not asked for.
+            InputError: if forces were not requested.
         """
         found = []
         energies, forces, stress = (np.asarray(values) for values in (self.free_energy, self.forces, self.stress))
@@ -197,7 +197,7 @@ class Prediction:
         """Returns the total free energy in one of the forms of :mod:`fermisea.physics.free_energy`, eV.
 
         Raises:
-            InputError: for an unknown form, listing the known; without a density or a way to total energies.
+            InputError: for an unknown form, with a list of the known forms; without a density or total energies.
         """
         check_form(form)
         self._check_total("free energy")
@@ -205,7 +205,7 @@ class Prediction:
 
     @property
     def transfer_error(self) -> Any:
-        """|F_KS - F_HF| / 2, eV: an estimate of what the distance of tau_e from tau_ref costs."""
+        """|F_KS - F_HF| / 2, eV: an estimate of the error from tau_ref to tau_e."""
         self._check_total("transfer error")
         return self._values("transfer_error")
 
@@ -237,7 +237,7 @@ class Prediction:
 
     @property
     def electrons(self) -> Any:
-        """Number of valence electrons that the DOS holds at mu."""
+        """Number of valence electrons in the DOS at mu."""
         return self._values("electrons")
 
     @property
@@ -258,7 +258,7 @@ class Prediction:
 
     @property
     def has_density(self) -> bool:
-        """Whether densities were asked for."""
+        """Whether densities were requested."""
         return bool(self.results[0].density.size)
 
     @property
@@ -268,16 +268,16 @@ class Prediction:
 
     @property
     def dos_grid_error(self) -> Any:
-        """What a grid of its own for the DOS changes in E_b - TS of the cell, eV.
+        """Change of E_b - TS of the cell by a separate grid for the DOS, eV.
 
-        With a density, the value of that grid minus the value of the density's grid; without, the value of every second
-        of its points minus that of all of them.
+        With a density, it is the value of this grid minus the value of the grid of the density; without a density, the
+        value of every second point minus the value of all points.
         """
         return self._error("dos_grid_error")
 
     @property
     def precision_error(self) -> Any:
-        """What bfloat16 changes in E_b - TS of the cell, from a sample of points, eV."""
+        """Change of E_b - TS of the cell by bfloat16, from a sample of points, eV."""
         return self._error("precision_error_band_free_energy")
 
     def _values(self, name: str) -> Any:
@@ -286,13 +286,13 @@ class Prediction:
 
     def _error(self, name: str) -> Any:
         if name not in self.errors:
-            raise InputError(f"{name}: this prediction took no such short cut (dos_grid, precision)")
+            raise InputError(f"{name}: this prediction used no such short cut (dos_grid, precision)")
         values = np.array(self.errors[name])
         return float(values[0]) if self.scalar else values
 
     def _check_density(self, name: str) -> None:
         if not self.has_density:
-            raise InputError(f"{name}: this prediction was made without the density; ask for it with density=True")
+            raise InputError(f"{name}: this prediction has no density; predict with density=True")
 
     def _check_anchor(self) -> None:
         self._check_total("free energy")

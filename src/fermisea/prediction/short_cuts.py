@@ -1,4 +1,4 @@
-"""Estimates of the errors of short cuts: a grid for the DOS alone, hidden layers in a lower precision."""
+"""Estimated errors of short cuts: a separate grid for the DOS, hidden layers in a lower precision."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fermisea.prediction.readout import Readout
 from fermisea.prediction.request import Request
 
 _CHECKED = 4096
-"""Points at which a lower precision is compared with the network's own."""
+"""Number of points at which a lower precision is compared with the precision of the network."""
 
 
 def short_cut_errors(
     request: Request, readout: Readout, hidden: HiddenSums, dos: DensityOfStates
 ) -> dict[str, tuple[float, ...]]:
-    """Returns the estimated errors of the short cuts that a prediction took, by name, for each tau_e, eV.
+    """Returns the estimated errors of the short cuts of a prediction, by name, for each tau_e, eV.
 
     Args:
         request: structure, network and temperatures.
         readout: last layer of the network.
-        hidden: hidden layer, with the sums over the grids that are compared.
+        hidden: hidden layer, with the sums over the compared grids.
         dos: DOS of the structure.
     """
     errors: dict[str, tuple[float, ...]] = {}
@@ -56,7 +56,7 @@ def _changes(
 
 
 def _in_own_precision(request: Request, readout: Readout, dos: DensityOfStates) -> DensityOfStates:
-    """Returns a DOS as the network's own precision would give it, by the difference on a sample of points."""
+    """Returns a DOS corrected to the precision of the network, by the difference on a sample of points."""
     atoms = request.atoms
     share = (_CHECKED / atoms.cell.volume) ** (1 / 3)
     n, m, k = (max(1, round(share * length)) for length in atoms.cell.lengths())

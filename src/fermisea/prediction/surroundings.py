@@ -1,4 +1,4 @@
-"""How unlike the training structures the surroundings of the atoms of a structure are."""
+"""Distance of the atomic surroundings in a structure from the surroundings in the training structures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fermisea.descriptors.sites import Sites
 from fermisea.utilities.arrays import FloatArray
 
 _FLOOR = 1e-5
-"""Smallest variance along a principal component, as a share of the total variance of the descriptors."""
+"""Smallest variance along a principal component, as a fraction of the total variance of the descriptors."""
 
 _RANK = 4
 """Rank of the distance that represents a structure, counted from the largest.
@@ -26,11 +26,12 @@ A defect changes the surroundings of many atoms; the largest distance alone is o
 _QUANTILE, _MARGIN = 0.9, 2.2
 """Limit of the distance: the margin times this quantile over the training structures, each left out of the fit.
 
-Measured on fcc aluminium, over the limit: unseen structures up to 0.39, crystals of 256 and 500 atoms at the melting
-temperature up to 0.95, a vacancy in 31 to 499 atoms 1.05 to 1.36, hcp 1.8, bcc 2.7, a surface 6.7, a liquid 5.3."""
+Measured for fcc aluminium, relative to the limit: unseen structures up to 0.39, crystals of 256 and 500 atoms at the
+melting temperature up to 0.95, a vacancy in 31 to 499 atoms 1.05 to 1.36, hcp 1.8, bcc 2.7, a surface 6.7, a liquid
+5.3."""
 
 _FOLDS = 64
-"""Largest number of training structures that are left out, one at a time."""
+"""Largest number of training structures left out, one at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class _Distribution:
     Attributes:
         mean: mean descriptor, (features,).
         axes: principal components with a variance above the floor, as rows, (components, features).
-        variances: variance along each of them, floor included, (components,).
+        variances: variance along each axis, at least the floor, (components,).
         floor: variance along all other directions.
     """
 
@@ -60,7 +61,7 @@ class _Distribution:
         return cls(mean, vectors.T[::-1][kept], values[kept] + floor, floor)
 
     def distances(self, rows: FloatArray) -> FloatArray:
-        """Returns Mahalanobis distances over the square root of the number of features, (rows,)."""
+        """Returns Mahalanobis distances divided by the square root of the number of features, (rows,)."""
         shifted = rows - self.mean
         along = shifted @ self.axes.T
         rest = shifted - along @ self.axes
@@ -70,7 +71,7 @@ class _Distribution:
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """Distribution of the surroundings of the atoms in the training structures, and how far from it others may lie.
+    """Distribution of the surroundings of the atoms in the training structures, with a limit of the distance from it.
 
     The descriptor of an atom is averaged over the atom and its neighbours of the same element, which reduces thermal
     noise (as in W. Lechner and C. Dellago, J. Chem. Phys. 129, 114707 (2008)). The distance from the training
@@ -115,13 +116,13 @@ class Surroundings:
         return cls(descriptor, distributions, max(1.0, _MARGIN * float(np.quantile(left_out, _QUANTILE))))
 
     def unlikeness(self, atoms: Atoms) -> float:
-        """Returns the distance of a structure over the limit: above 1 it does not resemble the training structures."""
+        """Returns the distance of a structure relative to the limit; above 1 it is unlike the training structures."""
         rows = averaged(atoms, self.descriptor)
         distances = [self.distributions[element].distances(values) for element, values in rows.items()]
         return _representative(np.concatenate(distances)) / self.limit
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain data that JSON can hold; numbers have nine digits."""
+        """Returns plain data for JSON; numbers have nine digits."""
         return {
             "descriptor": self.descriptor.to_dict(),
             "limit": _short(self.limit),
@@ -138,10 +139,10 @@ class Surroundings:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
-        """Returns what ``to_dict`` described.
+        """Returns the distribution from the result of ``to_dict``.
 
         Raises:
-            KeyError, TypeError, ValueError, InputError: for something else.
+            KeyError, TypeError, ValueError, InputError: for other data.
         """
         descriptor = descriptors.from_dict(entries["descriptor"])
         distributions = {}

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from fermisea.prediction.result import Prediction
 
 _PRINTED = 12
-"""Most electronic temperatures in the printed form of a prediction."""
+"""Largest number of electronic temperatures in the printed form of a prediction."""
 
 
 def rows_of(prediction: Prediction, *, per_atom: bool = False) -> list[dict[str, float]]:
     """Returns a row of numbers for each tau_e.
 
-    Rows hold the observables of the registry that the prediction has, the estimated errors of short cuts, and as
-    NAME_std the spread over an ensemble.
+    Rows hold the available observables of the registry, the estimated errors of short cuts, and the spread over an
+    ensemble as NAME_std.
 
     Args:
         prediction: observables at one or several tau_e.
@@ -44,13 +44,13 @@ def rows_of(prediction: Prediction, *, per_atom: bool = False) -> list[dict[str,
 
 
 def table_of(prediction: Prediction, *, per_atom: bool = False) -> pd.DataFrame:
-    """Returns the rows of a prediction as a table with units in its head; see :func:`rows_of`."""
+    """Returns the rows of a prediction as a table with units in the column headings; see :func:`rows_of`."""
     rows = rows_of(prediction, per_atom=per_atom)
     return data_frame(rows, {name: head_of(name, per_atom=per_atom) for name in rows[0]})
 
 
 def head_of(name: str, *, per_atom: bool = False) -> str:
-    """Returns the head of a column of :func:`rows_of`, such as ``"free_energy_std (eV)"``."""
+    """Returns the heading of a column of :func:`rows_of`, such as ``"free_energy_std (eV)"``."""
     return with_unit(name, unit_of(name, per_atom=per_atom))
 
 
@@ -78,7 +78,7 @@ def described(prediction: Prediction) -> str:
         [_symbol(name) for name in forms if name in rows[0]],
         *([f"{{{form}}}".format(row[name]) for name, form in forms.items() if name in row] for row in rows[:_PRINTED]),
     ]
-    if prediction.anchored and spread is not None:  # F(tau_ref) is F of the anchor, whatever the networks say
+    if prediction.anchored and spread is not None:  # F(tau_ref) is F of the anchor, independent of the networks
         for line, row in zip(cells[1:], rows, strict=False):
             if row["electron_temperature"] == prediction.reference_electron_temperature:
                 line[2] = "anchor"

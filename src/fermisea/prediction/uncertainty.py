@@ -1,4 +1,4 @@
-"""The spread of the members of an ensemble, an estimate of a prediction's error."""
+"""Spread over the networks of an ensemble, an estimate of the error of a prediction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fermisea.utilities.arrays import FloatArray
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Uncertainty:
-    """Standard deviations over the networks of an ensemble (with n - 1) of what a prediction gives.
+    """Standard deviations (with n - 1) of a prediction over the networks of an ensemble.
 
     A single temperature gives plain numbers, a sequence gives arrays with one entry for each, as in a prediction.
 
@@ -31,7 +31,7 @@ class Uncertainty:
             1/Angstrom^3; empty without.
         scalar: whether tau_e was a single temperature.
         anchored: whether the prediction is anchored. The networks then share F(tau_ref), and the spread of F and U is
-            the spread of their change from there.
+            the spread of their change from tau_ref.
     """
 
     members: tuple[tuple[ThermalObservables, ...], ...]
@@ -43,7 +43,7 @@ class Uncertainty:
 
     @classmethod
     def of(cls, members: Iterable[tuple[FloatArray, Sequence[ThermalObservables]]], *, scalar: bool) -> Self:
-        """Returns the spread of members, which are read one after the other so that only one has densities in memory.
+        """Returns the spread of members, which are read one by one, so that only one has densities in memory.
 
         Args:
             members: DOS of each network, and its observables at each tau_e and, last, at tau_ref.

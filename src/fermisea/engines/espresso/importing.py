@@ -83,8 +83,7 @@ def import_run(
         if abs(valence - output.reference.electrons) > 1e-6 * valence:
             problems.append(
                 f"pseudopotentials: got files for {valence:g} electrons, but the run had "
-                f"{output.reference.electrons:g}; "
-                "give the files of the run"
+                f"{output.reference.electrons:g}; give the files of the run"
             )
     options = ldos or LdosOptions()
     if not problems:

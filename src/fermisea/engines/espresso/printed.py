@@ -76,8 +76,7 @@ def scf_reference(folder: Path, xml: Path, given: Path | None) -> tuple[Referenc
     if not found:
         return None, (
             "free energy: pw.x does not store it in an nscf run; give the printed output of the preceding SCF run, or "
-            "a "
-            f"copy of its {xml.name} (scf)"
+            f"a copy of its {xml.name} (scf)"
         )
     if max(energies) - min(energies) > 1e-4:
         names = ", ".join(path.name for path in found)

@@ -204,6 +204,5 @@ class PwRuns:
     def _too_many(self, bands: int) -> InputError:
         return InputError(
             f"bands: {bands} are needed for the electrons or the energy window, but a cutoff of {self.cutoff:g} eV "
-            "gives "
-            "fewer plane waves; raise the cutoff or lower `highest_electron_temperature`"
+            "gives fewer plane waves; raise the cutoff or lower `highest_electron_temperature`"
         )

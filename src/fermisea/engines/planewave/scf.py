@@ -179,7 +179,6 @@ def _more_bands(bands: int, top: float, temperature: float, *, fixed: bool) -> i
     if fixed:
         raise InputError(
             f"bands: with {bands} bands the occupation of the top band at {temperature:g} K is {top:.1e}, expected at "
-            "most "
-            f"{EMPTY:g}; request more bands, or leave the number to the engine"
+            f"most {EMPTY:g}; request more bands, or leave the number to the engine"
         )
     return math.ceil(1.15 * bands) + 1

@@ -163,8 +163,7 @@ def _with_highest(model: Model, calculation: Calculation, path: Path) -> Model:
     except InputError as error:
         warnings.warn(
             f"{path}: the LDOS of the model for the structure in the archive does not hold the electrons ({error}); "
-            "check "
-            "layer_activations",
+            "check layer_activations",
             stacklevel=3,
         )
         highest = 0.0

@@ -1,6 +1,6 @@
-"""Models of the package by name: NAME.safetensors beside this file, NAME.md, its card.
+"""Shipped models by name: NAME.safetensors in this folder, and its description NAME.md.
 
-NAME.domain.json is the domain of a model whose file does not hold it.
+NAME.domain.json is the domain of a model if it is not in the model file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ FOLDER = Path(str(importlib.resources.files(__package__)))
 
 
 def shipped_models() -> list[str]:
-    """Returns the names that ``load_model`` knows without a file."""
+    """Returns the names of the shipped models."""
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
-    """Returns the file of a model: the one of that path if there is one, else that of the shipped model so called."""
+    """Returns the file of a model: the given path if it exists, otherwise the shipped model of this name."""
     path = Path(model)
     if not path.exists() and str(model) in shipped_models():
         return FOLDER / f"{model}.safetensors"
@@ -28,7 +28,7 @@ def model_path(model: str | os.PathLike[str]) -> Path:
 
 
 def model_card(model: str | os.PathLike[str]) -> str | None:
-    """Returns the card of a shipped model in Markdown: data, domain, errors, licence; None for any other model."""
+    """Returns the description of a shipped model in Markdown: data, domain, errors, licence; None for other models."""
     path = model_path(model)
     if path.parent != FOLDER:
         return None
