@@ -74,7 +74,7 @@ def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
 
 
 def test_another_name_is_told_which_there_are():
-    with pytest.raises(InputError, match=r"copper: no such file; .* one that comes with the package \(aluminium\)"):
+    with pytest.raises(InputError, match=r"copper: no such file; .* the name of a shipped model \(aluminium\)"):
         fermisea.load_model("copper")
 
 

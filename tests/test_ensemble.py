@@ -127,7 +127,7 @@ def test_file(model, tmp_path):
     content = bytearray((tmp_path / "al.safetensors").read_bytes())
     content[-5] ^= 1
     (tmp_path / "al.safetensors").write_bytes(content)
-    with pytest.raises(FileFormatError, match="does not match its checksum"):
+    with pytest.raises(FileFormatError, match="does not match the checksum"):
         load_model(tmp_path / "al.safetensors")
 
 
