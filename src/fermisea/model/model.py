@@ -150,8 +150,8 @@ class Model:
             progress: callback with the number of finished points and the total number, for all passes.
 
         Raises:
-            InputError: for a missing anchor; for an unknown element, invalid positions or cell, tau_e <= 0 or an unknown
-                precision; for forces without a total free energy, or with ``dos_grid``; for an impossible structure or
+            InputError: for a missing anchor; for an unknown element, invalid positions or cell, tau_e <= 0 or an
+                unknown precision; for forces without a total free energy, or with ``dos_grid``; for an impossible structure or
                 energy, unless ``allow_outside``.
             WindowError: if a tau_e is above the limit of the energy window.
         """

@@ -40,8 +40,8 @@ def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: b
         prediction: prediction of the LDOS alone. Forces and stress, where present, are derivatives of
             F(tau_e) - F(tau_ref) if ``apply`` is set, and of F(tau_e) otherwise.
         potential: interatomic potential at tau_ref; None for a model without an anchor.
-        apply: whether energies, their spread, forces and stress are anchored; otherwise the anchored free energy is only
-            an additional observable.
+        apply: whether energies, their spread, forces and stress are anchored; otherwise the anchored free energy is
+            only an additional observable.
     """
     if potential is None or not prediction.has_free_energy:
         return prediction
