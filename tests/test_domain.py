@@ -174,7 +174,8 @@ def test_positions_too_far_away_and_cells_without_volume_are_errors(aluminium):
 
 
 def test_beyond_the_window_the_volume_is_still_checked(aluminium):
-    with pytest.warns(UserWarning) as issued:
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
         aluminium.predict(crystal(0.99, 1), 40_000.0, GRID, uncertainty=False, allow_beyond_window=True)
     domain = [str(item.message) for item in issued if item.category is DomainWarning]
     assert {"hot electrons", "grid"} <= kinds(domain)

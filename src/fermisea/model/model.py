@@ -151,8 +151,8 @@ class Model:
 
         Raises:
             InputError: for a missing anchor; for an unknown element, invalid positions or cell, tau_e <= 0 or an
-                unknown precision; for forces without a total free energy, or with ``dos_grid``; for an impossible structure or
-                energy, unless ``allow_outside``.
+                unknown precision; for forces without a total free energy, or with ``dos_grid``; for an impossible
+                structure or energy, unless ``allow_outside``.
             WindowError: if a tau_e is above the limit of the energy window.
         """
         if anchor is None:
