@@ -27,8 +27,9 @@ from fermisea.data.dataset import Dataset
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import PowerSpectrum
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.networks.mlp import Mlp
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 from fermisea.training.points import KeptPoints, Points, StoredPoints, gather
 

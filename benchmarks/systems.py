@@ -12,9 +12,10 @@ from ase import Atoms
 from ase.build import bulk
 
 from fermisea.descriptors import Bispectrum, PowerSpectrum
-from fermisea.grid import Broadening, EnergyGrid
+from fermisea.grid import EnergyGrid
 from fermisea.model.model import Model
 from fermisea.networks.mlp import Mlp
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 
 CUTOFF = 4.67637

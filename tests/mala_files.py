@@ -14,8 +14,9 @@ from unittest.mock import patch
 import numpy as np
 
 from fermisea.errors import FermiseaError
-from fermisea.grid import Broadening, EnergyGrid
+from fermisea.grid import EnergyGrid
 from fermisea.interop import mala
+from fermisea.physics.broadening import Broadening
 
 DATA = Path(__file__).parent / "data"
 BE2, MADE = DATA / "mala-be2", DATA / "mala-made"

@@ -8,7 +8,8 @@ from ase.build import bulk
 
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 
 ENERGIES = EnergyGrid(-6.0, 0.5, 36)

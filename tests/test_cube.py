@@ -14,10 +14,11 @@ from ase.io.cube import read_cube_data
 from fermisea import units
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening, EnergyGrid
+from fermisea.grid import EnergyGrid
 from fermisea.interop.cube import read_cube, write_cube
 from fermisea.interop.cube_snapshot import snapshot_from_cubes
 from fermisea.interop.ldos_cubes import UNIT, cube_files, ldos_from_cubes, write_ldos_cubes
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 from synthetic import made_up_snapshot
 

@@ -12,7 +12,8 @@ from fermisea.data.dataset import Dataset, snapshot_files
 from fermisea.data.dataset_report import describe, warnings
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening, EnergyGrid
+from fermisea.grid import EnergyGrid
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import CoreCharge, Ion
 from synthetic import made_up_snapshot
 

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from fermisea.cli.app import app
 from fermisea.descriptors import Bispectrum, PowerSpectrum
 from fermisea.errors import InputError
-from fermisea.grid import Broadening
 from fermisea.model.model import Model
 from fermisea.networks.ensemble import Ensemble
 from fermisea.networks.mlp import Mlp
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.potential import RegularModel
 from synthetic import ENERGIES, structure

@@ -12,10 +12,11 @@ from ase import Atoms
 
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError, WindowError
-from fermisea.grid import Broadening, RealSpaceGrid
+from fermisea.grid import RealSpaceGrid
 from fermisea.model.model import Model
 from fermisea.networks.mlp import Mlp
 from fermisea.networks.precision import HiddenLayers
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.physics.observables import thermal_observables

@@ -19,7 +19,8 @@ from fermisea.data import snapshot as snapshot_module
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError, WindowError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.physics.observables import thermal_observables
 from fermisea.physics.registry import FORMS

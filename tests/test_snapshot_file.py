@@ -18,7 +18,8 @@ from fermisea.data import snapshot_file
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import CoreCharge, Ion
 from synthetic import made_up_ldos, made_up_snapshot
 

@@ -1,4 +1,4 @@
-"""Real-space grid, energy grid and broadening of the LDOS as frozen dataclasses, and the check of structures."""
+"""Real-space grid, energy grid and the check of structures."""
 
 from __future__ import annotations
 
@@ -225,16 +225,3 @@ class EnergyGrid:
 
 def _rows(cell: FloatArray) -> tuple[tuple[float, float, float], ...]:
     return tuple((float(row[0]), float(row[1]), float(row[2])) for row in cell)
-
-
-@dataclass(frozen=True)
-class Broadening:
-    """Kernel with which an LDOS is convolved.
-
-    Attributes:
-        kernel: name of the kernel; all symmetric kernels are treated in the same way.
-        standard_deviation: standard deviation of the kernel, eV; 0 for a sharp LDOS.
-    """
-
-    kernel: str
-    standard_deviation: float

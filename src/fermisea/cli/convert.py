@@ -243,7 +243,7 @@ def _mala() -> Any:
 
 
 def _kernel(broadening: float | None) -> Any:
-    from fermisea.grid import Broadening as Kernel  # noqa: PLC0415
+    from fermisea.physics.broadening import Broadening as Kernel  # noqa: PLC0415
 
     return None if broadening is None else Kernel("as given", broadening)
 

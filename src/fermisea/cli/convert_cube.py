@@ -102,10 +102,10 @@ def cube(
         files = _write(fermisea.Snapshot.load(source[0]), out, energy, overwrite=overwrite)
         show_files(files, out, json=json)
         return
-    from fermisea.grid import Broadening  # noqa: PLC0415  # not needed for --help
     from fermisea.interop.cube import read_cube  # noqa: PLC0415
     from fermisea.interop.cube_snapshot import snapshot_from_cubes  # noqa: PLC0415
     from fermisea.interop.ldos_cubes import cube_files  # noqa: PLC0415
+    from fermisea.physics.broadening import Broadening  # noqa: PLC0415  # not needed for --help
 
     check_output(out, ".nc", overwrite=overwrite)
     if electron_temperature is None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
-from fermisea.grid import Broadening, EnergyGrid
+from fermisea.grid import EnergyGrid
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 
 SUFFIX = ".nc"

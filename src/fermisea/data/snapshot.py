@@ -15,7 +15,8 @@ from fermisea import units
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot_file import StoredLdos, from_dataset, read_snapshot, to_dataset, write_snapshot
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid, check_grid, check_structure
+from fermisea.grid import EnergyGrid, RealSpaceGrid, check_grid, check_structure
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
 from fermisea.physics.free_energy import check_form
 from fermisea.physics.integration import EnergyIntegral

@@ -24,7 +24,8 @@ from ase import Atoms
 
 from fermisea.data.reference import Reference
 from fermisea.errors import FileFormatError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 from fermisea.utilities.files import atomic_path
 

@@ -14,9 +14,9 @@ from fermisea.data.cube import read_cube
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.interop.ldos_cubes import UNIT, check_same, read_series, same_structure
-from fermisea.physics.broadening import pp_broadening
+from fermisea.physics.broadening import Broadening, pp_broadening
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ions import Ion, electrons
 

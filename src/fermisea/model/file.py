@@ -19,10 +19,11 @@ from torch import Tensor
 from fermisea import descriptors
 from fermisea.descriptors import Descriptor
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening, EnergyGrid
+from fermisea.grid import EnergyGrid
 from fermisea.model.bundled import shipped_models
 from fermisea.networks.ensemble import Network, architecture, network_of
 from fermisea.networks.mlp import Mlp
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 from fermisea.potential import RegularModel
 from fermisea.prediction.domain import Domain

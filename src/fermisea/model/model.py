@@ -13,12 +13,13 @@ from ase import Atoms
 
 from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.model.bundled import model_domain, model_path
 from fermisea.model.describe import described
 from fermisea.model.file import read_model, write_model
 from fermisea.networks.ensemble import Ensemble, Network
 from fermisea.networks.mlp import Mlp
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion
 from fermisea.physics.window import LOWEST_TEMPERATURE

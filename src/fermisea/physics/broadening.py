@@ -1,18 +1,18 @@
-"""Kernels that the states of a DFT run are broadened with, and their standard deviations."""
+"""The broadening of an LDOS: kernels that the states of a DFT run are convolved with, and their standard deviations."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fermisea.errors import InputError
-from fermisea.grid import Broadening
 
 GAUSSIAN = "gaussian"
 FERMI_DIRAC = "fermi-dirac derivative"
-"""Names of the kernels in a :class:`fermisea.grid.Broadening`."""
+"""Names of the kernels in a :class:`Broadening`."""
 
 FERMI_DIRAC_DEVIATION = math.pi / math.sqrt(3)
 """Standard deviation of the kernel -df/deps = 1 / (2 + exp(x) + exp(-x)) / w, x = eps / w, in units of w."""
@@ -23,6 +23,19 @@ _KERNELS = {
     "methfessel-paxton": ("methfessel-paxton", 0.0),
 }
 """Name and standard deviation over ``degauss_ldos`` of the kernel of ``pp.x``, for the smearing of the SCF run."""
+
+
+@dataclass(frozen=True)
+class Broadening:
+    """Kernel with which an LDOS is convolved.
+
+    Attributes:
+        kernel: name of the kernel; all symmetric kernels are treated in the same way.
+        standard_deviation: standard deviation of the kernel, eV; 0 for a sharp LDOS.
+    """
+
+    kernel: str
+    standard_deviation: float
 
 
 def pp_broadening(smearing: str, width: float) -> Broadening:

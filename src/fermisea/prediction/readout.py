@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fermisea.grid import Broadening, EnergyGrid
+from fermisea.grid import EnergyGrid
 from fermisea.networks.ensemble import Ensemble, Network
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
 from fermisea.physics.integration import EnergyIntegral
 

@@ -19,8 +19,8 @@ from fermisea.engines.espresso.output import PwOutput
 from fermisea.engines.espresso.potentials import Potentials
 from fermisea.engines.ldos import KPointBands, LdosOptions, energy_grid, local_density_of_states, resample
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid
-from fermisea.physics.broadening import GAUSSIAN
+from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.physics.broadening import GAUSSIAN, Broadening
 from fermisea.physics.window import REACH
 from fermisea.utilities.threads import Workers
 

@@ -14,8 +14,8 @@ from fermisea.engines.espresso.inputs import pp_input
 from fermisea.engines.espresso.launch import run_program
 from fermisea.engines.ldos import resample
 from fermisea.errors import EngineError, FileFormatError
-from fermisea.grid import Broadening, EnergyGrid
-from fermisea.physics.broadening import FERMI_DIRAC, FERMI_DIRAC_DEVIATION
+from fermisea.grid import EnergyGrid
+from fermisea.physics.broadening import FERMI_DIRAC, FERMI_DIRAC_DEVIATION, Broadening
 
 
 def cube_ldos(

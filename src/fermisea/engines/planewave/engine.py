@@ -38,8 +38,8 @@ from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.grid import Broadening, EnergyGrid, RealSpaceGrid, check_structure
-from fermisea.physics.broadening import GAUSSIAN
+from fermisea.grid import EnergyGrid, RealSpaceGrid, check_structure
+from fermisea.physics.broadening import GAUSSIAN, Broadening
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH

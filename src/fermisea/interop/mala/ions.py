@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening
 from fermisea.interop.mala.calculation import Calculation
-from fermisea.physics.broadening import pp_broadening
+from fermisea.physics.broadening import Broadening, pp_broadening
 from fermisea.physics.ions import Ion
 from fermisea.pseudopotentials import load_upf, upf_header
 from fermisea.pseudopotentials.upf import functional_of

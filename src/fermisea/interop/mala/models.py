@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fermisea.errors import FileFormatError, InputError
-from fermisea.grid import Broadening, RealSpaceGrid
+from fermisea.grid import RealSpaceGrid
 from fermisea.interop.mala.archive import SIZE, read_archive
 from fermisea.interop.mala.calculation import Calculation, parse_calculation
 from fermisea.interop.mala.ions import PseudopotentialFiles, assumed_broadening, ion_data
@@ -21,6 +21,7 @@ from fermisea.interop.mala.scalers import Scaling, read_scaler
 from fermisea.interop.mala.torch_file import read_torch
 from fermisea.model.model import Model
 from fermisea.networks.mlp import check_choice
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.window import highest_electron_temperature
 from fermisea.prediction.ldos import predict_ldos

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
-from fermisea.grid import Broadening, EnergyGrid
+from fermisea.grid import EnergyGrid
 from fermisea.interop.mala.calculation import Calculation, parse_calculation
 from fermisea.interop.mala.fields import HDF5_SUFFIXES, LDOS_UNITS, read_field
 from fermisea.interop.mala.ions import PseudopotentialFiles, assumed_broadening, ion_data
 from fermisea.interop.mala.split import JoinedGrid, join
+from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import DensityOfStates
 
 PathLike = str | os.PathLike[str]
