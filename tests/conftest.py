@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
 
 import pytest
 import torch
+from filelock import FileLock
+
+from fermisea.utilities import processes
 
 
 def pytest_collection_modifyitems(items):
@@ -23,6 +28,30 @@ def pytest_runtest_setup():
     Fixtures of modules are made after this.
     """
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Makes a folder once for all workers of pytest-xdist, and returns a copy of the folder for the caller alone."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    def copy_of(name, make):
+        with FileLock(shared / f"{name}.lock"):
+            if not (shared / f"{name}.made").exists():
+                make(shared / name)
+                (shared / f"{name}.made").touch()
+        return shutil.copytree(shared / name, tmp_path_factory.mktemp(name) / name)
+
+    return copy_of
+
+
+@pytest.fixture
+def _quick_processes(monkeypatch):
+    """Processes of the package fork from a server that has imported the package, and start at once."""
+    method = multiprocessing.get_context("forkserver")
+    method.set_forkserver_preload(["fermisea.campaign", "fermisea.training"])
+    monkeypatch.setattr(processes, "_METHOD", method)
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ def test_several_at_once_give_what_one_after_the_other_gives(alone, tmp_path, sc
         assert {record.name for record in told} == set(crystals(4))
 
 
+@pytest.mark.usefixtures("_quick_processes")
 def test_a_killed_process_takes_one_structure_with_it(tmp_path):
     """The process ends while it computes the second of four; the others and a repetition do not care."""
     jobs, killed = crystals(4), []
@@ -167,6 +168,7 @@ def test_what_the_killed_left_is_cleaned_away(tmp_path):
     assert [record.name for record in records.all()] == ["al-00"]
 
 
+@pytest.mark.usefixtures("_quick_processes")
 def test_a_full_disk_stops_everything_with_one_line_and_the_same_command_goes_on(tmp_path):
     """On a file system of 200 kB, a few snapshots fit."""
     small = tmp_path / "small"
@@ -204,11 +206,11 @@ def test_ctrl_c_ends_the_workers_and_loses_what_was_running(tmp_path):
     workers = processes_of(process.pid)
     assert len(workers) >= 2
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "interrupted" in errors
     assert "Traceback" not in errors
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(map(alive, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -218,7 +220,7 @@ def test_ctrl_c_ends_the_workers_and_loses_what_was_running(tmp_path):
 def test_killed_three_times_at_random_moments_it_ends_complete(tmp_path):
     folder, data = tmp_path / "structures", tmp_path / "data"
     folder.mkdir()
-    cells = crystals(12, atoms=4)
+    cells = crystals(8, atoms=4)
     for name, atoms in cells.items():
         write_structure(folder / f"{name}.extxyz", atoms)
     command = [*FERMISEA, "dft", str(folder), *OPTIONS, "--workers", "2", "--out", str(data)]
@@ -229,11 +231,11 @@ def test_killed_three_times_at_random_moments_it_ends_complete(tmp_path):
         while len(log_of(data)) < events + 3:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
-        time.sleep(chance.uniform(0, 1.5))
+        time.sleep(chance.uniform(0, 0.5))
         workers = processes_of(process.pid)
         process.kill()
         process.communicate()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while any(map(alive, workers)):  # nothing goes on behind our back
             assert time.monotonic() < deadline
             time.sleep(0.05)

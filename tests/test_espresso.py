@@ -353,6 +353,7 @@ def test_output_that_is_none(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.espresso
+@pytest.mark.usefixtures("_quick_processes")
 def test_a_campaign_with_pw_survives_its_failure_and_goes_on(tmp_path):
     """Every run fails while the switch is missing; the same command then computes them."""
     switch = tmp_path / "switch"

@@ -51,9 +51,15 @@ SMALL = TransferSettings(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    out = tmp_path_factory.mktemp("study")
-    return out, run_transfer(SMALL, out, Console(quiet=True))
+def finished(made_once):
+    out = made_once("study", lambda folder: run_transfer(SMALL, folder, Console(quiet=True)))
+    return out, out / "report.html"
+
+
+@pytest.fixture
+def _undrawn(monkeypatch):
+    """The figures that are there stay."""
+    monkeypatch.setattr("fermisea.studies.transfer.results._figures", lambda *_: {})
 
 
 def table(path):
@@ -237,6 +243,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same(finished, monkeypatch)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_undrawn", "_quick_processes")
 def test_several_processes_train_and_judge(finished, tmp_path, monkeypatch):
     out, _ = finished
     copy = tmp_path / "study"
@@ -256,6 +263,7 @@ def test_several_processes_train_and_judge(finished, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_undrawn")
 def test_a_damaged_model_is_trained_again(finished):
     out, _ = finished
     path = out / "models" / "100K-2.safetensors"
@@ -284,6 +292,7 @@ def test_a_folder_of_another_version_goes_on(finished, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_undrawn")
 def test_what_failed_is_told_once_all_else_is_done_and_tried_again(finished, tmp_path, monkeypatch):
     out, _ = finished
     copy = tmp_path / "study"
@@ -328,6 +337,7 @@ def test_a_study_without_references_and_other_cells_has_its_page_and_card(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_undrawn")
 def test_another_recipe_goes_on_with_the_same_data(finished, monkeypatch, tmp_path):
     out, _ = finished
     copy = tmp_path / "study"

@@ -24,27 +24,43 @@ SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from fermisea.training import TrainingConfig, train
-from fermisea.training.processes import rank
+from fermisea.training.processes import joined
 from test_training import dataset
-config = TrainingConfig.from_dict(json.loads(sys.argv[3]))
-told = []
-model = train(dataset(1, 2, 3, 4), config, memory=int(sys.argv[4]), progress=told.append)
-assert bool(told) == (rank() == 0)
-model.save(f"{sys.argv[2]}/{rank()}.safetensors")
+with joined() as processes:
+    for name, (memory, values) in json.loads(sys.argv[3]).items():
+        told = []
+        model = train(dataset(1, 2, 3, 4), TrainingConfig.from_dict(values), memory=memory, progress=told.append)
+        assert bool(told) == processes.first
+        model.save(f"{sys.argv[2]}/{name}-{processes.rank}.safetensors")
 """
+MEMORIES, TOLERANCES = (2**30, 1_500_000), {"float64": 1e-11, "float32": 1e-6}
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 1e-6)])
-@pytest.mark.parametrize("memory", [2**30, 1_500_000])
-def test_two_processes_train_as_one(tmp_path, dtype, tolerance, memory):
-    config = dataclasses.replace(QUICK, epochs=1, dtype=dtype, gradient_clip=0.5, averaging=0.5)
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    words = [str(script), str(Path(__file__).parent), str(tmp_path), json.dumps(config.to_dict()), str(memory)]
-    done = subprocess.run([*TORCHRUN, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    one = train(dataset(1, 2, 3, 4), config, memory=memory)
-    first, second = (load_model(tmp_path / f"{number}.safetensors") for number in range(2))
+def config_of(dtype):
+    return dataclasses.replace(QUICK, epochs=1, dtype=dtype, gradient_clip=0.5, averaging=0.5)
+
+
+@pytest.fixture(scope="module")
+def trained(made_once):
+    """Models of two processes, all trained in one start of them."""
+
+    def make(folder):
+        folder.mkdir()
+        script = folder / "script.py"
+        script.write_text(SCRIPT)
+        cases = {f"{m}-{dtype}": [m, config_of(dtype).to_dict()] for m in MEMORIES for dtype in TOLERANCES}
+        words = [str(script), str(Path(__file__).parent), str(folder), json.dumps(cases)]
+        done = subprocess.run([*TORCHRUN, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return made_once("two-processes", make)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES.items())
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_two_processes_train_as_one(trained, dtype, tolerance, memory):
+    one = train(dataset(1, 2, 3, 4), config_of(dtype), memory=memory)
+    first, second = (load_model(trained / f"{memory}-{dtype}-{number}.safetensors") for number in range(2))
     for name, tensor in one.network.state_dict().items():
         assert torch.equal(first.network.state_dict()[name], second.network.state_dict()[name]), name
         largest = max(1.0, tensor.abs().max().item())  # the last layer is the solution of a linear problem

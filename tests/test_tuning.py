@@ -145,6 +145,7 @@ def test_killed_three_times(data, tmp_path, workers):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_quick_processes")
 def test_two_share_one_study(data, tmp_path):
     told = []
     tuned = tune(
