@@ -5,10 +5,11 @@ PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
 RUNTIME := .venv/.runtime
 DEVELOPER := .venv/.developer
 PEERS := .venv/.peers
-BENCHMARKS := gemm descriptors prediction wide startup batches training processes large_data mala_training forces
+BENCHMARKS := mala_training prediction startup processes training large_data wide batches forces descriptors gemm
+MARKS ?= slow
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help install demo study test test-slow bench lint clean
+.PHONY: help install environments demo study test test-slow bench lint clean
 
 help:
 	@echo "make install   install fermisea in .venv, with the tested versions of its dependencies"
@@ -16,11 +17,13 @@ help:
 	@echo "make study     transfer of aluminium models between temperatures, in study-output/; many hours, or 10 minutes with ARGS=--quick"
 	@echo "make test      tests; a few minutes"
 	@echo "make test-slow tests against large references; several minutes more"
-	@echo "make bench     speed against LAMMPS, MALA and, where pw.x is installed, Quantum ESPRESSO; half an hour, or 3 minutes with ARGS=--quick"
+	@echo "make bench     speed against LAMMPS, MALA and, where pw.x is installed, Quantum ESPRESSO; half an hour, or 2 minutes with ARGS=--quick"
 	@echo "make lint      style, types and layers"
 	@echo "make clean     remove .venv and caches"
 
 install: $(RUNTIME)
+
+environments: $(DEVELOPER) $(PEERS)
 
 demo: $(RUNTIME)
 	$(BIN)/python -m fermisea.demo --out demo-output
@@ -32,11 +35,12 @@ test: $(DEVELOPER)
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: $(DEVELOPER) $(PEERS)
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m slow $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "$(MARKS)" $(ARGS)
 
 bench: $(DEVELOPER) $(PEERS)
-	for part in $(BENCHMARKS); do $(ONE_THREAD) $(BIN)/python benchmarks/$$part.py $(ARGS) || exit 1; done
-	@if command -v pw.x >/dev/null; then $(ONE_THREAD) $(BIN)/python benchmarks/engine.py $(ARGS); else echo "bench: pw.x not found, skipping the benchmark of the DFT engine"; fi
+	@command -v pw.x >/dev/null || echo "bench: pw.x not found, skipping the benchmark of the DFT engine"
+	parts="$(BENCHMARKS)"; if command -v pw.x >/dev/null; then parts="$$parts engine"; fi; printf '%s\n' $$parts | \
+	$(ONE_THREAD) xargs -P $(if $(findstring --quick,$(ARGS)),2,1) -I % sh -c '$(BIN)/python benchmarks/%.py $(ARGS) || exit 255'
 
 lint: $(DEVELOPER)
 	$(BIN)/ruff check .
