@@ -239,11 +239,11 @@ class Snapshot:
         """Returns F(tau_ref) from the LDOS minus the free energy of the DFT code, eV, for the whole cell.
 
         Args:
-            at_reference: observables of this snapshot at tau_ref; computed if left out.
+            at_reference: observables of this snapshot at tau_ref; computed by default.
 
         Raises:
             InputError: where ``total_energy_obstacle`` says why the LDOS gives no free energy.
-            WindowError: if the energy window does not serve tau_ref.
+            WindowError: if tau_ref is above the limit of the energy window.
         """
         own = self.free_energy(self.electron_temperature) if at_reference is None else at_reference.free_energy
         return own - self.reference.free_energy

@@ -233,7 +233,7 @@ def _error_panel(axis: Axes, index: Sequence[int], error: FloatArray, estimate: 
 
 
 def _estimate_panel(axis: Axes, estimate: _Estimate, reference: float | None) -> None:
-    """Draws the estimated error, in quadrature, and, if it has two, its parts; single marks at tau_ref are left out."""
+    """Plots the estimated error in quadrature and, if there are two, its parts, without points at tau_ref."""
     total = estimate.total
     assert total is not None  # noqa: S101  # the caller checks
     line = "-" if estimate.temperature.size >= _LINE else "none"

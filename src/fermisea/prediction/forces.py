@@ -157,7 +157,7 @@ class LdosForces:
 
     def _at_fixed_electrons(self, state: ThermalState, potential: Tensor) -> float:
         """Returns c, the mean of a potential over the states at the Fermi level, eV."""
-        assert state.level_slope is not None and state.level_density is not None  # noqa: S101, PT018  # likewise
+        assert state.level_slope is not None and state.level_density is not None  # noqa: S101, PT018
         slope = self.dos.integral(state.level_slope)
         if slope == 0:  # deep in a gap
             return 0.0

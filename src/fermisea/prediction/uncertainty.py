@@ -115,7 +115,7 @@ class Uncertainty:
         return self.of_observable("heat_capacity")
 
     def scalars(self) -> dict[str, Any]:
-        """Returns the standard deviation of every number per tau_e by name; units are those of the registry."""
+        """Returns the standard deviation of every number per tau_e by name, in the units of the registry."""
         whole = bool(self.members[0][0].free_energies)
         names = [o.name for o in SCALARS if o.spread and (whole or not (o.anchored or o.name == "free_energy_change"))]
         return {name: self.of_observable(name) for name in names}

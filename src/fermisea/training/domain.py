@@ -17,7 +17,7 @@ _PREDICTED = 8
 def training_domain(model: Model, training: Dataset) -> Domain:
     """Returns the domain of a model that has no domain yet.
 
-    Surroundings are described by the descriptor of the anchor where there is one, otherwise by that of the LDOS.
+    Surroundings are described by the descriptor of the anchor, or of the LDOS if there is no anchor.
 
     Args:
         model: trained model.

@@ -165,7 +165,7 @@ def _check_electrons(dos: DensityOfStates, calculation: Calculation, path: Path,
     where = f"below the Fermi level of the DFT run, {level:g} eV"
     lowest, highest = _PLAUSIBLE
     if math.isnan(level):  # the window must at least hold the electrons
-        level, where, highest = dos.energy_grid.stop + dos.energy_grid.spacing, "in all", math.inf
+        level, where, highest = dos.energy_grid.stop + dos.energy_grid.spacing, "in total", math.inf
         lowest = 1.0
     share = dos.electrons(level, temperature) / calculation.electrons
     if lowest <= share <= highest:

@@ -36,7 +36,7 @@ def model_card(model: str | os.PathLike[str]) -> str | None:
 
 
 def model_domain(model: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Returns the entries of the domain beside a shipped model; None for any other model or without such a file."""
+    """Returns the entries of the domain file of a shipped model; None for other models or without such a file."""
     path = model_path(model)
     file = path.with_suffix(".domain.json")
     if path.parent != FOLDER or not file.exists():
