@@ -46,12 +46,18 @@ def made_once(tmp_path_factory):
     return copy_of
 
 
-@pytest.fixture
-def _quick_processes(monkeypatch):
-    """Processes of the package fork from a server that has imported the package, and start at once."""
+@pytest.fixture(scope="session")
+def forkserver():
+    """Starts processes that fork from a server which has imported the package, so that they start at once."""
     method = multiprocessing.get_context("forkserver")
     method.set_forkserver_preload(["fermisea.campaign", "fermisea.training"])
-    monkeypatch.setattr(processes, "_METHOD", method)
+    return method
+
+
+@pytest.fixture
+def _quick_processes(forkserver, monkeypatch):
+    """Processes of the package start at once."""
+    monkeypatch.setattr(processes, "_METHOD", forkserver)
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import math
 import random
 import signal
-import subprocess
-import sys
 import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +19,14 @@ import torch
 from fermisea.analysis.evaluation import evaluate
 from fermisea.errors import FileFormatError, InputError
 from fermisea.model.model import Model, load_model
-from fermisea.training import DivergenceError, TrainingInterruptedError, TrainingLog, train
+from fermisea.training import (
+    DivergenceError,
+    TrainingConfig,
+    TrainingInterruptedError,
+    TrainingLog,
+    TrainingState,
+    train,
+)
 from fermisea.training.loss import Loss
 from test_training import QUICK, dataset
 
@@ -81,38 +88,46 @@ def test_stopped_by_a_signal_at_any_update_and_resumed(data, tmp_path, monkeypat
     assert [state.step for state in states if state.stage == "training"] == [4, 5, 6]
 
 
-KILLED = """
-import json, sys, torch
-sys.path.insert(0, sys.argv[1])
-from fermisea.training import TrainingConfig, train
-from test_training import dataset
-from pathlib import Path
-config = TrainingConfig.from_dict(json.loads(sys.argv[3]))
-torch.set_num_threads(1)  # as in the tests: sums of losses depend on it
-def tell(state):
-    print(state.stage, state.step, flush=True)
-model = train(dataset(1, 2, 3, 4), config, checkpoint=Path(sys.argv[2]) / "al.checkpoint", resume=True, progress=tell)
-model.save(Path(sys.argv[2]) / "al.safetensors")
-"""
+def resumed(folder: Path, config: TrainingConfig, pipe: Connection) -> None:
+    """Trains in a process of its own, and sends each epoch."""
+    torch.set_num_threads(1)  # as in the tests: sums of losses depend on it
+
+    def tell(state: TrainingState) -> None:
+        if state.stage == "training":
+            pipe.send(state.step)
+
+    model = train(dataset(1, 2, 3, 4), config, checkpoint=folder / "al.checkpoint", resume=True, progress=tell)
+    model.save(folder / "al.safetensors")
 
 
-def test_killed_at_random_moments_and_resumed(data, tmp_path):
+def started(forkserver: Any, folder: Path, config: TrainingConfig) -> tuple[Any, Connection]:
+    here, there = forkserver.Pipe(duplex=False)
+    process = forkserver.Process(target=resumed, args=(folder, config, there))
+    process.start()
+    there.close()
+    return process, here
+
+
+def test_killed_at_random_moments_and_resumed(data, tmp_path, forkserver):
     config = dataclasses.replace(FULL, epochs=60)
     expected = train(data, config)
-    place, chance = Path(__file__).parent, random.Random(4)  # noqa: S311
-    command = [sys.executable, "-c", KILLED, str(place), str(tmp_path), json.dumps(config.to_dict())]
+    chance = random.Random(4)  # noqa: S311
     for _ in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        epochs = 0
-        while epochs < 2:  # when the second one is told, the first has been written down
-            epochs += process.stdout.readline().startswith("training")
-            assert process.poll() is None
+        process, pipe = started(forkserver, tmp_path, config)
+        for _ in range(2):  # when the second epoch is sent, the first is in the file
+            pipe.recv()
         time.sleep(chance.uniform(0, 0.4))
+        assert process.is_alive()
         process.kill()
-        process.communicate()
+        process.join()
     assert not (tmp_path / "al.safetensors").exists()
-    last = subprocess.run(command, capture_output=True, text=True, check=True)
-    steps = [int(line.split()[1]) for line in last.stdout.splitlines() if line.startswith("training")]
+    process, pipe = started(forkserver, tmp_path, config)
+    steps = []
+    with suppress(EOFError):
+        while True:
+            steps.append(pipe.recv())
+    process.join()
+    assert process.exitcode == 0
     assert steps == list(range(steps[0], 61))
     assert steps[0] > 3
     assert same(load_model(tmp_path / "al.safetensors"), expected)
