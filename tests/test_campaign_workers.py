@@ -16,6 +16,7 @@ from ase.build import bulk
 from fermisea.campaign import Campaign, Record, Records, outliers, run_campaign
 from fermisea.campaign.processes import on_this_machine
 from fermisea.campaign.run import Outcome
+from fermisea.cli import main
 from fermisea.data.snapshot import Snapshot
 from fermisea.data.structures import write_structure
 from fermisea.errors import InputError, StorageError
@@ -88,7 +89,8 @@ def alone(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("scheduler", ["local", "dask"])
+@pytest.mark.usefixtures("_quick_processes")
+@pytest.mark.parametrize("scheduler", ["local", pytest.param("dask", marks=pytest.mark.slow)])
 def test_several_at_once_give_what_one_after_the_other_gives(alone, tmp_path, scheduler):
     told: list[Record] = []
     outcomes = run_campaign(
@@ -217,24 +219,25 @@ def test_ctrl_c_ends_the_workers_and_loses_what_was_running(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_three_times_at_random_moments_it_ends_complete(tmp_path):
+def test_killed_three_times_at_random_moments_it_ends_complete(tmp_path, forkserver):
     folder, data = tmp_path / "structures", tmp_path / "data"
     folder.mkdir()
     cells = crystals(8, atoms=4)
     for name, atoms in cells.items():
         write_structure(folder / f"{name}.extxyz", atoms)
-    command = [*FERMISEA, "dft", str(folder), *OPTIONS, "--workers", "2", "--out", str(data)]
+    words = ["dft", str(folder), *OPTIONS, "--workers", "2", "--out", str(data)]
     chance, whole = np.random.default_rng(7), {}
     for _ in range(3):
         events = len(log_of(data))
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = forkserver.Process(target=main, args=(words,))
+        process.start()
         while len(log_of(data)) < events + 3:
-            assert process.poll() is None, process.stderr.read()
+            assert process.is_alive()
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 0.5))
         workers = processes_of(process.pid)
         process.kill()
-        process.communicate()
+        process.join()
         deadline = time.monotonic() + 60
         while any(map(alive, workers)):  # nothing goes on behind our back
             assert time.monotonic() < deadline
@@ -242,7 +245,7 @@ def test_killed_three_times_at_random_moments_it_ends_complete(tmp_path):
         for path in data.glob("*.nc"):
             Snapshot.load(path)  # whole, whatever happened
             whole.setdefault(path.stem, len(log_of(data)))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([*FERMISEA, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for name in cells:
         Snapshot.load(data / f"{name}.nc")

@@ -167,11 +167,11 @@ def test_train_writes_a_model(work, tmp_path, capsys):
 
 
 def test_train_stops_at_sigterm_and_resumes(work, tmp_path, capsys):
-    words = ["train", f"{work}/data", "--config", f"{work}/train.toml", "--epochs", "400", "--log", f"{tmp_path}/log"]
+    words = ["train", f"{work}/data", "--config", f"{work}/train.toml", "--epochs", "250", "--log", f"{tmp_path}/log"]
     words += ["--out", str(tmp_path / "al.safetensors")]
     command = [sys.executable, "-c", "from fermisea.cli import main; raise SystemExit(main())", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while "training 40/400" not in process.stderr.readline():
+    while "training 25/250" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert "holds the state" in process.communicate()[1].splitlines()[-1]
@@ -181,7 +181,7 @@ def test_train_stops_at_sigterm_and_resumes(work, tmp_path, capsys):
     assert "holds an unfinished training" in capsys.readouterr().err
     assert main([*words, "--resume"]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"log", "al.safetensors"}
-    assert len((tmp_path / "log" / "training.csv").read_text().splitlines()) == 401
+    assert len((tmp_path / "log" / "training.csv").read_text().splitlines()) == 251
     other = tmp_path / "other.safetensors"
     assert main([*words[:-1], str(other)]) == 0
     one, two = load_model(other).network.state_dict(), load_model(tmp_path / "al.safetensors").network.state_dict()

@@ -26,7 +26,7 @@ def blocks(kind: str) -> list[str]:
 def test_every_command_of_the_page_runs(tmp_path):
     (tmp_path / "data").mkdir()
     for seed in range(8):
-        made_up_snapshot(seed, (8, 9, 8)).save(tmp_path / "data" / f"{seed}.nc")
+        made_up_snapshot(seed, (6, 7, 6)).save(tmp_path / "data" / f"{seed}.nc")
     (tmp_path / "train.toml").write_text(blocks("toml")[0])
     programs = tmp_path / "bin"
     programs.mkdir()

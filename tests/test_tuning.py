@@ -108,31 +108,33 @@ def test_the_end_of_time(data, tmp_path):
     assert len(tuned.trials) == 1
 
 
-COMMAND = [sys.executable, "-c", "import sys; from fermisea.cli import main; sys.exit(main(sys.argv[1:]))", "tune"]
+COMMAND = [sys.executable, "-c", "import sys; from fermisea.cli import main; sys.exit(main(sys.argv[1:]))"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_killed_three_times(data, tmp_path, workers):
+def test_killed_three_times(data, tmp_path, workers, forkserver):
     space, study = tmp_path / "space.toml", tmp_path / "study"
     values = SPACE | {"epochs": 40}
     lines = [f"{name} = {json.dumps(value)}" for name, value in values.items() if not isinstance(value, dict)]
     space.write_text("\n".join([*lines, "learning_rate = { from = 1e-4, to = 1e-2, log = true }"]))
-    command = [*COMMAND, str(data), "--out", str(study), "--space", str(space), "--trials", "8", "--no-prune"]
-    command += ["--workers", str(workers)]
+    words = ["tune", str(data), "--out", str(study), "--space", str(space), "--trials", "8", "--no-prune"]
+    words += ["--workers", str(workers)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     generator = np.random.default_rng(workers)
     for kill in range(3):
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while process.poll() is None and not (
+        process = forkserver.Process(target=main, args=(words,))
+        process.start()
+        while process.is_alive() and not (
             (study / "study.journal").exists() and len(states_of(study)) > 1 + kill + workers
         ):
             time.sleep(0.02)
         time.sleep(generator.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     cut = sum(state == 0 for state in states_of(study).values())
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([*COMMAND, *words], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     states = list(states_of(study).values())
     assert states.count(1) == 8
@@ -313,7 +315,7 @@ def test_rankings_without_trials(data):
 def test_without_optuna(data, tmp_path):
     (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('no optuna', name='optuna')")
     done = subprocess.run(
-        [*COMMAND, str(data), "--out", str(tmp_path / "study")],
+        [*COMMAND, "tune", str(data), "--out", str(tmp_path / "study")],
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
