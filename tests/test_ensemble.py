@@ -171,3 +171,11 @@ def test_command_line(tmp_path, capsys):
     assert "over the 3 networks of the model" in out
     assert main(["info", model]) == 0
     assert "members" in capsys.readouterr().out
+
+
+def test_without_total_energies_the_spread_of_f_is_refused(model):
+    spread = model.predict(structure(11), TEMPERATURES, GRID, density=False).uncertainty
+    assert "free_energy" not in spread.scalars()
+    for name in ("free_energy", "free_energy_change", "internal_energy"):
+        with pytest.raises(InputError, match=f"spread of the {name.replace('_', ' ')}: the prediction has no total"):
+            getattr(spread, name)

@@ -116,18 +116,32 @@ class Uncertainty:
 
     def scalars(self) -> dict[str, Any]:
         """Returns the standard deviation of every number per tau_e by name, in the units of the registry."""
-        whole = bool(self.members[0][0].free_energies)
-        names = [o.name for o in SCALARS if o.spread and (whole or not (o.anchored or o.name == "free_energy_change"))]
+        names = [o.name for o in SCALARS if o.spread and (self._whole or not _total(o.name))]
         return {name: self.of_observable(name) for name in names}
 
     def of_observable(self, name: str) -> Any:
-        """Returns the standard deviation of an observable of the registry that is a number at each tau_e."""
+        """Returns the standard deviation of an observable of the registry that is a number at each tau_e.
+
+        Raises:
+            InputError: for an observable of the total free energy, if the prediction has none.
+        """
+        if _total(name) and not self._whole:
+            title = name.replace("_", " ")
+            raise InputError(
+                f"spread of the {title}: the prediction has no total free energy; predict with density=True by a model "
+                "that has one"
+            )
         observable = OBSERVABLES["free_energy" if name == "free_energy_change" else name]
         values = self.values(observable.getter)
         if name == "free_energy_change" or (self.anchored and observable.anchored):
             values = values - np.array([[OBSERVABLES["free_energy"].getter(result)] for result in self.references])
         deviation = values.std(axis=0, ddof=1)
         return float(deviation[0]) if self.scalar else deviation
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the networks give total free energies."""
+        return bool(self.members[0][0].free_energies)
 
     def values(self, value: Callable[[ThermalObservables], float]) -> FloatArray:
         """Returns a number of each network at each tau_e, (members, temperatures)."""
@@ -160,3 +174,8 @@ def _observables(
             functional_name=request.functional,
         )
         yield dos.dos, results
+
+
+def _total(name: str) -> bool:
+    """Returns whether an observable needs the total free energy."""
+    return OBSERVABLES[name].anchored or name == "free_energy_change"
