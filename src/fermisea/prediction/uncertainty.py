@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fermisea.errors import InputError
 from fermisea.physics.observables import ThermalObservables, observables_of
 from fermisea.physics.registry import OBSERVABLES, SCALARS
 from fermisea.physics.thermal_states import thermal_levels
