@@ -148,7 +148,8 @@ def mala(
         show_files(_export(source, out, twojmax, cutoff, contain_xyz=not no_xyz, overwrite=overwrite), out, json=json)
     else:
         raise fermisea.InputError(
-            f"{' '.join(map(str, source))}: expected LDOS.npy INFO.json, a model archive *.zip, or snapshots"
+            f"source: got {' '.join(map(str, source))}, expected LDOS.npy INFO.json, a model archive *.zip, or "
+            "snapshots"
         )
 
 
