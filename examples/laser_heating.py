@@ -1,8 +1,9 @@
-"""Laser-heated aluminium: the same ions, with electrons at 298 K and suddenly at 10 000 K.
+"""Laser-heated aluminium: the same ions with electrons at 298 K, and with electrons suddenly heated to 10 000 K.
 
-Molecular dynamics of 32 atoms: 0.5 ps at 298 K with a thermostat, then from there 2 ps without one, at both electronic
-temperatures. What is written: trajectories, which go on after an interruption; a table and a figure of temperature,
-pressure, conserved energy and pair distribution; summary.json. About half an hour for each tau_e on one core.
+Molecular dynamics of 32 atoms: 0.5 ps at 298 K with a thermostat, followed by 2 ps without thermostat at each electronic
+temperature. The output consists of trajectories, which are resumed after an interruption; a table and a figure of
+temperature, pressure, conserved energy and pair distribution; and summary.json. Each tau_e takes about half an hour on
+one core.
 
     python examples/laser_heating.py MODEL DIR [--steps 2000] [--electron-temperature 298 10000] [--check 2]
 """
@@ -32,14 +33,14 @@ from fermisea.utilities.files import write_text
 FloatArray = npt.NDArray[np.float64]
 
 IONS = 298.0
-"""Ionic temperature at the beginning, K."""
+"""Initial ionic temperature, K."""
 
 EVERY = 5
-"""Steps from one frame to the next."""
+"""Number of steps between frames."""
 
 
 def run(atoms: Atoms, dynamics: MolecularDynamics, path: Path, steps: int, progress: Progress) -> None:
-    """Goes on to ``steps`` steps in all, with a frame at the beginning and after every few."""
+    """Runs until the total number of steps is ``steps``, with a frame at the start and every few steps."""
     done = EVERY * (len(Trajectory(str(path))) - 1) if path.exists() else 0
     task = progress.add_task(path.stem, total=steps, completed=done)
     dynamics.nsteps = done
@@ -56,7 +57,7 @@ def run(atoms: Atoms, dynamics: MolecularDynamics, path: Path, steps: int, progr
 
 
 def start_of(path: Path, otherwise: Atoms) -> Atoms:
-    """Returns the last frame of a trajectory, or what it would begin with."""
+    """Returns the last frame of a trajectory, or a copy of ``otherwise`` without a trajectory."""
     if not path.exists():
         return otherwise.copy()
     frame = read(path, -1)
@@ -103,7 +104,7 @@ def check(
     path: Path,
     progress: Progress,
 ) -> list[dict[str, float]]:
-    """Returns errors of the last frames of each run against self-consistent DFT, those known from a file."""
+    """Returns errors of the last frames of each run against self-consistent DFT; known errors are read from a file."""
     found: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     x, y, z = (max(1, 8 // n) for n in repeat)
     engine = fermisea.engines.PlaneWave(xc="pbe", cutoff=272.1, kpts=(x, y, z), pseudopotentials="gth")
@@ -157,22 +158,22 @@ def figure(results: dict[float, dict[str, FloatArray]], pairs: dict[float, tuple
 
 
 def main() -> None:
-    """Runs what is not there yet, and writes the results."""
+    """Runs the missing parts and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=2000, help="of 1 fs, without a thermostat")
-    parser.add_argument("--equilibration", type=int, default=500, help="steps with one")
+    parser.add_argument("--steps", type=int, default=2000, help="number of steps of 1 fs without thermostat")
+    parser.add_argument("--equilibration", type=int, default=500, help="number of steps with thermostat")
     parser.add_argument("--electron-temperature", type=float, nargs="+", default=[298.0, 10_000.0])
-    parser.add_argument("--repeat", type=int, nargs=3, default=[2, 2, 2], help="cubes of four atoms along each axis")
-    parser.add_argument("--check", type=int, default=0, help="frames of each run that DFT is asked about")
-    parser.add_argument("--grid", type=int, nargs=3, help="points; by default, spaced as in training")
+    parser.add_argument("--repeat", type=int, nargs=3, default=[2, 2, 2], help="number of four-atom cubes along each axis")
+    parser.add_argument("--check", type=int, default=0, help="number of frames of each run compared with DFT")
+    parser.add_argument("--grid", type=int, nargs=3, help="number of grid points; by default the spacing in training")
     values = parser.parse_args()
     values.folder.mkdir(parents=True, exist_ok=True)
     model, grid = fermisea.load_model(values.model), None if values.grid is None else tuple(values.grid)
     crystal = bulk("Al", "fcc", a=4.05, cubic=True).repeat(tuple(values.repeat))
     crystal.set_constraint(FixCom())
-    thermal = np.sqrt(2 * IONS * units.kB * crystal.get_masses())[:, None]  # half of it becomes potential energy
+    thermal = np.sqrt(2 * IONS * units.kB * crystal.get_masses())[:, None]  # half of it is converted to potential energy
     crystal.set_momenta(thermal * np.random.default_rng(1).standard_normal((len(crystal), 3)))
     with Progress() as progress:
         warm = values.folder / "equilibration.traj"
