@@ -1,11 +1,11 @@
 """The data of the comparisons in docs/training.md: Al8 at five ionic temperatures, by the embedded engine.
 
 Cells of eight aluminium atoms (two cubes of 4.05 A), molecular dynamics with EMT at tau_i = 100, 298, 500 and 933 K for
-training and also 700 K for the test, four structures each; PBE, GTH pseudopotential, 272.1 eV, 8x8x4 k-points,
-tau_ref = 1000 K, LDOS every 0.2 eV. Four more structures, those of 298 K scaled to other volumes, are for equations of
-state. Self-consistent runs, with forces and stress, stand in references.json: of the first test structure of each tau_i
-at 1, 5 and 10 kK, of the crystal at several lattice constants, and of a cube of four atoms at many tau_e. Two hours on
-two cores; interrupted, the same command goes on.
+training, and also 700 K for testing, four structures each; PBE, GTH pseudopotential, 272.1 eV, 8x8x4 k-points,
+tau_ref = 1000 K, LDOS every 0.2 eV. Four more structures, scaled from 298 K to other volumes, are for equations of
+state. references.json holds self-consistent runs with forces and stress: the first test structure of each tau_i at 1, 5
+and 10 kK, the crystal at several lattice constants, and a cube of four atoms at many tau_e. Two hours on two cores; the
+same command resumes after an interruption.
 
     python benchmarks/al8_data.py DIR [--workers 2]
 """
@@ -30,7 +30,7 @@ TRAINING, TEST = (100.0, 298.0, 500.0, 933.0), (100.0, 298.0, 500.0, 700.0, 933.
 REFERENCE = 1000.0
 HOT = (5000.0, 10_000.0)
 SCALES, CRYSTALS = (0.96, 0.98, 1.02, 1.04), (0.96, 0.973, 0.986, 1.0, 1.013, 1.027, 1.04)
-"""Lattice constants over 4.05 Angstrom, of scaled structures and of the crystal."""
+"""Lattice constants of scaled structures and of the crystal, relative to 4.05 Angstrom."""
 
 WARM = (
     900.0,
@@ -48,13 +48,13 @@ WARM = (
     13_500.0,
     16_500.0,
 )
-"""tau_e of the crystal whose entropies give its heat capacity, K: pairs around those at which it is wanted."""
+"""tau_e of the crystal for the heat capacity from entropies, K: pairs around the requested tau_e."""
 
 SETTINGS = fermisea.Campaign(xc="pbe", cutoff=272.1, kpts=(8, 8, 4), energy_window=(-5.0, 18.6))
 
 
 def structures(folder: Path, temperatures: tuple[float, ...], seed: int) -> None:
-    """Writes four structures for each ion temperature, unless they are there."""
+    """Writes four structures for each ion temperature, unless they exist."""
     for temperature in temperatures:
         paths = [folder / f"al8-{temperature:g}K-{number:02d}.extxyz" for number in range(4)]
         if all(path.exists() for path in paths):
@@ -66,7 +66,7 @@ def structures(folder: Path, temperatures: tuple[float, ...], seed: int) -> None
 
 
 def volumes(folder: Path, sources: Path) -> None:
-    """Writes the structures of 298 K scaled to other lattice constants, unless they are there."""
+    """Writes the structures of 298 K scaled to other lattice constants, unless they exist."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, scale in enumerate(SCALES):
         path = folder / f"al8-scaled-{scale:g}.extxyz"
@@ -89,7 +89,7 @@ def solved(atoms: Atoms, temperature: float) -> Reference:
 
 
 def references(folder: Path, tests: Path) -> None:
-    """Writes self-consistent results at several tau_e of one structure of each ion temperature, for the cell."""
+    """Writes self-consistent results at several tau_e for one structure of each ion temperature, for the cell."""
     cases = [
         (name, atoms, temperature)
         for name, atoms in read_structures(tests).items()
@@ -118,7 +118,7 @@ def references(folder: Path, tests: Path) -> None:
 
 
 def main() -> None:
-    """Makes what is not there yet."""
+    """Computes the missing data."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=2)

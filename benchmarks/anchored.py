@@ -1,8 +1,8 @@
-"""Anchored free energies and forces, those of the LDOS alone, and of the regular model alone, against DFT.
+"""Free energies and forces against DFT: anchored, from the LDOS alone, and from the regular model alone.
 
-On the data of al8_data.py: test structures at tau_ref, self-consistent runs at other electronic temperatures, the heat
-capacity of the crystal and its equation of state. The models are trained here with the default recipe, one of them with
-the structures at other volumes too. About fifteen minutes on one core, for two seeds.
+Uses the data of al8_data.py: test structures at tau_ref, self-consistent runs at other electronic temperatures, the
+heat capacity of the crystal and its equation of state. The models are trained with the default recipe, one of them also
+with the structures at other volumes. About fifteen minutes on one core, for two seeds.
 
     python benchmarks/anchored.py DIR
 """
@@ -30,11 +30,11 @@ from fermisea.training import TrainingConfig, train
 FORMS = ("anchored", "LDOS alone", "regular alone")
 JOULE = units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3
 GRID = {4: (21, 21, 21), 8: (21, 21, 45)}
-"""Points of the training data, by the number of atoms."""
+"""Grid points of the training data by number of atoms."""
 
 
 def model(data: Sequence[Path], name: str, seed: int) -> fermisea.Model:
-    """Returns a model of the default recipe, from a file if it was made before."""
+    """Returns a model of the default recipe, from a file if it exists."""
     folder = OUTPUT / "anchored"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{seed}.safetensors"
@@ -48,7 +48,7 @@ def model(data: Sequence[Path], name: str, seed: int) -> fermisea.Model:
 def errors(
     found: fermisea.Model, atoms: Any, tau_e: float, free_energy: float, forces: np.ndarray
 ) -> dict[str, tuple[float, float]]:
-    """Returns errors of F (meV/atom) and mean absolute ones of forces (meV/Angstrom) of each form."""
+    """Returns errors of F (meV/atom) and mean absolute errors of forces (meV/Angstrom) of each form."""
     assert found.anchor is not None  # noqa: S101  # the default recipe has one
     of = dict(
         zip(
@@ -83,7 +83,7 @@ def test_errors(models: Sequence[fermisea.Model], data: Path) -> list[dict[str, 
 
 
 def test_cells(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns mean and worst errors of F and mean ones of forces, anchored and of the LDOS alone."""
+    """Returns mean and worst errors of F and mean errors of forces, anchored and of the LDOS alone."""
     cells = []
     for name in FORMS[:2]:
         chosen = [row for row in rows if row["form"] == name]
@@ -176,7 +176,7 @@ def heat_table(models: Sequence[fermisea.Model], runs: dict[str, Any]) -> tuple[
 def volumes_table(
     models: Sequence[fermisea.Model], scaled: fermisea.Model, data: Path, known: list[dict[str, Any]]
 ) -> tuple[Table, list[dict[str, Any]]]:
-    """Returns errors at tau_ref over all test structures of the models of one volume, and of that of several."""
+    """Returns errors at tau_ref over all test structures, of the models of one volume and the model of several."""
     rows = test_errors([scaled], data)
     cells = [
         [f"16 structures, {len(models)} seeds", *test_cells(known)],
@@ -218,8 +218,8 @@ def crystal_table(models: dict[str, fermisea.Model], references: dict[str, Any])
 def main() -> None:
     """Measures, prints tables and writes JSON."""
     parser = options(__doc__, "anchored", 1)
-    parser.add_argument("data", type=Path, help="folder that al8_data.py filled")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings  [2]")
+    parser.add_argument("data", type=Path, help="folder of al8_data.py")
+    parser.add_argument("--seeds", type=int, default=2, help="number of trainings  [2]")
     values = parse(parser)
     torch.set_num_threads(1)
     data = values.data / "data"

@@ -1,7 +1,7 @@
-"""Random batches of training points from a scratch file against the same from memory, from real snapshot files.
+"""Rate of random batches of training points from a scratch file and from memory, with real snapshot files.
 
-Twenty snapshots that together exceed the memory that is allowed; the rate is that of one epoch of batches of 1024
-points, alone and with a network trained on them (two hidden layers of 256).
+Twenty snapshots together exceed the memory limit. The rate is measured over one epoch of batches of 1024 points, alone
+and with training of a network (two hidden layers of 256).
 
     python benchmarks/batches.py            20 snapshots of 56^3 points, 500 MB
     python benchmarks/batches.py --quick    20 snapshots of 16^3 points, 15 MB

@@ -1,6 +1,6 @@
-"""What the benchmarks share: workers with a thread count of their own, machine facts, tables, output.
+"""Shared parts of the benchmarks: workers with their own number of threads, machine facts, tables, output.
 
-Only the standard library is needed, so that the environment of the peers can import it as well.
+This module needs the standard library only, so that the environment of the other codes can import it too.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Table:
 
     Attributes:
         name: key of the table in the documentation.
-        title: says what is measured, and with which settings.
-        columns: headings.
+        title: measured quantity and settings.
+        columns: column headings.
         rows: cells, one for each column.
-        note: what the reader must know beside it.
+        note: explanation below the table.
     """
 
     name: str
@@ -56,18 +56,22 @@ class Table:
 
 
 def options(description: str | None, name: str, repeat: int, *, threads: bool = False) -> argparse.ArgumentParser:
-    """Returns the parser that every benchmark starts from: ``--quick``, ``--repeat``, ``--out``, perhaps ``--threads``.
+    """Returns the common parser of the benchmarks: ``--quick``, ``--repeat``, ``--out``, optionally ``--threads``.
 
     Args:
         description: docstring of the script.
-        name: of the benchmark.
+        name: name of the benchmark.
         repeat: usual number of runs.
         threads: whether the benchmark compares numbers of threads.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a check that it runs, in seconds; its numbers say little")
-    parser.add_argument("--repeat", type=int, default=None, help=f"runs; medians are quoted  [{repeat}, quick 1]")
-    parser.add_argument("--out", type=Path, help=f"JSON  [bench-output/{name}.json, quick bench-output/quick/...]")
+    parser.add_argument(
+        "--quick", action="store_true", help="quick check that the script runs; its numbers are not meaningful"
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=None, help=f"number of runs; medians are quoted  [{repeat}, quick 1]"
+    )
+    parser.add_argument("--out", type=Path, help=f"JSON file  [bench-output/{name}.json, quick bench-output/quick/...]")
     if threads:
         parser.add_argument("--threads", type=int, nargs="+", help="numbers of threads  [1 2, quick 2]")
     parser.set_defaults(name=name, usual_repeat=repeat)
@@ -91,9 +95,9 @@ def finish(values: argparse.Namespace, tables: Sequence[Table], results: Mapping
     """Prints the tables and writes them with all numbers and the machine as JSON.
 
     Args:
-        values: of ``parse``.
-        tables: to print.
-        results: plain data: what was measured, run by run.
+        values: options from ``parse``.
+        tables: tables to print.
+        results: measured results of each run, plain data.
         peers: versions of the other codes.
     """
     facts = machine() | {"peers": peers, "pace": values.pace.spread()}
@@ -131,14 +135,14 @@ def machine() -> dict[str, Any]:
 
 
 def facts_line(facts: Mapping[str, Any]) -> str:
-    """Returns one line of what ``machine()`` gives, with the versions of the peers and the evenness of the pace."""
+    """Returns a line with the result of ``machine()``, the versions of the other codes and the pace."""
     versions = ", ".join(f"{name} {version}" for name, version in (facts["versions"] | facts["peers"]).items())
     pace = f"; pace within a factor {facts['pace']:.2f}" if facts["pace"] else ""
     return f"{facts['cpu']}, {facts['cores']} cores, {' '.join(facts['vectors'])}; {versions}{pace}"
 
 
 def digits(value: float, count: int = 3) -> str:
-    """Returns a number with so many significant digits, without an exponent where it is not tiny."""
+    """Returns a number with a given number of significant digits, without an exponent unless it is tiny."""
     if value == 0 or abs(value) < 1e-3:
         return f"{value:.{count - 1}e}" if value else "0"
     whole = f"{value:.{count}g}"
@@ -153,7 +157,7 @@ def timed(function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[
 
 
 class Clock:
-    """Seconds of a block, and how many cores it kept busy: fewer than its threads where it waits or shares them.
+    """Time of a block and number of busy cores, which is below the number of threads if it waits or shares cores.
 
     Attributes:
         seconds: wall time.
@@ -173,13 +177,13 @@ class Clock:
 
 
 class Pace:
-    """The time of a fixed loop between runs: tells whether all of them met the same machine.
+    """Time of a fixed loop between runs, which shows whether the machine was equally fast in all runs.
 
     Other work on the machine, or on the host of a virtual one, can slow a process by half without taking processor time
     from it.
 
     Attributes:
-        seconds: of the loop, each time it was taken.
+        seconds: all measured times of the loop.
     """
 
     def __init__(self) -> None:
@@ -207,9 +211,9 @@ class Worker:
 
         Args:
             script: file with the functions.
-            threads: of every library in it.
+            threads: number of threads of every library.
             python: interpreter.
-            environment: variables to set besides.
+            environment: additional environment variables.
         """
         variables = os.environ | dict.fromkeys(_THREADS, str(threads)) | dict(environment)
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the worker
@@ -236,16 +240,16 @@ class Worker:
         self._log.close()
 
     def start(self, name: str, **arguments: Any) -> None:
-        """Asks for a call of the function ``name`` without waiting for it."""
+        """Requests a call of the function ``name`` without waiting for it."""
         assert self._process.stdin  # noqa: S101
         self._process.stdin.write(json.dumps([name, arguments]) + "\n")
         self._process.stdin.flush()
 
     def result(self) -> Any:
-        """Returns what the function asked for gave.
+        """Returns the result of the requested call.
 
         Raises:
-            RuntimeError: with its traceback, if it failed.
+            RuntimeError: with the traceback, if the call failed.
         """
         assert self._process.stdout  # noqa: S101
         line = self._process.stdout.readline()
@@ -258,13 +262,13 @@ class Worker:
         return answer["result"]
 
     def call(self, name: str, **arguments: Any) -> Any:
-        """Returns what the function ``name`` gives."""
+        """Returns the result of the function ``name``."""
         self.start(name, **arguments)
         return self.result()
 
 
 def serve(*functions: Callable[..., Any]) -> None:
-    """Answers the requests of a ``Worker`` until it closes; whatever the functions print goes to standard error."""
+    """Answers the requests of a ``Worker`` until it closes; the output of the functions goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     known = {function.__name__: function for function in functions}

@@ -1,7 +1,7 @@
 """Grid points per second of the descriptors, against `compute sna/grid` of LAMMPS in the same run.
 
-256 aluminium atoms, cutoff 4.67637 Angstrom. fermisea runs over a slab of a fine grid, as a prediction does, and over
-the points that LAMMPS gets: every tenth point of that grid in each direction, for the cost of LAMMPS is the same at
+256 aluminium atoms, cutoff 4.67637 Angstrom. fermisea is measured on a slab of a fine grid, as in a prediction, and on
+the points used for LAMMPS: every tenth point of this grid in each direction, because the cost of LAMMPS is the same at
 every point. Runs alternate; medians are quoted.
 
     python benchmarks/descriptors.py            slab of 200x200x4 points of 200x200x200
@@ -37,9 +37,9 @@ def rate(kind: str, dtype: str, fine: int, layers: int, coarse: int, values: str
 
     Args:
         kind: one of ``KINDS``.
-        dtype: of the descriptors.
+        dtype: type of the descriptors.
         fine: points along each side of the fine grid.
-        layers: of that grid.
+        layers: number of layers of the slab.
         coarse: points along each side of the coarse grid.
         values: file for the descriptors on the coarse grid.
     """

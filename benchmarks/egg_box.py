@@ -1,9 +1,9 @@
-"""How much forces change when a structure moves against the grid, which is not the same everywhere.
+"""Change of forces when a structure is shifted against the grid (egg-box effect).
 
-On the test structures of al8_data.py, one of each ionic temperature: the largest deviation of any force from its mean
-over shifts along (1, 0.6, 0.3) by up to a spacing, on the default grid of each free energy, and for that of the LDOS
-alone also spaced as in training. The model is trained here with the default recipe on sixteen structures and four at
-other volumes. About five minutes on one core, and three for the model.
+Measures, for one test structure of al8_data.py at each ionic temperature, the largest deviation of any force from its
+mean over shifts along (1, 0.6, 0.3) by up to one spacing, on the default grid of each free energy, and for F of the
+LDOS alone also with the spacing in training. The model is trained with the default recipe on sixteen structures and
+four at other volumes. About five minutes on one core, plus three for the model.
 
     python benchmarks/egg_box.py DIR
 """
@@ -46,8 +46,8 @@ def deviations(
 def main() -> None:
     """Measures, prints a table and writes JSON."""
     parser = options(__doc__, "egg_box", 1)
-    parser.add_argument("data", type=Path, help="folder that al8_data.py filled")
-    parser.add_argument("--shifts", type=int, default=8, help="of a spacing  [8]")
+    parser.add_argument("data", type=Path, help="folder of al8_data.py")
+    parser.add_argument("--shifts", type=int, default=8, help="number of shifts  [8]")
     values = parse(parser)
     torch.set_num_threads(1)
     data = values.data / "data"

@@ -1,6 +1,6 @@
 """CPU time of the embedded plane-wave engine against pw.x on the same structure, cutoff, k-points and pseudopotential.
 
-Both run on one thread, one after the other, in this order: ours, pw.x, repeated; medians are quoted.
+Both codes run on one thread, alternating; medians are quoted.
 
     python benchmarks/engine.py            Al32, GTH, 20 Ry, 2x2x2 shifted
     python benchmarks/engine.py --quick    Al4, 2x2x2
@@ -27,7 +27,7 @@ sys.path.insert(0, str(TESTS))
 from espresso import run_pw  # noqa: E402
 
 TOLERANCE = 1e-8
-"""conv_thr of pw.x, Ry for the cell; ours is the same energy in eV per atom."""
+"""conv_thr of pw.x, Ry for the cell; fermisea uses the same energy in eV per atom."""
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Forces and stress against the prediction alone: time and memory, on grids of several sizes.
+"""Time and memory of a prediction with and without forces and stress, on grids of several sizes.
 
 256 aluminium atoms, power spectrum with 84 features, network 84-256-256-119 with random weights, float32; density and
-total free energy at 5000 K in both cases. Every case is a process of its own; its memory is the largest that the system
-reports for it, less that before the prediction.
+total free energy at 5000 K in both cases. Every case is a separate process; its memory is the largest one reported by
+the system minus the memory before the prediction.
 
     python benchmarks/forces.py
     python benchmarks/forces.py --quick    one small grid
@@ -49,7 +49,7 @@ def case(size: int, *, forces: bool) -> None:
     """Prints seconds and bytes of a prediction."""
     torch.set_num_threads(1)
     found, atoms = model(), aluminium()
-    found.predict(atoms, TAU_E, (8, 8, 8), forces=forces)  # compiles what there is to compile
+    found.predict(atoms, TAU_E, (8, 8, 8), forces=forces)  # compiles all functions
     before = peak("VmRSS")
     seconds, _ = timed(found.predict, atoms, TAU_E, (size, size, size), forces=forces)
     print(seconds, peak("VmHWM") - before)

@@ -1,4 +1,4 @@
-"""Rate of matrix products, the ceiling of every network: torch.mm, (rows, n) times (n, n), per dtype and threads.
+"""Rate of matrix products, the upper limit of all networks: torch.mm, (rows, n) times (n, n), per dtype and threads.
 
 python benchmarks/gemm.py            n = 4000, 512 to 16384 rows
 python benchmarks/gemm.py --quick    n = 500, 512 rows
@@ -24,15 +24,15 @@ def rate(dtype: str, rows: int, width: int, seconds: float = 0.3) -> dict[str, f
 
     Args:
         dtype: ``"float32"``, ``"bfloat16"`` or ``"float64"``.
-        rows: of the left factor.
-        width: its columns, and both sides of the right factor.
-        seconds: to spend, at the least one product.
+        rows: number of rows of the left factor.
+        width: number of its columns, and size of the right factor.
+        seconds: time to spend, for at least one product.
     """
     kind = getattr(torch, dtype)
     generator = torch.Generator().manual_seed(1)
     left, right = (torch.randn(n, width, generator=generator).to(kind) for n in (rows, width))
     out = torch.empty(rows, width, dtype=kind)
-    torch.mm(left[:64], right)  # sets the library up
+    torch.mm(left[:64], right)  # initialises the library
     times: list[float] = []
     with Clock() as clock:
         while not times or sum(times) < seconds:

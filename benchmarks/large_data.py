@@ -1,7 +1,7 @@
-"""Training on far more data than memory: made-up snapshots of 20 GB, a small network, one epoch.
+"""Training on far more data than memory: synthetic snapshots of 20 GB, a small network, one epoch.
 
-Four files of free-electron LDOS, each under several names; ``fermisea train`` writes descriptors and LDOS to a scratch
-file and trains from there. Its peak of resident memory is that which the system reports for the process.
+Four files of free-electron LDOS have several names each; ``fermisea train`` writes descriptors and LDOS to a scratch
+file and trains from it. The peak memory is the resident memory of the process reported by the system.
 
     python benchmarks/large_data.py            20 snapshots of 1.05 GB, --memory 1GB; 40 GB of free disk
     python benchmarks/large_data.py --quick    20 snapshots of 2.5 MB, --memory 10MB
@@ -29,7 +29,7 @@ TRAIN = """
 import sys
 from fermisea.cli import main
 status = main(sys.argv[1:])
-lines = open("/proc/self/status").read().splitlines()  # the peak in getrusage begins at that of the parent
+lines = open("/proc/self/status").read().splitlines()  # the peak in getrusage starts at the peak of the parent
 print("peak", next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
 raise SystemExit(status)
 """

@@ -1,17 +1,17 @@
-"""MALA on the data of the study of temperature transfer: the same structures to learn from, the same to be tested on.
+"""MALA on the data of the study of temperature transfer, with the same training and test structures.
 
-Exports the training structures of the study's largest combination, lets MALA train on them in its own environment, and
-judges its networks as the study judges its models: LDOS, density, F at tau_ref, and F(tau_e) - F(tau_ref) against the
-self-consistent runs. What MALA would print is there too: with its quadrature and its form of F. MALA's total energy
-module, which it builds from Quantum ESPRESSO, cannot be installed from packages; its terms of F are evaluated here,
-which agrees with MALA in everything that it can say without that module (mala_training.py). Seconds of a prediction are
-those of each code itself, on one thread: descriptors, network, density, DOS, mu, E_b and TS of a test structure at
-tau_ref, for networks of the same hidden layers.
+The script exports the training structures of the largest combination of the study, trains MALA on them in its own
+environment, and evaluates its networks like the models of the study: LDOS, density, F at tau_ref, and F(tau_e) -
+F(tau_ref) against the self-consistent runs. The results with the quadrature and the form of F of MALA are included. The
+total-energy module of MALA, which is built from Quantum ESPRESSO, cannot be installed from packages; the terms of F are
+evaluated by fermisea, which agrees with MALA in all results available without this module (mala_training.py).
+Prediction times are measured with each code, on one thread: descriptors, network, density, DOS, mu, E_b and TS of a
+test structure at tau_ref, for networks with the same hidden layers.
 
-    python benchmarks/mala_study.py STUDY      a folder that `fermisea study transfer` wrote; mala.csv goes there
+    python benchmarks/mala_study.py STUDY      folder of `fermisea study transfer`, to which mala.csv is written
 
-MALA's weights start anew in each run, and its errors scatter: a further run for the same models leaves mala-2.csv, then
-mala-3.csv. The study's page is about the first.
+The initial weights of MALA differ in each run, and so do its errors: further runs for the same models write mala-2.csv,
+mala-3.csv and so on. The page of the study uses the first file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MALA trains on exported snapshots, and makes of an exported LDOS what fermisea makes of it.
+"""Training of MALA on exported snapshots, and comparison of its results for an exported LDOS with fermisea.
 
 DFT of small aluminium cells with the embedded engine, exported with ``interop.mala_export.write_mala``; then MALA 1.4
 in its own environment computes the descriptors again with LAMMPS, integrates the LDOS, and trains a network, which
@@ -34,11 +34,11 @@ SCRIPT = Path(__file__).with_name("mala_worker.py")
 TEMPERATURES = [300.0, 1000.0, 5000.0]
 REFERENCE_TEMPERATURE = 1000.0
 TOLERANCE = 1e-6
-"""Of energies, eV, and electrons."""
+"""Tolerance of energies, eV, and electrons."""
 MODEL_TOLERANCE = 2e-5
-"""Of a predicted LDOS, part of its maximum; MALA works in single precision."""
+"""Tolerance of a predicted LDOS, relative to its maximum; MALA uses single precision."""
 DESCRIPTOR_TOLERANCE = 5e-6
-"""Of descriptors in single precision, part of the largest value of each, and of positions, Angstrom."""
+"""Tolerance of single-precision descriptors, relative to the largest value of each, and of positions, Angstrom."""
 
 
 def structures(quick: bool) -> list[Atoms]:
@@ -47,7 +47,7 @@ def structures(quick: bool) -> list[Atoms]:
     for seed, strain in enumerate((0.0, 0.02, 0.01) if quick else (0.0, 0.02, -0.01, 0.005)):
         random = np.random.default_rng(seed)
         atoms = bulk("Al", "fcc", a=4.05, cubic=not quick)
-        # a along x, b in the xy plane, as LAMMPS turns a cell; MALA's positions of the points are those after the turn
+        # a along x, b in the xy plane, as LAMMPS rotates a cell; MALA stores grid positions after the rotation
         atoms.set_cell(atoms.cell.standard_form()[0].array * (1 + strain), scale_atoms=True)
         atoms.positions += 0.3 + random.normal(scale=0.1, size=atoms.positions.shape)
         found.append(atoms)
@@ -67,7 +67,7 @@ def dft(atoms: list[Atoms], quick: bool) -> Iterator[Snapshot]:
 
 
 def integrals(snapshot: Snapshot, found: dict[str, Any]) -> dict[str, float]:
-    """Returns the largest difference of each integral that MALA found (eV, electrons)."""
+    """Returns the largest difference of each integral from the result of MALA (eV, electrons)."""
     dos = DensityOfStates(snapshot.energies, snapshot.dos, integration="mala")
     worst = {"dos": float(abs(dos.dos - np.array(found["dos"])).max())}
     ours: dict[str, list[float]] = {}
@@ -89,7 +89,7 @@ def integrals(snapshot: Snapshot, found: dict[str, Any]) -> dict[str, float]:
 
 
 def model_difference(folder: Path, names: list[str], snapshot: Snapshot) -> float:
-    """Returns how far the LDOS of the model that MALA saved is from MALA's own prediction, as a part of its maximum."""
+    """Returns the difference between the LDOS of the saved model and MALA's prediction, relative to the maximum."""
     model = load_model(
         folder / "run.zip",
         info=folder / f"{names[-1]}.info.json",

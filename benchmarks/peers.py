@@ -1,8 +1,8 @@
-"""The other codes: their environment, `.venv/peers`, and how it is made.
+"""The other codes and their environment, `.venv/peers`.
 
-    python benchmarks/peers.py    makes it
+    python benchmarks/peers.py    creates the environment
 
-Lines of requirements-peers.txt are installed one by one; the first that cannot be is named, it and the rest left out.
+The lines of requirements-peers.txt are installed one by one, up to the first line that fails, which is reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ENVIRONMENT = {"LD_LIBRARY_PATH": str(FOLDER / "lib")}
 
 @dataclass(frozen=True)
 class Peers:
-    """Which of the other codes are there.
+    """The other codes that are installed.
 
     Attributes:
         versions: of those that are there: ``lammps``, ``mala``, both or none.
@@ -42,17 +42,22 @@ class Peers:
             codes: ``lammps`` or ``mala``, of interest here; none for both.
         """
         if not PYTHON.exists():
-            print(f"no environment of the peers at {FOLDER}: fermisea runs alone; make it with 'make bench'")
+            print(
+                f"no environment of the peers at {FOLDER}: only fermisea is measured; create the environment with "
+                "'make bench'"
+            )
             return cls()
         try:
             with Worker(SCRIPT, 1, PYTHON, ENVIRONMENT) as worker:
                 versions = worker.call("versions", codes=codes)
         except RuntimeError as error:
-            print(f"the environment of the peers does not work, fermisea runs alone: {str(error).splitlines()[-1]}")
+            print(
+                f"the environment of the peers does not work, only fermisea is measured: {str(error).splitlines()[-1]}"
+            )
             return cls()
         for name, version in versions.items():
             if version.startswith("!"):
-                print(f"{name} cannot be imported: {version[1:]}; left out")
+                print(f"{name} cannot be imported: {version[1:]}; skipped")
         return cls({name: version for name, version in versions.items() if not version.startswith("!")})
 
     def worker(self, stack: ExitStack, threads: int = 1) -> Worker | None:
@@ -75,7 +80,7 @@ def make() -> bool:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reasons = [text for text in done.stderr.splitlines() if text.startswith("ERROR")] or ["no reason given"]
-            print(f"peers: {line} could not be installed ({reasons[0]}); the comparisons that need it are left out")
+            print(f"peers: {line} could not be installed ({reasons[0]}); comparisons that need it are skipped")
             return False
     return True
 

@@ -1,10 +1,10 @@
-"""Whole predictions against MALA with LAMMPS, their memory, and the time of further electronic temperatures.
+"""Complete predictions compared with MALA and LAMMPS, their memory, and the time for more electronic temperatures.
 
 256 aluminium atoms, bispectrum with 91 features, network 91-400-400-250 with random weights, float32: DOS, and density,
-mu, E_b and TS at 300, 1000 and 10 000 K on 200x200x200 points. The peer's route is LAMMPS `sna/grid`, then MALA's
-network and integration, in as many processes as fermisea has threads, each on its share of the points. It is measured
-on 200x200x1 points for each process and scaled to the grid, for it is linear in them; what does not depend on the grid
-is counted once.
+mu, E_b and TS at 300, 1000 and 10 000 K on 200x200x200 points. The comparison uses LAMMPS `sna/grid` and MALA's
+network and integration, in as many processes as fermisea has threads, each on its share of the points. Its time is
+measured on 200x200x1 points for each process and scaled linearly to the full grid; parts that do not depend on the grid
+are counted once.
 
     python benchmarks/prediction.py              --grid 100 takes an eighth of the time
     python benchmarks/prediction.py --quick      16x16x16 points, network 91-64-64-50

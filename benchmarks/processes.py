@@ -1,7 +1,7 @@
-"""Two processes against one in training, one thread each, the same batches: wall time and weights.
+"""Training in two processes and in one, one thread each, with the same batches: wall time and weights.
 
-Random descriptors and LDOS in memory, as torchrun starts the processes on one machine; the time is that of an epoch
-after a short first one.
+Random descriptors and LDOS are in memory, and torchrun starts the processes on one machine. The time is measured over
+one epoch, after a short first one.
 
     python benchmarks/processes.py            91-400-400-250, batches of 1000, 4000 and 16 000, 320 000 points
     python benchmarks/processes.py --quick    91-64-64-50, batches of 1000, 32 000 points

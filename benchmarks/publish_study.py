@@ -1,9 +1,10 @@
-"""Puts what the study of temperature transfer found into the documentation, and its model into the package.
+"""Copies the results of the study of temperature transfer to the documentation, and its model to the package.
 
-Tables and figures go to docs/temperature-transfer/, its text between the markers of docs/temperature-transfer.md, the
-model of everything with its card to src/fermisea/model/bundled/. Only a study with the settings `full` is taken.
+Tables and figures are copied to docs/temperature-transfer/, the text is written between the markers of
+docs/temperature-transfer.md, and the model of everything with its description is copied to src/fermisea/model/bundled/.
+The study must have the settings `full`.
 
-    python benchmarks/publish_study.py STUDY      a folder that `fermisea study transfer` finished
+    python benchmarks/publish_study.py STUDY      folder of a finished `fermisea study transfer`
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main() -> int:
     parser.add_argument("study", type=Path)
     study: Path = parser.parse_args().study
     if not (study / "report.html").exists():
-        print(f"{study}: holds no finished study", file=sys.stderr)
+        print(f"{study}: got no finished study; run `fermisea study transfer` to its end", file=sys.stderr)
         return 1
     stored = json.loads((study / "settings.json").read_text(encoding="utf-8"))
     stored.pop("fermisea")

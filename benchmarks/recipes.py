@@ -1,8 +1,8 @@
-"""Trainings compared on one set of data: what of a recipe helps, and how much data it takes.
+"""Comparison of training recipes on the same data, and dependence on the amount of data.
 
-On the Al8 snapshots of al8_data.py, judged on test structures that no training saw, of five ionic temperatures, one of
-them never trained on. Errors are means of absolute values over the structures; F per atom of an eight-atom cell. Every
-run is kept in a file, so that an interrupted comparison goes on.
+The data are the Al8 snapshots of al8_data.py; the test structures cover five ionic temperatures, one of them outside
+the training data. Errors are mean absolute errors over the structures, F per atom of an eight-atom cell. Every run is
+stored in a file, so an interrupted comparison can be resumed.
 
     python benchmarks/recipes.py DIR                   everything, two hours on one core
     python benchmarks/recipes.py DIR --only default    one recipe
@@ -135,8 +135,8 @@ ERRORS = ["LDOS (%)", "density (%)", "DOS (%)", "F", "F(5 kK) - F(1 kK)", "F(10 
 def main() -> None:
     """Measures, prints tables and writes JSON."""
     parser = options(__doc__, "recipes", 1)
-    parser.add_argument("data", type=Path, help="folder that al8_data.py filled")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each recipe  [2]")
+    parser.add_argument("data", type=Path, help="folder of al8_data.py")
+    parser.add_argument("--seeds", type=int, default=2, help="number of trainings of each recipe  [2]")
     parser.add_argument("--only", nargs="+", default=list(RECIPES), choices=list(RECIPES), metavar="RECIPE")
     values = parse(parser)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Writes the tables of measured numbers into the pages of docs/, between markers; full runs only, never quick ones.
+"""Writes the tables of measured numbers to the pages of docs/, between markers, from full runs only.
 
 python benchmarks/report.py    from bench-output/*.json
 """
@@ -32,7 +32,7 @@ def blocks(folder: Path) -> dict[str, str]:
 
 
 def fill(page: str, found: dict[str, str]) -> tuple[str, list[str]]:
-    """Returns a page with the tables between their markers replaced, and the names of those that it has no place for.
+    """Returns a page with the tables between their markers replaced, and the names of tables without markers.
 
     The markers of a table ``x`` are the lines ``<!-- table: x -->`` and ``<!-- end: x -->``.
     """
@@ -46,10 +46,12 @@ def fill(page: str, found: dict[str, str]) -> tuple[str, list[str]]:
 
 
 def main() -> int:
-    """Fills the pages and names the tables written; 1 if one has no place."""
+    """Fills the pages and prints the names of the tables; 1 if a table has no markers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=OUTPUT, help="folder of JSON  [bench-output]")
-    parser.add_argument("--page", type=Path, nargs="+", default=PAGES, help="[those of docs with tables]")
+    parser.add_argument(
+        "--page", type=Path, nargs="+", default=PAGES, help="pages to fill  [pages of docs with tables]"
+    )
     values = parser.parse_args()
     found = blocks(values.results)
     missing = set(found)

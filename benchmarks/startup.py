@@ -1,7 +1,7 @@
 """Wall time of commands: `fermisea --help`, and `fermisea predict` on four atoms with warm and with empty caches.
 
-The empty cache is that of compiled functions; the list of fonts of matplotlib stays. `import torch` is the floor of all
-that loads a model.
+The empty cache is the cache of compiled functions; the font list of matplotlib is kept. `import torch` is the lower
+limit for every command that loads a model.
 
     python benchmarks/startup.py            median of five
     python benchmarks/startup.py --quick    once

@@ -1,9 +1,9 @@
-"""Grid points a second in training: against torch.mm with a wide network, against MALA's Trainer with a small one.
+"""Training rate in grid points per second, relative to torch.mm for a wide network and to MALA for a small one.
 
 Random descriptors and LDOS in memory, one thread. A run trains an epoch with fermisea's own loop (shuffled batches,
-LDOS and density in the loss, AdamW). Operations are those of the products: forward, and backward without the gradient
-of the descriptors. MALA trains with its FastTensorDataset and Adam on data of the same size; a validation of 1000
-points after every epoch is in its time.
+LDOS and density in the loss, AdamW). Only the operations of matrix products are counted: forward, and backward without
+the gradient of the descriptors. MALA trains with its FastTensorDataset and Adam on data of the same size; its time
+includes a validation of 1000 points after every epoch.
 
     python benchmarks/training.py            91-4000-4000-4000-201, batches of 1024 and 4096; 91-400-400-250, of 1000
     python benchmarks/training.py --quick    91-256-256-256-50 and 91-64-64-50

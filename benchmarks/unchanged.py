@@ -30,7 +30,7 @@ BAR = 1.08
 """Largest ratio of times, new over old."""
 
 _PATIENCE = 4
-"""An item above the bar is run up to so many times as often: other work on the machine slows single runs."""
+"""Factor of additional runs for an item above the bar, because other work on the machine slows single runs."""
 
 Results = Mapping[str, np.ndarray]
 
@@ -77,7 +77,7 @@ EXEMPTIONS = (
     Exemption(r"ensemble, streamed: (.*_std|uncertainty/.*)", 1e-4, _STREAMED),
     Exemption(r"ensemble, .*: (.*_std|uncertainty/.*)", 1e-7, _TOGETHER),
 )
-"""The first one whose pattern fits a result that differs decides."""
+"""The first exemption whose pattern matches a differing result applies."""
 
 
 def selected(names: Sequence[str], only: str | None) -> list[str]:

@@ -1,9 +1,9 @@
 """Laser-heated aluminium: the same ions with electrons at 298 K, and with electrons suddenly heated to 10 000 K.
 
-Molecular dynamics of 32 atoms: 0.5 ps at 298 K with a thermostat, followed by 2 ps without thermostat at each electronic
-temperature. The output consists of trajectories, which are resumed after an interruption; a table and a figure of
-temperature, pressure, conserved energy and pair distribution; and summary.json. Each tau_e takes about half an hour on
-one core.
+Molecular dynamics of 32 atoms: 0.5 ps at 298 K with a thermostat, followed by 2 ps without thermostat at each
+electronic temperature. The output consists of trajectories, which are resumed after an interruption; a table and a
+figure of temperature, pressure, conserved energy and pair distribution; and summary.json. Each tau_e takes about half
+an hour on one core.
 
     python examples/laser_heating.py MODEL DIR [--steps 2000] [--electron-temperature 298 10000] [--check 2]
 """
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help="number of steps of 1 fs without thermostat")
     parser.add_argument("--equilibration", type=int, default=500, help="number of steps with thermostat")
     parser.add_argument("--electron-temperature", type=float, nargs="+", default=[298.0, 10_000.0])
-    parser.add_argument("--repeat", type=int, nargs=3, default=[2, 2, 2], help="number of four-atom cubes along each axis")
+    parser.add_argument("--repeat", type=int, nargs=3, default=[2, 2, 2], help="number of cubes along each axis")
     parser.add_argument("--check", type=int, default=0, help="number of frames of each run compared with DFT")
     parser.add_argument("--grid", type=int, nargs=3, help="number of grid points; by default the spacing in training")
     values = parser.parse_args()
@@ -173,7 +173,7 @@ def main() -> None:
     model, grid = fermisea.load_model(values.model), None if values.grid is None else tuple(values.grid)
     crystal = bulk("Al", "fcc", a=4.05, cubic=True).repeat(tuple(values.repeat))
     crystal.set_constraint(FixCom())
-    thermal = np.sqrt(2 * IONS * units.kB * crystal.get_masses())[:, None]  # half of it is converted to potential energy
+    thermal = np.sqrt(2 * IONS * units.kB * crystal.get_masses())[:, None]  # half becomes potential energy
     crystal.set_momenta(thermal * np.random.default_rng(1).standard_normal((len(crystal), 3)))
     with Progress() as progress:
         warm = values.folder / "equilibration.traj"
