@@ -398,4 +398,4 @@ def test_a_folder_of_frames_is_accepted(tmp_path, capsys, work):
     words = [str(work / "al.safetensors"), f"{tmp_path}/two.traj@1", "--electron-temperature", "1000"]
     assert main(["predict", *words, "--out", str(tmp_path / "o")]) == 0
     assert main(["predict", *words[:1], f"{tmp_path}/two.traj", *words[2:], "--out", str(tmp_path / "o")]) == 2
-    assert "choose one as in" in capsys.readouterr().err
+    assert "choose a frame as in" in capsys.readouterr().err

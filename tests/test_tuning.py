@@ -299,7 +299,7 @@ def test_rankings_are_judged_by_trials(data, tmp_path, capsys):
     assert -1 <= networks["spearman"] <= 1
     assert main([*arguments, "--trials", "9"]) == 0
     out = capsys.readouterr().out
-    assert f"Spearman {networks['spearman']:+.2f}, Kendall {networks['kendall']:+.2f} (3 networks of 9" in out
+    assert f"Spearman {networks['spearman']:+.2f}, Kendall {networks['kendall']:+.2f} (3 networks from 9" in out
     names = {path.name for path in (tmp_path / "study").iterdir()}
     assert names >= {"trials.csv", "best.toml", "trials.png", "trials.svg", "descriptors.csv", "networks.csv"}
 
