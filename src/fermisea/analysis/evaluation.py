@@ -22,7 +22,7 @@ from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
 
 DEFAULT_TEMPERATURES = (300.0, 1000.0, 3000.0, 10_000.0)
-"""Default tau_e of an evaluation besides tau_ref, K, up to the limit of the window."""
+"""Default tau_e of an evaluation in addition to tau_ref, K, up to the limit of the window."""
 
 
 def evaluate(

@@ -30,8 +30,8 @@ class Plan:
 def plans(settings: TransferSettings) -> list[Plan]:
     """Returns the ensembles of the study.
 
-    The ensembles are: each ionic temperature alone; the combinations with all their structures; the combinations with
-    as many structures in total as one and two temperatures have; and everything.
+    The ensembles are each ionic temperature alone, the combinations with all their structures, the combinations reduced
+    to the number of structures of one and of two temperatures, and everything.
     """
     number = settings.training_snapshots
     alone = [(temperature,) for temperature in settings.ion_temperatures]
@@ -51,15 +51,15 @@ def plans(settings: TransferSettings) -> list[Plan]:
 
 
 def combined(settings: TransferSettings) -> list[str]:
-    """Returns the names of the models of the combinations with all their structures; the last one is shown most."""
+    """Returns the names of the models of the combinations with all structures; most figures show the last one."""
     return [_name(members, settings.training_snapshots * len(members)) for members in settings.combinations]
 
 
 def equal_plans(settings: TransferSettings) -> dict[int, list[Plan]]:
-    """Returns plans with equally many structures from more or fewer temperatures, by number of structures.
+    """Returns plans with equal numbers of structures from different numbers of temperatures, by number of structures.
 
-    With as many structures as one temperature has: the first and the last temperature alone, and the combinations. With
-    twice as many: the combinations.
+    Plans with the number of structures of one temperature: the first and the last temperature alone, and the
+    combinations. Plans with twice this number: the combinations.
     """
     number, known = settings.training_snapshots, plans(settings)
     alone = [plan for plan in known if len(plan.ion_temperatures) == 1]

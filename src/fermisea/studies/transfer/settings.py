@@ -28,7 +28,7 @@ class TransferSettings:
         ion_temperatures: ionic temperatures tau_i of the structures, K, ascending.
         training_snapshots: number of training structures at each tau_i.
         test_snapshots: number of test structures at each tau_i.
-        combinations: sets of tau_i with a common model, besides the models of one tau_i; the last set is shown most.
+        combinations: sets of tau_i with a common model; most figures show the last set.
         reference_electron_temperature: tau_ref of all snapshots, K.
         references: (tau_e, tau_i) of self-consistent runs, each for the first test structure at tau_i.
         thermalise: time before the first structure of a trajectory, ps.
