@@ -191,7 +191,7 @@ def test_without_a_fermi_level_the_window_must_hold_the_electrons(tmp_path):
     assert np.isnan(read.reference.fermi_level)
     np.save(tmp_path / "x.npy", np.load(LDOS) / 3)
     text = refusal(mala.load_snapshot, tmp_path / "x.npy", tmp_path / "x.info.json", ENERGIES, broadening=KERNEL)
-    assert "electrons in all, expected 4" in text
+    assert "electrons in total, expected 4" in text
 
 
 def test_networks_are_trained_on_them():
@@ -200,7 +200,7 @@ def test_networks_are_trained_on_them():
     assert model.broadening == KERNEL
     assert "do not hold the pseudopotential" in model.total_energy_obstacle
     atoms = be_snapshot().atoms
-    assert model.predict(atoms, 1000.0, (6, 6, 9)).electrons == pytest.approx(4.0)
+    assert model.predict(atoms, 1000.0, (18, 18, 27)).electrons == pytest.approx(4.0)
 
 
 def test_wrong_energy_grid_is_found():

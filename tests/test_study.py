@@ -369,14 +369,14 @@ def test_shipped_settings_can_be_used(name):
     ("changes", "message"),
     [
         ({"ion_temperatures": (500.0, 100.0)}, "ascending"),
-        ({"combinations": ((100.0, 700.0),)}, "700 K is asked for elsewhere"),
-        ({"references": ((4000.0, 300.0),)}, "300 K is asked for elsewhere"),
+        ({"combinations": ((100.0, 700.0),)}, "other settings use 700 K"),
+        ({"references": ((4000.0, 300.0),)}, "other settings use 300 K"),
         ({"training_snapshots": 1}, "expected at least 2"),
-        ({"scales": (0.9, 1.0, 1.1)}, "2 structures to scale"),
+        ({"scales": (0.9, 1.0, 1.1)}, "at most 2, the number of structures to scale"),
         ({"test_snapshots": 1}, "test_snapshots: got 1, expected at least 2"),
-        ({"combinations": ()}, "expected sets of two"),
-        ({"combinations": ((100.0,),)}, "expected sets of two"),
-        ({"training": replace(SMALL.training, anchor=False)}, "both free energies"),
+        ({"combinations": ()}, "expected sets of at least two"),
+        ({"combinations": ((100.0,),)}, "expected sets of at least two"),
+        ({"training": replace(SMALL.training, anchor=False)}, "compares anchored and other free energies"),
         ({"dft": replace(SMALL.dft, engine="espresso", pseudopotentials={"Al": "Al.upf"})}, "need planewave"),
         ({"dft": replace(SMALL.dft, energy_window=None)}, "got no energy_window"),
     ],
@@ -390,7 +390,7 @@ def test_the_command_takes_a_file_and_names_what_is_wrong_in_it(tmp_path, capsys
     file = tmp_path / "mine.toml"
     file.write_text("lattice_constant = 4.05\n", encoding="utf-8")
     assert main(["study", "transfer", "--settings", str(file), "--out", str(tmp_path / "out")]) == 2
-    assert "mine.toml: lacks combinations" in capsys.readouterr().err
+    assert "mine.toml: the keys combinations, ion_temperatures" in capsys.readouterr().err
     assert main(["study", "transfer", "--quick", "--settings", "cluster", "--out", str(tmp_path / "out")]) == 2
     assert "expected one of them" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fermisea.errors import ConvergenceError, DomainWarning, FermiseaError, FileFormatError, InputError, WindowError
     from fermisea.grid import EnergyGrid, RealSpaceGrid
     from fermisea.model.model import Model, combine_models, load_model
+    from fermisea.physics.broadening import Broadening
     from fermisea.physics.density_of_states import DensityOfStates
     from fermisea.prediction.result import Prediction
     from fermisea.training import train
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Broadening",
     "Calculator",
     "Campaign",
     "ConvergenceError",
@@ -77,6 +79,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "broadening": "physics.broadening",
     "calibration": "analysis.calibration",
     "campaign": "campaign",
     "dataset": "data.dataset",
@@ -96,6 +99,7 @@ _MODULES = {
 """Full names of the modules with a short name."""
 
 _HOMES = {
+    "Broadening": "physics.broadening",
     "Calculator": "calculator",
     "Campaign": "campaign",
     "ConvergenceError": "errors",
