@@ -73,8 +73,8 @@ def integrals(snapshot: Snapshot, found: dict[str, Any]) -> dict[str, float]:
     ours: dict[str, list[float]] = {}
     for tau in TEMPERATURES:
         mu = dos.fermi_level(snapshot.electrons, tau)
-        weights = dos.weights(mu, tau)
-        density = snapshot.grid.integrate(snapshot.ldos @ weights.electrons)
+        integral = dos.weights(mu, tau).electrons
+        density = snapshot.grid.integrate(snapshot.ldos @ integral.weights + integral.per_volume)
         values = (dos.electrons(mu, tau), mu, dos.band_energy(mu, tau), -tau * dos.entropy(mu, tau), density)
         keys = ("electrons", "fermi_level", "band_energy", "entropy_term", "density_electrons")
         for key, value in zip(keys, values, strict=True):
