@@ -1,20 +1,20 @@
-"""The files that a reader walks through who follows one ``Model.predict`` from call to call.
+"""Files that a reader of the source opens when following one ``Model.predict`` from call to call.
 
-    python benchmarks/walk.py [--json FILE]          of the checkout that PYTHONPATH names
+    python benchmarks/walk.py [--json FILE]          PYTHONPATH selects the checkout
 
 The first prediction of a process is traced: model "aluminium", 4 atoms, 3 tau_e, forces, 12x12x12 points. All modules
-are imported before. The walk consists of the files of the called functions of the package, in the order of the calls;
-equal files in a row count once. A file is "entered" each time the walk comes to it, and each time but the first is a
-"return". Properties are left out, as they read like attributes, and so are comprehensions and lambdas, which stand in
-the text of their function. A function that is called through another package, such
-as ``torch.nn.Module.__call__``, has the nearest function of fermisea as its caller. Work for a pool of threads runs in
-the main thread, so that it is traced as well and the order does not depend on timing.
+are imported beforehand. The walk is the sequence of files of the called functions of the package, in the order of the
+calls; equal neighbours count once. Each visit of a file "enters" it, and each visit after the first is a "return".
+Properties are excluded, because they read like attributes. Comprehensions and lambdas are excluded, because they are
+part of the text of their function. For a function called through another package, such as ``torch.nn.Module.__call__``,
+the caller is the nearest function of fermisea on the stack. Work for a pool of threads runs in the main thread, so that
+it is traced as well and the order does not depend on timing.
 
-The check of the domain before and after a prediction is left out: it is no stage of the pipeline, and older checkouts
-have none. Four walks are counted:
-    page       the calls that stand on the page of ``predict`` itself
+The check of the domain before and after a prediction is excluded, because it is not a stage of the pipeline and older
+checkouts do not have it. Four walks are counted:
+    page       the calls in the source of ``predict`` itself
     stages     each function of the stages (model, prediction, thermal states and observables) at its first call
-    folders    each function of the package at its first call, by folder; a module at the top is a room of its own
+    folders    each function of the package at its first call, by folder; a top-level module counts as a folder
     everything each distinct pair of calling and called function, by file, down to the lowest layer
 """
 
