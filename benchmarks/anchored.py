@@ -69,7 +69,7 @@ def mean_and_worst(values: Iterable[float]) -> list[str]:
 
 
 def test_errors(models: Sequence[fermisea.Model], data: Path) -> list[dict[str, Any]]:
-    """Returns errors of each model and form at tau_ref, of each test structure."""
+    """Returns errors at tau_ref for each model, form and test structure."""
     rows: list[dict[str, Any]] = []
     for snapshot in fermisea.Dataset.load([data / "data" / "test"]):
         reference = snapshot.reference

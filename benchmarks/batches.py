@@ -38,7 +38,7 @@ BATCH = 1024
 
 
 def snapshot(seed: int, points: int) -> Snapshot:
-    """Returns aluminium with an LDOS of free electrons whose bottom follows a smooth field; no DFT."""
+    """Returns aluminium with a free-electron LDOS, without DFT; the band bottom follows a smooth field."""
     rng = np.random.default_rng(seed)
     atoms = bulk("Al", "fcc", a=4.05, cubic=True)
     atoms.positions += rng.normal(0, 0.1, atoms.positions.shape)
@@ -71,7 +71,7 @@ def resident() -> int:
 
 @contextmanager
 def peak() -> Iterator[list[int]]:
-    """Yields a list whose only number grows to the largest memory of the process in the block, over its beginning."""
+    """Yields a list with one number: the largest increase in memory of the process during the block, bytes."""
     before, found, ended = resident(), [0], threading.Event()
 
     def watch() -> None:

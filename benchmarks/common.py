@@ -150,7 +150,7 @@ def digits(value: float, count: int = 3) -> str:
 
 
 def timed(function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[float, Any]:
-    """Returns the seconds that a call took, and its result."""
+    """Returns the duration of a call, s, and its result."""
     with Clock() as clock:
         result = function(*arguments, **named)
     return clock.seconds, result
@@ -194,7 +194,7 @@ class Pace:
         self.seconds.append(min(timed(sum, (k * k for k in range(100_000)))[0] for _ in range(5)))
 
     def spread(self) -> float | None:
-        """Returns the longest time over the shortest, or None if there are fewer than two."""
+        """Returns the ratio of the longest to the shortest time, or None for fewer than two times."""
         return max(self.seconds) / min(self.seconds) if len(self.seconds) > 1 else None
 
 

@@ -40,7 +40,7 @@ def model() -> fermisea.Model:
 
 
 def peak(name: str) -> int:
-    """Returns a size from the system's record of this process, bytes."""
+    """Returns a memory size of this process from /proc, bytes."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 

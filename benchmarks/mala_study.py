@@ -48,7 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "published recipe, 400-400-400": {"widths": [400, 400, 400], "batch": 1000, "rate": 5e-5, "epochs": 10},
     "same size, 256-256, rate 1e-3": {"widths": [256, 256], "batch": 1024, "rate": 1e-3, "epochs": 10},
 }
-"""LeakyReLU, Adam, plain mean square in each; sizes, batch and rate are given."""
+"""Networks with LeakyReLU, Adam and a plain mean square error: sizes, batch size and learning rate."""
 
 HEADINGS = COLUMNS | {
     "form": "form of F",
@@ -59,11 +59,11 @@ HEADINGS = COLUMNS | {
     "training_seconds": "training (s)",
     "prediction_seconds": "prediction (s)",
 }
-"""What the columns of mala.csv are called in the table, where it is not their name."""
+"""Headings of the columns of mala.csv in the table, where they differ from the names."""
 
 
 class Study:
-    """A folder that the study wrote."""
+    """A folder written by the study."""
 
     def __init__(self, folder: Path) -> None:
         """Reads settings, models, test structures and self-consistent runs."""
@@ -90,10 +90,10 @@ def judged(name: str, model: Model, study: Study, form: str, integration: Any) -
     """Returns mean absolute errors over the test structures; energies in meV/atom.
 
     Args:
-        name: of code and recipe.
-        model: to be judged.
+        name: name of code and recipe.
+        model: model to evaluate.
         study: supplies the structures.
-        form: of F.
+        form: form of F.
         integration: "sharpened" or "mala".
     """
     reference = study.settings.reference_electron_temperature
@@ -132,7 +132,7 @@ def judged(name: str, model: Model, study: Study, form: str, integration: Any) -
 
 
 def heading(column: str) -> str:
-    """Returns what the table calls a column of mala.csv."""
+    """Returns the heading of a column of mala.csv in the table."""
     if column.startswith("change_error_"):
         temperature = column.removeprefix("change_error_").removesuffix("K")
         return f"F({temperature} K) - F(tau_ref)"
@@ -140,7 +140,7 @@ def heading(column: str) -> str:
 
 
 def own_seconds(model: Model, study: Study, repeat: int = 3) -> float:
-    """Returns the seconds that a prediction takes here, median of several after a first one."""
+    """Returns the time of a prediction with fermisea, s: the median of several after a first one."""
     snapshot, seconds = study.tests[0], []
     for _ in range(repeat + 1):
         started = time.perf_counter()
@@ -150,7 +150,7 @@ def own_seconds(model: Model, study: Study, repeat: int = 3) -> float:
 
 
 def their_seconds(widths: Sequence[int], study: Study, worker: Worker, folder: Path) -> float:
-    """Returns the seconds that MALA takes for the same structure and grid, with a network of random weights."""
+    """Returns the time of MALA for the same structure and grid, s, with a network of random weights."""
     snapshot, tau = study.tests[0], study.settings.reference_electron_temperature
     network = random_model(Sizes(tuple(widths), study.ours.energy_grid.size))
     found = worker.call(
@@ -166,7 +166,7 @@ def their_seconds(widths: Sequence[int], study: Study, worker: Worker, folder: P
 def theirs(
     study: Study, folder: Path, names: Sequence[str], worker: Worker, recipe: dict[str, Any]
 ) -> tuple[Model, float]:
-    """Returns the model that MALA trained, and the seconds that its epochs took."""
+    """Returns the model trained by MALA, and the duration of its epochs, s."""
     trained = worker.call("train", folder=str(folder), training=list(names), validation=[names[0]], **recipe)
     print("  validation loss: " + " ".join(f"{loss:.3e}" for loss in trained["losses"]), flush=True)
     model = load_mala_model(
@@ -190,7 +190,7 @@ def theirs(
 
 
 def free_name(folder: Path, made_from: str) -> Path:
-    """Returns mala.csv, or the first of mala-2.csv, ... that is not about the same models."""
+    """Returns mala.csv, or the first of mala-2.csv, ... with other models."""
     paths = (folder / ("mala.csv" if number == 1 else f"mala-{number}.csv") for number in itertools.count(1))
     return next(path for path in paths if not path.exists() or made_from not in path.read_text(encoding="utf-8"))
 

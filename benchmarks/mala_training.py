@@ -108,7 +108,7 @@ def peer() -> Iterator[Worker]:
 
 
 def main() -> int:
-    """Runs the comparison; 0 if all agrees."""
+    """Runs the comparison; returns 0 if all results agree."""
     parser = options(__doc__, "mala_training", repeat=1)
     values = parse(parser)
     peers = Peers.find()

@@ -14,7 +14,7 @@ from peer_worker import lammps_script
 
 SETTINGS = "mala_settings.json"
 PREDICTED = "predicted.npy"
-"""The LDOS that the trained network predicts for the first snapshot of the validation."""
+"""LDOS predicted by the trained network for the first validation snapshot."""
 
 
 def train(
@@ -31,13 +31,13 @@ def train(
     The run is saved as ``run.zip``, the LDOS that it predicts as ``PREDICTED``.
 
     Args:
-        folder: of the files.
+        folder: folder of the files.
         training: names of snapshots.
         validation: names of others.
-        widths: of the hidden layers.
+        widths: widths of the hidden layers.
         epochs: number of them.
         batch: points of an update.
-        rate: of Adam.
+        rate: learning rate of Adam.
     """
     import mala  # noqa: PLC0415  # slow
     import torch  # noqa: PLC0415
@@ -86,10 +86,10 @@ def training_rate(folder: str, sizes: list[int], batch: int, points: int) -> dic
     """Returns grid points per second of an epoch of MALA's Trainer on random data, after a first one, and cores busy.
 
     Args:
-        folder: for the files, kept for further calls.
-        sizes: of all layers.
+        folder: folder for the files, kept for further calls.
+        sizes: sizes of all layers.
         batch: points of an update.
-        points: of the epoch, at least.
+        points: lowest number of points in the epoch.
     """
     import mala  # noqa: PLC0415  # slow
 
@@ -130,7 +130,7 @@ def training_rate(folder: str, sizes: list[int], batch: int, points: int) -> dic
 
 
 def observables(folder: str, snapshot: str, electron_temperatures: list[float]) -> dict[str, Any]:
-    """Returns what MALA makes of one exported LDOS: electrons, mu, E_b and -TS at each tau_e, and its facts."""
+    """Returns the results of MALA for one exported LDOS: electrons, mu, E_b and -TS at each tau_e, and its metadata."""
     import mala  # noqa: PLC0415  # slow
 
     parameters = _parameters(mala, folder)
@@ -161,7 +161,7 @@ def observables(folder: str, snapshot: str, electron_temperatures: list[float]) 
 
 
 def descriptors(folder: str, snapshot: str) -> dict[str, Any]:
-    """Returns how far MALA's own descriptors are from the exported ones, as parts of the largest of each."""
+    """Returns the differences of MALA's own from the exported descriptors, relative to the largest of each."""
     import mala  # noqa: PLC0415  # slow
 
     parameters = _parameters(mala, folder)

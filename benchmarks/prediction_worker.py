@@ -1,4 +1,4 @@
-"""Predictions of fermisea in a process of their own: time, memory, results; the worker of prediction.py and wide.py."""
+"""Predictions of fermisea in a separate process: time, memory, results; the worker of prediction.py and wide.py."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _model(hidden: tuple[int, ...], energies: int) -> Model:
 def predict(
     hidden: list[int], energies: int, shape: list[int], electron_temperatures: list[float], variant: str
 ) -> dict[str, Any]:
-    """Returns seconds, memory and results of one prediction.
+    """Returns time (s), memory and results of one prediction.
 
     Args:
         hidden: widths of the hidden layers.
         energies: number of energies.
-        shape: of the grid.
+        shape: shape of the grid.
         electron_temperatures: tau_e, K.
         variant: one of ``VARIANTS``.
     """
@@ -74,7 +74,7 @@ def ceiling(width: int, precision: str, rows: list[int]) -> float:
 
 
 def variants() -> list[str]:
-    """Returns the variants that the predictor offers."""
+    """Returns the variants offered by the predictor."""
     known = inspect.signature(Model.predict).parameters
     return [name for name, named in VARIANTS.items() if known.keys() >= named.keys()]
 
@@ -91,7 +91,7 @@ def ask(
     variant: str = "float32",
     electron_temperatures: list[float] = TEMPERATURES,
 ) -> dict[str, Any]:
-    """Returns what ``predict`` gives in a worker."""
+    """Returns the result of ``predict`` in a worker."""
     return process.call(
         "predict",
         hidden=list(sizes.hidden),

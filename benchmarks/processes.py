@@ -42,7 +42,7 @@ def work(sizes: list[int], batch: int, points: int, out: Path) -> None:
 
 
 def run(count: int, arguments: list[Any]) -> dict[str, Any]:
-    """Returns what ``work`` wrote in so many processes."""
+    """Returns the output of ``work`` in a given number of processes."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "result.pt"
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]

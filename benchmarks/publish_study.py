@@ -45,7 +45,7 @@ def text_of(sections: Sequence[Section], provenance: str) -> str:
 
 
 def main() -> int:
-    """Copies and fills; 1 if the study is not finished or has other settings."""
+    """Copies results and fills the page; returns 1 if the study is unfinished or has other settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     study: Path = parser.parse_args().study

@@ -27,7 +27,7 @@ from fermisea.training import TrainingConfig, TrainingState, train
 from fermisea.utilities.files import write_text
 
 TEMPERATURES = (1000.0, 5000.0, 10_000.0)
-"""tau_ref and two above it, K."""
+"""tau_ref and two higher tau_e, K."""
 
 DEFAULT = TrainingConfig(validation_fraction=0.0, precision="bfloat16")
 PUBLISHED: dict[str, Any] = {
@@ -47,7 +47,7 @@ PUBLISHED: dict[str, Any] = {
     "batch_size": 1000,
     "precision": "float32",
 }
-"""Bispectrum with 91 components, LeakyReLU, Adam with 5e-5, plain mean square; sizes are given with it."""
+"""Bispectrum with 91 components, LeakyReLU, Adam with 5e-5, plain mean square error; sizes are set separately."""
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -79,11 +79,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Changes to the default configuration, by name."""
 
 SIZES = (4, 8, 16)
-"""Training structures of the learning curve, as many of each ionic temperature."""
+"""Numbers of training structures of the learning curve, divided equally among ionic temperatures."""
 
 
 def run(data: Path, config: TrainingConfig, structures: int) -> dict[str, Any]:
-    """Returns what a training costs and the rows of its evaluation."""
+    """Returns the duration of a training and the rows of its evaluation."""
     files = sorted((data / "data" / "train").glob("*.nc"))
     chosen = [file for file in files if int(file.stem.rsplit("-", 1)[1]) < structures // 4]
     epochs: list[TrainingState] = []
@@ -99,7 +99,7 @@ def run(data: Path, config: TrainingConfig, structures: int) -> dict[str, Any]:
 
 
 def kept(folder: Path, name: str, data: Path, config: TrainingConfig, structures: int) -> dict[str, Any]:
-    """Returns what ``run`` gives, from a file if it was made with this configuration before."""
+    """Returns the result of ``run``, from a file if one exists for this configuration."""
     path = folder / f"{name.replace(' ', '-')}.json"
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))

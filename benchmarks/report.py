@@ -46,7 +46,7 @@ def fill(page: str, found: dict[str, str]) -> tuple[str, list[str]]:
 
 
 def main() -> int:
-    """Fills the pages and prints the names of the tables; 1 if a table has no markers."""
+    """Fills the pages and prints the names of the tables; returns 1 if a table has no markers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=OUTPUT, help="folder of JSON  [bench-output]")
     parser.add_argument(

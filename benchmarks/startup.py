@@ -23,13 +23,13 @@ COMMANDS = ("python -c pass", "import torch", "fermisea --help", "fermisea predi
 
 
 def environment(cache: Path, fonts: Path) -> dict[str, str]:
-    """Returns the variables of a command, one thread, whose compiled functions are kept in ``cache``."""
+    """Returns the environment of a command with one thread and compiled functions in ``cache``."""
     names = ("FERMISEA_CACHE", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
     return os.environ | dict.fromkeys(names, str(cache)) | {"MPLCONFIGDIR": str(fonts), "OMP_NUM_THREADS": "1"}
 
 
 def run(command: list[str], variables: dict[str, str]) -> float:
-    """Returns the seconds of a command.
+    """Returns the wall time of a command, s.
 
     Raises:
         RuntimeError: with its errors, if it fails.

@@ -19,13 +19,13 @@ from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 
 CUTOFF = 4.67637
-"""Cutoff of the descriptors, Angstrom: that of the published aluminium models."""
+"""Cutoff of the descriptors in the published aluminium models, Angstrom."""
 
 BISPECTRUM = Bispectrum(10, CUTOFF, {"Al": 1.0})
 POWER_SPECTRUM = PowerSpectrum(6, CUTOFF, {"Al": 1.0})
 VALENCE = 3.0
 FREE_ELECTRON = 0.00681
-"""LDOS of free electrons over the root of the energy, 1/(eV^1.5 Angstrom^3)."""
+"""LDOS of free electrons divided by the square root of the energy, 1/(eV^1.5 Angstrom^3)."""
 
 
 def aluminium(repeats: int = 4) -> Atoms:
@@ -37,14 +37,14 @@ def aluminium(repeats: int = 4) -> Atoms:
 
 
 def save_structure(path: Path, atoms: Atoms) -> str:
-    """Writes what the other codes read, and returns its name."""
+    """Writes the input of the other codes and returns its name."""
     np.savez(path, cell=atoms.cell.array, positions=atoms.positions, symbols=atoms.get_chemical_symbols())
     return str(path)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a network that takes the bispectrum.
+    """Sizes of a network on the bispectrum.
 
     Attributes:
         hidden: widths of the hidden layers; their activation is LeakyReLU.
@@ -62,7 +62,7 @@ class Sizes:
 
 
 def random_model(sizes: Sizes) -> Model:
-    """Returns a model with the bispectrum and random weights in float32; its mean LDOS is that of free electrons.
+    """Returns a bispectrum model with random weights in float32 and the mean LDOS of free electrons.
 
     The energies reach from 2 eV below the bottom of the band to 23 eV above it.
     """

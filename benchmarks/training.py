@@ -42,14 +42,14 @@ PRECISIONS = ("float32", "bfloat16")
 def made_up_loop(
     sizes: Sequence[int], batch: int, points: int, precision: str, processes: Processes | None = None
 ) -> Loop:
-    """Returns a training on random points that has not begun.
+    """Returns a training on random points, not yet started.
 
     Args:
-        sizes: of all layers.
+        sizes: sizes of all layers.
         batch: points of an update.
-        points: of an epoch.
-        precision: of the products.
-        processes: that share every batch.
+        points: number of points in an epoch.
+        precision: precision of the products.
+        processes: number of processes that share every batch.
     """
     inputs, *hidden, outputs = sizes
     config = TrainingConfig(hidden=tuple(hidden), batch_size=batch, precision=precision, epochs=1000)
@@ -74,11 +74,11 @@ def epoch(sizes: list[int], batch: int, points: int, precision: str, seconds: fl
     """Returns points per second of an epoch after a short first one, cores busy, and the rate of torch.mm around it.
 
     Args:
-        sizes: of all layers.
+        sizes: sizes of all layers.
         batch: points of an update.
-        points: of the epoch.
-        precision: of the products.
-        seconds: to spend on torch.mm, each time.
+        points: number of points in the epoch.
+        precision: precision of the products.
+        seconds: duration of each measurement of torch.mm, s.
     """
     made_up_loop(sizes, batch, 3 * batch, precision).run_epoch(lambda: None)
     whole, hidden = made_up_loop(sizes, batch, points, precision), sizes[1:-1]

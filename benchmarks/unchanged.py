@@ -1,4 +1,4 @@
-"""Comparison of two checkouts: equal results, bit by bit, and the time that each result takes.
+"""Comparison of two checkouts: bitwise equality of the results, and the time for each result.
 
     python benchmarks/unchanged.py record FILE.npz             stores the results of the checkout on PYTHONPATH
     python benchmarks/unchanged.py compare OLD.npz NEW.npz     compares two stored files
@@ -42,8 +42,8 @@ class Exemption:
     Attributes:
         pattern: regular expression of "item: name".
         largest: largest relative difference.
-        reason: why they differ.
-        expected: what the new result is compared with, from the match of the pattern and the old results; without it,
+        reason: reason for the difference.
+        expected: reference for the new result, from the match of the pattern and the old results; without it,
             the old result of the same name.
     """
 
@@ -98,7 +98,7 @@ def record(only: str | None) -> dict[str, np.ndarray]:
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
-    """Returns the results in a file that ``record`` wrote."""
+    """Returns the results in a file written by ``record``."""
     with np.load(path) as data:
         return {name: data[name] for name in data.files}
 
@@ -116,7 +116,7 @@ def relative(old: np.ndarray, new: np.ndarray) -> float:
 
 
 def judge(key: str, old: Results, new: Results) -> tuple[float, str]:
-    """Returns the relative difference of a result and the reason why it is allowed, empty if it is not."""
+    """Returns the relative difference of a result and the reason why it is allowed (empty if not allowed)."""
     if key not in new:
         return math.inf, ""
     change = relative(old[key], new[key])
@@ -130,7 +130,7 @@ def judge(key: str, old: Results, new: Results) -> tuple[float, str]:
 
 
 def compare(old: Results, new: Results) -> bool:
-    """Prints each item with what differs in it; returns whether all is equal but for the exemptions."""
+    """Prints the differences of each item; returns whether all results are equal, apart from the exemptions."""
     for name, results in (("old", old), ("new", new)):
         print(f"{name}: {json.loads(str(results['about']))}")
     keys = {name: [key for key in results if key != "about"] for name, results in (("old", old), ("new", new))}
@@ -173,7 +173,7 @@ def describe() -> dict[str, Any]:
 
 
 def measure(old: Path, new: Path, repeat: int, only: str | None) -> bool:
-    """Prints the times of both checkouts; returns whether no item takes longer than the bar allows."""
+    """Prints the times of both checkouts; returns whether all items are within the allowed ratio."""
     rows, slow = [], []
     with (
         Worker(Path(__file__), 1, environment={"PYTHONPATH": str(old.resolve())}) as one,

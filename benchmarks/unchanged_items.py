@@ -1,4 +1,4 @@
-"""Results that a change of the code must not alter, from the public names of fermisea alone; see unchanged.py.
+"""Results that must not change when the code changes, from public names of fermisea only; see unchanged.py.
 
 The functions use only names such as ``fermisea.train``, so they run on every arrangement of the modules. Each item is a
 function without arguments that returns named arrays. Models and snapshots are made once.
@@ -35,7 +35,7 @@ FORMS = ("naive", "harris_foulkes", "kohn_sham", "second_order")
 SHAPE, DOS_SHAPE, FORCES_SHAPE = (24, 24, 24), (14, 14, 14), (16, 16, 16)
 """Grids of the predictions: density, DOS where it has a grid of its own, and forces."""
 STREAMED = 2**16
-"""Bytes for a stored hidden layer, too few for any of these grids."""
+"""Memory for a stored hidden layer, bytes; too small for any of these grids."""
 
 PROPERTIES = (
     "anchor",
@@ -57,7 +57,7 @@ PROPERTIES = (
     "stress",
     "transfer_error",
 )
-"""Properties of a prediction; one that a prediction does not have is skipped."""
+"""Properties of a prediction; missing properties are skipped."""
 SPREADS = (
     "band_energy",
     "density",
@@ -69,7 +69,7 @@ SPREADS = (
     "heat_capacity",
     "internal_energy",
 )
-"""Properties of an uncertainty, likewise."""
+"""Properties of an uncertainty; missing properties are skipped."""
 
 
 @cache

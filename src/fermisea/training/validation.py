@@ -23,14 +23,14 @@ ERRORS = VALIDATED
 
 
 class Validation:
-    """Held-out snapshots with what their own LDOS gives at tau_ref."""
+    """Held-out snapshots with the results of their own LDOS at tau_ref."""
 
     def __init__(self, snapshots: Sequence[Snapshot], points: Points) -> None:
         """Integrates the LDOS of each snapshot.
 
         Args:
-            snapshots: not trained on.
-            points: of these, in the order of their grids.
+            snapshots: held-out snapshots.
+            points: points of the held-out snapshots, in the order of their grids.
         """
         self.points = points
         self._snapshots = list(snapshots)
