@@ -274,7 +274,7 @@ def test_predict_warns_of_a_volume_that_training_had_not(work, tmp_path, capsys,
         assert main(["predict", *words, "--grid", "8", "8", "8", "--out", str(tmp_path / "out")]) == 0
     shown = " ".join(capsys.readouterr().err.split())
     volume, known = atoms.get_volume() / len(atoms), structure(7).get_volume() / len(atoms)
-    text = f"warning: volume: got {volume:.2f} Å³ per atom, the training structures have {known:.2f}"
+    text = f"warning: volume: got {volume:.2f} Å³ per atom, outside the training range of {known:.2f}"
     assert (text in shown) == ("warning" in shown) == warned
 
 

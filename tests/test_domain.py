@@ -142,7 +142,7 @@ def test_a_crystal_gives_no_warning(aluminium):
 @pytest.mark.parametrize("scale", [0.98, 0.99, 1.01, 1.02])
 def test_hot_cells_are_known_at_one_volume_only(aluminium, scale):
     (sentence,) = aluminium.domain.check(crystal(scale), [1000.0, 15_000.0])
-    assert "at 15000 K, but above 1000 K the model is tested at 16.61 Å³ per atom only" in sentence
+    assert "at tau_e = 15000 K, but above 1000 K the model was tested against DFT at 16.61 Å³ per atom only" in sentence
 
 
 def test_the_pressure_of_hot_electrons_is_flagged(aluminium):
@@ -369,4 +369,4 @@ def test_the_program_of_the_page_runs(capsys):
     exec(compile(program, "domain.md", "exec"), {})  # noqa: S102
     out = capsys.readouterr().out
     assert "tau_e 5.00 to 34042.55 K" in out
-    assert "[]\nsurroundings: the atoms have surroundings unlike the training structures" in out
+    assert "[]\nsurroundings: the atomic environments differ from the training structures" in out

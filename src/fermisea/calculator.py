@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
@@ -23,6 +25,9 @@ from fermisea.prediction.result import NO_REGULAR_PART, Prediction
 _KEPT = (0.8, 1.2)
 """Range of the grid spacing, relative to a new grid, within which the number of points is kept."""
 
+
+_STEP = 1.0
+"""Largest displacement of an atom or a lattice vector, Angstrom, between structures that continue each other."""
 
 _REPORTED = (
     "free_energy",
@@ -47,8 +52,8 @@ class Calculator(AseCalculator):
     discarded. The number of grid points is kept during small changes of the cell, so that F is continuous.
 
     A structure outside of the domain of the model is a :class:`fermisea.DomainWarning`. In molecular dynamics the same
-    warning would appear at every step, so a calculator issues each kind of warning once; ``warnings`` holds all
-    warnings about the last structure.
+    warning would appear at every step, so a calculator issues each kind of warning once, and again for a structure that
+    does not continue the last one; ``warnings`` holds all warnings about the last structure.
 
     Attributes:
         model: the model.
@@ -92,6 +97,7 @@ class Calculator(AseCalculator):
         self.prediction: Prediction | None = None
         self.warnings: tuple[str, ...] = ()
         self._warned: set[str] = set()
+        self._last: Atoms | None = None
         self._shape: tuple[int, int, int] | None = None
         if self.model.total_energy_obstacle is not None:
             raise InputError(f"calculator: the model has no total free energy: {self.model.total_energy_obstacle}")
@@ -154,6 +160,10 @@ class Calculator(AseCalculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         assert isinstance(self.atoms, Atoms)  # noqa: S101  # the call above sets it
         wanted, temperature = dict(self.parameters), self.electron_temperature
+        if self._last is None or not _continues(self.atoms, self._last):
+            self._warned.clear()
+        self._last = self.atoms.copy()
+        self.prediction, self.warnings = None, ()  # an error leaves nothing of the last structure
         with domain_warnings_ignored():  # _warn issues them, each kind once
             prediction = self.model.predict(
                 self.atoms,
@@ -179,10 +189,10 @@ class Calculator(AseCalculator):
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
 
     def _warn(self, sentences: tuple[str, ...]) -> None:
-        """Issues the first warning of each kind; the kind is the part before the colon."""
+        """Issues the first warning of each kind: of all sentences that differ in their numbers only."""
         self.warnings = sentences
         for sentence in sentences:
-            kind = sentence.partition(":")[0]
+            kind = re.sub(r"[\d.,]+", "", sentence)
             if kind not in self._warned:
                 self._warned.add(kind)
                 warnings.warn(sentence, DomainWarning, stacklevel=4)
@@ -197,3 +207,11 @@ class Calculator(AseCalculator):
         ):
             self._shape = fresh
         return self._shape
+
+
+def _continues(atoms: Atoms, last: Atoms) -> bool:
+    """Returns whether a structure is the next step of another one: the same atoms, little moved."""
+    if len(atoms) != len(last) or (atoms.numbers != last.numbers).any():
+        return False
+    moved = np.abs(atoms.positions - last.positions).max(), np.abs(atoms.cell.array - last.cell.array).max()
+    return bool(max(moved) < _STEP)

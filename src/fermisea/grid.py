@@ -64,7 +64,7 @@ class RealSpaceGrid:
         lengths = np.linalg.norm(cell, axis=1)
         if abs(np.linalg.det(cell)) <= 1e-9 * max(float(np.prod(lengths)), 1e-300):
             raise InputError(
-                f"cell: got {cell.tolist()}, a cell without volume; give three linearly independent vectors"
+                f"cell: got {cell.tolist()}, a cell without volume; give three linearly independent lattice vectors"
             )
         if len(self.shape) != 3 or not all(float(n).is_integer() and n >= 1 for n in self.shape):
             raise InputError(f"grid shape: got {self.shape}, expected three positive integers")
@@ -168,8 +168,8 @@ def check_structure(atoms: Atoms, name: str = "structure", *, periodic: bool = T
         )
     if periodic and not atoms.pbc.all():
         raise InputError(
-            f"{name}: periodic along {atoms.pbc.tolist()}, expected all three lattice vectors; set atoms.pbc = True, "
-            "or add pbc and a Lattice to the file, with vacuum around a molecule"
+            f"{name}: got pbc {atoms.pbc.tolist()}, expected periodicity along all three lattice vectors; set "
+            "atoms.pbc, or add Lattice and pbc to the file, with vacuum around a molecule"
         )
     try:
         RealSpaceGrid(atoms.cell.array, (1, 1, 1))

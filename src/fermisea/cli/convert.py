@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 convert = typer.Typer(
     name="convert",
     help="Convert files of other codes to snapshots and models, and snapshots to files of other codes.",
-    epilog="Snapshots (*.nc) are written in the named format; files in the named format become snapshots.",
+    epilog="Direction: a snapshot (*.nc) is exported to the named format; any other input is imported as a snapshot or "
+    "model.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -81,7 +82,10 @@ def mala(
     ] = None,
     functional: Annotated[
         str | None,
-        typer.Option(help="Functional of the DFT run.  [dim]\\[default: functional of the pseudopotentials][/]"),
+        typer.Option(
+            help="Exchange-correlation functional of the DFT run: lda, pz, pbe or pbesol.  "
+            "[dim]\\[default: functional of the pseudopotentials][/]"
+        ),
     ] = None,
     units: Annotated[
         str | None, typer.Option(help="Unit of the LDOS in MALA's notation.  [dim]\\[default: 1/(eV*A^3)][/]")

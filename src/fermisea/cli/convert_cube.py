@@ -60,7 +60,9 @@ def cube(
         list[str] | None,
         typer.Option(help="Valence electrons, SYMBOL=ELECTRONS for each element, without total energies."),
     ] = None,
-    functional: Annotated[str, typer.Option(help="Functional of the DFT run.")] = "pbe",
+    functional: Annotated[
+        str, typer.Option(help="Exchange-correlation functional of the DFT run: lda, pz, pbe or pbesol.")
+    ] = "pbe",
     energies: Annotated[
         tuple[float, float, int] | None,
         typer.Option(help="Energy grid: START (eV) SPACING (eV) SIZE.  [dim]\\[default: from the files][/]"),

@@ -40,7 +40,8 @@ def evaluate(
     electron_temperature: Annotated[
         list[float] | None,
         typer.Option(
-            help="One or more electronic temperatures (tau_e), K.  [dim]\\[default: up to the limit of the window][/]"
+            help="One or more electronic temperatures (tau_e), K.  [dim]\\[default: tau_ref, 300, 1000, 3000 and "
+            "10000 K, up to the limit of the window][/]"
         ),
     ] = None,
     out: Annotated[

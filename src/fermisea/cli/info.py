@@ -30,12 +30,13 @@ def info(
     no_closure: Annotated[
         bool,
         typer.Option(
-            "--no-closure", help="Description of a data set without the closure check, which reads every LDOS."
+            "--no-closure",
+            help="Summary without the closure check (F of each LDOS against F of the DFT run), which reads every LDOS.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show the content of a file after an integrity check; for a data set also its problems for training.
+    """Show the content of a file after an integrity check; for a data set also problems that would affect training.
 
     For the shipped model: its training data, its domain and its errors.
 
@@ -50,7 +51,10 @@ def info(
         _dataset(paths, closure=not no_closure, json=json)
         return
     if not first.is_file():
-        raise fermisea.InputError(f"{first}: no such file; give a snapshot or a model file")
+        raise fermisea.InputError(
+            f"{first}: no such file or folder; give a snapshot (*.nc), a folder of snapshots, or a model "
+            "(*.safetensors or aluminium)"
+        )
     with first.open("rb") as stream:
         start = stream.read(len(_HDF5))
     values = _snapshot(first) if start == _HDF5 or first.suffix == ".nc" else _model(first)

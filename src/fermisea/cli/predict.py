@@ -52,13 +52,16 @@ def predict(
     grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help="Number of grid points along each lattice vector.  [dim]\\[default: spacing as in training; 7/8 of "
-            "it for forces of the LDOS alone][/]"
+            help="Number of grid points along each lattice vector.  [dim]\\[default: grid spacing of the "
+            "training data; 7/8 of this spacing for --forces with --no-anchor][/]"
         ),
     ] = None,
     dos_grid: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Number of grid points for the DOS and its observables.  [dim]\\[default: as --grid][/]"),
+        typer.Option(
+            help="Number of grid points along each lattice vector for the DOS, Fermi level, entropy and C_e.  "
+            "[dim]\\[default: as --grid][/]"
+        ),
     ] = None,
     anchor: Anchor = None,
     forces: Annotated[
@@ -122,7 +125,12 @@ def predict(
     if json:
         formula = structure.get_chemical_formula()
         names = {"atoms": len(structure), "formula": formula, "warnings": prediction.warnings}
-        print_json({**names, "rows": rows, "files": files})
+        found = prediction.mechanics or [None] * len(rows)
+        whole = [
+            row if own is None else row | {"forces": own.forces, "stress": own.stress}
+            for row, own in zip(rows, found, strict=True)
+        ]
+        print_json({**names, "rows": whole, "files": files})
         return
     n = len(structure)
     console = stdout()

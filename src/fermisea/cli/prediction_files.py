@@ -126,7 +126,11 @@ def _write_page(prediction: Prediction, out: Path, model: Path, loaded: Model) -
     whole = prediction.has_free_energy
     curve = ("free_energy.png",) if whole and len({r.electron_temperature for r in prediction.results}) > 1 else ()
     warnings = (f"Warning: {warning}." for warning in prediction.warnings)
-    text = (*warnings, "Numbers per atom.", *(f"{note[0].upper()}{note[1:]}." for note in notes(prediction, loaded)))
+    text = (
+        *warnings,
+        "Energies and heat capacity per atom; mu is the Fermi level.",
+        *(f"{note[0].upper()}{note[1:]}." for note in notes(prediction, loaded)),
+    )
     sections = [
         Section("Free energy" if whole else "Band energy", text, curve, ("observables_per_atom.csv",)),
         Section("Density of states", ("The figure shows the density of states per atom.",), ("dos.png",), ("dos.csv",)),

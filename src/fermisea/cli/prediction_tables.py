@@ -89,18 +89,21 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
     atoms, reference = len(prediction.atoms), prediction.reference_electron_temperature
     found = []
     if prediction.has_free_energy:
-        found.append("transfer error: estimated error of going from tau_ref to tau_e, without errors of the network")
+        found.append(
+            "transfer error: estimated error of F(tau_e) - F(tau_ref) from using the LDOS of tau_ref, without "
+            "network errors"
+        )
     if prediction.uncertainty is not None:
         what = "F" if prediction.has_free_energy else "E_b"
         what = "F(tau_e) - F(tau_ref)" if prediction.anchored else what
         members = len(prediction.uncertainty.members)
         found.append(f"spread: standard deviation of {what} over the {members} networks of the model")
     if prediction.has_free_energy and any(r.electron_temperature == reference for r in prediction.results):
-        found.append(f"{NONE}: tau_e is tau_ref, {_at_reference(prediction, model)}")
+        found.append(f"{NONE}: at tau_e = tau_ref {_at_reference(prediction, model)}")
     if prediction.has_free_energy and prediction.anchor is not None:
         shift = f"{1000 * prediction.anchor_shift / atoms:+.2f} meV/atom"
         if prediction.anchored:
-            found.append(f"F is anchored: {shift} relative to F of the LDOS alone")
+            found.append(f"anchor: shifts F of the LDOS by {shift} at every tau_e")
         else:
             found.append(f"F comes from the LDOS alone; the anchor (--anchor) would shift F by {shift}")
     return found
@@ -109,7 +112,7 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
 def _at_reference(prediction: Prediction, model: Model) -> str:
     """Returns the origin of F(tau_ref) and its error."""
     if not prediction.anchored or model.anchor is None:
-        return "so there is no transfer error"
+        return "there is no transfer error"
     error = model.anchor.provenance.get("left_out_free_energy_error")
-    known = "" if error is None else f"; its cross-validation error is {1000 * error:.2f} meV/atom"
-    return f"where the interatomic potential gives F{known}"
+    known = f" (cross-validation error {1000 * error:.2f} meV/atom over the training structures)" if error else ""
+    return f"F comes from the interatomic potential alone{known}"

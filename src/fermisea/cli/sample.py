@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 def sample(
     structure: Annotated[
         Path,
-        typer.Argument(
-            help="Structure file near its potential minimum, or with --thin a trajectory; any format of ASE."
-        ),
+        typer.Argument(help="Structure close to its energy minimum, or with --thin a trajectory; any format of ASE."),
     ],
     ion_temperature: Annotated[
         list[float], typer.Option(help="One or more ionic temperatures (tau_i), K.", show_default=False)
@@ -47,7 +45,7 @@ def sample(
         typer.Option(help="Time between structures, ps.  [dim]\\[default: twice the correlation time][/]"),
     ] = None,
     friction: Annotated[float, typer.Option(help="Friction of the Langevin dynamics, 1/ps.")] = 5.0,
-    seed: Annotated[int, typer.Option(help="Random seed of velocities and forces.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the initial velocities and Langevin forces.")] = 0,
     thin: Annotated[
         bool, typer.Option("--thin", help="Evenly spaced frames of an existing trajectory, without molecular dynamics.")
     ] = False,

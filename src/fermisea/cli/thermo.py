@@ -43,15 +43,19 @@ def thermo(
     ] = None,
     thermal_diffusivity: Annotated[
         float,
-        typer.Option(help="Electronic thermal diffusivity D_e for the ttm/mod file, Å²/ps; not known to the model."),
+        typer.Option(
+            help="Electronic thermal diffusivity D_e for the ttm/mod file, Å²/ps; not predicted by the model."
+        ),
     ] = 0.0,
     friction: Annotated[
         float,
-        typer.Option(help="Electron-ion friction gamma_p for the ttm/mod file, g/mol/ps; not known to the model."),
+        typer.Option(help="Electron-ion friction gamma_p for the ttm/mod file, g/mol/ps; not given by the model."),
     ] = 0.0,
     fdm: Annotated[
         float | None,
-        typer.Option(help="tau_e of a one-cell grid file for LAMMPS's fix eph, K.  [dim]\\[default: no file][/]"),
+        typer.Option(
+            help="Electronic temperature in the one-cell grid file for LAMMPS fix eph, K.  [dim]\\[default: no file][/]"
+        ),
     ] = None,
     allow_beyond_window: Annotated[
         bool,

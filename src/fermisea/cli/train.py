@@ -60,7 +60,10 @@ def train(
         bool, typer.Option("--tensorboard", help="Event files for TensorBoard, in the folder of --log.")
     ] = False,
     memory: Annotated[
-        str, typer.Option(help="Training data in memory, such as 500MB or 4GB; larger data use a scratch file.")
+        str,
+        typer.Option(
+            help="Memory limit for the training data, such as 500MB or 4GB; larger data go to a scratch file."
+        ),
     ] = "4GB",
     scratch: Annotated[
         Path | None,

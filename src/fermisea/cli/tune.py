@@ -46,7 +46,9 @@ def tune(
         typer.Option("--rank", help="Ranking of descriptors and networks without training, compared with the trials."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed of the search.")] = 0,
-    memory: Annotated[str, typer.Option(help="Training data in memory per process, such as 500MB or 4GB.")] = "4GB",
+    memory: Annotated[
+        str, typer.Option(help="Memory limit for the training data of each process, such as 500MB or 4GB.")
+    ] = "4GB",
     json: Json = False,
 ) -> None:
     """Search for the descriptor, network and optimiser with the lowest error on held-out structures.

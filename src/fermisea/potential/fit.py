@@ -192,4 +192,4 @@ def _choose(blocks: Sequence[_Block], elements: int) -> tuple[float, dict[str, A
     energy_error, force_error, ridge = min(
         tried, key=lambda t: t[0] / max(least_energy, 1e-12) + t[1] / max(least_force, 1e-12)
     )
-    return ridge, {"left_out_free_energy_error": energy_error, "left_out_force_error": force_error}
+    return ridge, {"left_out_free_energy_error": energy_error, "left_out_force_error": force_error if count else None}

@@ -63,11 +63,13 @@ class Domain:
     surroundings: Surroundings | None = None
 
     def __repr__(self) -> str:
-        lines = [f"Domain: {', '.join(self.elements)}, tau_e {span(self.electron_temperature)} K"]
+        low, high = self.electron_temperature
+        lines = [f"Domain: {', '.join(self.elements)}, tau_e {low:g} to {high:.0f} K"]
         if self.volume_per_atom is not None:
             lines.append(f"volume {span(self.volume_per_atom)} Å³ per atom")
         if self.hot_volumes is not None:
-            lines[-1] += f", above {self.hot_volumes.above:g} K {span(self.hot_volumes.volume_per_atom)}"
+            hot = f"tau_e above {self.hot_volumes.above:g} K"
+            lines[-1] += f"; for {hot} tested at {span(self.hot_volumes.volume_per_atom)} Å³ per atom only"
         if self.grid_spacing is not None:
             lines.append(f"grid spacing {self.grid_spacing:.3f} Å")
         lines += [f"distance {pair} at least {length:.2f} Å" for pair, length in self.distances.items()]
@@ -148,8 +150,8 @@ class Domain:
         found += self._check_distances(atoms)
         if self.surroundings is not None and (unlike := self.surroundings.unlikeness(atoms)) > 1:
             found.append(
-                f"surroundings: the atoms have surroundings unlike the training structures ({unlike:.1f} times the "
-                "limit); the model extrapolates, train with structures of this kind"
+                f"surroundings: the atomic environments differ from the training structures (distance {_times(unlike)} "
+                "the limit); the model extrapolates, train a model with structures of this kind"
             )
         if spacing is not None and self.grid_spacing is not None and spacing > _COARSER * self.grid_spacing:
             found.append(
@@ -171,8 +173,8 @@ class Domain:
         if found is None:
             return None
         return (
-            f"distance: {found}, the shortest distance in training is {shortest:.2f} Å; no such structure "
-            f"exists{unit_question(self.volume_per_atom, volume_per_atom(atoms))}"
+            f"distance: {found}, but the shortest distance in training is {shortest:.2f} Å; no such structure "
+            f"exists, check positions and cell{unit_question(self.volume_per_atom, volume_per_atom(atoms))}"
         )
 
     def _check_distances(self, atoms: Atoms) -> list[str]:
@@ -212,3 +214,8 @@ class Domain:
 def _range(values: Sequence[float]) -> Range:
     low, high = map(float, values)
     return low, high
+
+
+def _times(ratio: float) -> str:
+    """Returns a ratio in words; large ones have no meaning but their size."""
+    return f"{ratio:.1f} times" if ratio < 100 else "more than 100 times"

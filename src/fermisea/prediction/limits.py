@@ -41,13 +41,15 @@ class HotVolumes:
         if not hot.size:
             return []
         low, high = self.volume_per_atom
-        valid = f"above {self.above:g} K the model is tested at {span(self.volume_per_atom)} Å³ per atom only"
+        valid = (
+            f"above {self.above:g} K the model was tested against DFT at {span(self.volume_per_atom)} Å³ per atom only"
+        )
         if not _within(volume, self.volume_per_atom):
-            got = f"got {volume:.2f} Å³ per atom at {_kelvin(hot)}"
+            got = f"got {volume:.2f} Å³ per atom at tau_e = {_kelvin(hot)}"
             wrong = "the change of F with tau_e, the pressure and elastic constants are not reliable"
             return [f"hot electrons: {got}, but {valid}; {wrong}"]
         if stress and _within(low, (high, high)):
-            return [f"hot stress: got {_kelvin(hot)}, but {valid}; stress and pressure are not reliable"]
+            return [f"hot stress: got tau_e = {_kelvin(hot)}, but {valid}; stress and pressure are not reliable"]
         return []
 
 
@@ -64,7 +66,7 @@ def volume_outside(limits: Range | None, volume: float) -> list[str]:
     """Describes a volume per atom (Angstrom^3) outside of the training range."""
     if limits is None or _within(volume, limits):
         return []
-    known = f"the training structures have {span(limits)}"
+    known = f"outside the training range of {span(limits)} Å³ per atom; the model extrapolates"
     return [f"volume: got {volume:.2f} Å³ per atom, {known}{unit_question(limits, volume)}"]
 
 

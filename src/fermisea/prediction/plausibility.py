@@ -73,7 +73,10 @@ def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
         return []
     difference = f"F of the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom"
     known = f"the limit from the training structures is {1000 * limit:.0f} meV/atom"
-    advice = "the structure is unlike the training structures, and neither value is reliable"
+    advice = (
+        "the structure is unlike the training structures in kind or volume, or the grid is too coarse; F of the LDOS is "
+        "not reliable, and its change with tau_e may not be"
+    )
     return [f"free energy: {difference}, {known}; {advice}"]
 
 
@@ -92,7 +95,7 @@ def issue(found: Sequence[str], impossible: str | None, *, allow_outside: bool) 
         InputError: for ``impossible``; with ``allow_outside`` it is a warning too.
     """
     if impossible is not None and not allow_outside:
-        raise InputError(f"{impossible} (allow_outside turns this error into a warning)")
+        raise InputError(f"{impossible} ; allow_outside=True (--allow-outside) turns this error into a warning")
     sentences = (*found, *(() if impossible is None else (impossible,)))
     for sentence in sentences:
         warnings.warn(sentence, DomainWarning, stacklevel=3)

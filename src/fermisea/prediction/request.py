@@ -164,7 +164,10 @@ class Request:
         """
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
-        temperatures = tuple(float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float)))
+        given = np.atleast_1d(np.asarray(electron_temperature, dtype=float))
+        if given.ndim > 1:
+            raise InputError(f"electron temperature: got an array of shape {given.shape}, expected one value or a list")
+        temperatures = tuple(float(t) for t in given)
         if not temperatures:
             raise InputError("electron temperature: got an empty list, expected at least one value in kelvin")
         head = model.heads[0]
@@ -215,8 +218,10 @@ def _check_forces(model: LdosModel, *, density: bool, dos_grid: Shape | None) ->
     if model.total_energy_obstacle is not None:
         raise InputError(f"forces: the model has no total free energy: {model.total_energy_obstacle}")
     if not density or dos_grid is not None:
-        got = "a separate grid for the DOS" if density else "density=False"
-        raise InputError(f"forces: got {got} too, but forces need the density on the grid of the DOS; omit this option")
+        got, option = ("dos_grid", "--dos-grid") if density else ("density=False", "--no-density")
+        raise InputError(
+            f"forces: got {got} ({option}) too, but forces need density and DOS on the same grid; omit {option}"
+        )
 
 
 def prediction_grid(

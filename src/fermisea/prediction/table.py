@@ -71,8 +71,8 @@ def described(prediction: Prediction) -> str:
     if prediction.has_free_energy:
         facts.append("F anchored" if prediction.anchored else "F of the LDOS alone")
     energy = "free_energy" if prediction.has_free_energy else "band_energy"
-    forms = {"electron_temperature": ":g", energy: ":.4f", f"{energy}_std": ":.4f"}
-    forms |= {"entropy": ":.5f", "fermi_level": ":.4f", "heat_capacity": ":.5f"}
+    forms = {"electron_temperature": ":g", energy: ":.4f", f"{energy}_std": ":.1e"}
+    forms |= {"entropy": ":.3e", "fermi_level": ":.4f", "heat_capacity": ":.3e"}
     rows = prediction.rows()
     cells = [
         [_symbol(name) for name in forms if name in rows[0]],
@@ -81,7 +81,7 @@ def described(prediction: Prediction) -> str:
     if prediction.anchored and spread is not None:  # F(tau_ref) is F of the anchor, independent of the networks
         for line, row in zip(cells[1:], rows, strict=False):
             if row["electron_temperature"] == prediction.reference_electron_temperature:
-                line[2] = "anchor"
+                line[2] = "—"
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [f"Prediction of {atoms.get_chemical_formula()}, {len(atoms)} atoms", ", ".join(facts)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]

@@ -124,7 +124,7 @@ def read_sections(folder: Path) -> tuple[str, list[Section], str]:
             stem = str(file.relative_to(folder).with_suffix(""))
             found.setdefault(stem, {}).setdefault(kind, []).append(str(file.relative_to(folder)))
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the output folder of a command")
+        raise InputError(f"{folder}: no such folder; give the --out folder of predict, evaluate, thermo or study")
     if not found:
         raise InputError(
             f"{folder}: no figures (.png) or tables (.csv) in this folder; give the output folder of a command"

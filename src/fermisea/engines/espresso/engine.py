@@ -68,8 +68,8 @@ class Espresso:
             functional(self.xc)
         if not isinstance(self.pseudopotentials, Mapping):
             raise InputError(
-                f"pseudopotentials: got {self.pseudopotentials!r}, expected a UPF file for each element such as "
-                "{'Al': 'Al.upf'}"
+                f"pseudopotentials: got {self.pseudopotentials!r}, expected a UPF file for each element; give "
+                "{'Al': 'Al.upf'}, on the command line --pseudopotentials Al=Al.upf"
             )
         for name in ("cutoff", "tolerance"):
             value = getattr(self, name)

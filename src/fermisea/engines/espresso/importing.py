@@ -128,10 +128,10 @@ def _save_folder(path: Path) -> Path:
         return path
     found = sorted(place.parent for place in path.glob(f"*/{_SCHEMA}")) if path.is_dir() else []
     if len(found) != 1:
-        what = "none" if not found else ", ".join(place.name for place in found)
+        what = "no PREFIX.save folder" if not found else ", ".join(place.name for place in found)
         raise FileFormatError(
-            f"{path}: got {what}, expected the outdir of one finished run of pw.x with its PREFIX.save; give the "
-            ".save folder itself"
+            f"{path}: got {what}, expected exactly one; give the outdir of one finished pw.x run, or its "
+            "PREFIX.save folder"
         )
     return found[0]
 

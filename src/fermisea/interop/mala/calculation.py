@@ -89,7 +89,9 @@ def parse_calculation(content: bytes, name: str) -> Calculation:
     except InputError as error:
         raise FileFormatError(f"{name}: {error}") from error
     except KeyError as error:
-        raise FileFormatError(f"{name}: the entry {error} is missing, expected an .info.json of MALA") from error
+        raise FileFormatError(
+            f"{name}: got a JSON file without the entry {error}, expected an .info.json of MALA"
+        ) from error
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         detail = " ".join(str(error).split())[:120]
         raise FileFormatError(
