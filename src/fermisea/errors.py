@@ -28,7 +28,7 @@ class WindowError(InputError):
 
 
 class DomainWarning(UserWarning):
-    """A structure or an electronic temperature unlike what a model was trained on; see ``model.domain``."""
+    """A structure or an electronic temperature unlike the training data of a model; see ``model.domain``."""
 
 
 class ConvergenceError(FermiseaError, RuntimeError):

@@ -147,7 +147,7 @@ def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Pa
 
 
 def _calibration_table(rows: list[dict[str, Any]], members: int) -> Table:
-    """Returns what the spread of an ensemble says about its errors, for F, F - F(tau_ref), or what there is of them."""
+    """Returns a table of the spread of an ensemble against its errors, for F and F - F(tau_ref) where available."""
     present = {row["quantity"] for row in rows}
     shown = [name for name in ("free_energy", "free_energy_change") if name in present] or ["band_energy"]
     columns = [

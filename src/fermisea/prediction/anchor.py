@@ -1,4 +1,4 @@
-"""The anchor of a prediction: the one place where free energy, internal energy, forces and stress are shifted.
+"""Anchor of a prediction: shifts free energy, internal energy, forces and stress, in this module only.
 
 An anchored free energy is F of an interatomic potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS. Forces and
 stress of the LDOS are then derivatives of this difference, and the potential adds its forces and stress.
