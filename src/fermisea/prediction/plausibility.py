@@ -34,7 +34,13 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
     grids = [grid for grid in (request.grid, request.dos_grid) if grid is not None]
     spacing = max(max(grid.spacing) for grid in grids)
     found = domain.check(request.atoms, request.electron_temperatures, spacing=spacing, stress=request.forces)
-    return [sentence for sentence in found if not sentence.startswith(TEMPERATURE)], None
+    found = [sentence for sentence in found if not sentence.startswith(TEMPERATURE)]
+    if request.forces and not request.forces_of_change and domain.anchor_shift is not None:
+        found.append(
+            "stress of the LDOS: forces and stress are not anchored; the pressure of F of the LDOS alone can be wrong "
+            "by hundreds of GPa; use the anchor"
+        )
+    return found, None
 
 
 def implausible(domain: Domain, prediction: Prediction) -> str | None:
@@ -74,8 +80,8 @@ def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
     difference = f"F of the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom"
     known = f"the limit from the training structures is {1000 * limit:.0f} meV/atom"
     advice = (
-        "the structure is unlike the training structures in kind or volume, or the grid is too coarse; F of the LDOS is "
-        "not reliable, and its change with tau_e may not be"
+        "the structure is unlike the training structures in kind or volume, or the grid is too coarse; F of the LDOS "
+        "is not reliable, and its change with tau_e may not be"
     )
     return [f"free energy: {difference}, {known}; {advice}"]
 
