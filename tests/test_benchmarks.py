@@ -170,7 +170,7 @@ def test_descriptors_run_without_peers(tmp_path):
     out = tmp_path / "d.json"
     command = [sys.executable, "descriptors.py", "--quick", "--threads", "1", "--out", str(out)]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True)
-    assert "fermisea runs alone" in done.stdout
+    assert "only fermisea is measured" in done.stdout
     content = json.loads(out.read_text())
     assert content["quick"]
     assert content["results"]["lammps"] == []

@@ -320,7 +320,7 @@ def test_references_beyond_the_window_are_refused_before_they_are_computed(finis
     out, _ = finished
     copy = tmp_path / "study"
     shutil.copytree(out, copy)
-    with pytest.raises(InputError, match="references: got 90000 K, but the energy window of the data serves"):
+    with pytest.raises(InputError, match="references: got 90000 K, but the energy window of the data is valid up to"):
         run_transfer(replace(SMALL, references=((90_000.0, 100.0),)), copy, Console(quiet=True))
 
 
