@@ -20,7 +20,7 @@ from fermisea.physics.ions import Ion
 SUFFIX = ".nc"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Snapshots with the same energy grid, broadening, functional and tau_ref; the LDOS stay in the snapshot files.
 
@@ -34,6 +34,9 @@ class Dataset:
 
     snapshots: tuple[Snapshot, ...]
     names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Dataset({len(self.snapshots)} snapshots, the first {self.snapshots[0]!r})"
 
     def __post_init__(self) -> None:
         if not self.snapshots:

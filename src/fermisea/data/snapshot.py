@@ -36,7 +36,7 @@ _NEGATIVE = 0.01
 """Allowed negative values, as a fraction of the highest density of states; rounding and Fourier filters cause some."""
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Snapshot:
     """One structure with its LDOS.
 
@@ -123,6 +123,12 @@ class Snapshot:
             provenance=provenance,
             total_energy_obstacle=total_energy_obstacle,
             _ldos=source,
+        )
+
+    def __repr__(self) -> str:
+        formula, tau_e = self.atoms.get_chemical_formula(), self.electron_temperature
+        return (
+            f"Snapshot({formula}, {len(self.atoms)} atoms, tau_e = {tau_e:g} K, {self.grid.shape}, {self.functional})"
         )
 
     @property

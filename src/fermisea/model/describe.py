@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fermisea.model.model import Model
+from fermisea.model.file import StoredModel
 
 
-def described(model: Model) -> str:
+def described(model: StoredModel) -> str:
     """Returns elements, electronic temperatures, energy window, networks and anchor of a model in a few lines."""
     network, grid = model.network, model.energy_grid
     widths = "-".join(map(str, (network.inputs, *network.members[0].widths, network.outputs)))

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermisea.physics.registry import FORMS, OBSERVABLES, SCALARS, SHORT_CUT_UNIT, SHORT_CUTS
+from fermisea.prediction.values import PredictionValues
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from fermisea.prediction.result import Prediction
 
-
-def dataset_of(prediction: Prediction) -> xr.Dataset:
+def dataset_of(prediction: PredictionValues) -> xr.Dataset:
     """Returns all observables of a prediction, with the dimension electron_temperature.
 
     The free energy has the dimension form; the spread of an observable over an ensemble is NAME_std.
@@ -56,7 +55,7 @@ def dataset_of(prediction: Prediction) -> xr.Dataset:
     return data
 
 
-def _spreads(prediction: Prediction) -> dict[str, Any]:
+def _spreads(prediction: PredictionValues) -> dict[str, Any]:
     """Returns the standard deviations over an ensemble as variables NAME_std."""
     spread = prediction.uncertainty
     if spread is None:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fermisea.physics.registry import OBSERVABLES, SCALARS, SHORT_CUT_UNIT, per_atom_unit, with_unit
+from fermisea.prediction.values import PredictionValues
 from fermisea.utilities.tables import data_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fermisea.prediction.result import Prediction
 
 _PRINTED = 12
 """Largest number of electronic temperatures in the printed form of a prediction."""
 
 
-def rows_of(prediction: Prediction, *, per_atom: bool = False) -> list[dict[str, float]]:
+def rows_of(prediction: PredictionValues, *, per_atom: bool = False) -> list[dict[str, float]]:
     """Returns a row of numbers for each tau_e.
 
     Rows hold the available observables of the registry, the estimated errors of short cuts, and the spread over an
@@ -43,7 +43,7 @@ def rows_of(prediction: Prediction, *, per_atom: bool = False) -> list[dict[str,
     return rows
 
 
-def table_of(prediction: Prediction, *, per_atom: bool = False) -> pd.DataFrame:
+def table_of(prediction: PredictionValues, *, per_atom: bool = False) -> pd.DataFrame:
     """Returns the rows of a prediction as a table with units in the column headings; see :func:`rows_of`."""
     rows = rows_of(prediction, per_atom=per_atom)
     return data_frame(rows, {name: head_of(name, per_atom=per_atom) for name in rows[0]})
@@ -61,7 +61,7 @@ def unit_of(name: str, *, per_atom: bool = False) -> str:
     return per_atom_unit(unit) if per_atom and _extensive(name) else unit
 
 
-def described(prediction: Prediction) -> str:
+def described(prediction: PredictionValues) -> str:
     """Returns a prediction in a few lines: structure, grid, anchor, and a small table for the cell."""
     atoms, spread = prediction.atoms, prediction.uncertainty
     grid = " x ".join(map(str, prediction.grid.shape))
