@@ -295,3 +295,9 @@ def test_closure_error_is_the_free_energy_of_the_ldos_minus_that_of_the_code():
     snapshot.__dict__["total_energy_obstacle"] = "an ultrasoft pseudopotential"
     with pytest.raises(InputError, match="an ultrasoft pseudopotential"):
         snapshot.closure_error()
+
+
+def test_it_prints_in_a_line(made_up):
+    assert str(made_up).startswith("Snapshot(")
+    assert "tau_e = " in str(made_up)
+    assert len(str(made_up)) < 120

@@ -36,7 +36,7 @@ class Dataset:
     names: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self.snapshots)} snapshots, the first {self.snapshots[0]!r})"
+        return f"Dataset(number of snapshots: {len(self.snapshots)}, first: {self.snapshots[0]!r})"
 
     def __post_init__(self) -> None:
         if not self.snapshots:
