@@ -8,6 +8,7 @@ import json
 import math
 import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from test_prediction import random_model
 DATA = Path(__file__).parent / "data" / "al32"
 STUDY = Path(__file__).parents[1] / "docs" / "temperature-transfer"
 GRID = (10, 10, 10)
+FINE = (18, 18, 18)
 """A grid that is too coarse, which is one warning more, but fast."""
 
 CONSTANT = 4.05
@@ -263,6 +265,31 @@ def test_a_calculator_issues_each_kind_of_warning_once(aluminium):
     assert atoms.calc.parameters["allow_outside"] is False
 
 
+def test_a_calculator_warns_again_for_a_structure_that_is_no_next_step(aluminium):
+    calculator = Calculator(aluminium, 1000.0, grid=FINE, uncertainty=False)
+    for atoms in (crystal(0.93, 1), crystal(repeat=1), crystal(0.93, 1).repeat((1, 1, 2))):
+        dense = atoms.cell[0, 0] < 4.0
+        with pytest.warns(DomainWarning) if dense else nullcontext():
+            calculator.get_potential_energy(atoms)
+        calculator.reset()
+        assert bool(calculator.warnings) == dense
+
+
+def test_forces_without_the_anchor_warn_of_the_pressure(aluminium, tmp_path, capsys):
+    atoms = crystal(repeat=1)
+    atoms.rattle(0.03, seed=1)
+    with pytest.warns(DomainWarning, match="stress of the LDOS: .*hundreds of GPa; use the anchor"):
+        aluminium.predict(atoms, 1000.0, FINE, forces=True, anchor=False, uncertainty=False)
+    write_structure(tmp_path / "atoms.extxyz", atoms)
+    command = ["predict", "aluminium", str(tmp_path / "atoms.extxyz"), "--grid", *map(str, FINE)]
+    assert main([*command, "--forces", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    expected = aluminium.predict(atoms, 1000.0, FINE, forces=True, uncertainty=False)
+    np.testing.assert_allclose(document["rows"][0]["forces"], expected.forces, atol=1e-6)
+    np.testing.assert_allclose(document["rows"][0]["stress"], expected.stress, atol=1e-6)
+    assert document["warnings"] == []
+
+
 def test_an_energy_that_no_structure_has_is_an_error(aluminium):
     anchor = aluminium.anchor
     wrong = dataclasses.replace(aluminium, anchor=dataclasses.replace(anchor, constants=anchor.constants + 20.0))
@@ -368,5 +395,5 @@ def test_the_program_of_the_page_runs(capsys):
     (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     exec(compile(program, "domain.md", "exec"), {})  # noqa: S102
     out = capsys.readouterr().out
-    assert "tau_e 5.00 to 34042.55 K" in out
+    assert "tau_e 5 to 34043 K" in out
     assert "[]\nsurroundings: the atomic environments differ from the training structures" in out
