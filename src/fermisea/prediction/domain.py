@@ -217,5 +217,5 @@ def _range(values: Sequence[float]) -> Range:
 
 
 def _times(ratio: float) -> str:
-    """Returns a ratio in words; large ones have no meaning but their size."""
+    """Returns a ratio in words; the digits of a large ratio have no meaning."""
     return f"{ratio:.1f} times" if ratio < 100 else "more than 100 times"

@@ -101,7 +101,7 @@ def issue(found: Sequence[str], impossible: str | None, *, allow_outside: bool) 
         InputError: for ``impossible``; with ``allow_outside`` it is a warning too.
     """
     if impossible is not None and not allow_outside:
-        raise InputError(f"{impossible} ; allow_outside=True (--allow-outside) turns this error into a warning")
+        raise InputError(f"{impossible} (allow_outside=True or --allow-outside turns this error into a warning)")
     sentences = (*found, *(() if impossible is None else (impossible,)))
     for sentence in sentences:
         warnings.warn(sentence, DomainWarning, stacklevel=3)
