@@ -104,7 +104,7 @@ CASES = {
         "sample nan.extxyz --ion-temperature 300 --out out",
         "nan.extxyz: atom 2",
     ),
-    "a slab": (DFT.replace("al.ext", "slab.ext"), "slab.extxyz: periodic along [True, True, False]"),
+    "a slab": (DFT.replace("al.ext", "slab.ext"), "slab.extxyz: got pbc [True, True, False]"),
     "no such structure": (DFT.replace("al.ext", "missing.ext"), "missing.extxyz: no such file"),
     "a structure file that is none": (
         "predict al.safetensors file --electron-temperature 300 --out out",
@@ -158,7 +158,10 @@ CASES = {
         )
     },
     "a model by another name": (f"train data {LEARN}".replace("new.safetensors", "new.pkl"), "ends with .safetensors"),
-    "a frame that is not there": (PREDICT.replace("extxyz", "extxyz@3") + " 1000 --out out", "@3: the file has no"),
+    "a frame that is not there": (
+        PREDICT.replace("extxyz", "extxyz@3") + " 1000 --out out",
+        "got frame 3, which the file",
+    ),
     "no structures to sample": ("sample al.extxyz --ion-temperature 300 --snapshots 0 --out out", "snapshots: got 0"),
     "a tau_e near zero": (f"{PREDICT} 1 --out out", "got 1 K, expected at least 5 K"),
     "a report of nothing": ("report missing", "missing: no such folder"),

@@ -312,7 +312,7 @@ def test_foreign_and_truncated_files_are_refused(tmp_path):
         ({"temperature": None}, "an entry has the wrong form"),
         ({"temperature": -1.0}, "temperature is -1.0 K, expected"),
         ({"number_of_electrons_exact": 0}, "number_of_electrons_exact is 0.0"),
-        ({"atoms": {"numbers": [13]}}, "the entry 'cell' is missing"),
+        ({"atoms": {"numbers": [13]}}, "without the entry 'cell'"),
         ({"grid_dimensions": [6, 6]}, "an entry has the wrong form"),
         ({"grid_dimensions": [6, 6, 12]}, "the voxel times the grid (6, 6, 12) does not give the cell"),
         ({"atomic_forces_dft": [[1.0, 2.0]]}, "an entry has the wrong form"),

@@ -280,7 +280,7 @@ def broken(atoms: Atoms, what: str) -> Atoms:
         ("element", "element Fe, but the model knows Al"),
         ("nan", r"atom 2 \(Al\) is at"),
         ("flat", "cell without volume"),
-        ("molecule", "expected all three lattice vectors"),
+        ("molecule", "expected periodicity along all three lattice"),
         ("empty", "no atoms"),
     ],
 )

@@ -52,7 +52,7 @@ def with_nan(atoms: Atoms) -> Atoms:
     [
         (with_nan, r"atom 2 \(Al\) is at \[.*nan.*\], expected finite"),
         (lambda a: a[:0], "no atoms"),
-        (lambda a: Atoms(a.symbols, positions=a.positions), "periodic along"),
+        (lambda a: Atoms(a.symbols, positions=a.positions), "got pbc"),
         (lambda a: Atoms(a.symbols, positions=a.positions, cell=[4, 4, 0], pbc=True), "a cell without volume"),
     ],
 )
