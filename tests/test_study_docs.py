@@ -42,7 +42,7 @@ def known() -> list[float]:
     [
         (between(PAGE, "<!-- table: study -->", "<!-- end: study -->"), 50),
         (between(PAGE, "<!-- end: mala_study -->", "## Results"), 12),
-        (between(README, "<!-- study -->", "## Two commands"), 10),
+        (between(README, "<!-- study -->", "## Demo and tests"), 10),
     ],
     ids=["study", "MALA", "README"],
 )
