@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
+from ase.neighborlist import neighbor_list
 
 import fermisea
 from fermisea import Calculator, DomainWarning, TrainingConfig, load_model, train
@@ -25,6 +26,7 @@ from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import FileFormatError, InputError
 from fermisea.model.bundled import FOLDER, model_domain
 from fermisea.model.file import read_header
+from fermisea.prediction.contacts import pairs
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.plausibility import implausible
 from fermisea.prediction.surroundings import Surroundings
@@ -397,3 +399,15 @@ def test_the_program_of_the_page_runs(capsys):
     out = capsys.readouterr().out
     assert "tau_e 5 to 34043 K" in out
     assert "[]\nsurroundings: the atomic environments differ from the training structures" in out
+
+
+@pytest.mark.parametrize("reach", [0.5, 3.1, 7.0])
+def test_pairs_are_those_of_ase(reach):
+    atoms = Atoms("Al2Be", positions=[[0.1, -0.2, 3.9], [2.0, 2.1, 0.3], [5.0, 0.2, 0.1]], pbc=True)
+    atoms.set_cell([[4.0, 0.3, 0.0], [-0.7, 3.5, 0.2], [0.1, 0.9, 3.8]])
+    expected = neighbor_list("ijd", atoms, reach)
+    found = pairs(atoms, reach)
+    assert len(expected[0]) == len(found[0])
+    orders = [np.lexsort((np.round(lengths, 6), second, first)) for first, second, lengths in (expected, found)]
+    for values, others in zip(expected, found, strict=True):
+        np.testing.assert_allclose(values[orders[0]], others[orders[1]], atol=1e-9)

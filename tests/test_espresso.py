@@ -180,7 +180,7 @@ def test_runs_that_cannot_give_an_ldos(tmp_path):
 
 @pytest.mark.espresso
 def test_damaged_and_foreign_folders(run, tmp_path):
-    with pytest.raises(FileFormatError, match="give the outdir of one finished pw.x run"):
+    with pytest.raises(FileFormatError, match=r"give the outdir of one finished pw\.x run"):
         import_run(tmp_path)
     copy = shutil.copytree(run, tmp_path / "copy") / "fermisea.save"
     wave = copy / "wfc2.dat"

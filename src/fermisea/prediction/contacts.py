@@ -8,12 +8,18 @@ import math
 import numpy as np
 from ase import Atoms
 from ase.geometry import minkowski_reduce
-from ase.neighborlist import neighbor_list
+from scipy.spatial import KDTree
 
+from fermisea.descriptors.neighbors import find_neighbors
 from fermisea.errors import InputError
+from fermisea.utilities.arrays import FloatArray, IntArray
 
 _FAR = 1e6
 """Largest coordinate of an atom or a lattice vector, Angstrom; larger coordinates have too few digits."""
+
+
+_SAME = 1e-9
+"""Distance between an atom and itself, from rounding, Angstrom."""
 
 
 def check_extent(atoms: Atoms) -> None:
@@ -35,9 +41,25 @@ def check_extent(atoms: Atoms) -> None:
         )
 
 
+def pairs(atoms: Atoms, reach: float) -> tuple[IntArray, IntArray, FloatArray]:
+    """Returns first atom, second atom and distance (Angstrom) of all pairs up to ``reach``, through the faces too.
+
+    Each pair occurs twice, once from each side.
+    """
+    if reach <= 0:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
+    images = find_neighbors(atoms, reach, None)
+    fractions = atoms.positions @ images.inverse
+    own = (fractions - np.floor(fractions)) @ images.lattice
+    found = KDTree(own).sparse_distance_matrix(KDTree(images.positions), reach, output_type="ndarray")
+    first, second, lengths = found["i"].astype(np.int64), images.atoms[found["j"]], found["v"]
+    other = (first != second) | (lengths > _SAME)
+    return first[other], second[other], lengths[other]
+
+
 def shortest_distances(atoms: Atoms, reach: float) -> dict[str, float]:
     """Returns the shortest distance below ``reach`` of each pair of elements, such as ``Al-Al``, Angstrom."""
-    first, second, lengths = neighbor_list("ijd", atoms, reach)
+    first, second, lengths = pairs(atoms, reach)
     symbols = np.array(atoms.get_chemical_symbols())
     found = {}
     for one, other in itertools.combinations_with_replacement(sorted(set(symbols)), 2):
@@ -58,7 +80,7 @@ def contact(atoms: Atoms, least: float) -> str | None:
     length = float(np.linalg.norm(minkowski_reduce(atoms.cell.array, pbc=True)[0], axis=1).min())
     if length < least:
         return f"the periodic images of an atom are {length:.2f} Å apart"
-    first, second, lengths = neighbor_list("ijd", atoms, least)
+    first, second, lengths = pairs(atoms, least)
     if not lengths.size:
         return None
     index = int(np.argmin(lengths))

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 
 from fermisea import descriptors
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.sites import Sites
+from fermisea.prediction.contacts import pairs
 from fermisea.utilities.arrays import FloatArray
 
 _FLOOR = 1e-5
@@ -162,7 +162,7 @@ def averaged(atoms: Atoms, descriptor: Descriptor) -> dict[str, FloatArray]:
     weight (1 - d^2/r_c^2)^2, where r_c is the cutoff of the descriptor.
     """
     values = Sites(descriptor, atoms).values()
-    first, second, lengths = neighbor_list("ijd", atoms, descriptor.cutoff)
+    first, second, lengths = pairs(atoms, descriptor.cutoff)
     same = atoms.numbers[first] == atoms.numbers[second]
     first, second, lengths = first[same], second[same], lengths[same]
     weights = (1 - (lengths / descriptor.cutoff) ** 2) ** 2
