@@ -255,6 +255,7 @@ def test_a_calculator_issues_each_kind_of_warning_once(aluminium):
         atoms.get_potential_energy()
     first = atoms.calc.warnings
     atoms.positions[0] += 0.02
+    atoms.positions[1] += atoms.cell.array[0]  # wrapped or not, it is the same atom
     atoms.get_potential_energy()  # a warning would be an error
     assert kinds(atoms.calc.warnings) == kinds(first)
     atoms.set_cell(1.1 * atoms.cell.array, scale_atoms=True)
@@ -411,3 +412,10 @@ def test_pairs_are_those_of_ase(reach):
     orders = [np.lexsort((np.round(lengths, 6), second, first)) for first, second, lengths in (expected, found)]
     for values, others in zip(expected, found, strict=True):
         np.testing.assert_allclose(values[orders[0]], others[orders[1]], atol=1e-9)
+
+
+def test_two_atoms_at_one_place_are_a_pair():
+    atoms = Atoms("Al2", positions=[[0.0, 0.0, 0.0], [4.0, 4.0, 0.0]], cell=[4.0, 4.0, 4.0], pbc=True)
+    first, second, lengths = pairs(atoms, 1.0)
+    assert sorted(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 1), (1, 0)]
+    np.testing.assert_allclose(lengths, 0.0, atol=1e-9)

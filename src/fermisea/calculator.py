@@ -210,8 +210,11 @@ class Calculator(AseCalculator):
 
 
 def _continues(atoms: Atoms, last: Atoms) -> bool:
-    """Returns whether a structure is the next step of another one: the same atoms, little moved."""
+    """Returns whether a structure is the next step of another one: the same atoms, displaced by less than ``_STEP``."""
     if len(atoms) != len(last) or (atoms.numbers != last.numbers).any():
         return False
-    moved = np.abs(atoms.positions - last.positions).max(), np.abs(atoms.cell.array - last.cell.array).max()
-    return bool(max(moved) < _STEP)
+    if np.abs(atoms.cell.array - last.cell.array).max() >= _STEP:
+        return False
+    moved = atoms.get_scaled_positions(wrap=False) - last.get_scaled_positions(wrap=False)
+    moved -= np.round(moved)  # an atom that was wrapped into the cell has not moved
+    return bool(np.abs(atoms.cell.cartesian_positions(moved)).max() < _STEP)

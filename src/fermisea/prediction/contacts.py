@@ -17,7 +17,6 @@ from fermisea.utilities.arrays import FloatArray, IntArray
 _FAR = 1e6
 """Largest coordinate of an atom or a lattice vector, Angstrom; larger coordinates have too few digits."""
 
-
 _SAME = 1e-9
 """Distance between an atom and itself, from rounding, Angstrom."""
 
