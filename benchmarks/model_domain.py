@@ -1,7 +1,7 @@
 """Writes the domain of the model `aluminium`, which is not in the model file, to src/fermisea/model/bundled/.
 
 The training structures are sampled again, because their molecular dynamics is reproducible. Free energies come from the
-table data.csv of the study; the differences between F of the LDOS and of the anchor are computed with the model. The
+table data.csv of the study; the differences between F from the LDOS and of the anchor are computed with the model. The
 program stops if a structure is not consistent with the free energy in the table.
 
     python benchmarks/model_domain.py FOLDER      a folder for the structures, or with those of an earlier run

@@ -183,7 +183,10 @@ def test_command_line(trained, tmp_path):
     data[0].atoms.write(atoms, format="extxyz")
     arguments = ["predict", str(file), str(atoms), "--electron-temperature", "1000"]
     runner = CliRunner()
-    for extra, sentence in ((["--no-anchor"], "F comes from the LDOS alone"), ([], "anchor: shifts F of the LDOS by")):
+    for extra, sentence in (
+        (["--no-anchor"], "F comes from the LDOS alone"),
+        ([], "anchor: shifts F from the LDOS by"),
+    ):
         result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "out"), *extra])
         assert result.exit_code == 0, result.output
         assert sentence in result.output

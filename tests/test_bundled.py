@@ -69,7 +69,7 @@ def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
     (tmp_path / "aluminium").write_bytes(b"mine")
     assert model_path("aluminium") == Path("aluminium")
     assert model_card("aluminium") is None
-    with pytest.raises(InputError, match="not a fermisea model"):
+    with pytest.raises(InputError, match="neither a complete model file"):
         fermisea.load_model("aluminium")
 
 

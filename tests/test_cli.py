@@ -260,7 +260,7 @@ def test_predict_needs_a_model_and_a_structure(work, tmp_path, capsys, monkeypat
     assert "files:" not in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["al.extxyz"]
     assert main([*words, "--cube", "density"]) == 2
-    assert "--cube density: got no --out" in capsys.readouterr().err
+    assert "--cube density: no folder for the files; add --out FOLDER" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("scale", "warned"), [(1.0, False), (1.02, True)])

@@ -160,7 +160,7 @@ CASES = {
     "a model by another name": (f"train data {LEARN}".replace("new.safetensors", "new.pkl"), "ends with .safetensors"),
     "a frame that is not there": (
         PREDICT.replace("extxyz", "extxyz@3") + " 1000 --out out",
-        "got frame 3, which the file",
+        "got frame 3, which is not in the file",
     ),
     "no structures to sample": ("sample al.extxyz --ion-temperature 300 --snapshots 0 --out out", "snapshots: got 0"),
     "a tau_e near zero": (f"{PREDICT} 1 --out out", "got 1 K, expected at least 5 K"),

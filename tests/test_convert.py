@@ -155,7 +155,7 @@ BASE = "convert cube cubes --electron-temperature 300 --valence Be=2"
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("convert cube cubes --valence Be=2 --out x.nc", "--electron-temperature: got nothing"),
+        ("convert cube cubes --valence Be=2 --out x.nc", "--electron-temperature: missing"),
         ("convert cube cubes --electron-temperature 300 --out x.nc", "Be: number of valence electrons is unknown"),
         ("convert cube cubes --electron-temperature 300 --valence Be=two --out x.nc", "expected SYMBOL=ELECTRONS"),
         ("convert cube cubes --electron-temperature -1 --valence Be=2 --out x.nc", "expected a finite value above 0 K"),
@@ -175,8 +175,8 @@ BASE = "convert cube cubes --electron-temperature 300 --valence Be=2"
         ("convert openpmd gone.nc --out x.h5", "gone.nc: no such file"),
         ("convert openpmd al.extxyz --out x.nc", "not readable as openPMD"),
         ("convert openpmd data/al-0.nc --out x.nc", "expected a name that ends with .h5"),
-        ("convert mala al.extxyz --out x.nc", "expected LDOS.npy INFO.json"),
-        ("convert mala a.npy b.json --out x.nc", "--energies: got nothing"),
+        ("convert mala al.extxyz --out x.nc", "expected LDOS.npy and INFO.json"),
+        ("convert mala a.npy b.json --out x.nc", "--energies: missing"),
         ("convert mala a.zip --out x.nc", "ends with .safetensors"),
         ("convert mala data data/al-0.nc cubes --out x", "cubes: no snapshots"),
         ("convert mala data --twojmax 99 --out x", "twojmax: got 99"),

@@ -191,7 +191,7 @@ def test_report_says_what_is_there_and_what_will_hurt(one, two):
         "loose SCF cycle: b: converged to 1e-05 eV/atom": {"provenance": made | {"scf_tolerance_eV_per_atom": 1e-5}},
         "coarse k-mesh: b: 2 2 2 has a spacing of 0.78 1/Angstrom": {"provenance": made | {"kpts": [2, 2, 2]}},
         "ion temperature: b: unknown": {"ion_temperature": None},
-        "LDOS: b: F of the LDOS differs from F of the DFT code by +10.00 meV/atom": {"reference": cold},
+        "LDOS: b: F from the LDOS differs from F of the DFT code by +10.00 meV/atom": {"reference": cold},
         "LDOS: b: no total free energy: soft": {"total_energy_obstacle": "soft"},
     }
     for text, change in changes.items():

@@ -259,7 +259,7 @@ def test_a_failing_pw_ends_in_one_line(tmp_path):
             replace(engine, command=command).run(aluminium(), TEMPERATURE)
         assert "\n" not in str(caught.value)
     never_started = script(tmp_path / "never", "exit 1")
-    with pytest.raises(InputError, match="expected Au too"):
+    with pytest.raises(InputError, match="but none for Au"):
         replace(engine, command=never_started).run(bulk("Au"), TEMPERATURE)
 
 

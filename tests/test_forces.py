@@ -207,7 +207,7 @@ def test_what_has_no_forces_says_so():
         _ = model.predict(atoms, 300.0, (6, 6, 6)).forces
     with pytest.raises(InputError, match="density=False"):
         model.predict(atoms, 300.0, (6, 6, 6), forces=True, density=False)
-    with pytest.raises(InputError, match=r"got dos_grid .* on the same grid"):
+    with pytest.raises(InputError, match=r"dos_grid .* on the same grid"):
         model.predict(atoms, 300.0, (6, 6, 6), forces=True, dos_grid=(4, 4, 4))
     obstacle = dataclasses.replace(model, total_energy_obstacle="data of another code")
     with pytest.raises(InputError, match="no total free energy: data of another code"):

@@ -202,7 +202,7 @@ def test_pbesol_uses_the_pbe_potentials_and_says_so():
         ({"Al": "Al-q11"}, ["Al"], "pbe", "got Al-q11 for functional pbe, expected Al-q3"),
         ("gth", ["Al"], "b3lyp", "got functional b3lyp, expected one of lda, pz, pbe, pbesol"),
         ("paw", ["Al"], "pbe", "got 'paw', expected 'gth'"),
-        ({"Al": "gth"}, ["Al", "Mg"], "pbe", "got Al, expected Mg too"),
+        ({"Al": "gth"}, ["Al", "Mg"], "pbe", "got Al, but none for Mg"),
         ({"Al": "Mg-q2"}, ["Al"], "pbe", "a pseudopotential of Mg, expected one of Al"),
     ],
 )

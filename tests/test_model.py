@@ -181,6 +181,6 @@ def test_the_printed_form_is_short():
     lines = repr(model).splitlines()
     assert len(lines) == 5
     assert lines[:2] == ["Model of Al, functional pbe", "tau_ref = 1000 K, tau_e up to 9000 K"]
-    assert lines[-1] == "no anchor: F of the LDOS alone"
+    assert lines[-1] == "no anchor: F from the LDOS alone"
     whole = dataclasses.replace(model, total_energy_obstacle="no density")
     assert repr(whole).endswith("no total free energy: no density")

@@ -80,7 +80,7 @@ def test_a_written_table_keeps_every_digit(tmp_path):
 def test_the_printed_form_is_short(prediction):
     lines = repr(prediction).splitlines()
     assert len(lines) == 5
-    assert "F of the LDOS alone" in lines[1]
+    assert "F from the LDOS alone" in lines[1]
     assert f"{prediction.free_energy[1]:.4f}" in lines[-1]
     warned = dataclasses.replace(prediction, warnings=("the volume is large",))
     assert repr(warned).splitlines()[-1] == "warning: the volume is large"

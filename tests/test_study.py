@@ -214,7 +214,7 @@ def test_every_number_of_the_text_stands_in_a_table(finished):
     shown = {d: {f"{abs(value):.{d}f}" for value in numbers.values()} for d in (1, 2)}
     assert {number for number in told if number not in shown[len(number.partition(".")[2])]} == set()
     (text,) = [section.text for section in sections if section.title == "Trained at one ionic temperature"]
-    assert f"Measured, F of the LDOS: {numbers['alone.own']:.1f} meV/atom" in text[1]
+    assert f"Measured, F from the LDOS: {numbers['alone.own']:.1f} meV/atom" in text[1]
     (row,) = [
         row
         for row in table(out / "errors.csv")

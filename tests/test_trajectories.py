@@ -93,7 +93,7 @@ def test_trajectories_that_cannot_be_thinned():
         match=r"time is \d+\.\d frames, but 50 snapshots out of 100 frames would be 2 frames apart; request at most",
     ):
         thin(frames, 50, 298.0)
-    with pytest.raises(InputError, match="3 frames after 97 skipped ones, expected at least 4"):
+    with pytest.raises(InputError, match="3 of 100 frames remain without the skipped frames, expected at least 4"):
         thin(frames, 1, 298.0, skip=97)
     with pytest.raises(InputError, match="frame 50 has other atoms than frame 0"):
         thin([*frames[:50], bulk("Al")], 1, 298.0)

@@ -178,7 +178,7 @@ def test_another_study_is_not_mixed_up(data, tmp_path):
     ("values", "message"),
     [
         ({"depth": [1, 2]}, "search space: unknown key depth; the known keys are descriptor"),
-        ({"epochs": 3}, "no field to vary"),
+        ({"epochs": 3}, "no parameter to vary"),
         ({"order": [4]}, "order: got .*at least two"),
         ({"order": [4, -1]}, "order: got -1"),
         ({"activation": ["silu", "swish"]}, "activation: got 'swish'"),

@@ -82,10 +82,10 @@ class Calculator(AseCalculator):
             electron_temperature: tau_e, K.
             anchor: whether F is anchored; by default, if the model has an anchor.
             grid: number of grid points along each lattice vector; by default the spacing in training, or 7/8 of it for
-                F of the LDOS alone.
+                F from the LDOS alone.
             uncertainty: whether the spread of an ensemble is computed, which takes time.
             allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
-            allow_outside: whether an impossible structure or energy gives a warning instead of an error.
+            allow_outside: whether an unphysical structure or energy gives a warning instead of an error.
             options: options of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
 
         Raises:

@@ -145,7 +145,9 @@ def thermo(
         WindowError: if ``highest`` is above the limit of the energy window.
     """
     if not 0 < lowest < highest:
-        raise InputError(f"electron temperatures: got {lowest:g} to {highest:g} K, expected 0 < lowest < highest")
+        raise InputError(
+            f"electron temperatures: got a range from {lowest:g} to {highest:g} K, expected a rising range above 0 K"
+        )
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance: got {tolerance:g}, expected a number between 0 and 1")
     whole = model.total_energy_obstacle is None

@@ -42,7 +42,7 @@ class Record:
         free_energy: free energy after the last iteration, eV.
         residual: residual after the last iteration, eV/atom.
         atoms: number of atoms.
-        closure_error: F of the LDOS minus F of the DFT code at tau_ref, eV; None if the LDOS gives no free energy.
+        closure_error: F from the LDOS minus F of the DFT code at tau_ref, eV; None if the LDOS gives no free energy.
         error: reason of a failure.
         kind: kind of a failure: "structure" if a repetition would fail too, "engine" if the code crashed or was killed.
         stamp: size and modification time of the snapshot file when it was written; if they are unchanged, the content

@@ -28,8 +28,8 @@ app = typer.Typer(
     name="fermisea",
     help="Density, entropy and free energy of electrons at any electronic temperature, learned from DFT at a single "
     "one.",
-    epilog="Typical order: [bold]sample[/] structures, compute them with [bold]dft[/], [bold]train[/] a model, "
-    "[bold]evaluate[/] the model, [bold]predict[/] observables.",
+    epilog="Typical order: [bold]sample[/] structures, run DFT on the structures with [bold]dft[/], [bold]train[/] a "
+    "model, [bold]evaluate[/] the model, [bold]predict[/] observables.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     add_completion=False,

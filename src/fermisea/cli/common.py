@@ -17,15 +17,15 @@ import typer
 from fermisea.errors import InputError
 from fermisea.utilities.files import check_writable_folder
 
-Json = Annotated[bool, typer.Option("--json", help="Output as one JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Results as a single JSON document on standard output.")]
 """Option of every command."""
 
 Anchor = Annotated[
     bool | None,
     typer.Option(
         "--anchor/--no-anchor",
-        help="Anchored F (interatomic potential at tau_ref plus the change with tau_e from the LDOS), or F of the LDOS "
-        "alone.  [dim]\\[default: anchored if the model has an anchor][/]",
+        help="Anchored F (interatomic potential at tau_ref plus the change with tau_e from the LDOS), or F from the "
+        "LDOS alone.  [dim]\\[default: anchored if the model has an anchor][/]",
         show_default=False,
     ),
 ]
@@ -33,7 +33,7 @@ Anchor = Annotated[
 
 AllowOutside = Annotated[
     bool,
-    typer.Option("--allow-outside", help="Warning in place of an error for an impossible structure or energy."),
+    typer.Option("--allow-outside", help="Warning in place of an error for an unphysical structure or energy."),
 ]
 """Option of commands that predict."""
 

@@ -92,7 +92,10 @@ def mala(
     ] = None,
     layer_activations: Annotated[
         LayerActivations,
-        typer.Option(help="Meaning of layer_activations in the model: legacy (also after the last layer) or current."),
+        typer.Option(
+            help="Convention of layer_activations in the model file: legacy (activation after the last layer too) or "
+            "current."
+        ),
     ] = LayerActivations.AUTO,
     twojmax: Annotated[int, typer.Option(help="Twice the highest angular momentum of the exported bispectrum.")] = 10,
     cutoff: Annotated[float, typer.Option(help="Cutoff of the exported bispectrum, Å.")] = 4.67637,
@@ -134,7 +137,7 @@ def mala(
         check_output(out, ".nc", overwrite=overwrite)
         if energies is None:
             raise fermisea.InputError(
-                "--energies: got nothing, expected START SPACING SIZE, such as --energies -5 0.1 250"
+                "--energies: missing, but required for an LDOS; give START SPACING SIZE, such as --energies -5 0.1 250"
             )
         info_file, ldos = sorted(source, key=lambda path: path.suffix != ".json")
         snapshot = _mala().load_snapshot(
@@ -152,8 +155,8 @@ def mala(
         show_files(_export(source, out, twojmax, cutoff, contain_xyz=not no_xyz, overwrite=overwrite), out, json=json)
     else:
         raise fermisea.InputError(
-            f"source: got {' '.join(map(str, source))}, expected LDOS.npy INFO.json, a model archive *.zip, or "
-            "snapshots"
+            f"source: got {' '.join(map(str, source))}, expected LDOS.npy and INFO.json, a model archive "
+            "(*.zip), or snapshots (*.nc)"
         )
 
 
@@ -211,7 +214,7 @@ def espresso(
 ) -> None:
     """Make a snapshot from a finished run of Quantum ESPRESSO; its folder is opened read-only.
 
-    One error lists everything that is missing in the run.
+    A single error lists everything missing from the run.
 
     Example: [bold]fermisea convert espresso run/ --out al.nc[/]
     """

@@ -53,12 +53,16 @@ def cube(
     pseudopotentials: Annotated[
         list[str] | None,
         typer.Option(
-            help="Pseudopotentials: gth, or SYMBOL=FILE (UPF) for each element.  [dim]\\[default: --valence][/]"
+            help="Pseudopotentials: gth, or SYMBOL=FILE (UPF) for each element.  [dim]\\[default: none, --valence is "
+            "required][/]"
         ),
     ] = None,
     valence: Annotated[
         list[str] | None,
-        typer.Option(help="Valence electrons, SYMBOL=ELECTRONS for each element, without total energies."),
+        typer.Option(
+            help="Number of valence electrons of each element, SYMBOL=NUMBER; replaces --pseudopotentials, without "
+            "total energies."
+        ),
     ] = None,
     functional: Annotated[
         str, typer.Option(help="Exchange-correlation functional of the DFT run: lda, pz, pbe or pbesol.")
@@ -79,7 +83,7 @@ def cube(
     structure: Annotated[
         Path | None,
         typer.Option(
-            help="Structure with more digits than in the cube files.  [dim]\\[default: from the cube files][/]"
+            help="Structure file with more digits than the cube files.  [dim]\\[default: from the cube files][/]"
         ),
     ] = None,
     ion_temperature: Annotated[
@@ -89,7 +93,7 @@ def cube(
         Constants, typer.Option(help="Physical constants for the conversion of bohr and Ry.")
     ] = Constants.CODATA2018,
     energy: Annotated[
-        float | None, typer.Option(help="Single energy of a snapshot to write, eV.  [dim]\\[default: all][/]")
+        float | None, typer.Option(help="Single energy of the LDOS to write, eV.  [dim]\\[default: all][/]")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -111,7 +115,9 @@ def cube(
 
     check_output(out, ".nc", overwrite=overwrite)
     if electron_temperature is None:
-        raise fermisea.InputError("--electron-temperature: got nothing, expected tau_e of the DFT run in K")
+        raise fermisea.InputError(
+            "--electron-temperature: missing, but required for cube files; give tau_e of the DFT run in K"
+        )
     files = cube_files(source[0] if len(source) == 1 and source[0].is_dir() else source)
     symbols = sorted(set(read_cube(files[0]).atoms.symbols))
     ions, obstacle = _ions(symbols, pseudopotentials, valence, functional)

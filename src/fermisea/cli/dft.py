@@ -94,7 +94,7 @@ def dft(
         str | None,
         typer.Option(help="Command that starts pw.x, for example 'mpirun -n 4 pw.x'.  [dim]\\[default: pw.x][/]"),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Number of structures computed at once.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of structures computed in parallel.")] = 1,
     scheduler: Annotated[
         SchedulerName,
         typer.Option(help="Scheduler: local for processes on this machine, dask for workers of a Dask cluster."),
@@ -112,8 +112,9 @@ def dft(
 ) -> None:
     """Compute a snapshot file for each structure by finite-temperature DFT.
 
-    The output folder is the state of the campaign: after an interruption the same command keeps valid files and
-    computes the rest. A structure that fails is reported; the others are still computed, and the exit status is 1.
+    The output folder records the progress of the campaign, the set of DFT runs. After an interruption, the same command
+    keeps valid files and computes the rest. A structure that fails is reported; the others are still computed, and
+    the exit status is 1.
 
     Example: [bold]fermisea dft structures/ --electron-temperature 1000 --kpts 8 8 8 --out data/[/]
     """

@@ -31,12 +31,12 @@ def info(
         bool,
         typer.Option(
             "--no-closure",
-            help="Summary without the closure check (F of each LDOS against F of the DFT run), which reads every LDOS.",
+            help="Omission of the closure check (F from each LDOS against F of the DFT run), which reads every LDOS.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show the content of a file after an integrity check; for a data set also problems that would affect training.
+    """Check the integrity of a file and show its contents; for a data set, list problems that would affect training.
 
     For the shipped model: its training data, its domain and its errors.
 

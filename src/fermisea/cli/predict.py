@@ -34,7 +34,10 @@ class Field(StrEnum):
 
 def predict(
     model: ModelFile,
-    atoms: Annotated[Path, typer.Argument(help="Structure file in any format of ASE; a single frame as FILE@3.")],
+    atoms: Annotated[
+        Path,
+        typer.Argument(help="Structure file in any format that ASE reads; FILE@3 selects frame 3, counted from 0."),
+    ],
     electron_temperature: Annotated[
         list[float] | None,
         typer.Option(help="One or more electronic temperatures (tau_e), K.  [dim]\\[default: tau_ref of the model][/]"),
@@ -72,7 +75,8 @@ def predict(
         bool, typer.Option("--no-density", help="Observables of the DOS only, without density and total free energy.")
     ] = False,
     precision: Annotated[
-        Precision, typer.Option(help="Precision of the hidden layers; bfloat16 is faster, and its error is printed.")
+        Precision,
+        typer.Option(help="Precision of the hidden layers; bfloat16 is faster; the resulting error is printed."),
     ] = Precision.FLOAT32,
     allow_beyond_window: Annotated[
         bool,
@@ -90,7 +94,7 @@ def predict(
     if cube is Field.DENSITY and no_density:
         raise fermisea.InputError("--cube density: got --no-density too; omit one of them")
     if cube is not None and out is None:
-        raise fermisea.InputError(f"--cube {cube.value}: got no --out; name a folder for the files")
+        raise fermisea.InputError(f"--cube {cube.value}: no folder for the files; add --out FOLDER")
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
     with nullcontext() if out is None else output_folder(out), progress_bar() as bar:
@@ -142,7 +146,7 @@ def predict(
         console.print(table("Forces and stress", *mechanical_columns(prediction)))
         if not prediction.anchored:
             console.print(
-                "Forces and stress are derivatives of F of the LDOS alone; the pressure has the largest error."
+                "Forces and stress are derivatives of F from the LDOS alone; the pressure has the largest error."
             )
     if loaded.total_energy_obstacle and not no_density:
         console.print(f"no total free energy: {loaded.total_energy_obstacle}")

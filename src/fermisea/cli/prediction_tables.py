@@ -103,7 +103,7 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
     if prediction.has_free_energy and prediction.anchor is not None:
         shift = f"{1000 * prediction.anchor_shift / atoms:+.2f} meV/atom"
         if prediction.anchored:
-            found.append(f"anchor: shifts F of the LDOS by {shift} at every tau_e")
+            found.append(f"anchor: shifts F from the LDOS by {shift} at every tau_e")
         else:
             found.append(f"F comes from the LDOS alone; the anchor (--anchor) would shift F by {shift}")
     return found

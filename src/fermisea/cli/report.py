@@ -17,7 +17,7 @@ def report(
     ],
     json: Json = False,
 ) -> None:
-    """Put the figures and tables of a folder on one self-contained page, report.html.
+    """Put the figures and tables in a folder on one self-contained page, report.html.
 
     Example: [bold]fermisea report errors/[/]
     """

@@ -54,8 +54,8 @@ def sample(
 ) -> None:
     """Sample structures of the canonical ensemble by molecular dynamics, or thin an existing trajectory.
 
-    The time between structures exceeds the correlation time of the potential energy. The kinetic temperature of n
-    structures of N atoms has a relative standard deviation of sqrt(2/(3nN)).
+    The time between structures exceeds the correlation time of the potential energy. The kinetic temperature
+    averaged over n structures of N atoms has a relative standard deviation of sqrt(2/(3nN)).
 
     Example: [bold]fermisea sample Al.cif --ion-temperature 100 298 933 --snapshots 4 --out structures/[/]
 

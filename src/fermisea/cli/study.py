@@ -35,17 +35,17 @@ def transfer(
     settings: Annotated[
         str | None,
         typer.Option(
-            help="TOML file with settings, or [bold]cluster[/] for 256 atoms with pw.x.  [dim]\\[default: full "
-            "study][/]"
+            help="TOML file with settings, or the name [bold]cluster[/] for 256 atoms with pw.x.  [dim]\\[default: "
+            "full study][/]"
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Number of structures or models computed at once.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of structures or models processed in parallel.")] = 1,
     json: Json = False,
 ) -> None:
-    """Train aluminium models at some ionic temperatures and test them at all, and at other electronic temperatures.
+    """Train aluminium models at some ionic temperatures; test them at all nine and at other electronic temperatures.
 
-    The study computes structures, DFT, models, errors, figures and report.html; after an interruption the same command
-    resumes. The full study takes many hours.
+    The study samples structures, runs DFT, trains and evaluates models, and writes figures and report.html. After an
+    interruption, the same command resumes the study. The full study takes many hours.
 
     Example: [bold]fermisea study transfer --quick --out study/[/]
     """

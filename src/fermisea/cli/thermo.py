@@ -27,18 +27,25 @@ _SHOWN = 9
 
 def thermo(
     model: ModelFile,
-    atoms: Annotated[Path, typer.Argument(help="Structure file in any format of ASE; a single frame as FILE@3.")],
+    atoms: Annotated[
+        Path,
+        typer.Argument(help="Structure file in any format that ASE reads; FILE@3 selects frame 3, counted from 0."),
+    ],
     to: Annotated[float, typer.Option("--to", help="Highest electronic temperature (tau_e), K.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for table, figure and parameter files.", show_default=False)],
     start: Annotated[float, typer.Option("--from", help="Lowest electronic temperature (tau_e), K.")] = 300.0,
     anchor: Anchor = None,
     no_pressure: Annotated[
-        bool, typer.Option("--no-pressure", help="Table without the electronic pressure, which takes most of the time.")
+        bool,
+        typer.Option(
+            "--no-pressure", help="Omission of the electronic pressure, whose calculation takes most of the time."
+        ),
     ] = False,
     grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help="Number of grid points along each lattice vector.  [dim]\\[default: spacing as in training][/]"
+            help="Number of grid points along each lattice vector.  [dim]\\[default: grid spacing of the training "
+            "data][/]"
         ),
     ] = None,
     thermal_diffusivity: Annotated[
@@ -49,7 +56,7 @@ def thermo(
     ] = 0.0,
     friction: Annotated[
         float,
-        typer.Option(help="Electron-ion friction gamma_p for the ttm/mod file, g/mol/ps; not given by the model."),
+        typer.Option(help="Electron-ion friction gamma_p for the ttm/mod file, g/mol/ps; not predicted by the model."),
     ] = 0.0,
     fdm: Annotated[
         float | None,

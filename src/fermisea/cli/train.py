@@ -43,12 +43,12 @@ def train(
     ensemble: Annotated[
         int | None,
         typer.Option(
-            help="Number of networks, whose spread estimates the error of a prediction.  "
+            help="Number of networks in the ensemble; the spread of their predictions estimates the error.  "
             "[dim]\\[default: from the configuration][/]"
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continuation of an interrupted training from its checkpoint.")
+        bool, typer.Option("--resume", help="Continuation of an interrupted training run from its checkpoint.")
     ] = False,
     log: Annotated[
         Path | None,
@@ -77,10 +77,10 @@ def train(
 ) -> None:
     """Train a model of the LDOS on snapshots.
 
-    After every epoch the state of the training is written to a checkpoint file beside the model, NAME.checkpoint.
-    --resume continues from it, and the final model is the same as without an interruption.
+    After every epoch, the state of the training run is written to a checkpoint file beside the model, NAME.checkpoint.
+    --resume continues from the checkpoint; the final model is the same as without an interruption.
 
-    Under torchrun, processes share every batch: torchrun --nproc-per-node 4 --no-python fermisea train ...
+    Under torchrun, processes divide each batch: torchrun --nproc-per-node 4 --no-python fermisea train ...
 
     Example: [bold]fermisea train data/ --out al.safetensors --config train.toml[/]
     """

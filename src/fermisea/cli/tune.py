@@ -35,7 +35,7 @@ def tune(
     ] = 50,
     workers: Annotated[int, typer.Option(help="Number of processes on this machine.")] = 1,
     timeout: Annotated[
-        float | None, typer.Option(help="Time after which no trial starts, s.  [dim]\\[default: none][/]")
+        float | None, typer.Option(help="Time after which no new trial starts, s.  [dim]\\[default: none][/]")
     ] = None,
     minimise: Annotated[str, typer.Option(help="Error on held-out structures to minimise.")] = "ldos_error_percent",
     prune: Annotated[
@@ -43,7 +43,10 @@ def tune(
     ] = True,
     rank: Annotated[
         bool,
-        typer.Option("--rank", help="Ranking of descriptors and networks without training, compared with the trials."),
+        typer.Option(
+            "--rank",
+            help="Estimated ranking of descriptors and networks, without training; compared with finished trials.",
+        ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed of the search.")] = 0,
     memory: Annotated[

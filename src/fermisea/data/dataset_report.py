@@ -14,7 +14,7 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 
 SCF_TOLERANCE = 1e-8
-"""Required SCF tolerance, eV per atom; a larger one changes F of the LDOS by more than 0.05 meV/atom (aluminium)."""
+"""Required SCF tolerance, eV per atom; a larger one changes F from the LDOS by more than 0.05 meV/atom (aluminium)."""
 
 K_SPACING = 0.25
 """Largest k-point spacing, 1/Angstrom; on 32 aluminium atoms 2 x 2 x 2 (0.39) is off by 7 to 41 meV/atom, 4 x 4 x 4
@@ -24,7 +24,7 @@ LOWEST_WINDOW = 5000.0
 """Lowest useful limit of tau_e, K; a smaller window leaves no range for the transfer."""
 
 CLOSURE = 1e-3
-"""Largest closure error (F of the LDOS minus F of the DFT code), eV per atom."""
+"""Largest closure error (F from the LDOS minus F of the DFT code), eV per atom."""
 
 
 def describe(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _closure(snapshot: Snapshot) -> str | None:
     if abs(error) <= CLOSURE:
         return None
     return (
-        f"F of the LDOS differs from F of the DFT code by {1000 * error:+.2f} meV/atom, expected at most "
+        f"F from the LDOS differs from F of the DFT code by {1000 * error:+.2f} meV/atom, expected at most "
         f"{1000 * CLOSURE:g}"
     )
 

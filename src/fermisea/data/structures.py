@@ -105,16 +105,14 @@ def _files(path: Path) -> list[tuple[Path, int | None]]:
 
 def _read(file: Path, index: int | None) -> list[Atoms]:
     if not file.is_file():
-        raise InputError(
-            f"{file}: no such file; give a structure file, or a folder of structure files where one is possible"
-        )
+        raise InputError(f"{file}: no such file or folder; give an existing structure file")
     try:
         frames = ase.io.read(file, index=":" if index is None else index)
     except Exception as error:
         # The readers of ASE raise many kinds of exceptions for invalid files.
         if isinstance(error, (StopIteration, IndexError)) and index is not None:
             raise InputError(
-                f"{file}@{index}: got frame {index}, which the file does not have; the first frame is @0"
+                f"{file}@{index}: got frame {index}, which is not in the file; frames are counted from 0"
             ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(

@@ -86,8 +86,8 @@ def thin(frames: Sequence[Atoms], snapshots: int, ion_temperature: float, skip: 
     rest = list(frames[skip:])
     if len(rest) < max(snapshots, 4):
         raise InputError(
-            f"trajectory: got {len(rest)} frames after {skip} skipped ones, expected at least {max(snapshots, 4)}; "
-            "give a longer trajectory, or request fewer snapshots or fewer frames to skip"
+            f"trajectory: {len(rest)} of {len(frames)} frames remain without the skipped frames, expected at least "
+            f"{max(snapshots, 4)}; give a longer trajectory, or request fewer snapshots or fewer frames to skip"
         )
     for index, frame in enumerate(rest):
         if len(frame) != len(rest[0]) or (frame.numbers != rest[0].numbers).any():

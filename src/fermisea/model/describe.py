@@ -20,7 +20,7 @@ def described(model: StoredModel) -> str:
     if model.total_energy_obstacle:
         lines.append(f"no total free energy: {model.total_energy_obstacle}")
     elif model.anchor is None:
-        lines.append("no anchor: F of the LDOS alone")
+        lines.append("no anchor: F from the LDOS alone")
     else:
         lines.append(f"F anchored to an interatomic potential at {model.anchor.electron_temperature:g} K")
     return "\n".join(lines)

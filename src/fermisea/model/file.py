@@ -214,7 +214,10 @@ def _damaged(path: str | os.PathLike[str], error: Exception) -> FileFormatError:
 
 
 def _not_a_model(path: str | os.PathLike[str]) -> str:
-    return f"{path}: not a fermisea model file, or a truncated one; expected a file from 'fermisea train'"
+    return (
+        f"{path}: neither a complete model file (*.safetensors) nor a snapshot (*.nc); expected a file from 'fermisea "
+        "train'"
+    )
 
 
 def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

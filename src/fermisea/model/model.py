@@ -122,7 +122,7 @@ class Model:
         *anchored*: F of the potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS.
 
         A structure or result outside of ``domain`` is a :class:`fermisea.DomainWarning` and one of the ``warnings`` of
-        the prediction. An impossible structure or energy is an error.
+        the prediction. An unphysical structure or energy is an error.
 
         Args:
             atoms: periodic structure of elements of the model, Angstrom.
@@ -145,7 +145,7 @@ class Model:
             forces: whether to compute forces and stress of the second-order free energy; each tau_e needs another pass
                 over the grid.
             allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
-            allow_outside: whether an impossible structure or energy is a warning instead of an error.
+            allow_outside: whether an unphysical structure or energy is a warning instead of an error.
             chunk: largest number of points of a tile.
             memory: largest size of a stored hidden layer, bytes.
             progress: callback with the number of finished points and the total number, for all passes.

@@ -64,7 +64,7 @@ class ThermalObservables:
 
     @property
     def ldos_free_energy(self) -> float:
-        """F of the LDOS alone, in the second-order form, eV; NaN without total energies."""
+        """F from the LDOS alone, in the second-order form, eV; NaN without total energies."""
         own = self.free_energies if self.unanchored is None else self.unanchored
         return own.get("second_order", math.nan)
 

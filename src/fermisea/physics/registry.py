@@ -136,7 +136,7 @@ _ALL = (
         "mu",
         r"$\mu$",
         "eV",
-        "Fermi level, which fixes N at tau_e",
+        "Fermi level (chemical potential of the electrons), fixed by N at tau_e",
         attrgetter("fermi_level"),
         extensive=False,
         spread=True,
@@ -171,7 +171,7 @@ _ALL = (
     ),
     Observable(
         "ldos_free_energy",
-        "F of the LDOS",
+        "F from the LDOS",
         r"$F_{\mathrm{LDOS}}$",
         "eV",
         "total free energy of the LDOS alone, without an anchor",

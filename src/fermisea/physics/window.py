@@ -122,8 +122,8 @@ def check_temperature(
         return
     text = (
         f"electron temperature: got {electron_temperature:g} K, but the energy window [{grid.start:.2f}, "
-        f"{grid.stop:.2f}] eV is valid up to {highest:.0f} K (1 meV/atom cut off); lower tau_e, or use data with a "
-        "wider window"
+        f"{grid.stop:.2f}] eV is valid up to {highest:.0f} K (1 meV/atom cut off); request a lower tau_e, or "
+        "use an LDOS with a wider energy window"
     )
     if not allow_beyond_window:
         raise WindowError(text)

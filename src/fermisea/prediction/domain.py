@@ -31,7 +31,7 @@ _COLLAPSED = 0.5
 """Distance over the shortest one in training below which no structure exists."""
 
 _COARSER = 1.5
-"""Largest spacing of a grid over the spacing in training. There the error of F of the LDOS of fcc aluminium is
+"""Largest spacing of a grid over the spacing in training. There the error of F from the LDOS of fcc aluminium is
 0.1 meV/atom, at twice the spacing 2 meV/atom."""
 
 
@@ -47,7 +47,7 @@ class Domain:
         grid_spacing: largest spacing of the training grids, Angstrom.
         distances: shortest distance between atoms of two elements in training, Angstrom; names such as ``Al-Al``.
         free_energy_per_atom: lowest and highest F of the training structures at tau_ref, eV.
-        anchor_shift: root mean square difference between F of the LDOS and F of the anchor, eV/atom, in training,
+        anchor_shift: root mean square difference between F from the LDOS and F of the anchor, eV/atom, in training,
             with the error of the anchor for structures left out of its fit.
         surroundings: distribution of the surroundings of the atoms in training.
     """
@@ -97,7 +97,7 @@ class Domain:
             electron_temperature: lowest and highest tau_e, K.
             grid_spacing: largest spacing of the training grids, Angstrom.
             free_energies: F of each structure at tau_ref, eV, if known.
-            anchor_shifts: differences between F of the LDOS and of the anchor in training, eV/atom, if known.
+            anchor_shifts: differences between F from the LDOS and F of the anchor in training, eV/atom, if known.
             anchor_error: error of F of the anchor for structures left out of its fit, eV/atom.
         """
         volumes = [volume_per_atom(atoms) for atoms in structures]
@@ -151,12 +151,12 @@ class Domain:
         if self.surroundings is not None and (unlike := self.surroundings.unlikeness(atoms)) > 1:
             found.append(
                 f"surroundings: the atomic environments differ from the training structures (distance {_times(unlike)} "
-                "the limit); the model extrapolates, train a model with structures of this kind"
+                "the limit); the model extrapolates; train a model on structures of this kind"
             )
         if spacing is not None and self.grid_spacing is not None and spacing > _COARSER * self.grid_spacing:
             found.append(
-                f"grid: the points are {spacing:.2f} Å apart, in training {self.grid_spacing:.2f} Å; integrals over "
-                "the cell may be wrong, choose more points"
+                f"grid: the grid spacing is {spacing:.2f} Å, but {self.grid_spacing:.2f} Å in training; integrals over "
+                "the cell may be wrong; choose more points"
             )
         return found
 
@@ -173,14 +173,14 @@ class Domain:
         if found is None:
             return None
         return (
-            f"distance: {found}, but the shortest distance in training is {shortest:.2f} Å; no such structure "
-            f"exists, check positions and cell{unit_question(self.volume_per_atom, volume_per_atom(atoms))}"
+            f"distance: {found}, but the shortest distance in training is {shortest:.2f} Å; the structure is "
+            f"unphysical, check the positions and the cell{unit_question(self.volume_per_atom, volume_per_atom(atoms))}"
         )
 
     def _check_distances(self, atoms: Atoms) -> list[str]:
         reach = _SHORTER * max(self.distances.values(), default=0.0)
         return [
-            f"distance: the shortest {pair} distance is {length:.2f} Å, in training {self.distances[pair]:.2f} Å"
+            f"distance: the shortest {pair} distance is {length:.2f} Å, but {self.distances[pair]:.2f} Å in training"
             for pair, length in shortest_distances(atoms, reach).items()
             if length < _SHORTER * self.distances.get(pair, 0.0)
         ]

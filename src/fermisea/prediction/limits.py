@@ -76,7 +76,7 @@ def unit_question(limits: Range | None, volume: float) -> str:
         return ""
     low, high = 0.9 * limits[0], 1.1 * limits[1]
     units = [name for name, factor in _UNITS.items() if low < volume * factor**3 < high]
-    return f"; are the lengths in {units[0]}? Expected Å" if units else ""
+    return f"; the lengths seem to be in {units[0]}, expected Å" if units else ""
 
 
 def volume_per_atom(atoms: Atoms) -> float:

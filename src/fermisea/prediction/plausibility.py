@@ -19,7 +19,7 @@ _UNBOUND = 10.0
 """Impossible difference from F of the training structures, eV/atom: larger than any cohesive energy."""
 
 _SHIFT = 12.0
-"""Largest difference between F of the LDOS and F of the anchor, relative to its spread in the domain.
+"""Largest difference between F from the LDOS and F of the anchor, relative to its spread in the domain.
 
 Unseen structures of fcc aluminium reach 6.4, bcc 20, a vacancy in 32 atoms 61."""
 
@@ -37,8 +37,8 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
     found = [sentence for sentence in found if not sentence.startswith(TEMPERATURE)]
     if request.forces and not request.forces_of_change and domain.anchor_shift is not None:
         found.append(
-            "stress of the LDOS: forces and stress are not anchored; the pressure of F of the LDOS alone can be wrong "
-            "by hundreds of GPa; use the anchor"
+            "stress of the LDOS: forces and stress are not anchored; the pressure of F from the LDOS alone can be "
+            "wrong by hundreds of GPa; use the anchor"
         )
     return found, None
 
@@ -71,17 +71,17 @@ def implausible(domain: Domain, prediction: Prediction) -> str | None:
 
 
 def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
-    """Describes a difference between F of the LDOS and F of the anchor that is larger than in training."""
+    """Describes a difference between F from the LDOS and F of the anchor that is larger than in training."""
     if prediction.anchor is None or domain.anchor_shift is None or not prediction.has_free_energy:
         return []
     shift, limit = abs(prediction.anchor_shift) / len(prediction.atoms), _SHIFT * domain.anchor_shift
     if shift <= limit:
         return []
-    difference = f"F of the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom"
-    known = f"the limit from the training structures is {1000 * limit:.0f} meV/atom"
+    difference = f"F from the LDOS and F of the anchor differ by {1000 * shift:.0f} meV/atom"
+    known = f"more than the limit of {1000 * limit:.0f} meV/atom from the training structures"
     advice = (
-        "the structure is unlike the training structures in kind or volume, or the grid is too coarse; F of the LDOS "
-        "is not reliable, and its change with tau_e may not be"
+        "the structure lies outside the training data, or the grid is too coarse; F from the LDOS is not reliable, and "
+        "F(tau_e) - F(tau_ref) may be unreliable too"
     )
     return [f"free energy: {difference}, {known}; {advice}"]
 

@@ -220,7 +220,8 @@ def _check_forces(model: LdosModel, *, density: bool, dos_grid: Shape | None) ->
     if not density or dos_grid is not None:
         got, option = ("dos_grid", "--dos-grid") if density else ("density=False", "--no-density")
         raise InputError(
-            f"forces: got {got} ({option}) too, but forces need density and DOS on the same grid; omit {option}"
+            f"forces: {got} ({option}) cannot be combined with forces, which need density and DOS on the same grid; "
+            f"omit {option}"
         )
 
 

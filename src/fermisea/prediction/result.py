@@ -109,7 +109,7 @@ class Prediction:
 
     @property
     def ldos_free_energy(self) -> Any:
-        """F of the LDOS alone, in the second-order form, eV."""
+        """F from the LDOS alone, in the second-order form, eV."""
         self._check_total("free energy")
         return self._values("ldos_free_energy")
 

@@ -69,7 +69,7 @@ def described(prediction: PredictionValues) -> str:
     if spread is not None:
         facts.append(f"spread of {len(spread.members)} networks as std")
     if prediction.has_free_energy:
-        facts.append("F anchored" if prediction.anchored else "F of the LDOS alone")
+        facts.append("F anchored" if prediction.anchored else "F from the LDOS alone")
     energy = "free_energy" if prediction.has_free_energy else "band_energy"
     forms = {"electron_temperature": ":g", energy: ":.4f", f"{energy}_std": ":.1e"}
     forms |= {"entropy": ":.3e", "fermi_level": ":.4f", "heat_capacity": ":.3e"}

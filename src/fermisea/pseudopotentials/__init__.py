@@ -49,8 +49,8 @@ def load(
     missing = [symbol for symbol in wanted if symbol not in source]
     if missing:
         raise InputError(
-            f"pseudopotentials: got {', '.join(source) or 'no element'}, expected {', '.join(missing)} too; "
-            "add a UPF file or 'gth' for it"
+            f"pseudopotentials: got {', '.join(source) or 'no element'}, but none for {', '.join(missing)}; "
+            "add a UPF file or 'gth' for each missing element"
         )
     loaded = {}
     for symbol in wanted:

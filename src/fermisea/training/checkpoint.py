@@ -1,4 +1,4 @@
-"""Checkpoint file of an interrupted training: tensors in safetensors, numbers as JSON in its header."""
+"""Checkpoint file of an interrupted training run: tensors in safetensors, numbers as JSON in its header."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from fermisea.prediction.domain import Domain
 from fermisea.prediction.plausibility import domain_warnings_ignored
 
 _PREDICTED = 8
-"""Largest number of training structures whose F of the LDOS is compared with the anchor."""
+"""Largest number of training structures whose F from the LDOS is compared with the anchor."""
 
 
 def training_domain(model: Model, training: Dataset) -> Domain:
@@ -38,7 +38,7 @@ def training_domain(model: Model, training: Dataset) -> Domain:
 
 
 def _anchor_shift(model: Model, training: Dataset, index: int) -> float:
-    """Returns F of the anchor minus F of the LDOS for one training structure, eV/atom."""
+    """Returns F of the anchor minus F from the LDOS for one training structure, eV/atom."""
     snapshot = training[index]
     with domain_warnings_ignored():
         predicted = model.predict(

@@ -1,4 +1,4 @@
-"""Log of a training as a table and for TensorBoard."""
+"""Log of a training run as a table and for TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of a training, started by torchrun."""
+"""Processes of a training run, started by torchrun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check that a checkpoint belongs to a training, and resumption from it."""
+"""Check that a checkpoint belongs to a training run, and resumption from it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def begun(
     """Returns the state from which to resume, or None to start from the beginning.
 
     Args:
-        file: checkpoint file, None for a training without one.
+        file: checkpoint file, None for a training run without one.
         identity: identity of the training, from ``identity_of``.
         resume: whether to resume from an existing file.
 

@@ -1,4 +1,4 @@
-"""Progress reports of a training, and exceptions for its early end."""
+"""Progress reports of a training run, and exceptions for its early end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fermisea.model.model import Model
 
 
 class DivergenceError(ConvergenceError):
-    """The loss of a training became infinite or NaN.
+    """The loss of a training run became infinite or NaN.
 
     Attributes:
         model: model after the last complete epoch, or None if there was none.
@@ -29,7 +29,7 @@ class TrainingInterruptedError(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class TrainingState:
-    """State of a training for a progress callback.
+    """State of a training run for a progress callback.
 
     Attributes:
         stage: ``"descriptors"`` (one step per snapshot) or ``"training"`` (one step per epoch).

@@ -99,7 +99,7 @@ class SearchSpace:
         check_keys(values, [item.name for item in fields(TrainingConfig)], "search space")
         varied = {name: _varied(name, value) for name, value in values.items() if _varies(name, value)}
         if not varied:
-            raise InputError("search space: got no field to vary, expected a line such as order = [4, 5, 6]")
+            raise InputError("search space: contains no parameter to vary, expected a line such as order = [4, 5, 6]")
         fixed = TrainingConfig.from_dict({name: value for name, value in values.items() if name not in varied})
         if fixed.validation_fraction == 0:
             raise InputError(

@@ -49,9 +49,9 @@ _OURS = {
     "tefield": _UNKNOWN,
     "lelfield": _UNKNOWN,
     "assume_isolated": _UNKNOWN,
-    "nspin": "fermisea knows no spin",
-    "noncolin": "fermisea knows no spin",
-    "lspinorb": "fermisea knows no spin",
+    "nspin": "spin polarisation is not supported",
+    "noncolin": "noncollinear magnetism is not supported",
+    "lspinorb": "spin-orbit coupling is not supported",
 }
 
 

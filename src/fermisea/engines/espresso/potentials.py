@@ -52,8 +52,8 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
     missing = [symbol for symbol in wanted if symbol not in files]
     if missing:
         raise InputError(
-            f"pseudopotentials: got {', '.join(files) or 'no element'}, expected {', '.join(missing)} too; "
-            "add a UPF file for it"
+            f"pseudopotentials: got {', '.join(files) or 'no element'}, but none for {', '.join(missing)}; "
+            "add a UPF file for each missing element"
         )
     paths = {symbol: Path(files[symbol]) for symbol in wanted}
     ions: dict[str, Ion] = {}

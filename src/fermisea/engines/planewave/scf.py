@@ -41,7 +41,7 @@ class ScfOptions:
 
     Attributes:
         tolerance: Coulomb energy of the density residual at which the cycle ends, eV per atom. The error of the free
-            energy of the run is about as large; the error of F of the LDOS is about its square root: 0.05 meV/atom at
+            energy of the run is about as large; the error of F from the LDOS is about its square root: 0.05 meV/atom at
             1e-8 in aluminium, 0.005 at 1e-10.
         max_iterations: largest number of iterations; beyond it the run fails.
         mixing: mixing fraction of short-wavelength residuals, above 0 and at most 1.

@@ -26,7 +26,7 @@ def trained(
     folder: Path,
     progress: Callable[[TrainingState], None] | None = None,
 ) -> Model:
-    """Returns the ensemble of a plan; an interrupted training is resumed.
+    """Returns the ensemble of a plan; an interrupted training run is resumed.
 
     The provenance identifies its data and settings (``study``). NAME.json stores the training time in s, or null if the
     training was interrupted.
