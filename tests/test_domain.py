@@ -177,6 +177,23 @@ def test_positions_too_far_away_and_cells_without_volume_are_errors(aluminium):
         aluminium.domain.check(Atoms("Al", pbc=True), 1000.0)
 
 
+def test_two_atoms_at_nearly_one_place_are_refused_by_every_route(aluminium):
+    atoms = crystal(repeat=1)
+    atoms.positions[1] = atoms.positions[0] + [0.01, 0.0, 0.0] - atoms.cell[2]
+    routes = (
+        lambda: aluminium.domain.check(atoms, 1000.0),
+        lambda: aluminium.predict(atoms, 1000.0, allow_outside=True),
+        lambda: aluminium.ldos(atoms, GRID),
+        lambda: Calculator(aluminium, 1000.0, allow_outside=True).get_potential_energy(atoms),
+        lambda: aluminium.anchor.predict(atoms),
+        lambda: fermisea.engines.PlaneWave().run(atoms, 1000.0),
+        lambda: fermisea.sample(atoms, 300.0, 1),
+    )
+    for route in routes:
+        with pytest.raises(InputError, match=r"atoms 0 \(Al\) and 1 \(Al\) are 0.01 Å apart, expected at least 0.05 Å"):
+            route()
+
+
 def test_beyond_the_window_the_volume_is_still_checked(aluminium):
     with warnings.catch_warnings(record=True) as issued:
         warnings.simplefilter("always")
@@ -412,10 +429,3 @@ def test_pairs_are_those_of_ase(reach):
     orders = [np.lexsort((np.round(lengths, 6), second, first)) for first, second, lengths in (expected, found)]
     for values, others in zip(expected, found, strict=True):
         np.testing.assert_allclose(values[orders[0]], others[orders[1]], atol=1e-9)
-
-
-def test_two_atoms_at_one_place_are_a_pair():
-    atoms = Atoms("Al2", positions=[[0.0, 0.0, 0.0], [4.0, 4.0, 0.0]], cell=[4.0, 4.0, 4.0], pbc=True)
-    first, second, lengths = pairs(atoms, 1.0)
-    assert sorted(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 1), (1, 0)]
-    np.testing.assert_allclose(lengths, 0.0, atol=1e-9)

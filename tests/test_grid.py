@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -186,7 +187,7 @@ def test_impossible_energy_grids_are_refused(start, spacing, size, text):
 
 
 def crystal(**changes) -> Atoms:
-    values = {"symbols": "AlBe", "positions": np.zeros((2, 3)), "cell": np.eye(3) * 4.0, "pbc": True}
+    values = {"symbols": "AlBe", "positions": [[0, 0, 0], [2, 2, 2]], "cell": np.eye(3) * 4.0, "pbc": True}
     return Atoms(**(values | changes))
 
 
@@ -200,12 +201,59 @@ def crystal(**changes) -> Atoms:
             r"x.cif: got pbc \[True, False, True\], expected periodicity along all three",
         ),
         (crystal(cell=[4, 4, 0]), "x.cif: cell: got .*a cell without volume"),
+        (crystal(positions=[[0, 0, 0], [1e7, 0, 0]]), r"x.cif: atom 1 \(Be\) is at \[10000000.0.*up to 1e\+06 Å"),
+        (crystal(positions=np.zeros((2, 3))), r"x.cif: atoms 0 \(Al\) and 1 \(Be\) are 0 Å apart"),
+        (crystal(positions=[[0.01, 2, 0], [-3.99, 6.04, 8]]), r"x.cif: atoms 0 \(Al\) and 1 \(Be\) are 0.04 Å apart"),
+        (crystal(positions=[[0, 0, 0], [-1e-20, 4, 4]]), r"x.cif: atoms 0 \(Al\) and 1 \(Be\) are \S+ Å apart"),
+        (Atoms("H", cell=[5, 5, 0.03], pbc=True), "x.cif: an atom and its periodic image are 0.03 Å apart"),
+        (Atoms("H", cell=[[5, 0, 0], [10.04, 0.01, 0], [0, 0, 5]], pbc=True), "periodic image are 0.041 Å apart"),
     ],
 )
 def test_structures_that_no_grid_can_span_are_refused_by_name(atoms, message):
     with pytest.raises(InputError, match=message):
         check_structure(atoms, "x.cif")
     check_structure(crystal(), "x.cif")
+
+
+def test_the_closest_pair_is_found_in_a_skewed_cell():
+    """Two atoms 0.045 Å apart through an edge of a cell whose lattice vectors are far from orthogonal."""
+    cell = np.array([[3.0, 0.0, 0.0], [8.9, 2.5, 0.0], [-4.4, 7.3, 4.0]])
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        direction = rng.normal(size=3)
+        apart = direction / np.linalg.norm(direction)
+        place = rng.random(3) @ cell
+        for distance, refused in ((0.045, True), (0.055, False)):
+            other = place + distance * apart + rng.integers(-3, 4, 3) @ cell
+            atoms = Atoms("H2", [place, other], cell=cell, pbc=True)
+            with pytest.raises(InputError, match=f"{distance:g} Å apart") if refused else nullcontext():
+                check_structure(atoms)
+
+
+def test_many_atoms_at_one_place_are_refused_at_once():
+    with pytest.raises(InputError, match=r"atoms \d+ \(H\) and \d+ \(H\) are 0 Å apart"):
+        check_structure(Atoms("H50000", positions=np.zeros((50_000, 3)), cell=np.eye(3) * 50.0, pbc=True))
+
+
+@pytest.mark.parametrize("name", ["occupancy", "occupancies"])
+def test_occupancies_of_atoms_are_one(name):
+    atoms = crystal()
+    for whole in ([1.0, 1.0], [0.0, 0.0], [1.0, 0.9999]):  # zeros are an empty column of a PDB file
+        atoms.set_array(name, np.array(whole))
+        check_structure(atoms)
+    atoms.set_array(name, np.array([1.0, 0.5]))
+    with pytest.raises(InputError, match=r"site of atom 1 at fractional coordinates \(0.5, 0.5, 0.5\) has .* Be 0.5"):
+        check_structure(atoms)
+
+
+def test_occupancies_of_removed_sites_are_forgotten():
+    atoms = crystal(info={"occupancy": {"0": {"Al": 1.0}, "1": {"Be": 0.5}}})
+    with pytest.raises(InputError, match="occupancy Be 0.5, expected one whole atom"):
+        check_structure(atoms)
+    atoms.set_array("spacegroup_kinds", np.array([0, 1]))
+    check_structure(atoms[:1])
+    with pytest.raises(InputError, match="occupancy Be 0.5"):
+        check_structure(atoms.repeat((2, 1, 1)))
 
 
 def test_open_boundaries_pass_where_they_do_not_matter():

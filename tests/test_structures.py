@@ -29,8 +29,50 @@ def test_written_structure_comes_back_with_its_ion_temperature(tmp_path, crystal
 def test_folder_is_read_in_order_and_frames_are_numbered(tmp_path, crystal):
     write_structure(tmp_path / "b.extxyz", crystal)
     ase.io.write(tmp_path / "a.extxyz", [crystal, crystal])
-    (tmp_path / "notes.txt").write_text("not a structure")
     assert list(read_structures(tmp_path)) == ["a-0000", "a-0001", "b"]
+
+
+def test_a_folder_takes_what_ase_can_write_and_names_the_rest(tmp_path, crystal):
+    one = {"CONTCAR_2": "vasp", "POSCAR": "vasp", "POSCAR.3": "vasp", "b.xsf": "xsf", "c.lammps-data": "lammps-data"}
+    one |= {"d.json": "json", "e.xyz.gz": "extxyz", "f.pdb": "proteindatabank", "g.gen": "gen", "h.res": "res"}
+    for name, form in one.items():
+        ase.io.write(tmp_path / name, crystal, format=form)
+    ase.io.write(tmp_path / "density.cube", crystal)
+    for name, text in (("notes.txt", "x"), ("settings.json", '{"xc": "pbe"}'), ("x.nc", "x"), (".hidden", "x")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "sub").mkdir()
+    with pytest.warns(UserWarning) as issued:
+        found = read_structures(tmp_path)
+    assert list(found) == ["CONTCAR_2", "POSCAR", "POSCAR.3", "b", "c", "d", "e", "f", "g", "h"]
+    assert {len(atoms) for atoms in found.values()} == {4}
+    (warning,) = issued
+    assert "skipped density.cube, notes.txt, settings.json, sub/, x.nc, expected names that ASE" in str(warning.message)
+    assert warning.filename == __file__
+    (tmp_path / "z.cif").write_text("hello")
+    with pytest.warns(UserWarning), pytest.raises(InputError, match=r"z\.cif: not a structure file"):
+        read_structures(tmp_path)
+
+
+def test_a_warning_names_ten_skipped_files(tmp_path, crystal):
+    write_structure(tmp_path / "al.extxyz", crystal)
+    for number in range(13):
+        (tmp_path / f"run-{number:02d}.log").touch()
+    with pytest.warns(UserWarning, match=r"skipped run-00.log, .*, run-09.log and 3 more, expected names"):
+        read_structures(tmp_path)
+
+
+def test_a_name_with_an_at_sign_is_first_the_name_of_a_file(tmp_path, crystal, monkeypatch):
+    ase.io.write(tmp_path / "al.extxyz", [crystal, crystal.repeat((2, 1, 1))])
+    write_structure(tmp_path / "al.extxyz@0", crystal[:1])
+    write_structure(tmp_path / "run@1.extxyz", crystal[:2])
+    assert len(read_structure(tmp_path / "al.extxyz@0")) == 1
+    assert len(read_structure(tmp_path / "al.extxyz@1")) == 8
+    assert len(read_structure(tmp_path / "al.extxyz@-1")) == 8
+    assert len(read_structure(tmp_path / "run@1.extxyz")) == 2
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "postgres@2").mkdir()
+    write_structure("postgres@2/be.extxyz", crystal)
+    assert len(read_structure("postgres@2/be.extxyz")) == 4
 
 
 def test_one_frame_by_its_number(tmp_path, crystal):
@@ -54,6 +96,7 @@ def with_nan(atoms: Atoms) -> Atoms:
         (lambda a: a[:0], "no atoms"),
         (lambda a: Atoms(a.symbols, positions=a.positions), "got pbc"),
         (lambda a: Atoms(a.symbols, positions=a.positions, cell=[4, 4, 0], pbc=True), "a cell without volume"),
+        (lambda a: a + Atoms("Al", [a.cell[0] + 0.02]), r"atoms 0 \(Al\) and 4 \(Al\) are 0.035 Å apart"),
     ],
 )
 def test_unusable_structures_are_refused_by_name(tmp_path, crystal, change, message):
@@ -76,3 +119,37 @@ def test_files_that_are_no_structures_are_refused(tmp_path, crystal):
         write_structure(tmp_path / name / "al.extxyz", crystal)
     with pytest.raises(InputError, match="would have the name al"):
         read_structures([tmp_path / "one", tmp_path / "two"])
+
+
+CIF = """data_x
+_cell_length_a 4.05
+_cell_length_b 4.05
+_cell_length_c 4.05
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F m -3 m'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+"""
+
+
+@pytest.mark.parametrize(
+    ("sites", "found"),
+    [
+        ("Al1 Al 0 0 0 0.90\n", "Al 0.9"),
+        ("Al1 Al 0 0 0 0.60\nMg1 Mg 0 0 0 0.40\n", "Al 0.6, Mg 0.4"),
+        ("Al1 Al 0 0 0 1.0\nMg1 Mg 0.5 0.5 0.5 0.25\n", "Mg 0.25"),
+    ],
+)
+def test_partly_occupied_sites_of_a_cif_file_are_refused(tmp_path, sites, found):
+    (tmp_path / "a.cif").write_text(CIF + sites)
+    with pytest.raises(InputError, match=rf"a\.cif: the site of atom \d at fractional .* has the occupancy {found}, exp"):
+        read_structure(tmp_path / "a.cif")
+    (tmp_path / "a.cif").write_text(CIF + "Al1 Al 0 0 0 1.0\n")
+    assert len(read_structure(tmp_path / "a.cif")) == 4

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fermisea.errors import InputError
+from fermisea.sites import check_contacts, check_extent, check_occupancy
 from fermisea.utilities.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -149,13 +150,19 @@ def _even(length: int, whole: int) -> int:
 
 
 def check_structure(atoms: Atoms, name: str = "structure", *, periodic: bool = True, allow_empty: bool = False) -> None:
-    """Raises InputError unless a structure has atoms, finite positions and a periodic cell with a volume.
+    """Checks that a calculation can use a structure.
+
+    A structure has atoms, finite positions, a periodic cell with a volume, one whole atom on each site, and no two
+    atoms at nearly the same place, through the faces of the cell too.
 
     Args:
         atoms: the structure, Angstrom.
         name: name of the structure in the message, for example its file.
         periodic: whether ``atoms.pbc`` must be set along all three lattice vectors.
         allow_empty: whether a cell without atoms passes.
+
+    Raises:
+        InputError: for the first of these conditions that the structure does not meet.
     """
     if len(atoms) == 0 and not allow_empty:
         raise InputError(f"{name}: got no atoms, expected at least one")
@@ -175,6 +182,9 @@ def check_structure(atoms: Atoms, name: str = "structure", *, periodic: bool = T
         RealSpaceGrid(atoms.cell.array, (1, 1, 1))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    check_extent(atoms, name)
+    check_occupancy(atoms, name)
+    check_contacts(atoms, name)
 
 
 def check_grid(grid: RealSpaceGrid, atoms: Atoms) -> None:

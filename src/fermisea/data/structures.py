@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import ase.io
 from ase import Atoms
+from ase.io.formats import IOFormat, UnknownFileTypeError, filetype, get_compression, ioformats
 
 from fermisea.errors import InputError
 from fermisea.grid import check_structure
 from fermisea.utilities.files import atomic_path
 
-SUFFIXES = (".cfg", ".cif", ".extxyz", ".poscar", ".traj", ".vasp", ".xyz")
-"""Suffixes of structure files in a folder."""
+_OTHER_CONTENT = ("db", "json")
+"""Formats of ASE that hold structures or anything else; in a folder, such a file is skipped if it is no structure."""
+
+_FIELDS = ("cube",)
+"""Formats of densities and other fields, which hold a structure too; in a folder they are skipped."""
+
+_NAMED = 10
+"""Largest number of skipped files that a warning names."""
 
 
 def read_structures(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> dict[str, Atoms]:
     """Returns checked structures by name, in the order given and by file name within a folder.
 
     The name of a structure is the file name without suffix, followed by the frame number if there are several frames:
-    ``al-0003``.
+    ``al-0003``. From a folder, files are read that ASE recognizes by their names as structures in a format that it can
+    read and write, such as ``al.extxyz``, ``POSCAR_2`` or ``al.xyz.gz``; a warning names the others.
 
     Args:
-        paths: files in any format of ASE, single frames given as ``FILE@3``, or folders.
+        paths: files in any format of ASE, single frames given as ``FILE@3``, or folders. If a file with the name
+            ``FILE@3`` exists, the whole file is read.
 
     Raises:
         InputError: if a file cannot be read, a structure is invalid, or two structures have the same name.
@@ -34,9 +44,9 @@ def read_structures(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[s
     structures: dict[str, Atoms] = {}
     origin: dict[str, Path] = {}
     for file, index in (item for path in paths for item in _files(Path(path))):
-        frames = _read(file, index)
+        frames, stem = _read(file, index), _stem(file)
         for number, atoms in enumerate(frames):
-            name = file.stem if len(frames) == 1 else f"{file.stem}-{number:04d}"
+            name = stem if len(frames) == 1 else f"{stem}-{number:04d}"
             if name in structures:
                 raise InputError(
                     f"{file}: its structure would have the name {name}, the same as the structure of {origin[name]}; "
@@ -86,28 +96,80 @@ def write_results(path: str | os.PathLike[str], frames: Sequence[Atoms]) -> None
 
 
 def _files(path: Path) -> list[tuple[Path, int | None]]:
+    """Returns each file of a path with its requested frame; None for all frames."""
     if path.is_dir():
-        found = sorted(
-            file
-            for file in path.iterdir()
-            if file.is_file() and not file.name.startswith(".") and file.suffix.lower() in SUFFIXES
-        )
-        if not found:
-            raise InputError(
-                f"{path}: no structure files in this folder, expected names ending with {', '.join(SUFFIXES)}"
-            )
-        return [(file, None) for file in found]
+        return [(file, None) for file in _structure_files(path)]
     base, _, index = path.name.rpartition("@")
     if base and not path.exists() and index.lstrip("-").isdigit():
         return [(path.with_name(base), int(index))]
     return [(path, None)]
 
 
+def _structure_files(folder: Path) -> list[Path]:
+    """Returns the structure files of a folder, with a warning that names everything else in it."""
+    found: list[Path] = []
+    skipped: list[str] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_file() and _is_structure(path):
+            found.append(path)
+        else:
+            skipped.append(f"{path.name}/" if path.is_dir() else path.name)
+    names = ", ".join(skipped[:_NAMED]) + (f" and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else "")
+    known = "expected names that ASE recognizes as structures, such as al.extxyz, al.cif or POSCAR"
+    if not found:
+        raise InputError(f"{folder}: no structure files in this folder{f' ({names})' if names else ''}, {known}")
+    if skipped:
+        warnings.warn(f"{folder}: skipped {names}, {known}; give a file with another name by itself", stacklevel=5)
+    return found
+
+
+def _is_structure(file: Path) -> bool:
+    """Returns whether ASE recognizes the name of a file as a structure in a format that it reads and writes."""
+    form = _format(str(file.absolute()))
+    if form is None or form.name in _FIELDS or not (form.can_read and form.can_write):
+        return False
+    if form.name not in _OTHER_CONTENT:
+        return True
+    try:
+        return bool(_read(file, None))
+    except InputError:
+        return False
+
+
+def _format(name: str) -> IOFormat | None:
+    """Returns the format that ASE recognizes by the name of a file, if any."""
+    try:
+        return ioformats.get(filetype(name, read=False))
+    except UnknownFileTypeError:
+        return None
+
+
+def _format_before_at_sign(file: Path) -> str | None:
+    """Returns the format of a file such as ``al.extxyz@0``; None for other names, which ASE recognizes itself."""
+    base, sign, _ = file.name.rpartition("@")
+    form = _format(f"/{base}") if sign and _format(f"/{file.name}") is None else None
+    return None if form is None else form.name
+
+
+def _stem(file: Path) -> str:
+    """Returns the name of a file without suffix and compression; the number in ``POSCAR.2`` is no suffix."""
+    name = Path(get_compression(file.name)[0])
+    numbered = _format(f"/{name.stem}") is not None and _format(f"/structure{name.suffix}") is None
+    return name.name if numbered else name.stem
+
+
 def _read(file: Path, index: int | None) -> list[Atoms]:
     if not file.is_file():
         raise InputError(f"{file}: no such file or folder; give an existing structure file")
     try:
-        frames = ase.io.read(file, index=":" if index is None else index)
+        frames = ase.io.read(
+            file.absolute(),  # a relative name such as postgres/al.cif would be a database
+            index=":" if index is None else index,
+            format=_format_before_at_sign(file),
+            do_not_split_by_at_sign=True,
+        )
     except Exception as error:
         # The readers of ASE raise many kinds of exceptions for invalid files.
         if isinstance(error, (StopIteration, IndexError)) and index is not None:

@@ -1,4 +1,4 @@
-"""Distances between atoms, and structures with atoms too close or too far away for a calculation."""
+"""Distances between atoms, and structures with atoms too close for a calculation."""
 
 from __future__ import annotations
 
@@ -11,33 +11,10 @@ from ase.geometry import minkowski_reduce
 from scipy.spatial import KDTree
 
 from fermisea.descriptors.neighbors import find_neighbors
-from fermisea.errors import InputError
 from fermisea.utilities.arrays import FloatArray, IntArray
-
-_FAR = 1e6
-"""Largest coordinate of an atom or a lattice vector, Angstrom; larger coordinates have too few digits."""
 
 _SAME = 1e-9
 """Distance between an atom and itself, from rounding, Angstrom."""
-
-
-def check_extent(atoms: Atoms) -> None:
-    """Checks that atoms and cell are not so far away, or so large, that positions have too few digits.
-
-    Raises:
-        InputError: for the first such atom, or for the cell.
-    """
-    if (np.abs(atoms.cell.array) > _FAR).any():
-        raise InputError(
-            f"cell: got {atoms.cell.tolist()} Å, expected lattice vectors up to {_FAR:g} Å; correct the cell"
-        )
-    far = np.flatnonzero(((np.abs(atoms.positions) > _FAR) & np.isfinite(atoms.positions)).any(axis=1))
-    if far.size:
-        atom = int(far[0])
-        raise InputError(
-            f"structure: atom {atom} ({atoms.symbols[atom]}) is at {atoms.positions[atom].tolist()} Å, expected "
-            f"coordinates up to {_FAR:g} Å; correct its position"
-        )
 
 
 def pairs(atoms: Atoms, reach: float) -> tuple[IntArray, IntArray, FloatArray]:

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from fermisea.descriptors import Descriptor
 from fermisea.grid import check_structure
-from fermisea.prediction.contacts import check_extent, contact, shortest_distances
+from fermisea.prediction.contacts import contact, shortest_distances
 from fermisea.prediction.limits import (
     HotVolumes,
     Range,
@@ -138,7 +138,6 @@ class Domain:
         Raises:
             InputError: for atoms without a periodic cell, or with positions that cannot be used.
         """
-        check_extent(atoms)
         check_structure(atoms, "structure")
         if (impossible := self.impossible(atoms)) is not None:
             return [impossible]

@@ -16,7 +16,6 @@ from fermisea.networks.ensemble import Network
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.window import check_temperature
-from fermisea.prediction.contacts import check_extent
 from fermisea.prediction.readout import Head
 
 CHUNK = 16384
@@ -245,7 +244,6 @@ def prediction_grid(
             f"structure: got element {', '.join(unknown)}, but the model knows {', '.join(sorted(model.ions))}; train "
             "a model with data that contain all elements of the structure"
         )
-    check_extent(atoms)
     check_structure(atoms)
     if isinstance(grid, RealSpaceGrid):
         check_grid(grid, atoms)
