@@ -429,3 +429,10 @@ def test_pairs_are_those_of_ase(reach):
     orders = [np.lexsort((np.round(lengths, 6), second, first)) for first, second, lengths in (expected, found)]
     for values, others in zip(expected, found, strict=True):
         np.testing.assert_allclose(values[orders[0]], others[orders[1]], atol=1e-9)
+
+
+def test_two_atoms_at_one_place_are_a_pair():
+    atoms = Atoms("Al2", positions=[[0.0, 0.0, 0.0], [4.0, 4.0, 0.0]], cell=[4.0, 4.0, 4.0], pbc=True)
+    first, second, lengths = pairs(atoms, 1.0)
+    assert sorted(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 1), (1, 0)]
+    np.testing.assert_allclose(lengths, 0.0, atol=1e-9)

@@ -248,11 +248,11 @@ def test_occupancies_of_atoms_are_one(name):
 
 def test_occupancies_of_removed_sites_are_forgotten():
     atoms = crystal(info={"occupancy": {"0": {"Al": 1.0}, "1": {"Be": 0.5}}})
-    with pytest.raises(InputError, match="occupancy Be 0.5, expected one whole atom"):
+    with pytest.raises(InputError, match=r"occupancy Be 0\.5, expected one whole atom"):
         check_structure(atoms)
     atoms.set_array("spacegroup_kinds", np.array([0, 1]))
     check_structure(atoms[:1])
-    with pytest.raises(InputError, match="occupancy Be 0.5"):
+    with pytest.raises(InputError, match=r"occupancy Be 0\.5"):
         check_structure(atoms.repeat((2, 1, 1)))
 
 

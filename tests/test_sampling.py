@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms
 
 from fermisea.data.sampling import find_calculator, sample
 from fermisea.errors import InputError
@@ -108,6 +109,28 @@ def test_kept_structures_have_the_temperature_that_was_asked_for(crystal, temper
     assert np.mean(result.temperatures) == pytest.approx(temperature, rel=0.03)
     again = sample(cell, temperature, 1, **options)
     np.testing.assert_array_equal(again.frames[0].positions, result.frames[0].positions)
+
+
+def test_fixed_atoms_stay_and_do_not_count(crystal):
+    cell = crystal.repeat((2, 2, 1))
+    cell.set_constraint(FixAtoms(range(8)))
+    result = sample(cell, 400.0, 2, calculator=Springs(cell.positions), thermalise=0.5, spacing=1.0, friction=20.0)
+    assert result.mean_temperature == pytest.approx(400.0, rel=0.15)
+    for frame in result.frames:
+        np.testing.assert_array_equal(frame.positions[:8], cell.positions[:8])
+        assert np.abs(frame.positions[8:] - cell.positions[8:]).max() > 0.01
+    cell.set_constraint(FixAtoms(range(16)))
+    with pytest.raises(InputError, match="no atom can move"):
+        sample(cell, 400.0, 1, calculator=Springs(cell.positions))
+
+
+def test_a_structure_far_from_its_minimum_is_refused(crystal):
+    """Its potential energy heats the atoms, and hardly any friction cools them."""
+    cell = crystal.repeat((2, 2, 1))
+    sites = cell.positions.copy()
+    cell.positions += np.random.default_rng(0).normal(scale=0.5, size=sites.shape)
+    with pytest.raises(InputError, match=r"got 300 K, but the mean kinetic temperature is \d{4} K for 45 degrees of"):
+        sample(cell, 300.0, 1, calculator=Springs(sites), thermalise=0.2, spacing=0.5, friction=0.01)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_folder_takes_what_ase_can_write_and_names_the_rest(tmp_path, crystal)
     for name, text in (("notes.txt", "x"), ("settings.json", '{"xc": "pbe"}'), ("x.nc", "x"), (".hidden", "x")):
         (tmp_path / name).write_text(text)
     (tmp_path / "sub").mkdir()
-    with pytest.warns(UserWarning) as issued:
+    with pytest.warns(UserWarning, match="skipped") as issued:
         found = read_structures(tmp_path)
     assert list(found) == ["CONTCAR_2", "POSCAR", "POSCAR.3", "b", "c", "d", "e", "f", "g", "h"]
     assert {len(atoms) for atoms in found.values()} == {4}
@@ -49,7 +49,7 @@ def test_a_folder_takes_what_ase_can_write_and_names_the_rest(tmp_path, crystal)
     assert "skipped density.cube, notes.txt, settings.json, sub/, x.nc, expected names that ASE" in str(warning.message)
     assert warning.filename == __file__
     (tmp_path / "z.cif").write_text("hello")
-    with pytest.warns(UserWarning), pytest.raises(InputError, match=r"z\.cif: not a structure file"):
+    with pytest.warns(UserWarning, match="skipped"), pytest.raises(InputError, match=r"z\.cif: not a structure file"):
         read_structures(tmp_path)
 
 
@@ -149,7 +149,9 @@ _atom_site_occupancy
 )
 def test_partly_occupied_sites_of_a_cif_file_are_refused(tmp_path, sites, found):
     (tmp_path / "a.cif").write_text(CIF + sites)
-    with pytest.raises(InputError, match=rf"a\.cif: the site of atom \d at fractional .* has the occupancy {found}, exp"):
+    with pytest.raises(
+        InputError, match=rf"a\.cif: the site of atom \d at fractional .* has the occupancy {found}, exp"
+    ):
         read_structure(tmp_path / "a.cif")
     (tmp_path / "a.cif").write_text(CIF + "Al1 Al 0 0 0 1.0\n")
     assert len(read_structure(tmp_path / "a.cif")) == 4

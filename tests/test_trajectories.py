@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 
-from fermisea.data.trajectories import correlation_time, kinetic_temperature, thin
+from fermisea.data.correlation import correlation_time
+from fermisea.data.kinetic_temperature import check_sample, kinetic_temperature
+from fermisea.data.trajectories import thin
 from fermisea.errors import InputError
 
 
@@ -59,7 +62,7 @@ def test_frames_are_evenly_spaced_beyond_the_memory(energies):
     result = thin(frames, 8, 298.0, skip=20)
     assert result.indices == [20 + 50 * number - 1 for number in range(1, 9)]
     assert 1.5 < result.correlation_frames < 12  # squares of a process remember half as long
-    assert result.mean_temperature == pytest.approx(298.0 * 4 / 3, rel=0.1)  # the centre of mass moves in these
+    assert result.mean_temperature == pytest.approx(298.0, rel=0.1)
     assert result.mean_square_displacement == pytest.approx(3 * 0.01 / (1 - (5 / 7) ** 2), rel=0.2)
     for index, frame in zip(result.indices, result.frames, strict=True):
         assert frame.info == {"ion_temperature": 298.0}
@@ -84,6 +87,129 @@ def test_kinetic_temperature_counts_what_moves():
     masses, momenta = np.array([1.0, 4.0]), np.array([[1.0, 0, 0], [-1.0, 0, 0]])
     assert kinetic_temperature(momenta, masses) * ase.units.kB * 3 == pytest.approx(1.25)
     assert kinetic_temperature(momenta, masses, fixed=0) * ase.units.kB * 6 == pytest.approx(1.25)
+
+
+@pytest.fixture(scope="module")
+def vibrations():
+    """Frames of 32 atoms around their sites, with momenta, without a drift."""
+    cell = bulk("Al", "fcc", a=4.05, cubic=True).repeat(2)
+    away = 0.08 * autoregressive(60, 3.0, 96, seed=4).reshape(60, 32, 3)
+    rng = np.random.default_rng(1)
+    frames = []
+    for step in away:
+        frame = cell.copy()
+        frame.positions += step
+        frame.set_momenta(np.sqrt(frame.get_masses()[:, None] * ase.units.kB * 300.0) * rng.normal(size=(32, 3)))
+        frames.append(frame)
+    return frames
+
+
+def shuffled(frames, seed=3, share=1.0):
+    """The same frames with a part of the atoms of each frame in another order."""
+    rng = np.random.default_rng(seed)
+    result = []
+    for frame in frames:
+        order = np.arange(len(frame))
+        some = rng.permutation(len(frame))[: round(share * len(frame))]
+        order[np.sort(some)] = some
+        result.append(frame[order])
+    return result
+
+
+@pytest.mark.parametrize(("share", "moves"), [(1.0, 0.0), (0.3, 0.0), (0.1, 0.7)])
+def test_atoms_in_changing_order_are_noticed(vibrations, share, moves):
+    """In any order of the atoms, with a drift of the crystal if only some change their place."""
+    frames = [frame.copy() for frame in vibrations]
+    for number, frame in enumerate(frames):
+        frame.positions += moves * number
+    right = thin(frames, 4, 300.0)
+    wrong = shuffled(frames, share=share)
+    with pytest.warns(
+        UserWarning, match=r"the atoms of frame \d+ are not in the order of frame \d+ \(mean square"
+    ) as one:
+        result = thin(wrong, 4, 300.0)
+    assert one[0].filename == __file__
+    assert result.mean_square_displacement == pytest.approx(right.mean_square_displacement, rel=1e-9)
+    assert result.correlation_frames == pytest.approx(right.correlation_frames, rel=1e-9)
+    for index, frame in zip(result.indices, result.frames, strict=True):
+        np.testing.assert_array_equal(frame.positions, wrong[index].positions)
+
+
+def test_numbers_of_the_atoms_give_their_order(vibrations):
+    frames = [frame.copy() for frame in vibrations]
+    for frame in frames:
+        frame.symbols[:3] = "Mg"
+    right = thin(frames, 4, 300.0)
+    wrong = shuffled(frames)
+    with pytest.warns(UserWarning, match="displacement without meaning in the order of the file"):
+        assert thin(wrong, 4, 300.0).mean_square_displacement == pytest.approx(right.mean_square_displacement)
+    far = [frame.copy() for frame in wrong]
+    for frame in far:
+        frame.positions[:] = frame.cell.cartesian_positions(np.random.default_rng(len(far)).random((32, 3)))
+    with pytest.raises(InputError, match="frame 1 has the same atoms as frame 0 in another order; write all frames"):
+        thin(far, 4, 300.0)
+    for frame in frames:
+        frame.set_array("id", np.arange(1, 33))
+    result = thin(shuffled(frames), 4, 300.0)  # a warning would be an error
+    assert result.mean_square_displacement == pytest.approx(right.mean_square_displacement)
+
+
+def test_liquids_and_hops_are_in_order():
+    """A random walk with long steps, wrapped into the cell, and a crystal with one atom that moves to a vacancy."""
+    rng = np.random.default_rng(0)
+    liquid = bulk("Al", "fcc", a=4.3, cubic=True).repeat(2)
+    frames = []
+    for length in (0.3, 1.0, 3.0, 10.0) * 10:
+        liquid.positions += length * rng.normal(size=(32, 3))
+        liquid.wrap()
+        frames.append(liquid.copy())
+    thin(frames, 1, 300.0)
+    crystal = bulk("Al", "fcc", a=4.05, cubic=True).repeat(2)
+    vacancy = crystal.positions[1].copy()
+    del crystal[1]
+    crystal.rattle(0.1, seed=1)
+    after = crystal.copy()
+    after.positions[0] = vacancy
+    thin([crystal, crystal, after, after, crystal], 1, 300.0)
+
+
+def test_temperatures_count_free_degrees_of_freedom(vibrations):
+    assert thin(vibrations, 1, 300.0).mean_temperature == pytest.approx(300.0, rel=0.05)
+    flying, held, unsaid = ([frame.copy() for frame in vibrations] for _ in range(3))
+    for frame in flying:
+        frame.set_momenta(frame.get_momenta() + 3.0 * frame.get_masses()[:, None])
+    assert thin(flying, 1, 300.0).mean_temperature == pytest.approx(thin(vibrations, 1, 300.0).mean_temperature)
+    for frame, other in zip(held, unsaid, strict=True):
+        momenta = frame.get_momenta()
+        momenta[:16] = 0.0
+        other.set_momenta(momenta)
+        frame.set_constraint(FixAtoms(range(16)))
+        frame.set_momenta(momenta)
+    for frames in (held, unsaid):
+        assert thin(frames, 1, 300.0).mean_temperature == pytest.approx(300.0, rel=0.1)
+    at_rest = [frame.copy() for frame in vibrations]
+    for frame in at_rest:
+        frame.set_momenta(np.zeros((32, 3)))
+    assert thin(at_rest, 1, 300.0).mean_temperature is None
+
+
+def test_temperatures_far_from_the_request_are_refused(vibrations):
+    for wrong in (200.0, 450.0):
+        with pytest.raises(
+            InputError, match=rf"got {wrong:g} K, but the mean kinetic temperature is \d+ K for 93 degrees"
+        ):
+            thin(vibrations, 1, wrong)
+    heating = [frame.copy() for frame in vibrations]
+    for frame, factor in zip(heating, np.linspace(0.5, 1.5, 60), strict=True):
+        frame.set_momenta(frame.get_momenta() * np.sqrt(factor))
+    with pytest.raises(
+        InputError, match=r"temperature drifts from 2\d\d K in the first half to 3\d\d K in the second half"
+    ):
+        thin(heating, 1, 300.0)
+    rng = np.random.default_rng(0)
+    for _ in range(200):  # few degrees of freedom fluctuate by 80 %, many hardly
+        check_sample(300.0 * rng.chisquare(3, 8) / 3, 3, 300.0, advice="")
+        check_sample(300.0 * rng.chisquare(300, 50) / 300, 300, 300.0, advice="")
 
 
 def test_trajectories_that_cannot_be_thinned():

@@ -149,7 +149,14 @@ def _even(length: int, whole: int) -> int:
     return length if length == whole or length < 2 else length - length % 2
 
 
-def check_structure(atoms: Atoms, name: str = "structure", *, periodic: bool = True, allow_empty: bool = False) -> None:
+def check_structure(
+    atoms: Atoms,
+    name: str = "structure",
+    *,
+    periodic: bool = True,
+    allow_empty: bool = False,
+    allow_contacts: bool = False,
+) -> None:
     """Checks that a calculation can use a structure.
 
     A structure has atoms, finite positions, a periodic cell with a volume, one whole atom on each site, and no two
@@ -160,6 +167,7 @@ def check_structure(atoms: Atoms, name: str = "structure", *, periodic: bool = T
         name: name of the structure in the message, for example its file.
         periodic: whether ``atoms.pbc`` must be set along all three lattice vectors.
         allow_empty: whether a cell without atoms passes.
+        allow_contacts: whether atoms at nearly the same place pass.
 
     Raises:
         InputError: for the first of these conditions that the structure does not meet.
@@ -184,7 +192,8 @@ def check_structure(atoms: Atoms, name: str = "structure", *, periodic: bool = T
         raise InputError(f"{name}: {error}") from error
     check_extent(atoms, name)
     check_occupancy(atoms, name)
-    check_contacts(atoms, name)
+    if not allow_contacts:
+        check_contacts(atoms, name)
 
 
 def check_grid(grid: RealSpaceGrid, atoms: Atoms) -> None:

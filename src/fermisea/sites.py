@@ -133,17 +133,8 @@ def check_contacts(atoms: Atoms, name: str = "structure") -> None:
 
 
 def _close_pair(positions: FloatArray, cell: FloatArray) -> tuple[int, int, float] | None:
-    """Returns two atoms closer than ``CLOSEST`` and their distance (Angstrom); None if there are none.
-
-    Coordinates along the lattice vectors are scaled by the distances of opposite faces, so that no coordinate
-    difference exceeds the distance of two atoms. The cell is Minkowski-reduced and wider than ``CLOSEST``.
-    """
-    inverse = np.linalg.inv(cell)
-    heights = 1 / np.linalg.norm(inverse, axis=0)
-    fractions = positions @ inverse
-    fractions -= np.floor(fractions)
-    fractions[fractions >= 1] = 0.0  # rounding of a tiny negative coordinate
-    points = np.minimum(fractions * heights, np.nextafter(heights, 0))
+    """Returns two atoms closer than ``CLOSEST`` and their distance (Angstrom); None if there are none."""
+    points, heights = box_coordinates(positions, cell)
     order = np.lexsort(points.T)
     equal = np.flatnonzero((np.diff(points[order], axis=0) == 0).all(axis=1))
     if equal.size:  # many atoms at one place would make many pairs
@@ -151,9 +142,27 @@ def _close_pair(positions: FloatArray, cell: FloatArray) -> tuple[int, int, floa
         return one, other, 0.0
     tree = cKDTree(points, boxsize=heights)
     pairs = tree.query_pairs(CLOSEST * (1 + 1e-6), p=np.inf, output_type="ndarray")
-    apart = fractions[pairs[:, 1]] - fractions[pairs[:, 0]]
+    apart = (points[pairs[:, 1]] - points[pairs[:, 0]]) / heights
     lengths = np.linalg.norm((apart - np.round(apart)) @ cell, axis=1)
     nearest = int(np.argmin(lengths)) if lengths.size else -1
     if nearest < 0 or lengths[nearest] >= CLOSEST:
         return None
     return int(pairs[nearest, 0]), int(pairs[nearest, 1]), float(lengths[nearest])
+
+
+def box_coordinates(positions: FloatArray, cell: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Returns coordinates for a periodic k-d tree, (atoms, 3), and the size of its box, (3,), both in Angstrom.
+
+    Coordinates along the lattice vectors are scaled by the distances of opposite faces, so that no coordinate
+    difference exceeds the distance of two atoms. In an orthogonal cell they are Cartesian coordinates.
+
+    Args:
+        positions: finite positions, (atoms, 3), Angstrom.
+        cell: lattice vectors as rows, (3, 3), Angstrom; the less skewed, the closer are box and Cartesian distances.
+    """
+    inverse = np.linalg.inv(cell)
+    heights = 1 / np.linalg.norm(inverse, axis=0)
+    fractions = positions @ inverse
+    fractions -= np.floor(fractions)
+    fractions[fractions >= 1] = 0.0  # rounding of a tiny negative coordinate
+    return np.minimum(fractions * heights, np.nextafter(heights, 0)), heights

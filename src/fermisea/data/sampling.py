@@ -18,7 +18,9 @@ from ase.calculators.calculator import BaseCalculator, get_calculator_class
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin
 
-from fermisea.data.trajectories import correlation_time, kinetic_temperature, labelled
+from fermisea.data.correlation import correlation_time
+from fermisea.data.kinetic_temperature import check_sample, kinetic_temperature
+from fermisea.data.trajectories import labelled
 from fermisea.errors import InputError
 from fermisea.grid import check_structure
 
@@ -66,7 +68,8 @@ def sample(
     """Returns structures of the canonical ensemble at fixed cell, by Langevin dynamics.
 
     The initial velocities correspond to 2 tau_i: in a perfect crystal half of the kinetic energy is converted into
-    potential energy (equipartition). The centre of mass is at rest. A seed gives the same structures independent of
+    potential energy (equipartition). The centre of mass is at rest, unless the structure has constraints, which the
+    dynamics obeys. A seed gives the same structures independent of
     the other temperatures sampled.
 
     Args:
@@ -83,7 +86,8 @@ def sample(
         progress: callback with the number of steps done and the total number of steps.
 
     Raises:
-        InputError: for invalid values, a calculator that does not support an element, or an unstable run.
+        InputError: for invalid values, a calculator that does not support an element, an unstable run, or a kinetic
+            temperature far from the requested one.
     """
     for name, value in (("ion temperature", ion_temperature), ("timestep", timestep), ("spacing", spacing or 1.0)):
         _check(name, value, lowest=math.ulp(0.0))
@@ -98,7 +102,10 @@ def sample(
     check_structure(atoms, "structure")
     moving = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
     moving.calc = find_calculator(calculator) if isinstance(calculator, str) else calculator
-    moving.set_constraint(FixCom())
+    moving.set_constraint([constraint.copy() for constraint in atoms.constraints] or FixCom())
+    freedom = int(moving.get_number_of_degrees_of_freedom())
+    if freedom <= 0:
+        raise InputError("structure: no atom can move because of its constraints, or it has a single atom; repeat it")
     rng = np.random.default_rng([seed, round(1000 * ion_temperature)])
     thermal_speed = np.sqrt(2 * ase.units.kB * ion_temperature / moving.get_masses())
     moving.set_momenta(moving.get_masses()[:, None] * thermal_speed[:, None] * rng.standard_normal((len(moving), 3)))
@@ -125,7 +132,7 @@ def sample(
         if done == before and between == 0:
             between = math.ceil(2 * correlation_time(energies[before // 2 :]))
         if done > before:
-            temperatures.append(kinetic_temperature(moving.get_momenta(), masses))
+            temperatures.append(kinetic_temperature(moving.get_momenta(), masses, 3 * len(moving) - freedom))
             displacements.append(float(np.mean(np.sum((moving.positions - atoms.positions) ** 2, axis=1))))
             if (done - before) % between == 0:
                 frames.append(labelled(moving, ion_temperature))
@@ -142,6 +149,12 @@ def sample(
             f"potential energy is {memory:.2f} ps; choose a longer spacing",
             stacklevel=2,
         )
+    check_sample(
+        temperatures,
+        freedom,
+        ion_temperature,
+        advice="choose a longer thermalisation, a higher friction or a shorter time step",
+    )
     mean, displacement = float(np.mean(temperatures)), float(np.mean(displacements))
     return Trajectory(ion_temperature, frames, chosen, mean, displacement, memory, apart)
 

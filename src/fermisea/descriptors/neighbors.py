@@ -87,7 +87,7 @@ def find_neighbors(atoms: Atoms, cutoff: float, weights: Mapping[str, float] | N
     Raises:
         InputError: for a cell without volume, positions that are not finite, or an element without a weight.
     """
-    check_structure(atoms, periodic=False, allow_empty=True)
+    check_structure(atoms, periodic=False, allow_empty=True, allow_contacts=True)
     lattice = np.array(atoms.cell.array, dtype=np.float64)
     positions = np.asarray(atoms.positions, dtype=np.float64)
     inverse = np.linalg.inv(lattice)

@@ -14,6 +14,7 @@ from fermisea import descriptors
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.neighbors import weights_of
 from fermisea.descriptors.sites import Sites
+from fermisea.grid import check_structure
 from fermisea.networks.mlp import Mlp
 from fermisea.utilities.arrays import FloatArray
 
@@ -94,8 +95,10 @@ class RegularModel:
             threads: number of threads.
 
         Raises:
-            InputError: for an element outside the model, and as ``Descriptor.evaluator``.
+            InputError: for an element outside the model, atoms at nearly the same place, and as
+                ``Descriptor.evaluator``.
         """
+        check_structure(atoms, periodic=False)
         symbols = atoms.get_chemical_symbols()
         number = weights_of(symbols, {element: float(i) for i, element in enumerate(self.elements)}).astype(np.int64)
         sites = Sites(self.descriptor, atoms, threads)

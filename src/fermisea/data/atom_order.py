@@ -1,0 +1,166 @@
+"""Order of the atoms in a trajectory: frames that list the same atoms in another order."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from scipy.spatial import cKDTree
+
+from fermisea.errors import InputError
+from fermisea.sites import box_coordinates
+from fermisea.utilities.arrays import FloatArray, IntArray
+
+_IDENTITY = ("id", "ids", "atom_id", "particle_id")
+"""Names of arrays with a number for each atom."""
+
+_JUMP = 0.5
+"""Displacement between two frames, over the distance of neighbouring atoms, above which another order is considered."""
+
+_CLOSE = 0.25
+"""Largest root mean square displacement of reordered atoms, over the distance of neighbouring atoms."""
+
+_RATIO = 4.0
+"""Ratio of mean square displacements in the order of the file and in the best order that shows another order."""
+
+_MANY = 0.2
+"""Fraction of the atoms of a frame in another place that shows another order; atoms of a solid rarely exchange."""
+
+
+def in_one_order(frames: Sequence[Atoms], first: int = 0) -> list[Atoms]:
+    """Returns the frames of a trajectory with the atoms of each frame in the order of the first frame.
+
+    Numbers of the atoms, such as the array ``id`` of a LAMMPS dump file, define the order if all frames have them.
+    Otherwise, atoms of two consecutive frames that are far apart are assigned to each other if each of them is nearest
+    to a different one in the other frame, with small displacements. Solids fulfil this condition; liquids with frames
+    far apart in time do not, and keep the order of the file. A warning reports assigned atoms if their displacement in
+    the order of the file is far larger. The common drift of all atoms is no displacement.
+
+    Args:
+        frames: frames with equal numbers of atoms.
+        first: index of the first frame in its file, for messages.
+
+    Raises:
+        InputError: if a frame has other elements, or the same ones in an order that cannot be found.
+    """
+    for index, frame in enumerate(frames):
+        if len(frame) != len(frames[0]) or (np.sort(frame.numbers) != np.sort(frames[0].numbers)).any():
+            raise InputError(
+                f"trajectory: frame {first + index} has other atoms than frame {first}; cut the file there"
+            )
+    sorted_frames = _by_identity(frames)
+    if sorted_frames is not None:
+        return sorted_frames
+    orders, moved, best = [np.arange(len(frames[0]))], np.zeros(len(frames)), np.zeros(len(frames))
+    fraction = np.zeros(len(frames))
+    for index in range(1, len(frames)):
+        frame, last = frames[index], frames[index - 1]
+        if (frame.numbers != last.numbers).any():
+            found = _assigned(frame, last, np.ones(len(frame), dtype=bool), np.zeros(3))
+            if found is None:
+                raise InputError(
+                    f"trajectory: frame {first + index} has the same atoms as frame {first + index - 1} in another "
+                    "order; write all frames in one order, or with a number for each atom in the column id"
+                )
+            moved[index], fraction[index] = np.inf, 1.0
+        else:
+            displacement, drift = _displacements(frame, last)
+            moved[index] = best[index] = float(np.mean(displacement**2))
+            found = None
+            jumped = displacement > _JUMP * _neighbor_distance(last)
+            if 2 * np.count_nonzero(jumped) > len(frame):  # the drift of few atoms is unknown
+                jumped, drift = np.ones(len(frame), dtype=bool), np.zeros(3)
+            if np.count_nonzero(jumped) > 1:
+                found = _assigned(frame, last, jumped, drift)
+        if found is None:
+            found = np.arange(len(frame))
+        else:
+            best[index] = float(np.mean(_displacements(frame[found], last)[0] ** 2))
+            fraction[index] = max(fraction[index], np.mean(found != np.arange(len(frame))))
+        orders.append(found)
+    wrong = np.flatnonzero((moved > _RATIO * best) & (fraction > 0))
+    if not wrong.size or (moved.sum() <= _RATIO * best.sum() and fraction.max() <= _MANY):
+        return list(frames)
+    one = int(wrong[np.argmax(fraction[wrong])])
+    warnings.warn(
+        f"trajectory: the atoms of frame {first + one} are not in the order of frame {first + one - 1} (mean square "
+        f"displacement {_squared(moved[one])} in the order of the file, {_squared(best[one])} in the best order); "
+        f"{wrong.size} frames were sorted for the correlation time and the mean square displacement",
+        stacklevel=3,
+    )
+    result, order = [frames[0]], orders[0]
+    for frame, relative in zip(frames[1:], orders[1:], strict=True):
+        order = relative[order]
+        result.append(frame[order])
+    return result
+
+
+def _by_identity(frames: Sequence[Atoms]) -> list[Atoms] | None:
+    """Returns frames sorted by the numbers of their atoms; None unless all frames have the same different numbers."""
+    for name in _IDENTITY:
+        numbers = [frame.arrays.get(name) for frame in frames]
+        known = None if numbers[0] is None else np.unique(numbers[0])
+        if known is None or known.shape != (len(frames[0]),):
+            continue
+        if all(own is not None and own.ndim == 1 and np.array_equal(np.sort(own), known) for own in numbers):
+            result = [frame[np.argsort(own)] for frame, own in zip(frames, numbers, strict=True)]
+            if all((frame.numbers == result[0].numbers).all() for frame in result):
+                return result
+    return None
+
+
+def _displacements(frame: Atoms, last: Atoms) -> tuple[FloatArray, FloatArray]:
+    """Returns the displacement of each atom since the last frame without the common drift, (atoms,), Angstrom.
+
+    The second value is the drift, the median of the displacements, in lattice vectors, (3,).
+    """
+    moved = frame.cell.scaled_positions(frame.positions) - last.cell.scaled_positions(last.positions)
+    moved -= np.round(moved)
+    drift = np.median(moved, axis=0)
+    moved -= drift
+    moved -= np.round(moved)
+    return np.linalg.norm(frame.cell.cartesian_positions(moved), axis=1), drift
+
+
+def _neighbor_distance(atoms: Atoms) -> float:
+    """Returns the median distance of an atom to its nearest neighbour, Angstrom, at most the shortest cell height."""
+    points, heights = box_coordinates(atoms.positions, atoms.cell.array)
+    if len(atoms) == 1:
+        return float(heights.min())
+    return float(np.median(cKDTree(points, boxsize=heights).query(points, k=2)[0][:, 1]))
+
+
+def _assigned(frame: Atoms, last: Atoms, chosen: npt.NDArray[np.bool_], drift: FloatArray) -> IntArray | None:
+    """Returns for each atom of the last frame the atom of ``frame`` at its place; None if there is no clear answer.
+
+    Args:
+        frame: the frame.
+        last: the frame before.
+        chosen: whether an atom may have another place, (atoms,); the others keep theirs.
+        drift: common displacement of all atoms, in lattice vectors, (3,).
+    """
+    order = np.arange(len(frame))
+    limit = _CLOSE * _neighbor_distance(last)
+    total = 0.0
+    for number in np.unique(last.numbers[chosen]):
+        before, after = (
+            np.flatnonzero(chosen & (last.numbers == number)),
+            np.flatnonzero(chosen & (frame.numbers == number)),
+        )
+        old, heights = box_coordinates(last.positions[before], last.cell.array)
+        # the cell of the last frame changes little, and fractional coordinates follow it
+        scaled = frame.cell.scaled_positions(frame.positions[after]) - drift
+        new, _ = box_coordinates(last.cell.cartesian_positions(scaled), last.cell.array)
+        distances, nearest = cKDTree(new, boxsize=heights).query(old)
+        if len(np.unique(nearest)) != len(nearest):
+            return None
+        order[before] = after[nearest]
+        total += float(np.sum(distances**2))
+    return order if total <= limit**2 * np.count_nonzero(chosen) else None
+
+
+def _squared(value: float) -> str:
+    return f"{value:.3g} Å²" if np.isfinite(value) else "without meaning"
