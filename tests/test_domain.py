@@ -18,7 +18,7 @@ from ase.build import bulk, fcc111
 from ase.neighborlist import neighbor_list
 
 import fermisea
-from fermisea import Calculator, DomainWarning, TrainingConfig, load_model, train
+from fermisea import Calculator, DomainWarning, Snapshot, TrainingConfig, load_model, train
 from fermisea.cli import main
 from fermisea.data.dataset import Dataset
 from fermisea.data.structures import read_structure, write_structure
@@ -436,3 +436,48 @@ def test_two_atoms_at_one_place_are_a_pair():
     first, second, lengths = pairs(atoms, 1.0)
     assert sorted(zip(first.tolist(), second.tolist(), strict=True)) == [(0, 1), (1, 0)]
     np.testing.assert_allclose(lengths, 0.0, atol=1e-9)
+
+
+def snapshot_at(snapshot: Snapshot, electron_temperature: float) -> Snapshot:
+    names = ("atoms", "grid", "energy_grid", "ldos", "density", "ion_temperature", "broadening", "reference", "ions")
+    values = {name: getattr(snapshot, name) for name in (*names, "functional", "provenance")}
+    return Snapshot(**values, electron_temperature=electron_temperature)
+
+
+def test_a_tau_e_that_may_be_in_electronvolt_is_questioned_by_every_route(aluminium, tmp_path, capsys):
+    words = r"unit of tau_e: got 30 K, an unusually low electronic temperature; if the value is in eV, give 348136 K"
+    assert aluminium.domain.check(crystal(), [30.0, 300.0]) == [words]
+    assert aluminium.domain.check(crystal(), 50.0) == []
+    atoms = crystal(repeat=1)
+    snapshot = made_up_snapshot(1)
+    routes = (
+        lambda: aluminium.predict(atoms, [30.0, 40.0, 1000.0], FINE, uncertainty=False),
+        lambda: Calculator(aluminium, 30.0, grid=FINE, uncertainty=False).get_potential_energy(atoms),
+        lambda: snapshot.observables([30.0]),
+        lambda: snapshot_at(snapshot, 30.0),
+        lambda: fermisea.engines.LdosOptions(highest_electron_temperature=30.0),
+    )
+    for route in routes:
+        with pytest.warns(UserWarning, match=words) as issued:
+            route()
+        assert len([item for item in issued if "unit of tau_e" in str(item.message)]) == 1
+    write_structure(tmp_path / "al.extxyz", atoms)
+    command = ["predict", "aluminium", str(tmp_path / "al.extxyz"), "--grid", *map(str, FINE), "--json"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main([*command, "--electron-temperature", "30"]) == 0
+    shown = capsys.readouterr()
+    assert words in json.loads(shown.out)["warnings"]
+    assert shown.err.splitlines().count(f"fermisea: warning: {words}") == 1
+    with pytest.raises(InputError, match=r"got 2 K, expected at least 5 K; .* \(if the value is in eV, give 23209 K\)"):
+        aluminium.predict(atoms, 2.0)
+
+
+def test_dft_questions_a_tau_e_that_may_be_in_electronvolt(tmp_path):
+    atoms = close_pair()
+    atoms.positions[1] = atoms.positions[0]  # refused afterwards
+    engine = fermisea.engines.PlaneWave()
+    with pytest.warns(UserWarning, match="unit of tau_e: got 3 K"), pytest.raises(InputError, match="0 Å apart"):
+        engine.run(atoms, 3.0)
+    with pytest.warns(UserWarning, match="unit of tau_e: got 3 K"):
+        fermisea.run_campaign(engine, {}, 3.0, tmp_path)

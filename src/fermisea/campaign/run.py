@@ -19,7 +19,7 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Engine
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
-from fermisea.units import thermal_energy
+from fermisea.physics.window import warn_of_unit
 from fermisea.utilities.files import check_writable_folder
 
 Scheduler = Literal["local", "dask"]
@@ -89,7 +89,7 @@ def run_campaign(
             folder cannot be written to, or another campaign is running in it.
         StorageError: if the disk is full; finished files are kept.
     """
-    thermal_energy(electron_temperature)
+    warn_of_unit(electron_temperature)
     if workers < 1:
         raise InputError(f"workers: got {workers}, expected at least 1")
     settings = engine.provenance([symbol for atoms in structures.values() for symbol in dict.fromkeys(atoms.symbols)])

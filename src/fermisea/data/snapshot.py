@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from fermisea import units
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot_file import StoredLdos, from_dataset, read_snapshot, to_dataset, write_snapshot
 from fermisea.errors import FileFormatError, InputError
@@ -22,7 +21,7 @@ from fermisea.physics.free_energy import check_form
 from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.observables import ThermalObservables, thermal_observables
-from fermisea.physics.window import check_temperature, highest_electron_temperature
+from fermisea.physics.window import check_temperature, highest_electron_temperature, warn_of_unit
 from fermisea.utilities.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class Snapshot:
             dos = np.asarray(grid.voxel * np.sum(values.reshape(-1, energy_grid.size), axis=0, dtype=np.float64))
         _check_dos(DensityOfStates(energy_grid.energies, dos, broadening.standard_deviation))
         _check_forces(reference, len(atoms))
-        units.thermal_energy(electron_temperature)
+        warn_of_unit(electron_temperature)
         self.__dict__.update(
             atoms=atoms,
             grid=grid,
@@ -186,6 +185,7 @@ class Snapshot:
         highest = self.highest_electron_temperature
         for t in temperatures:
             check_temperature(self.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
+        warn_of_unit(*temperatures)
 
         def densities(integrals: Sequence[EnergyIntegral]) -> Sequence[FloatArray]:
             stacked = np.stack([integral.weights for integral in integrals], axis=-1)

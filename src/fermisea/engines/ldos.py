@@ -16,7 +16,7 @@ from fermisea.engines.basis import PlaneWaves
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.broadening import gaussian
-from fermisea.physics.window import check_start, default_window
+from fermisea.physics.window import check_start, default_window, warn_of_unit
 from fermisea.utilities.threads import Workers
 
 _BANDS = 128
@@ -43,7 +43,7 @@ class LdosOptions:
     grid: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        units.thermal_energy(self.highest_electron_temperature)
+        warn_of_unit(self.highest_electron_temperature)
         spacing = self.energy_grid.spacing if self.energy_grid else self.spacing
         if not (spacing > 0 and self.broadening >= spacing * (1 - 1e-9)):
             raise InputError(

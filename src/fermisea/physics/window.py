@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.optimize import brentq
@@ -15,6 +16,9 @@ from fermisea.physics.density_of_states import DensityOfStates
 
 LOWEST_TEMPERATURE = 5.0
 """Lowest tau_e, K; below it, cancellation in sums over the window leaves too few digits for entropies."""
+
+_UNUSUAL = 50.0
+"""Electronic temperature, K, below which a value may be meant in eV; hardly any DFT calculation is colder."""
 
 TRUNCATION = 1e-3
 """Largest free energy, eV per atom, that a window may cut off; it defines the highest electronic temperature."""
@@ -116,7 +120,7 @@ def check_temperature(
     if electron_temperature < LOWEST_TEMPERATURE:
         raise InputError(
             f"electron temperature: got {electron_temperature:g} K, expected at least {LOWEST_TEMPERATURE:g} K; "
-            "below this, entropies and heat capacities are not accurate"
+            f"below this, entropies and heat capacities are not accurate ({_in_kelvin(electron_temperature)})"
         )
     if electron_temperature <= highest:
         return
@@ -128,6 +132,30 @@ def check_temperature(
     if not allow_beyond_window:
         raise WindowError(text)
     warnings.warn(text, stacklevel=3)
+
+
+def kelvin_question(electron_temperatures: Iterable[float]) -> list[str]:
+    """Returns a question about the unit of the lowest tau_e (K) if it is unusually low; otherwise an empty list."""
+    lowest = min(electron_temperatures, default=math.inf)
+    if not 0 < lowest < _UNUSUAL:
+        return []
+    return [f"unit of tau_e: got {lowest:g} K, an unusually low electronic temperature; {_in_kelvin(lowest)}"]
+
+
+def warn_of_unit(*electron_temperatures: float) -> None:
+    """Warns of an unusually low tau_e (K), which may be meant in eV; a warning once for each value.
+
+    Raises:
+        InputError: if a temperature is not a finite number above zero.
+    """
+    for temperature in electron_temperatures:
+        units.thermal_energy(temperature)
+    for sentence in kelvin_question(electron_temperatures):
+        warnings.warn(sentence, stacklevel=1)  # one place in the code, so that Python shows it once
+
+
+def _in_kelvin(value: float) -> str:
+    return f"if the value is in eV, give {value / units.BOLTZMANN:.0f} K"
 
 
 def check_spectrum(dos: DensityOfStates, electrons: float, atoms: int, electron_temperature: float) -> None:

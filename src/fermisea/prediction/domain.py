@@ -12,6 +12,7 @@ from ase import Atoms
 
 from fermisea.descriptors import Descriptor
 from fermisea.grid import check_structure
+from fermisea.physics.window import kelvin_question
 from fermisea.prediction.contacts import contact, shortest_distances
 from fermisea.prediction.limits import (
     HotVolumes,
@@ -143,6 +144,7 @@ class Domain:
             return [impossible]
         temperatures, volume = np.atleast_1d(np.asarray(electron_temperature, dtype=float)), volume_per_atom(atoms)
         found = temperatures_outside(self.electron_temperature, temperatures)
+        found += kelvin_question(temperatures.tolist())
         found += volume_outside(self.volume_per_atom, volume)
         if self.hot_volumes is not None:
             found += self.hot_volumes.outside(volume, temperatures, stress=stress)

@@ -10,7 +10,6 @@ from typing import Any
 
 from ase import Atoms
 
-from fermisea import units
 from fermisea.data.snapshot import Snapshot
 from fermisea.engines.espresso.assembly import assemble, wavefunction_ldos, window
 from fermisea.engines.espresso.cubes import cube_ldos
@@ -22,6 +21,7 @@ from fermisea.engines.ldos import LdosOptions
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import InputError
 from fermisea.grid import check_structure
+from fermisea.physics.window import warn_of_unit
 from fermisea.physics.xc import functional
 
 
@@ -95,7 +95,7 @@ class Espresso:
             EngineError: if pw.x cannot be started or fails.
             ConvergenceError: if the SCF cycle does not converge.
         """
-        units.thermal_energy(electron_temperature)
+        warn_of_unit(electron_temperature)
         check_structure(atoms, "structure")
         check_command(self.command)
         potentials = self._load(atoms.symbols)

@@ -42,7 +42,7 @@ from fermisea.grid import EnergyGrid, RealSpaceGrid, check_structure
 from fermisea.physics.broadening import GAUSSIAN, Broadening
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
-from fermisea.physics.window import REACH
+from fermisea.physics.window import REACH, warn_of_unit
 from fermisea.physics.xc import functional
 from fermisea.utilities.threads import Workers
 
@@ -185,7 +185,7 @@ class PlaneWave:
         )
 
     def _problem(self, atoms: Atoms, electron_temperature: float) -> Problem:
-        units.thermal_energy(electron_temperature)
+        warn_of_unit(electron_temperature)
         check_structure(atoms)
         momentum = math.sqrt(self.cutoff / units.KINETIC)
         grid = RealSpaceGrid.from_momentum(atoms.cell.array, 2 * momentum)
