@@ -21,12 +21,12 @@ import fermisea
 from fermisea import Calculator, DomainWarning, Snapshot, TrainingConfig, load_model, train
 from fermisea.cli import main
 from fermisea.data.dataset import Dataset
+from fermisea.data.distances import pairs
 from fermisea.data.structures import read_structure, write_structure
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import FileFormatError, InputError
 from fermisea.model.bundled import FOLDER, model_domain
 from fermisea.model.file import read_header
-from fermisea.prediction.contacts import pairs
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.plausibility import implausible
 from fermisea.prediction.surroundings import Surroundings

@@ -101,11 +101,11 @@ def in_one_order(frames: Sequence[Atoms], first: int = 0) -> list[Atoms]:
 def _by_identity(frames: Sequence[Atoms]) -> list[Atoms] | None:
     """Returns frames sorted by the numbers of their atoms; None unless all frames have the same different numbers."""
     for name in _IDENTITY:
-        numbers = [frame.arrays.get(name) for frame in frames]
-        known = None if numbers[0] is None else np.unique(numbers[0])
-        if known is None or known.shape != (len(frames[0]),):
+        if not all(frame.has(name) for frame in frames):
             continue
-        if all(own is not None and own.ndim == 1 and np.array_equal(np.sort(own), known) for own in numbers):
+        numbers = [frame.arrays[name] for frame in frames]
+        known = np.unique(numbers[0])
+        if known.shape == (len(frames[0]),) and all(np.array_equal(np.sort(own), known) for own in numbers):
             result = [frame[np.argsort(own)] for frame, own in zip(frames, numbers, strict=True)]
             if all((frame.numbers == result[0].numbers).all() for frame in result):
                 return result
@@ -130,7 +130,8 @@ def _neighbor_distance(atoms: Atoms) -> float:
     points, heights = box_coordinates(atoms.positions, atoms.cell.array)
     if len(atoms) == 1:
         return float(heights.min())
-    return float(np.median(cKDTree(points, boxsize=heights).query(points, k=2)[0][:, 1]))
+    distances, _ = cKDTree(points, boxsize=heights).query(points, k=[2])
+    return float(np.median(distances))
 
 
 def _assigned(frame: Atoms, last: Atoms, chosen: npt.NDArray[np.bool_], drift: FloatArray) -> IntArray | None:
@@ -154,11 +155,12 @@ def _assigned(frame: Atoms, last: Atoms, chosen: npt.NDArray[np.bool_], drift: F
         # the cell of the last frame changes little, and fractional coordinates follow it
         scaled = frame.cell.scaled_positions(frame.positions[after]) - drift
         new, _ = box_coordinates(last.cell.cartesian_positions(scaled), last.cell.array)
-        distances, nearest = cKDTree(new, boxsize=heights).query(old)
+        distances, found = cKDTree(new, boxsize=heights).query(old, k=[1])
+        nearest = np.ravel(found)
         if len(np.unique(nearest)) != len(nearest):
             return None
         order[before] = after[nearest]
-        total += float(np.sum(distances**2))
+        total += float(np.sum(np.square(distances)))
     return order if total <= limit**2 * np.count_nonzero(chosen) else None
 
 

@@ -56,7 +56,7 @@ def temperatures(frames: Sequence[Atoms]) -> tuple[FloatArray, int] | None:
     if not moving:
         return None
     free = np.any([frame.arrays["momenta"].any(axis=1) for frame in moving], axis=0)
-    first = moving[0][free]
+    first = moving[0][np.flatnonzero(free)]
     masses = first.get_masses()
     momenta = np.stack([frame.arrays["momenta"][free] for frame in moving])
     try:

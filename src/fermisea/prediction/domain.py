@@ -10,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 from ase import Atoms
 
+from fermisea.data.distances import shortest_distances
 from fermisea.descriptors import Descriptor
 from fermisea.grid import check_structure
 from fermisea.physics.window import kelvin_question
-from fermisea.prediction.contacts import contact, shortest_distances
+from fermisea.prediction.contacts import contact
 from fermisea.prediction.limits import (
     HotVolumes,
     Range,

@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 
 from fermisea import descriptors
+from fermisea.data.distances import pairs
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.sites import Sites
-from fermisea.prediction.contacts import pairs
 from fermisea.utilities.arrays import FloatArray
 
 _FLOOR = 1e-5

@@ -6,16 +6,21 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.units import COULOMB
+from fermisea.utilities.arrays import FloatArray
 
 FAMILIES = {"lda": "lda", "pz": "lda", "pbe": "pbe", "pbesol": "pbe"}
 """Functionals that share pseudopotentials: two fits of one functional, and PBEsol, which customarily uses PBE's."""
 
 _ZERO_MOMENTUM = 1e-8
+
+_COULOMB = 0.01
+"""Relative difference of the local potential from the potential of a point charge at the core radius."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +53,7 @@ class Pseudopotential:
         digest: SHA-256 of the parameters or the file, hexadecimal.
         functional: exchange-correlation functional of the pseudopotential, None if unknown.
         core: partial core density of the nonlinear core correction, if any.
+        core_radius: radius beyond which V_loc(r) is the potential of a point charge within 1 %, Angstrom.
         channels: projectors, one entry for each angular momentum with projectors.
         local: maps momenta (...) in 1/Angstrom to the Fourier transform of V_loc(r), (...), eV Angstrom^3, with its
             -4 pi Z e^2/q^2; at q = 0 the integral of V_loc(r) + Z e^2/r; differentiable.
@@ -59,6 +65,7 @@ class Pseudopotential:
     digest: str
     functional: str | None
     core: CoreCharge | None
+    core_radius: float
     channels: tuple[ProjectorChannel, ...]
     local: Callable[[Tensor], Tensor]
 
@@ -66,6 +73,18 @@ class Pseudopotential:
     def ion(self) -> Ion:
         """Ion with valence charge and core density."""
         return Ion(self.symbol, self.valence, self.core)
+
+
+def core_radius(radius: FloatArray, potential: FloatArray, valence: float) -> float:
+    """Returns the radius beyond which a local potential is the potential of a point charge within 1 %, Angstrom.
+
+    Args:
+        radius: radii, ascending, (n,), Angstrom.
+        potential: V_loc at these radii, (n,), eV.
+        valence: charge Z of the ion in units of e.
+    """
+    inside = np.flatnonzero(np.abs(radius * potential / (valence * COULOMB) + 1) > _COULOMB)
+    return float(radius[inside[-1]]) if inside.size else 0.0
 
 
 def screened_coulomb(valence: float, width: float, momenta: Tensor) -> Tensor:

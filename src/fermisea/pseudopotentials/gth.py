@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.special import erf
 from torch import Tensor
 
 from fermisea.errors import InputError
-from fermisea.pseudopotentials.base import FAMILIES, ProjectorChannel, Pseudopotential, screened_coulomb
-from fermisea.units import BOHR, HARTREE
+from fermisea.pseudopotentials.base import FAMILIES, ProjectorChannel, Pseudopotential, core_radius, screened_coulomb
+from fermisea.units import BOHR, COULOMB, HARTREE
+from fermisea.utilities.arrays import FloatArray
+
+_RADII = np.linspace(0.01, 10.0, 1000)
+"""Radii of the search for the core radius, in widths of the local potential."""
 
 
 def gaussian_transforms(degree: int, width: float, count: int, momenta: Tensor) -> Tensor:
@@ -98,6 +104,13 @@ class GaussianLocal:
             short = torch.tensordot(weights, terms, dims=1)
         return short + screened_coulomb(self.valence, self.width, momenta)
 
+    def at(self, radius: FloatArray) -> FloatArray:
+        """Returns the potential at positive radii (Angstrom), eV, in the same shape."""
+        x = radius / self.width
+        terms = sum(c * x ** (2 * n) for n, c in enumerate(self.coefficients))
+        coulomb = -self.valence * COULOMB / radius * erf(x / math.sqrt(2))
+        return np.asarray(coulomb + np.exp(-(x**2) / 2) * terms)
+
 
 def names(functional: str) -> dict[str, list[str]]:
     """Returns the potentials of each element for a functional, the default first."""
@@ -152,6 +165,7 @@ def _potential(entry: Mapping[str, Any], functional: str) -> Pseudopotential:
                 ProjectorChannel(degree, coupling, GaussianProjectors(degree, projector["r"] * BOHR, count))
             )
     coefficients = tuple(c * HARTREE for c in entry["c"])
+    local = GaussianLocal(float(entry["valence"]), entry["r_loc"] * BOHR, coefficients)
     return Pseudopotential(
         symbol=entry["name"].partition("-")[0],
         valence=float(entry["valence"]),
@@ -159,6 +173,7 @@ def _potential(entry: Mapping[str, Any], functional: str) -> Pseudopotential:
         digest=hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest(),
         functional=FAMILIES[functional],
         core=None,
+        core_radius=core_radius(_RADII * local.width, local.at(_RADII * local.width), local.valence),
         channels=tuple(channels),
-        local=GaussianLocal(float(entry["valence"]), entry["r_loc"] * BOHR, coefficients),
+        local=local,
     )

@@ -24,7 +24,7 @@ from torch import Tensor
 from fermisea.errors import FileFormatError, InputError
 from fermisea.physics.ions import CoreCharge
 from fermisea.physics.radial import RadialTable, radial_transform, simpson_weights
-from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential, screened_coulomb
+from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential, core_radius, screened_coulomb
 from fermisea.units import BOHR, COULOMB, RYDBERG
 from fermisea.utilities.arrays import FloatArray
 
@@ -125,6 +125,7 @@ def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudo
         digest=hashlib.sha256(content).hexdigest(),
         functional=functional_of(header.get("functional", "")),
         core=core,
+        core_radius=core_radius(r, potential, valence),
         channels=_channels(path, header, sections, radius, spacing, momenta),
         local=TabulatedLocal(valence, _ERF_WIDTH, local, alpha),
     )

@@ -11,6 +11,7 @@ from typing import Any
 from ase import Atoms
 
 from fermisea.data.snapshot import Snapshot
+from fermisea.engines.cores import warn_of_overlap
 from fermisea.engines.espresso.assembly import assemble, wavefunction_ldos, window
 from fermisea.engines.espresso.cubes import cube_ldos
 from fermisea.engines.espresso.inputs import nested
@@ -99,6 +100,7 @@ class Espresso:
         check_structure(atoms, "structure")
         check_command(self.command)
         potentials = self._load(atoms.symbols)
+        warn_of_overlap(atoms, potentials.core_radii)
         beside = (self.pp_command or other_program(self.command, "pp.x")) if potentials.obstacle else None
         if beside is not None:
             check_command(beside)

@@ -25,6 +25,7 @@ class Potentials:
     Attributes:
         files: file of each element.
         ions: charge and core density of each element.
+        core_radii: core radius of each norm-conserving pseudopotential, Angstrom.
         functional: functional of the run.
         obstacle: reason why there are no total free energies, None if there are.
         provenance: name and SHA-256 for each element.
@@ -32,6 +33,7 @@ class Potentials:
 
     files: dict[str, Path]
     ions: dict[str, Ion]
+    core_radii: dict[str, float]
     functional: str
     obstacle: str | None
     provenance: dict[str, dict[str, Any]]
@@ -57,6 +59,7 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
         )
     paths = {symbol: Path(files[symbol]) for symbol in wanted}
     ions: dict[str, Ion] = {}
+    core_radii: dict[str, float] = {}
     provenance: dict[str, dict[str, Any]] = {}
     made_for: dict[str, str | None] = {}
     obstacles = []
@@ -68,7 +71,8 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
         made_for[symbol] = functional_of(header.get("functional", ""))
         kind = _KINDS.get(header.get("pseudo_type", "").upper())
         if kind is None:
-            ions[symbol] = load_upf(path).ion
+            potential = load_upf(path)
+            ions[symbol], core_radii[symbol] = potential.ion, potential.core_radius
         else:
             if header.get("has_so", "f").lower().strip(".") in {"t", "true", "1"}:
                 raise InputError(f"{path}: a pseudopotential with spin-orbit terms, expected a scalar-relativistic one")
@@ -79,6 +83,7 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
     return Potentials(
         files=paths,
         ions=ions,
+        core_radii=core_radii,
         functional=functional(xc).name if xc is not None else _common(made_for, paths),
         obstacle=f"{obstacle}; use norm-conserving ones, such as PseudoDojo or SG15" if obstacle else None,
         provenance=provenance,

@@ -20,6 +20,7 @@ from fermisea import units
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.engines.basis import plane_waves
+from fermisea.engines.cores import warn_of_overlap
 from fermisea.engines.ldos import (
     KPointBands,
     LdosOptions,
@@ -204,6 +205,7 @@ class PlaneWave:
             positions=torch.as_tensor(atoms.positions, dtype=torch.float64, device=device),
             cell=torch.as_tensor(grid.lattice, dtype=torch.float64, device=device),
         )
+        warn_of_overlap(atoms, {symbol: potential.core_radius for symbol, potential in ions.potentials.items()})
         mesh = monkhorst_pack(self.kpts, self.shift)
         charges = torch.tensor([ions.potentials[s].valence for s in symbols], dtype=torch.float64, device=device)
         return Problem(
