@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk, fcc111
+from ase.calculators.emt import EMT
+from ase.md.langevin import Langevin
 from ase.neighborlist import neighbor_list
 
 import fermisea
@@ -25,6 +27,7 @@ from fermisea.data.distances import pairs
 from fermisea.data.structures import read_structure, write_structure
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import FileFormatError, InputError
+from fermisea.grid import check_structure
 from fermisea.model.bundled import FOLDER, model_domain
 from fermisea.model.file import read_header
 from fermisea.prediction.domain import Domain
@@ -136,6 +139,38 @@ def test_structures_like_the_training_are_not_flagged(aluminium):
         assert aluminium.domain.check(atoms, [300.0, 1000.0, 30_000.0]) == []
     for scale in (0.985, 1.015):
         assert aluminium.domain.check(crystal(scale), [300.0, 1000.0]) == []
+
+
+def hydrogen(seed: int) -> Atoms:
+    """A gas of hydrogen of 2.7 g/cm³ as hot as 1 to 2 million kelvin: two atoms come to 0.1 Å."""
+    length = (32 * 1.6737 / 2.7) ** (1 / 3)
+    random = np.random.default_rng(seed)
+    atoms = Atoms("H32", positions=random.random((32, 3)) * length, cell=[length] * 3, pbc=True)
+    while (close := pairs(atoms, 0.1)[0]).size:
+        atoms.positions[close[0]] = random.random(3) * length
+    return atoms
+
+
+def test_no_door_refuses_hot_dense_and_molten_structures(aluminium):
+    molten = crystal(1.05)
+    dynamics = Langevin(
+        molten, 3 * units.fs, temperature_K=6000, friction=0.1, fixcm=False, rng=np.random.default_rng(1)
+    )
+    molten.calc = EMT()
+    molten.rattle(0.4, seed=1)
+    dynamics.run(40)
+    for number in range(20):
+        dynamics.run(2)
+        check_structure(molten)
+        if number % 5 == 0:
+            assert kinds(aluminium.domain.check(molten, 1000.0)) <= {"volume", "surroundings", "distance"}
+            assert aluminium.domain.impossible(molten) is None
+    shortest = math.inf
+    for seed in range(20):
+        gas = hydrogen(seed)
+        check_structure(gas)
+        shortest = min(shortest, pairs(gas, 0.3)[2].min())
+    assert 0.1 < shortest < 0.15
 
 
 def test_a_crystal_gives_no_warning(aluminium):
