@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, MirrorForce
 
 from fermisea.data.sampling import find_calculator, sample
 from fermisea.errors import InputError
@@ -121,6 +121,9 @@ def test_fixed_atoms_stay_and_do_not_count(crystal):
         assert np.abs(frame.positions[8:] - cell.positions[8:]).max() > 0.01
     cell.set_constraint(FixAtoms(range(16)))
     with pytest.raises(InputError, match="no atom can move"):
+        sample(cell, 400.0, 1, calculator=Springs(cell.positions))
+    cell.set_constraint(MirrorForce(0, 1))
+    with pytest.raises(InputError, match="got the constraints MirrorForce, expected ones whose degrees of freedom"):
         sample(cell, 400.0, 1, calculator=Springs(cell.positions))
 
 

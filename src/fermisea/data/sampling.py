@@ -103,9 +103,7 @@ def sample(
     moving = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
     moving.calc = find_calculator(calculator) if isinstance(calculator, str) else calculator
     moving.set_constraint([constraint.copy() for constraint in atoms.constraints] or FixCom())
-    freedom = int(moving.get_number_of_degrees_of_freedom())
-    if freedom <= 0:
-        raise InputError("structure: no atom can move because of its constraints, or it has a single atom; repeat it")
+    freedom = _freedom(moving)
     rng = np.random.default_rng([seed, round(1000 * ion_temperature)])
     thermal_speed = np.sqrt(2 * ase.units.kB * ion_temperature / moving.get_masses())
     moving.set_momenta(moving.get_masses()[:, None] * thermal_speed[:, None] * rng.standard_normal((len(moving), 3)))
@@ -157,6 +155,21 @@ def sample(
     )
     mean, displacement = float(np.mean(temperatures)), float(np.mean(displacements))
     return Trajectory(ion_temperature, frames, chosen, mean, displacement, memory, apart)
+
+
+def _freedom(moving: Atoms) -> int:
+    """Returns the number of degrees of freedom of a structure with its constraints."""
+    try:
+        freedom = int(moving.get_number_of_degrees_of_freedom())
+    except NotImplementedError as error:
+        kinds = ", ".join(type(constraint).__name__ for constraint in moving.constraints)
+        raise InputError(
+            f"structure: got the constraints {kinds}, expected ones whose degrees of freedom ASE can count, such as "
+            "FixAtoms; remove the others"
+        ) from error
+    if freedom <= 0:
+        raise InputError("structure: no atom can move because of its constraints, or it has a single atom; repeat it")
+    return freedom
 
 
 def find_calculator(name: str) -> BaseCalculator:
