@@ -246,6 +246,11 @@ def test_occupancies_of_atoms_are_one(name):
         check_structure(atoms)
 
 
+@pytest.mark.parametrize("other", [0.5, [0.5, 0.5], {"s": 2, "p": 1}, {"0": None}])
+def test_other_meanings_of_occupancy_pass(other):
+    check_structure(crystal(info={"occupancy": other}))
+
+
 def test_occupancies_of_removed_sites_are_forgotten():
     atoms = crystal(info={"occupancy": {"0": {"Al": 1.0}, "1": {"Be": 0.5}}})
     with pytest.raises(InputError, match=r"occupancy Be 0\.5, expected one whole atom"):

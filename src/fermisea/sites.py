@@ -63,26 +63,24 @@ def check_occupancy(atoms: Atoms, name: str = "structure") -> None:
     kinds = atoms.info.get("occupancy")
     if isinstance(kinds, Mapping):
         _check_kinds(atoms, kinds, name)
-        kinds = None
-    for values in (kinds, atoms.arrays.get("occupancy"), atoms.arrays.get("occupancies")):
-        occupancy = _numbers(values)
-        if occupancy.shape != (len(atoms),) or not occupancy.any():
+    for values in (atoms.arrays.get("occupancy"), atoms.arrays.get("occupancies")):
+        if values is None or values.shape != (len(atoms),) or values.dtype.kind not in "fiu" or not values.any():
             continue
-        partial = np.flatnonzero(np.abs(occupancy - 1) > _WHOLE)
+        partial = np.flatnonzero(np.abs(values - 1.0) > _WHOLE)
         if partial.size:
             atom = int(partial[0])
-            raise InputError(_partial(atoms, atom, f"{atoms.symbols[atom]} {occupancy[atom]:g}", name))
+            raise InputError(_partial(atoms, atom, f"{atoms.symbols[atom]} {values[atom]:g}", name))
 
 
 def _check_kinds(atoms: Atoms, kinds: Mapping[Any, Any], name: str) -> None:
     """Checks the occupancies of the kinds of sites that the structure has."""
     of_atoms = atoms.arrays.get("spacegroup_kinds", np.arange(len(atoms)))
     for kind, elements in kinds.items():
-        members = np.flatnonzero(of_atoms == int(kind))
-        if not members.size or not isinstance(elements, Mapping):
-            continue
-        values = {str(symbol): float(part) for symbol, part in elements.items() if float(part) != 0}
-        if len(values) != 1 or abs(sum(values.values()) - 1) > _WHOLE:
+        if not isinstance(elements, Mapping):
+            return  # another meaning of the word
+        members = np.flatnonzero(of_atoms.astype(str) == str(kind))
+        values = {str(symbol): float(part) for symbol, part in elements.items() if part}
+        if members.size and (len(values) != 1 or abs(sum(values.values()) - 1) > _WHOLE):
             found = ", ".join(f"{symbol} {part:g}" for symbol, part in values.items()) or "no element"
             raise InputError(_partial(atoms, int(members[0]), found, name))
 
@@ -94,14 +92,6 @@ def _partial(atoms: Atoms, atom: int, found: str, name: str) -> str:
         "whole atom; build a supercell with whole atoms, and remove the occupancies from it "
         "(atoms.info['occupancy'] in ASE)"
     )
-
-
-def _numbers(values: Any) -> FloatArray:
-    """Returns occupancies as an array; an empty array for anything else."""
-    try:
-        return np.asarray([] if values is None else values, dtype=np.float64)
-    except (TypeError, ValueError):
-        return np.empty(0)
 
 
 def check_contacts(atoms: Atoms, name: str = "structure") -> None:

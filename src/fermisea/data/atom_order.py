@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -54,48 +57,67 @@ def in_one_order(frames: Sequence[Atoms], first: int = 0) -> list[Atoms]:
     sorted_frames = _by_identity(frames)
     if sorted_frames is not None:
         return sorted_frames
-    orders, moved, best = [np.arange(len(frames[0]))], np.zeros(len(frames)), np.zeros(len(frames))
-    fraction = np.zeros(len(frames))
-    for index in range(1, len(frames)):
-        frame, last = frames[index], frames[index - 1]
-        if (frame.numbers != last.numbers).any():
-            found = _assigned(frame, last, np.ones(len(frame), dtype=bool), np.zeros(3))
-            if found is None:
-                raise InputError(
-                    f"trajectory: frame {first + index} has the same atoms as frame {first + index - 1} in another "
-                    "order; write all frames in one order, or with a number for each atom in the column id"
-                )
-            moved[index], fraction[index] = np.inf, 1.0
-        else:
-            displacement, drift = _displacements(frame, last)
-            moved[index] = best[index] = float(np.mean(displacement**2))
-            found = None
-            jumped = displacement > _JUMP * _neighbor_distance(last)
-            if 2 * np.count_nonzero(jumped) > len(frame):  # the drift of few atoms is unknown
-                jumped, drift = np.ones(len(frame), dtype=bool), np.zeros(3)
-            if np.count_nonzero(jumped) > 1:
-                found = _assigned(frame, last, jumped, drift)
-        if found is None:
-            found = np.arange(len(frame))
-        else:
-            best[index] = float(np.mean(_displacements(frame[found], last)[0] ** 2))
-            fraction[index] = max(fraction[index], np.mean(found != np.arange(len(frame))))
-        orders.append(found)
+    steps = [_step(frame, last, first + index) for index, (last, frame) in enumerate(pairwise(frames))]
+    moved, best, fraction = (
+        np.array([getattr(step, name) for step in steps]) for name in ("moved", "best", "fraction")
+    )
     wrong = np.flatnonzero((moved > _RATIO * best) & (fraction > 0))
-    if not wrong.size or (moved.sum() <= _RATIO * best.sum() and fraction.max() <= _MANY):
+    if not wrong.size or (moved.sum() <= _RATIO * best.sum() and fraction[wrong].max() <= _MANY):
         return list(frames)
     one = int(wrong[np.argmax(fraction[wrong])])
     warnings.warn(
-        f"trajectory: the atoms of frame {first + one} are not in the order of frame {first + one - 1} (mean square "
+        f"trajectory: the atoms of frame {first + one + 1} are not in the order of frame {first + one} (mean square "
         f"displacement {_squared(moved[one])} in the order of the file, {_squared(best[one])} in the best order); "
         f"{wrong.size} frames were sorted for the correlation time and the mean square displacement",
         stacklevel=3,
     )
-    result, order = [frames[0]], orders[0]
-    for frame, relative in zip(frames[1:], orders[1:], strict=True):
-        order = relative[order]
+    result, order = [frames[0]], np.arange(len(frames[0]))
+    for frame, step in zip(frames[1:], steps, strict=True):
+        order = step.order[order]
         result.append(frame[order])
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """Change of the order between two frames.
+
+    Attributes:
+        order: atom of the later frame for each atom of the earlier one, (atoms,).
+        moved: mean square displacement in the order of the file, Angstrom^2; infinite if the elements differ.
+        best: mean square displacement in ``order``, Angstrom^2.
+        fraction: fraction of the atoms with another index.
+    """
+
+    order: IntArray
+    moved: float
+    best: float
+    fraction: float
+
+
+def _step(frame: Atoms, last: Atoms, index: int) -> _Step:
+    """Returns the order of the atoms of a frame relative to the last frame, whose index is ``index``."""
+    order: IntArray | None = np.arange(len(frame))
+    if (frame.numbers != last.numbers).any():
+        moved = math.inf
+        order = _assigned(frame, last, np.ones(len(frame), dtype=bool), np.zeros(3))
+        if order is None:
+            raise InputError(
+                f"trajectory: frame {index + 1} has the same atoms as frame {index} in another order; write all frames "
+                "in one order, or with a number for each atom in the column id"
+            )
+    else:
+        displacement, drift = _displacements(frame, last)
+        moved = float(np.mean(displacement**2))
+        jumped = displacement > _JUMP * _neighbor_distance(last)
+        if 2 * np.count_nonzero(jumped) > len(frame):  # the drift of few atoms is unknown
+            jumped, drift = np.ones(len(frame), dtype=bool), np.zeros(3)
+        if np.count_nonzero(jumped) > 1:
+            order = _assigned(frame, last, jumped, drift)
+        if order is None or (order == np.arange(len(frame))).all():
+            return _Step(np.arange(len(frame)), moved, moved, 0.0)
+    best = float(np.mean(_displacements(frame[order], last)[0] ** 2))
+    return _Step(order, moved, best, float(np.mean(order != np.arange(len(frame)))))
 
 
 def _by_identity(frames: Sequence[Atoms]) -> list[Atoms] | None:
