@@ -21,6 +21,10 @@ _TOLERANCE = 0.1
 _SIGMAS = 4.0
 """Allowed difference in standard deviations of the mean over the canonical ensemble."""
 
+_DRAW = 0.5
+"""Allowed difference in standard deviations of a single value: the initial velocities decide about the mean of a
+microcanonical trajectory, and of a small cell with a slow thermostat."""
+
 _LONG = 20
 """Smallest number of independent values in which a drift can be told from a slow fluctuation."""
 
@@ -96,7 +100,7 @@ def check_sample(values: npt.ArrayLike, freedom: int, ion_temperature: float, *,
     """
     series = np.asarray(values, dtype=np.float64)
     count, mean = len(series), float(series.mean())
-    limit = _TOLERANCE + _SIGMAS * _error(freedom, _independent(series))
+    limit = _TOLERANCE + _DRAW * _error(freedom, 1.0) + _SIGMAS * _error(freedom, _independent(series))
     got = f"ion temperature: got {ion_temperature:g} K, but the mean kinetic temperature"
     if abs(mean / ion_temperature - 1) > limit:
         raise InputError(
