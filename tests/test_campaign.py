@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -145,6 +147,71 @@ def test_a_failing_structure_does_not_stop_the_others(structures, tmp_path):
     assert "plane waves" in outcomes[0].error
     assert "no plane wave" in outcomes[1].error
     assert outcomes[2].snapshot.energy_grid == EnergyGrid(-6.0, 0.5, 53)
+
+
+def test_a_locked_snapshot_is_named_and_not_computed_anew(finished, structures, tmp_path):
+    folder = copy_of(finished[0], tmp_path / "data")
+    content = (folder / "wide.nc").read_bytes()
+    with (folder / "wide.nc").open("r+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        outcomes = run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
+    assert statuses(outcomes) == {"wide": "failed", "normal": "kept"}
+    assert "wide.nc: cannot be read now" in outcomes[0].error
+    assert (folder / "wide.nc").read_bytes() == content
+    outcomes = run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
+    assert statuses(outcomes) == {"wide": "kept", "normal": "kept"}
+
+
+def test_a_file_of_another_kind_is_named_and_not_replaced(finished, structures, tmp_path):
+    folder = copy_of(finished[0], tmp_path / "data")
+    (folder / "wide.nc").write_text("notes of the author\n")
+    outcomes = run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
+    assert statuses(outcomes) == {"wide": "failed", "normal": "kept"}
+    assert "wide.nc: not a snapshot" in outcomes[0].error
+    assert (folder / "wide.nc").read_text() == "notes of the author\n"
+
+
+def test_a_window_without_the_electrons_is_named_in_every_run(structures, tmp_path):
+    engine = replace(SMALL, energy_window=(-12.0, 4.0)).make_engine()
+    cells = {"dense": structures["normal"], "wide": bulk("Al", "fcc", a=5.0)}
+    for status in ("computed", "kept"):
+        outcomes = run_campaign(engine, cells, TEMPERATURE, tmp_path)
+        assert statuses(outcomes) == {"dense": "failed", "wide": status}
+        assert "widen the window" in outcomes[0].error
+        assert files(tmp_path) == ["wide.nc"]
+
+
+@pytest.mark.parametrize("part", ["closure", "provenance", "reading"])
+def test_a_kept_snapshot_that_fails_at_any_stage_is_named_in_every_run(finished, structures, tmp_path, part):
+    folder = copy_of(finished[0], tmp_path / "data")
+    if part == "reading":
+        (folder / "wide.nc").unlink()
+        (folder / "wide.nc").mkdir()
+    else:
+        snapshot = Snapshot.load(folder / "wide.nc")
+        weight = 0.1 if part == "closure" else 1.0
+        provenance = {**snapshot.provenance, "pseudopotentials": ["those of MALA"]}
+        changes = {"provenance": provenance} if part == "provenance" else {}
+        replace(snapshot, ldos=weight * snapshot.ldos, dos=weight * snapshot.dos, **changes).save(folder / "wide.nc")
+    for _ in range(2):
+        outcomes = run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
+        assert statuses(outcomes) == {"wide": "failed", "normal": "kept"}
+        assert "wide.nc" in outcomes[0].error
+
+
+def test_an_altered_record_is_not_believed(finished, structures, tmp_path):
+    folder = copy_of(finished[0], tmp_path / "data")
+    run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
+    records = Records(folder)
+    path = records.place / "wide.json"
+    values = json.loads(path.read_text())
+    for changed in (values | {"closure_error": 1.0}, {k: v for k, v in values.items() if k != "checksum"}, [], None):
+        path.write_text(json.dumps(changed))
+        assert records.read("wide") is None
+    outcomes = run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
+    assert statuses(outcomes) == {"wide": "kept", "normal": "kept"}
+    assert abs(outcomes[0].record.closure_error) < 0.1
+    assert records.read("wide") == outcomes[0].record
 
 
 @pytest.mark.parametrize(

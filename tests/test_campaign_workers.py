@@ -20,6 +20,7 @@ from fermisea.cli import main
 from fermisea.data.snapshot import Snapshot
 from fermisea.data.structures import write_structure
 from fermisea.errors import InputError, StorageError
+from fermisea.utilities.files import atomic_path
 from synthetic import made_up_snapshot
 
 TEMPERATURE = 3000.0
@@ -162,7 +163,10 @@ def test_what_the_killed_left_is_cleaned_away(tmp_path):
     records = Records(tmp_path)
     records.place.mkdir()
     records.write(Record.beginning("al-00", 1))
-    (tmp_path / ".al-00.nc.abcd.tmp").write_bytes(b"half")
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    with atomic_path(records.place / "al-07.nc") as temporary:
+        left = temporary.name.replace(f"-{os.getpid()}-", f"-{int(ended.stdout)}-")
+    (tmp_path / left).write_bytes(b"half")
     (records.place / "al-01.json").write_text('{"name": "al-01", "sta')
     (outcome,) = run_campaign(SMALL.make_engine(), crystals(1), TEMPERATURE, tmp_path)
     assert outcome.status == "computed"

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
+import time
+from multiprocessing import get_context
 
 import pytest
+from filelock import Timeout
 
-from fermisea.errors import InputError
-from fermisea.utilities.files import atomic_path, check_writable_folder, write_text
+from fermisea.errors import InputError, StorageError
+from fermisea.utilities.files import (
+    UNSUPPORTED,
+    atomic_path,
+    check_writable_folder,
+    readable,
+    remove_leftovers,
+    unreadable,
+    write_text,
+)
+from fermisea.utilities.locks import file_lock
 
 
 def test_the_file_appears_only_at_the_end(tmp_path):
@@ -100,3 +114,94 @@ def test_a_folder_that_the_system_refuses_is_an_input_error():
 def test_a_writable_folder_is_returned_and_stays_empty(tmp_path):
     assert check_writable_folder(tmp_path / "new" / "er") == tmp_path / "new" / "er"
     assert list((tmp_path / "new" / "er").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", sorted(UNSUPPORTED))
+def test_a_file_system_without_fsync_chmod_and_flock_works(tmp_path, monkeypatch, number):
+    def unsupported(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    for name in ("fsync", "chmod", "fchmod"):
+        monkeypatch.setattr(os, name, unsupported)
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    write_text(tmp_path / "a.txt", "x")
+    with file_lock(tmp_path / "lock").acquire(timeout=0), pytest.raises(Timeout):
+        file_lock(tmp_path / "lock").acquire(timeout=0)
+    with file_lock(tmp_path / "lock").acquire(timeout=0):
+        assert (tmp_path / "a.txt").read_text() == "x"
+
+
+def test_a_failing_fsync_is_an_error(tmp_path, monkeypatch):
+    def failing(_descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(StorageError, match=r"a\.txt: could not be written .*Input/output error"):
+        write_text(tmp_path / "a.txt", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EAGAIN, "HDF5_USE_FILE_LOCKING=FALSE"),
+        (errno.EACCES, "change the permissions"),
+        (errno.EIO, "check the disk or the network"),
+        (errno.ESTALE, "check the disk or the network"),
+        (errno.EMFILE, "ulimit -n"),
+    ],
+)
+def test_errors_of_the_system_say_nothing_about_the_content(number, remedy):
+    def read():
+        raise ValueError("the content is damaged") from OSError(number, os.strerror(number))
+
+    with pytest.raises(StorageError, match=rf"a\.nc: cannot be read now \(.*\); .*{remedy}"), readable("a.nc"):
+        read()
+    assert unreadable("a.nc", ValueError("the content is damaged")) is None
+    assert unreadable("a.nc", OSError(errno.EINVAL, "seek beyond the end")) is None
+
+
+def _writes_forever(path, pipe):
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        pipe.send(temporary.name)
+        time.sleep(600)
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write_and_what_a_live_one_writes_stays(tmp_path):
+    target, method = tmp_path / "a.nc", get_context("fork")
+    here, there = method.Pipe()
+    writers = [method.Process(target=_writes_forever, args=(target, there)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    names = {here.recv() for _ in writers}
+    writers[0].kill()
+    writers[0].join()
+    try:
+        write_text(tmp_path / "other.nc", "x")
+        assert names < {path.name for path in tmp_path.iterdir()}
+        write_text(target, "whole")
+        (left,) = names & {path.name for path in tmp_path.iterdir()}
+        assert f"-{writers[1].pid}-" in left
+    finally:
+        writers[1].kill()
+        writers[1].join()
+    write_text(target, "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nc", "other.nc"]
+
+
+def test_temporary_files_of_unknown_processes_stay_for_a_day(tmp_path):
+    names = [".a.nc.00000000-1-ab12.tmp", ".a.nc.x1_y2z3w.tmp"]
+    kept = [".a.nc.tmp", ".b.nc.x1_y2z3w.tmp", "a.nc.x.tmp", ".a.nc.b.nc.x1_y2z3w.tmp"]
+    for name in names + kept:
+        (tmp_path / name).write_text("half")
+    write_text(tmp_path / "a.nc", "x")
+    assert set(names) < {path.name for path in tmp_path.iterdir()}
+    for name in names + kept:
+        os.utime(tmp_path / name, (0, 0))
+    write_text(tmp_path / "a.nc", "x")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.nc", *kept}
+    (tmp_path / ".folder.nc.x.tmp").mkdir()
+    os.utime(tmp_path / ".folder.nc.x.tmp", (0, 0))
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.nc", "a.nc.x.tmp", ".folder.nc.x.tmp"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import pickle
 import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -17,7 +20,7 @@ from ase import Atoms
 from fermisea.data import snapshot_file
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
-from fermisea.errors import FileFormatError, InputError
+from fermisea.errors import DamagedFileError, FileFormatError, InputError, StorageError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import CoreCharge, Ion
@@ -360,3 +363,107 @@ def test_a_folder_that_cannot_be_written_to_is_an_input_error(original, tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file: cannot write files to this folder"):
         original.save(tmp_path / "file" / "al.nc")
+
+
+@contextmanager
+def locked(path: Path):
+    """A lock on an open file; HDF5 opens the file again, for which the lock counts in the same process too."""
+    with path.open("r+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_locked_file_is_not_a_damaged_file(copy):
+    before = Snapshot.load(copy)
+    message = r"copy\.nc: cannot be read now .*another process has locked the file.*HDF5_USE_FILE_LOCKING=FALSE"
+    with locked(copy):
+        for read in (lambda: Snapshot.load(copy), lambda: Snapshot.load(copy, verify=False), lambda: before.ldos):
+            with pytest.raises(StorageError, match=message) as caught:
+                read()
+            assert "copy it again" not in str(caught.value)
+    np.testing.assert_array_equal(Snapshot.load(copy).ldos, before.ldos)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("step", ["checksum", "hdf5"])
+def test_a_file_that_the_system_does_not_give_is_not_a_damaged_file(copy, monkeypatch, number, step):
+    def refused(*_args, **_kwargs):
+        raise OSError(number, f"Unable to open (errno = {number})")
+
+    monkeypatch.setattr(*((Path, "open") if step == "checksum" else (h5py, "File")), refused)
+    with pytest.raises(StorageError, match=r"copy\.nc: cannot be read now"):
+        Snapshot.load(copy)
+
+
+def test_a_file_system_without_locks_is_read(copy, monkeypatch):
+    class Unsupported(h5py.File):
+        def __init__(self, name, mode, *, locking=None):
+            if locking is not False:
+                raise OSError(errno.ENOLCK, "unable to lock file")
+            super().__init__(name, mode, locking=locking)
+
+    monkeypatch.setattr(h5py, "File", Unsupported)
+    assert Snapshot.load(copy).ldos.shape == (4, 5, 6, 36)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (lambda content: content[:-1000], DamagedFileError),
+        (lambda content: content[:-20], DamagedFileError),
+        (lambda content: content[:-81], DamagedFileError),
+        (lambda content: b"\x88" + content[1:], DamagedFileError),
+        (lambda content: content[:700] + b"?" + content[701:], DamagedFileError),
+        (lambda _: b"", DamagedFileError),
+        (lambda _: bytes(5000), DamagedFileError),
+        (lambda _: b"notes of the author\n", FileFormatError),
+    ],
+    ids=["cut", "cut-in-checksum", "cut-before-checksum", "first-byte", "byte", "empty", "zeros", "text"],
+)
+def test_a_damaged_snapshot_differs_from_another_kind_of_file(copy, spoil, kind):
+    copy.write_bytes(spoil(copy.read_bytes()))
+    with pytest.raises(FileFormatError) as caught:
+        Snapshot.load(copy)
+    assert type(caught.value) is kind
+
+
+def sealed(path: Path) -> None:
+    """Adds the checksum of a snapshot to an HDF5 file."""
+    image = path.read_bytes()
+    path.write_bytes(image + b"\nfermisea sha256 " + hashlib.sha256(image).hexdigest().encode())
+
+
+def with_virtual(file: h5py.File, other: Path) -> None:
+    layout = h5py.VirtualLayout((36,), "f8")
+    layout[:] = h5py.VirtualSource(str(other), "dos", (36,))
+    file.create_virtual_dataset("dos", layout)
+
+
+SPOILT = {
+    "external-link": (lambda file, other: file.update(dos=h5py.ExternalLink(str(other), "dos")), "an external link"),
+    "soft-link": (lambda file, _: file.update(dos=h5py.SoftLink("/energy")), "a soft link"),
+    "external-storage": (
+        lambda file, other: file.create_dataset("dos", shape=(36,), dtype="f8", external=[(str(other), 0, 288)]),
+        "in other files",
+    ),
+    "virtual": (with_virtual, "in other files"),
+    "contiguous": (lambda file, _: file.create_dataset("dos", shape=(10**12,), dtype="f8"), "declares 8000000000000"),
+    "chunked": (
+        lambda file, _: file.create_dataset("dos", shape=(10**12,), dtype="f8", chunks=(10**6,), compression="gzip"),
+        "declares 8000000000000",
+    ),
+    "chunk": (
+        lambda file, _: file.create_dataset("dos", shape=(36,), maxshape=(None,), dtype="f8", chunks=(10**8,)),
+        "declares 800000000",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "text"), SPOILT.values(), ids=SPOILT)
+def test_data_elsewhere_and_sizes_without_content_are_refused(saved, copy, change, text):
+    with h5py.File(copy, "r+") as file:
+        del file["dos"]
+        change(file, saved)
+    sealed(copy)
+    with pytest.raises(FileFormatError, match=rf"copy\.nc: .*{text}"):
+        Snapshot.load(copy)

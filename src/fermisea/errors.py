@@ -15,8 +15,12 @@ class FileFormatError(InputError):
     """A file that is truncated, altered, or not of the expected kind."""
 
 
+class DamagedFileError(FileFormatError):
+    """A file of the expected kind that is truncated or altered, so that its content is lost."""
+
+
 class StorageError(InputError):
-    """A folder that cannot be written to, or a disk that is full."""
+    """A file or folder that cannot be read or written now: a lock, a missing permission, a failing or full disk."""
 
 
 class EngineError(FermiseaError, RuntimeError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,9 @@ def _follow(jobs: list[Job], watch: Watch, ended: threading.Event) -> None:
     seen: dict[str, Record] = {}
     while not ended.wait(_POLL):
         for job in jobs:
-            record = Records(job.folder).read(job.name)
+            record = None
+            with suppress(StorageError):  # the next reading may succeed
+                record = Records(job.folder).read(job.name)
             if record is not None and record.status == "running" and record != seen.get(job.name):
                 seen[job.name] = record
                 watch(record)

@@ -84,8 +84,8 @@ def compute(job: Job, watch: Watch | None = None) -> Record:
         changed()
         records.log("begin", job.name)
         snapshot = replace(job.engine, report=step).run(job.atoms, job.electron_temperature)  # type: ignore[type-var]
-        snapshot.save(job.path)
         values = {"free_energy": snapshot.reference.free_energy, "closure_error": known_closure_error(snapshot)}
+        snapshot.save(job.path)  # after the closure, so that no file has a window without its electrons
         changed(status="done", seconds=time.perf_counter() - started, stamp=stamp(job.path), **values)
         records.log("done", job.name)
     except StorageError:
@@ -97,13 +97,13 @@ def compute(job: Job, watch: Watch | None = None) -> Record:
             raise StorageError(
                 f"{job.folder}: cannot be written to ({error.strerror}); finished files are kept"
             ) from error
-        text, kind = _reason(error)
+        text, kind = reason(error)
         changed(status="failed", seconds=time.perf_counter() - started, error=text, kind=kind)
         records.log("failed", job.name)
     return record
 
 
-def _reason(error: Exception) -> tuple[str, Kind]:
+def reason(error: Exception) -> tuple[str, Kind]:
     """Returns the reason of a failure, and its kind: whether a repetition would fail too."""
     if isinstance(error, EngineError):
         return str(error), "engine"
@@ -115,7 +115,11 @@ def _reason(error: Exception) -> tuple[str, Kind]:
 
 
 def known_closure_error(snapshot: Snapshot) -> float | None:
-    """Returns the closure error of a snapshot, eV; None if its LDOS gives no free energy at tau_ref."""
+    """Returns the closure error of a snapshot, eV; None if its LDOS gives no free energy at tau_ref.
+
+    Raises:
+        InputError: if the energy window does not hold the electrons.
+    """
     if snapshot.total_energy_obstacle is not None:
         return None
     try:

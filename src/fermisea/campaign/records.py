@@ -6,20 +6,22 @@ and their progress, reasons of failures, times. They are stored in the hidden fo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from fermisea.errors import InputError
-from fermisea.utilities.files import check_writable_folder, write_text
+from fermisea.errors import InputError, StorageError
+from fermisea.utilities.files import check_writable_folder, readable, remove_leftovers, write_text
+from fermisea.utilities.locks import file_lock
 
 FOLDER = ".campaign"
 
@@ -86,21 +88,34 @@ class Records:
         return self.folder / FOLDER
 
     def read(self, name: str) -> Record | None:
-        """Returns the record of a structure; None if there is none or it is invalid."""
+        """Returns the record of a structure; None if there is none, or it is damaged.
+
+        Raises:
+            StorageError: if the record exists but cannot be read now.
+        """
+        path = self.place / f"{name}.json"
         try:
-            values = json.loads((self.place / f"{name}.json").read_text(encoding="utf-8"))
+            with readable(path):
+                values = json.loads(path.read_text(encoding="utf-8"))
+            if values.pop("checksum") != _checksum(values):
+                return None
             known = {field.name for field in fields(Record)}
             if values["stamp"] is not None:
                 size, modified = values["stamp"]
                 values["stamp"] = (int(size), int(modified))
             return Record(**{key: value for key, value in values.items() if key in known})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            if isinstance(error, StorageError):
+                raise
             return None
 
     def all(self) -> list[Record]:
-        """Returns all records by name."""
-        names = sorted(path.stem for path in self.place.glob("*.json"))
-        return [record for record in map(self.read, names) if record is not None]
+        """Returns all records that can be read, by name."""
+        found = []
+        for name in sorted(path.stem for path in self.place.glob("*.json")):
+            with suppress(StorageError):
+                found.append(self.read(name))
+        return [record for record in found if record is not None]
 
     def write(self, record: Record) -> None:
         """Writes a record atomically.
@@ -108,17 +123,29 @@ class Records:
         Raises:
             StorageError: if the record cannot be written.
         """
-        write_text(self.place / f"{record.name}.json", json.dumps(asdict(record)) + "\n")
+        values = asdict(record)
+        text = json.dumps(values | {"checksum": _checksum(values)})
+        write_text(self.place / f"{record.name}.json", text + "\n")
 
     def remove(self, name: str) -> None:
-        """Removes the record of a structure."""
-        (self.place / f"{name}.json").unlink(missing_ok=True)
+        """Removes the record of a structure, if the folder permits it."""
+        with suppress(OSError):
+            (self.place / f"{name}.json").unlink(missing_ok=True)
 
     def log(self, event: str, name: str) -> None:
-        """Appends a line to the log: time, host, process, event, structure."""
+        """Appends a line to the log: time, host, process, event, structure.
+
+        Raises:
+            StorageError: if the log cannot be written.
+        """
         line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {socket.gethostname()} {os.getpid()} {event} {name}\n"
-        with (self.place / "log").open("a", encoding="utf-8") as stream:
-            stream.write(line)
+        try:
+            with (self.place / "log").open("a", encoding="utf-8") as stream:
+                stream.write(line)
+        except OSError as error:
+            raise StorageError(
+                f"{self.place / 'log'}: cannot be written ({error.strerror}); finished files are kept"
+            ) from error
 
     @contextmanager
     def only_one(self) -> Iterator[None]:
@@ -130,7 +157,7 @@ class Records:
         """
         check_writable_folder(self.place)
         try:
-            with FileLock(self.place / "lock", timeout=0):
+            with file_lock(self.place / "lock").acquire(timeout=0):
                 yield
         except Timeout as error:
             raise InputError(
@@ -143,6 +170,10 @@ class Records:
         for record in self.all():
             if record.status == "running":
                 self.remove(record.name)
-        for pattern in (".*.nc.*.tmp", f"{FOLDER}/.*.json.*.tmp"):
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
+        for place in (self.folder, self.place):
+            remove_leftovers(place)
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of the values of a record."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -12,17 +12,20 @@ import numpy as np
 from ase import Atoms
 
 from fermisea.campaign.cluster import on_cluster
-from fermisea.campaign.job import Job, Watch, compute, known_closure_error, snapshot_path, stamp
+from fermisea.campaign.job import Job, Watch, compute, known_closure_error, reason, snapshot_path, stamp
 from fermisea.campaign.processes import on_this_machine
 from fermisea.campaign.records import Record, Records
 from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Engine
-from fermisea.errors import FileFormatError, InputError
+from fermisea.errors import DamagedFileError, FermiseaError, FileFormatError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.window import warn_of_unit
-from fermisea.utilities.files import check_writable_folder
+from fermisea.utilities.files import check_writable_folder, readable
 
 Scheduler = Literal["local", "dask"]
+
+_BAD = (FermiseaError, OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""Errors from the content of an existing file."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ def run_campaign(
 ) -> list[Outcome]:
     """Computes the snapshots missing in ``folder`` and returns the result of each structure, in order.
 
-    A valid file of an earlier run with the same settings is kept; a truncated or altered file is computed again. Unless
-    the engine has a fixed energy grid, all structures use the grid of the first snapshot, which is therefore computed
+    A valid file of an earlier run with the same settings is kept; a truncated or altered snapshot is computed again. A
+    file that cannot be read now, or is no snapshot of this campaign, is never replaced: its structure fails. Unless the
+    engine has a fixed energy grid, all structures use the grid of the first snapshot, which is therefore computed
     alone. A structure that fails does not stop the others. After any interruption, by Ctrl-C, a killed process or a
     lost machine, the same call computes the remaining structures.
 
@@ -149,7 +153,10 @@ def _outcome(records: Records, record: Record) -> Outcome:
     path = snapshot_path(records.folder, record.name)
     if record.status == "failed":
         return Outcome(record.name, path, "failed", record, error=record.error)
-    return Outcome(record.name, path, "computed", record, Snapshot.load(path, verify=False))
+    try:
+        return Outcome(record.name, path, "computed", record, Snapshot.load(path, verify=False))
+    except FermiseaError as error:
+        return Outcome(record.name, path, "failed", record, error=str(error))
 
 
 def _known(
@@ -162,28 +169,48 @@ def _known(
     *,
     retry: bool,
 ) -> Outcome | None:
-    """Returns the result of a structure that need not be computed; None for a structure to compute."""
-    path, record = snapshot_path(records.folder, name), records.read(name)
-    if not path.exists():
-        if record is not None and record.status == "failed" and record.kind == "structure" and not retry:
-            return Outcome(name, path, "failed", record, error=record.error)
-        return None
-    trusted = record is not None and record.stamp == stamp(path)
+    """Returns the result of a structure that is not to be computed; None for a structure to compute."""
+    path = snapshot_path(records.folder, name)
     try:
-        snapshot = Snapshot.load(path, verify=not trusted)
-    except FileFormatError:
+        record = records.read(name)
+        with readable(path):
+            exists = path.exists()
+        if not exists:
+            if record is not None and record.status == "failed" and record.kind == "structure" and not retry:
+                return Outcome(name, path, "failed", record, error=record.error)
+            return None
+        trusted = record is not None and record.stamp == stamp(path)
+        snapshot = _loaded(path, trusted=trusted)
+        problem = _difference(path, snapshot, engine, settings, electron_temperature)
+        if problem is None and not _same_structure(snapshot.atoms, atoms):
+            problem = f"{path}: holds a different structure, expected {name}; choose another folder or remove the file"
+        if problem is not None:
+            raise InputError(problem)
+        if record is None or record.status != "done" or not trusted:
+            energy, closure = snapshot.reference.free_energy, known_closure_error(snapshot)
+            changed = replace(record or Record(name, "done", atoms=len(atoms)), status="done", error=None, kind="")
+            changed = replace(changed, free_energy=energy, closure_error=closure, stamp=stamp(path))
+        else:
+            changed = record
+    except DamagedFileError:
         return None
-    problem = _difference(path, snapshot, engine, settings, electron_temperature)
-    if problem is None and not _same_structure(snapshot.atoms, atoms):
-        problem = f"{path}: holds a different structure, expected {name}; choose another folder or remove the file"
-    if problem is not None:
-        return Outcome(name, path, "failed", record or Record(name, "failed", atoms=len(atoms)), error=problem)
-    if record is None or record.status != "done" or not trusted:
-        energy = snapshot.reference.free_energy
-        record = replace(record or Record(name, "done", atoms=len(atoms)), status="done", error=None, kind="")
-        record = replace(record, free_energy=energy, closure_error=known_closure_error(snapshot), stamp=stamp(path))
-        records.write(record)
-    return Outcome(name, path, "kept", record, snapshot)
+    except _BAD as error:  # a bad file stops its own structure only
+        text, _ = reason(error)
+        named = text if str(path) in text else f"{path}: {text}; choose another folder or remove the file"
+        return Outcome(name, path, "failed", Record(name, "failed", atoms=len(atoms), error=named), error=named)
+    if changed != record:
+        records.write(changed)
+    return Outcome(name, path, "kept", changed, snapshot)
+
+
+def _loaded(path: Path, *, trusted: bool) -> Snapshot:
+    """Returns an existing snapshot; the content of a file that was verified before is not verified again."""
+    try:
+        return Snapshot.load(path, verify=not trusted)
+    except FileFormatError:
+        if not trusted:
+            raise
+        return Snapshot.load(path, verify=True)  # tells a damaged file from another kind
 
 
 _WORDS = {"cutoff_eV": "cutoff", "kpts": "k-mesh", "shift": "k-mesh shift", "xc": "functional"}

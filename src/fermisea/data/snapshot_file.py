@@ -16,23 +16,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import h5netcdf
 import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from ase import Atoms
+from xarray.backends import H5NetCDFStore
 
 from fermisea.data.reference import Reference
-from fermisea.errors import FileFormatError
+from fermisea.errors import DamagedFileError, FileFormatError, StorageError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
-from fermisea.utilities.files import atomic_path
+from fermisea.utilities.files import atomic_path, readable
+from fermisea.utilities.hdf5 import open_hdf5
 
 FORMAT = "fermisea-snapshot"
 VERSION = 1
 _MARK = b"\nfermisea sha256 "
 _TAIL = len(_MARK) + 64
+_MAGIC = b"\x89HDF\r\n\x1a\n"
 _REMEDY = "copy it again or run the DFT calculation again"
 _CHUNK = 2**20
 """Largest size of an LDOS chunk, bytes, unless a single grid line along z is larger."""
@@ -57,6 +61,7 @@ class StoredLdos:
 
         Raises:
             FileFormatError: if the file is missing, changed or damaged.
+            StorageError: if the file cannot be read now.
         """
         with self._open() as ldos:
             return np.asarray(ldos[...], dtype=np.float32)
@@ -66,6 +71,7 @@ class StoredLdos:
 
         Raises:
             FileFormatError: if the file is missing, changed or damaged.
+            StorageError: if the file cannot be read now.
         """
         _, ny, nz, energies = self.shape
         index = np.arange(math.prod(self.shape[:3]))[points]
@@ -88,9 +94,9 @@ class StoredLdos:
     def _open(self) -> Iterator[Any]:
         try:
             self._check_unchanged()
-            with h5py.File(self.path, "r") as file:
+            with open_hdf5(self.path, checked=True) as file:
                 yield file["ldos"]
-        except FileFormatError:
+        except (FileFormatError, StorageError):
             raise
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise FileFormatError(f"{self.path}: the LDOS cannot be read ({error}); {_REMEDY}") from error
@@ -161,21 +167,29 @@ def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, An
     """Returns the contents of the snapshot file ``path``, with the LDOS as a :class:`StoredLdos`.
 
     Raises:
-        FileFormatError: for a file that is missing, truncated, altered, or not a snapshot.
+        DamagedFileError: for a truncated or altered snapshot.
+        FileFormatError: for a file that is missing or not a snapshot.
+        StorageError: for a file that cannot be read now.
     """
     path = Path(path)
     try:
-        stamp = _stamp(path)
-        _check_tail(path, verify=verify)
-        with xr.open_dataset(path, engine="h5netcdf") as data:
+        with _whole(path, verify=verify) as file, xr.open_dataset(H5NetCDFStore(h5netcdf.File(file, "r"))) as data:
             nx, ny, nz, energies = data["ldos"].shape
-            return from_dataset(data, str(path), StoredLdos(path, (nx, ny, nz, energies), stamp))
-    except FileFormatError:
+            return from_dataset(data, str(path), StoredLdos(path, (nx, ny, nz, energies), _stamp(path)))
+    except (FileFormatError, StorageError):
         raise
-    except FileNotFoundError as error:
-        raise FileFormatError(f"{path}: no such file, expected a snapshot made by `fermisea dft`") from error
     except Exception as error:  # h5py and xarray raise many kinds of errors for damaged files
         raise FileFormatError(f"{path}: not readable as a snapshot ({error}); {_REMEDY}") from error
+
+
+@contextmanager
+def _whole(path: Path, *, verify: bool) -> Iterator[h5py.File]:
+    """Yields the open file of a snapshot; the lock of HDF5 keeps other processes from changing a verified file."""
+    kept = stored_checksum(path)
+    with open_hdf5(path) as file:
+        if verify and _digest(path, path.stat().st_size - _TAIL) != kept:
+            raise DamagedFileError(f"{path}: altered, its content does not match the stored checksum; {_REMEDY}")
+        yield file
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -196,25 +210,42 @@ def stored_checksum(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 stored in a snapshot file, which identifies its content.
 
     Raises:
-        FileFormatError: for a truncated file or another kind of file.
+        DamagedFileError: for a truncated snapshot.
+        FileFormatError: for a missing file or another kind of file.
+        StorageError: for a file that cannot be read now.
     """
     path = Path(path)
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        magic = stream.read(8)
-        stream.seek(max(0, size - _TAIL))
-        tail = stream.read()
-    if magic != b"\x89HDF\r\n\x1a\n":
-        raise FileFormatError(f"{path}: not a snapshot, expected a netCDF4 file made by `fermisea dft`")
-    if not tail.startswith(_MARK):
-        raise FileFormatError(f"{path}: truncated or not a snapshot, its checksum is missing; {_REMEDY}")
-    return tail[len(_MARK) :].decode(errors="replace")
+    try:
+        with readable(path), path.open("rb") as stream:
+            magic = stream.read(len(_MAGIC))
+            stream.seek(max(0, path.stat().st_size - _TAIL))
+            tail = stream.read()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise FileFormatError(f"{path}: no such file, expected a snapshot made by `fermisea dft`") from error
+        raise FileFormatError(f"{path}: not readable as a snapshot ({error.strerror}); give a snapshot file") from error
+    marked = tail.startswith(_MARK)
+    if magic == _MAGIC and marked:
+        return tail[len(_MARK) :].decode(errors="replace")
+    if magic == _MAGIC:
+        kind = FileFormatError if _is_foreign(path) else DamagedFileError
+        raise kind(f"{path}: truncated or not a snapshot, its checksum is missing; {_REMEDY}")
+    lost = marked or _MAGIC.startswith(magic) or not any(magic)
+    raise (DamagedFileError if lost else FileFormatError)(
+        f"{path}: not a snapshot, expected a netCDF4 file made by `fermisea dft`; "
+        + (_REMEDY if lost else "give a snapshot file")
+    )
 
 
-def _check_tail(path: Path, *, verify: bool) -> None:
-    kept = stored_checksum(path)
-    if verify and _digest(path, path.stat().st_size - _TAIL) != kept:
-        raise FileFormatError(f"{path}: altered, its content does not match the stored checksum; {_REMEDY}")
+def _is_foreign(path: Path) -> bool:
+    """Whether a file without the checksum of a snapshot is an intact HDF5 file of another kind."""
+    try:
+        with open_hdf5(path) as file:
+            return str(file.attrs.get("format")) != FORMAT
+    except (FileFormatError, StorageError):
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError):  # the errors of h5py for truncated files
+        return False
 
 
 def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:

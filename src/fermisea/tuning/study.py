@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -22,6 +22,7 @@ from fermisea.errors import InputError, StorageError
 from fermisea.training.config import TrainingConfig
 from fermisea.tuning.space import SearchSpace
 from fermisea.utilities.files import check_writable_folder
+from fermisea.utilities.locks import file_lock
 
 JOURNAL = "study.journal"
 _NAME, _RUNNING = "fermisea", ".running"
@@ -51,7 +52,7 @@ class TuningStudy:
         check_writable_folder(folder)
         (folder / _RUNNING).mkdir(exist_ok=True)
         self._folder, self._space, self._seed = folder, space, seed
-        self._lock = FileLock(folder / _RUNNING / "study.lock")
+        self._lock = file_lock(folder / _RUNNING / "study.lock")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         journal = folder / JOURNAL
         lock: Any = _Lock(folder / _RUNNING / "journal.lock")
@@ -141,8 +142,8 @@ class TuningStudy:
             held.release()
             self._remove(trial.number)
 
-    def _lock_of(self, number: int) -> FileLock:
-        return FileLock(self._folder / _RUNNING / f"{number}.lock")
+    def _lock_of(self, number: int) -> BaseFileLock:
+        return file_lock(self._folder / _RUNNING / f"{number}.lock")
 
     def _remove(self, number: int) -> None:
         with suppress(OSError):
@@ -153,7 +154,7 @@ class _Lock:
     """A lock of the journal that is released when its process ends."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = FileLock(path)
+        self._lock = file_lock(path)
 
     def acquire(self) -> bool:
         self._lock.acquire()
