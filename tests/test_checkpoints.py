@@ -164,6 +164,26 @@ def test_damaged_checkpoints_are_refused(data, tmp_path):
         assert file.read_bytes() == content
 
 
+def test_altered_checkpoints_are_refused(data, tmp_path):
+    file = tmp_path / "al.checkpoint"
+    one = dataclasses.replace(FULL, epochs=1)
+    train(data, one, checkpoint=file)
+    whole = file.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    changes = {b'"F32"': b'"I32"', b'\\"epoch\\": 1,': b'\\"epoch\\": 0,', b'"I64"': b'"U64"'}
+    contents = [whole.replace(old, new, 1) for old, new in changes.items()]
+    for place in (*range(8, 8 + length, length // 40), *range(8 + length, len(whole), (len(whole) - length) // 20)):
+        contents.append(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for content in contents:
+        assert content != whole
+        file.write_bytes(content)
+        with pytest.raises(FileFormatError, match=r"al\.checkpoint: (altered|not a checkpoint)"):
+            train(data, one, checkpoint=file, resume=True)
+    file.write_bytes(whole.replace(b'\\"version\\": 3', b'\\"version\\": 2'))
+    with pytest.raises(FileFormatError, match=r"not a checkpoint of this version .*got format 2, expected format 3"):
+        train(data, one, checkpoint=file, resume=True)
+
+
 def test_a_diverged_training_leaves_its_last_good_state(data, tmp_path, monkeypatch):
     file, honest, calls = tmp_path / "al.checkpoint", Loss.__call__, [0]
 

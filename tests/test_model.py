@@ -1,6 +1,9 @@
 import dataclasses
+import errno
 import json
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +11,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from fermisea.errors import FileFormatError, InputError
+from fermisea.errors import FileFormatError, InputError, StorageError
+from fermisea.model.bundled import FOLDER
 from fermisea.model.file import read_header
 from fermisea.model.model import load_model
 from fermisea.physics.ions import CoreCharge
+from fermisea.utilities.tensor_file import read_tensors, write_tensors
 from synthetic import structure
 from test_prediction import SHAPE, random_model
 
@@ -64,7 +69,7 @@ def test_a_failed_save_leaves_the_earlier_file(saved, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fermisea.model.file.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match="could not be written"):
         model.save(path)
     assert path.read_bytes() == before
@@ -125,14 +130,9 @@ def test_refuses_what_is_not_a_model(saved, spoil):
 
 def rewrite(path, change):
     """Writes the same tensors with a changed header, checksum and all."""
-    from fermisea.model.file import _checksum  # noqa: PLC0415
-
-    with safe_open(path, framework="pt") as stream:
-        tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
-    header = read_header(path)
+    tensors, header = read_tensors(path)
     change(header, tensors)
-    header["checksum"] = _checksum(header, tensors)
-    save_file(tensors, path, metadata={"fermisea": json.dumps(header)})
+    write_tensors(path, tensors, header)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,18 @@ def rewrite(path, change):
         lambda header, _: header.update(grid_spacing=None),
         lambda _, tensors: tensors.pop("core.Al"),
         lambda _, tensors: tensors.pop("network.input_mean"),
+        lambda header, _: header.update(grid_spacing=-0.2),
+        lambda header, _: header.update(reference_electron_temperature=float("nan")),
+        lambda header, _: header["network"].update(hidden=[10**6, 10**6]),
+        lambda header, _: header["energy_grid"].update(size=10**12),
+        lambda header, _: header["network"].update(dtype="float64"),
+        lambda _, tensors: tensors.update({"core.Al": tensors["core.Al"].reshape(2, -1)}),
+        lambda _, tensors: tensors.update({"core.Al": tensors["core.Al"].long()}),
         lambda _, tensors: tensors["network.input_mean"].fill_(torch.nan),
+        lambda _, tensors: tensors["network.input_scale"].neg_(),
+        lambda _, tensors: tensors["network.output_scale"][:1].zero_(),
+        lambda _, tensors: tensors["network.layers.0.weight"][0].fill_(1e30),
+        lambda _, tensors: tensors["core.Al"].fill_(1e20),
     ],
 )
 def test_refuses_a_model_with_a_wrong_entry(saved, change):
@@ -184,3 +195,81 @@ def test_the_printed_form_is_short():
     assert lines[-1] == "no anchor: F from the LDOS alone"
     whole = dataclasses.replace(model, total_energy_obstacle="no density")
     assert repr(whole).endswith("no total free energy: no density")
+
+
+def in_header(path, change):
+    """Changes the text of the header of a safetensors file, without its numbers."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = change(content[8 : 8 + length])
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+
+
+def exchanged(header):
+    """Exchanges the places of two tensors of the same size."""
+    entries = json.loads(header)
+    one, two = entries["network._members.0.layers.0.bias"], entries["network._members.1.layers.0.bias"]
+    one["data_offsets"], two["data_offsets"] = two["data_offsets"], one["data_offsets"]
+    return json.dumps(entries).encode()
+
+
+def transposed(header):
+    entries = json.loads(header)
+    entries["network._members.0.layers.0.weight"]["shape"].reverse()
+    return json.dumps(entries).encode()
+
+
+def renamed(header):
+    """Exchanges the names of mean and scale, whose sizes are equal."""
+    return (
+        header.replace(b"members.0.input_mean", b"members.0.input_xxxx")
+        .replace(b"members.0.input_scale", b"members.0.input_mean")
+        .replace(b"members.0.input_xxxx", b"members.0.input_scale")
+    )
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.replace(b'"F32"', b'"I32"', 1),
+        lambda header: header.replace(b'"F32"', b'"U32"'),
+        lambda header: header.replace(b'"F64"', b'"I64"', 1),
+        lambda header: header.replace(b'\\"smoothness\\": 1', b'\\"smoothness\\": 2', 1),
+        exchanged,
+        transposed,
+        renamed,
+    ],
+    ids=["type", "all-types", "anchor-type", "entry", "exchanged", "transposed", "renamed"],
+)
+def test_types_shapes_and_names_are_part_of_the_checksum(tmp_path, version, change):
+    path = tmp_path / "al.safetensors"
+    path.write_bytes((FOLDER / "aluminium.safetensors").read_bytes())
+    if version == 2:
+        load_model(path).save(path)
+    assert read_header(path)["version"] == version
+    before = path.read_bytes()
+    in_header(path, change)
+    assert path.read_bytes() != before
+    with pytest.raises(FileFormatError, match=r"al\.safetensors: "):
+        load_model(path)
+
+
+def test_a_model_of_the_first_version_is_saved_in_the_second_with_the_same_numbers(tmp_path):
+    first = FOLDER / "aluminium.safetensors"
+    load_model(first).save(tmp_path / "al.safetensors")
+    (one, old), (two, new) = read_tensors(first), read_tensors(tmp_path / "al.safetensors")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) and one[name].dtype == two[name].dtype for name in one)
+    assert (old["version"], new["version"]) == (1, 2)
+    assert old["checksum"] != new["checksum"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_model_that_cannot_be_read_now_is_not_damaged(saved, monkeypatch, number):
+    def refused(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(StorageError, match=r"al\.safetensors: cannot be read now"):
+        load_model(saved[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -12,26 +13,27 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fermisea import descriptors
 from fermisea.descriptors import Descriptor
-from fermisea.errors import FileFormatError, InputError
+from fermisea.errors import DamagedFileError, FileFormatError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.model.bundled import shipped_models
+from fermisea.model.soundness import check_network, check_tensor, check_tensors
 from fermisea.networks.ensemble import Network, architecture, network_of
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 from fermisea.potential import RegularModel
 from fermisea.prediction.domain import Domain
-from fermisea.utilities.files import atomic_path
+from fermisea.utilities.tensor_file import checksum, numbers_of, read_tensors, write_tensors
 
 FORMAT = "fermisea-model"
-VERSION = 1
-_HEADER = "fermisea"
+VERSION = 2
+_FIRST = 1
+"""Version whose checksum does not cover types and shapes of the tensors; both follow from its JSON data."""
+
 _UNITS = {"energy": "eV", "length": "Angstrom", "temperature": "K", "ldos": "1/(eV Angstrom^3)"}
 
 
@@ -104,10 +106,7 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
         tensors["anchor.constants"] = torch.from_numpy(model.anchor.constants)
         for index, network in enumerate(model.anchor.corrections):
             tensors |= {f"anchor.{index}.{name}": tensor for name, tensor in network.state_dict().items()}
-    header = {"format": FORMAT, "version": VERSION, "units": _UNITS, **entries}
-    header["checksum"] = _checksum(header, tensors)
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER: json.dumps(header)})
+    write_tensors(path, tensors, {"format": FORMAT, "version": VERSION, "units": _UNITS, **entries})
 
 
 def read_model(path: Path) -> dict[str, Any]:
@@ -115,58 +114,62 @@ def read_model(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: if the file does not exist.
-        FileFormatError: if the file is not a fermisea model, truncated or altered.
+        DamagedFileError: if the file is altered.
+        FileFormatError: if the file is not a fermisea model, or truncated.
+        StorageError: if the file cannot be read now.
     """
-    if not path.is_file():
-        names = ", ".join(shipped_models())
-        raise InputError(
-            f"{path}: no such file; give a model file from 'fermisea train', or the name of a shipped model ({names})"
-        )
-    header = read_header(path)
-    with safe_open(path, framework="pt") as stream:
-        tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
+    header, tensors = _content(path)
     if "checksum" not in header:
         raise _damaged(path, KeyError("checksum"))
-    if header["checksum"] != _checksum(header, tensors):
-        raise FileFormatError(f"{path}: the content does not match the checksum; the file was altered, copy it again")
+    computed = _first_checksum(header, tensors) if header["version"] == _FIRST else checksum(header, tensors)
+    if header["checksum"] != computed:
+        raise DamagedFileError(f"{path}: the content does not match the checksum; the file was altered, copy it again")
     try:
+        check_tensors(tensors)
         return _parts(header, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise _damaged(path, error) from error
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the JSON header of a model file, without the tensors.
+    """Returns the JSON header of a model file.
 
     Raises:
+        InputError: if the file does not exist.
         FileFormatError: if the file is not a fermisea model, or is truncated.
+        StorageError: if the file cannot be read now.
     """
+    return _content(Path(path))[0]
+
+
+def _content(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-        header = json.loads(metadata[_HEADER])
-        version = int(header["version"]) if header["format"] == FORMAT else None
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        tensors, header = read_tensors(path)
+    except OSError as error:
+        names = ", ".join(shipped_models())
+        raise InputError(
+            f"{path}: no such file; give a model file from 'fermisea train', or the name of a shipped model ({names})"
+        ) from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
         raise FileFormatError(_not_a_model(path)) from error
-    if version is None:
+    if header.get("format") != FORMAT or not isinstance(header.get("version"), int):
         raise FileFormatError(_not_a_model(path))
-    if version != VERSION:
+    if header["version"] not in (_FIRST, VERSION):
         raise FileFormatError(
-            f"{path}: model format {version}, expected format {VERSION}; train the model again or use another version "
-            "of fermisea"
+            f"{path}: model format {header['version']}, expected format {_FIRST} or {VERSION}; train the model again "
+            "or use another version of fermisea"
         )
-    return dict(header)
+    return header, tensors
 
 
 def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    network = network_of(header["network"])
-    prefix = "network."
-    network.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ValueError("numbers that are not finite")
+    network = _network(header["network"], tensors, "network.")
     ions = {}
     for symbol, entry in header["ions"].items():
         if entry["core"] is not None:
+            check_tensor(f"core.{symbol}", tensors[f"core.{symbol}"], None, torch.float64)
             entry["core"]["values"] = tensors[f"core.{symbol}"].numpy()
         ions[symbol] = Ion.from_dict(entry)
     descriptor = descriptors.from_dict(header["descriptor"])
@@ -174,15 +177,15 @@ def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
     if (descriptor.features, energy_grid.size) != (network.inputs, network.outputs):
         raise ValueError("network, descriptor and energy grid differ in size")
     return {
-        "network": network.eval().requires_grad_(requires_grad=False),
+        "network": network,
         "descriptor": descriptor,
         "energy_grid": energy_grid,
         "broadening": Broadening(**header["broadening"]),
         "ions": ions,
         "functional": str(header["functional"]),
-        "reference_electron_temperature": float(header["reference_electron_temperature"]),
-        "highest_electron_temperature": float(header["highest_electron_temperature"]),
-        "grid_spacing": float(header["grid_spacing"]),
+        "reference_electron_temperature": _positive(header, "reference_electron_temperature"),
+        "highest_electron_temperature": _positive(header, "highest_electron_temperature"),
+        "grid_spacing": _positive(header, "grid_spacing"),
         "provenance": dict(header["provenance"]),
         "total_energy_obstacle": header.get("total_energy_obstacle"),
         "anchor": _anchor(header, tensors),
@@ -190,18 +193,34 @@ def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
     }
 
 
+def _network(shape: Mapping[str, Any], tensors: Mapping[str, Tensor], prefix: str) -> Network:
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    check_network(shape, own)
+    network = network_of(shape)
+    network.load_state_dict(own)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def _positive(header: Mapping[str, Any], name: str) -> float:
+    value = float(header[name])
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value}, expected a positive number")
+    return value
+
+
 def _anchor(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> RegularModel | None:
     if "anchor" not in header:
         return None
-    coefficients, constants = (tensors[f"anchor.{name}"].numpy() for name in ("coefficients", "constants"))
-    regular = RegularModel.from_dict(header["anchor"], coefficients, constants)
+    own = {name: tensors[f"anchor.{name}"] for name in ("coefficients", "constants")}
+    for name, tensor in own.items():
+        check_tensor(f"anchor.{name}", tensor, tuple(tensor.shape), torch.float64)
+    regular = RegularModel.from_dict(header["anchor"], own["coefficients"].numpy(), own["constants"].numpy())
     corrections = []
     for index, shape in enumerate(header["anchor"].get("corrections", [])):
-        network, prefix = network_of(shape), f"anchor.{index}."
-        assert isinstance(network, Mlp)  # noqa: S101  # an ensemble has other entries, which fail below
-        found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        network.load_state_dict(found)
-        corrections.append(network.eval().requires_grad_(requires_grad=False))
+        network = _network(shape, tensors, f"anchor.{index}.")
+        if not isinstance(network, Mlp):
+            raise ValueError("the anchor has an ensemble, expected networks")  # noqa: TRY004  # a wrong entry
+        corrections.append(network)
     return replace(regular, corrections=tuple(corrections))
 
 
@@ -220,12 +239,11 @@ def _not_a_model(path: str | os.PathLike[str]) -> str:
     )
 
 
-def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the header, without the checksum itself, and all tensors in the order of their names."""
-    digest = hashlib.sha256()
+def _first_checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Returns the checksum of the first version: over the header, and the names and numbers of all tensors."""
     plain = {key: value for key, value in header.items() if key != "checksum"}
-    digest.update(json.dumps(plain, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensors[name].numpy()).tobytes())
+        digest.update(numbers_of(tensors[name]))
     return digest.hexdigest()

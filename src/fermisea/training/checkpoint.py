@@ -1,23 +1,20 @@
-"""Checkpoint file of an interrupted training run: tensors in safetensors, numbers as JSON in its header."""
+"""Checkpoint file of an interrupted training run: tensors in safetensors, JSON in its header, and a checksum."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from fermisea.errors import FileFormatError
-from fermisea.utilities.files import atomic_path
+from fermisea.errors import DamagedFileError, FileFormatError
+from fermisea.utilities.tensor_file import checksum, read_tensors, write_tensors
 
 FORMAT = "fermisea-checkpoint"
-VERSION = 2
+VERSION = 3
 SUFFIX = ".checkpoint"
-_HEADER = "fermisea"
+_REMEDY = "remove the file and start again"
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
@@ -31,28 +28,34 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], numbers: Mapping
     Raises:
         StorageError: if the file cannot be written; an earlier file is kept.
     """
-    header = json.dumps({"format": FORMAT, "version": VERSION} | dict(numbers))
-    with atomic_path(path) as temporary:
-        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, temporary, {_HEADER: header})
+    write_tensors(path, tensors, {"format": FORMAT, "version": VERSION} | dict(numbers))
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Returns tensors and numbers of a file. Nothing in the file is executed or unpickled.
 
     Raises:
+        DamagedFileError: if the file is altered.
         FileFormatError: if the file is not a checkpoint, truncated, or of another version.
+        StorageError: if the file cannot be read now.
     """
     try:
-        with safe_open(path, framework="pt") as stream:
-            numbers = json.loads((stream.metadata() or {})[_HEADER])
-            tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
-        known = (numbers["format"], numbers["version"]) == (FORMAT, VERSION)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        tensors, numbers = read_tensors(path)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise FileFormatError(f"{path}: no such file, expected a checkpoint of a training") from error
+    except ValueError as error:
         raise FileFormatError(_not_a_checkpoint(path)) from error
-    if not known:
+    if numbers.get("format") != FORMAT:
         raise FileFormatError(_not_a_checkpoint(path))
+    if numbers.get("version") != VERSION:
+        raise FileFormatError(
+            f"{path}: not a checkpoint of this version of fermisea: got format {numbers.get('version')}, expected "
+            f"format {VERSION}; resume with the version that wrote the file, or {_REMEDY}"
+        )
+    if numbers.pop("checksum", None) != checksum(numbers, tensors):
+        raise DamagedFileError(f"{path}: altered, its content does not match the stored checksum; {_REMEDY}")
     return tensors, numbers
 
 
 def _not_a_checkpoint(path: Path) -> str:
-    return f"{path}: not a checkpoint of this version of fermisea, or a truncated one; remove the file and start again"
+    return f"{path}: not a checkpoint of fermisea, or a truncated one; {_REMEDY}"
