@@ -172,8 +172,8 @@ def test_altered_checkpoints_are_refused(data, tmp_path):
     length = int.from_bytes(whole[:8], "little")
     changes = {b'"F32"': b'"I32"', b'\\"epoch\\": 1,': b'\\"epoch\\": 0,', b'"I64"': b'"U64"'}
     contents = [whole.replace(old, new, 1) for old, new in changes.items()]
-    for place in (*range(8, 8 + length, length // 40), *range(8 + length, len(whole), (len(whole) - length) // 20)):
-        contents.append(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    places = (*range(8, 8 + length, length // 40), *range(8 + length, len(whole), (len(whole) - length) // 20))
+    contents += [whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :] for place in places]
     for content in contents:
         assert content != whole
         file.write_bytes(content)

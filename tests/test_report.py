@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from fermisea.cli import main
-from fermisea.errors import InputError
+from fermisea.errors import InputError, StorageError
 from fermisea.plots import save_figure
 from fermisea.report import Section, add_sections, read_sections, write_report, write_sections
 from fermisea.utilities.tables import write_csv
@@ -79,6 +81,93 @@ def test_what_is_missing_or_damaged_is_named(folder, tmp_path_factory):
     with pytest.raises(InputError, match=r"report\.json: cannot be read"):
         write_report(folder)
     assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("figures", "tables", "message"),
+    [
+        (["../outside.png"], [], "lies outside"),
+        (["{outside}/outside.png"], [], "lies outside"),
+        (["linked.png"], [], "lies outside"),
+        (["linked/outside.png"], [], "lies outside"),
+        (["figures/../../outside.png"], [], "lies outside"),
+        ([], ["../outside.csv"], "lies outside"),
+        ([], ["/etc/passwd"], "not a CSV table"),
+        ([], ["notes.txt"], "not a CSV table"),
+        (["notes.txt"], [], "not a PNG figure"),
+        (["page.png"], [], "not a PNG figure"),
+        (["."], [], "cannot be read"),
+        (["a\0b.png"], [], "not the name of a file"),
+        ([], ["figures/line.csv"], "not a CSV table"),
+        ("figures/line.png", [], "must be lists"),
+        ([3], [], "got 3, expected text"),
+    ],
+)
+def test_only_figures_and_tables_of_the_folder_are_shown(folder, tmp_path, figures, tables, message):
+    inside = tmp_path / "inside"
+    (folder / "errors.csv").rename(tmp_path / "outside.csv")
+    inside.mkdir()
+    (folder / "figures").rename(inside / "figures")
+    png = inside / "figures" / "line.png"
+    (tmp_path / "outside.png").write_bytes(png.read_bytes())
+    (inside / "linked.png").symlink_to(tmp_path / "outside.png")
+    (inside / "linked").symlink_to(tmp_path)
+    (inside / "notes.txt").write_text("a,b\n1,2\n")
+    (inside / "page.png").write_text("<script>alert(1)</script>")
+    (inside / "figures" / "line.csv").write_bytes(png.read_bytes())
+    names = [name.format(outside=tmp_path) if isinstance(name, str) else name for name in figures]
+    section = {"title": "One", "text": [], "figures": names if isinstance(figures, list) else figures, "tables": tables}
+    content = {"title": "t", "provenance": "", "sections": [section]}
+    (inside / "report.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message) as caught:
+        write_report(inside)
+    assert "\n" not in str(caught.value)
+    assert not (inside / "report.html").exists()
+
+
+def test_links_that_lead_out_of_a_folder_without_sections_are_refused(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "errors.csv").symlink_to(folder / "errors.csv")
+    with pytest.raises(InputError, match=r"errors\.csv: lies outside"):
+        write_report(other)
+    (folder / "again.csv").symlink_to(folder / "errors.csv")  # a link inside the folder is no harm
+    (folder / "linked").symlink_to(folder, target_is_directory=True)
+    assert write_report(folder) == folder / "report.html"
+
+
+def test_all_text_is_escaped(folder):
+    evil = "<script>alert('\"')</script>"
+    (folder / f"{evil.replace('/', '|')}.csv").write_text(f"{evil},b\n{evil},{evil}\n")
+    (folder / "figures" / "line.png").rename(folder / '" onerror="x.png')
+    sections = [
+        {
+            "title": evil,
+            "text": [evil],
+            "figures": ['" onerror="x.png'],
+            "tables": [f"{evil.replace('/', '|')}.csv"],
+        }
+    ]
+    content = {"title": evil, "provenance": evil, "sections": sections}
+    (folder / "report.json").write_text(json.dumps(content))
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert 'onerror="' not in text
+    assert text.count("&lt;script&gt;") >= 7
+
+
+def test_sections_that_cannot_be_read_now_are_not_replaced(folder, monkeypatch):
+    one = Section("One", tables=("errors.csv",))
+    add_sections(folder, "predict", "First", [one])
+    before = (folder / "report.json").read_text()
+
+    def refused(*_args, **_kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        with pytest.raises(StorageError, match=r"report\.json: cannot be read now"):
+            add_sections(folder, "evaluate", "Second", [one])
+    assert (folder / "report.json").read_text() == before
 
 
 def test_the_command_prints_the_page(folder, capsys):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import importlib.resources
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import jinja2
 
 from fermisea.errors import InputError
 from fermisea.physics.registry import OBSERVABLES
+from fermisea.report.content import read_content, read_image, read_rows
 from fermisea.utilities.files import write_text
 
 CONTENT = "report.json"
@@ -87,13 +85,15 @@ def add_sections(folder: Path, command: str, title: str, sections: Sequence[Sect
         provenance: line at the end of the page.
 
     Raises:
-        StorageError: if the file cannot be written.
+        StorageError: if the file cannot be written, or an existing file cannot be read now.
     """
     path, others = folder / CONTENT, []
     if path.exists():
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            entries = json.loads(path.read_text(encoding="utf-8"))["sections"]
-            others = [entry for entry in entries if entry.get("command") != command]
+        content = read_content(folder, CONTENT)
+        try:
+            others = [entry for entry in json.loads(content)["sections"] if entry.get("command") != command]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            others = []  # a damaged file is written again
     added = [asdict(section) | {"command": command} for section in sections]
     content = {"title": title, "provenance": provenance, "sections": [*others, *added]}
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
@@ -110,13 +110,12 @@ def read_sections(folder: Path) -> tuple[str, list[Section], str]:
     path = folder / CONTENT
     if path.exists():
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            sections = [
-                Section(entry["title"], *(tuple(entry[key]) for key in ("text", "figures", "tables")))
-                for entry in content["sections"]
-            ]
-            return str(content["title"]), sections, str(content["provenance"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            content = json.loads(read_content(folder, CONTENT))
+            sections = [_section(entry) for entry in content["sections"]]
+            return _text(content["title"]), sections, _text(content["provenance"])
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read ({error}); write the file again or remove it") from error
     found: dict[str, dict[str, list[str]]] = {}
     for suffix, kind in ((".png", "figures"), (".csv", "tables")):
@@ -140,11 +139,26 @@ def read_sections(folder: Path) -> tuple[str, list[Section], str]:
     return folder.resolve().name, sections, ""
 
 
+def _section(entry: Any) -> Section:
+    lists = [entry[key] for key in ("text", "figures", "tables")]
+    if not all(isinstance(values, list) for values in lists):
+        raise TypeError("text, figures and tables of a section must be lists")
+    return Section(_text(entry["title"]), *(tuple(map(_text, values)) for values in lists))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"got {value!r}, expected text")
+    return value
+
+
 def write_report(folder: Path) -> Path:
     """Writes ``report.html`` from the figures and tables of a folder and returns its path.
 
+    Only PNG figures and CSV tables inside the folder are shown.
+
     Raises:
-        InputError: if there are no figures and tables, or a named file is missing.
+        InputError: if there are no figures and tables, a named file is missing, of another kind or outside the folder.
         StorageError: if the page cannot be written.
     """
     title, sections, provenance = read_sections(folder)
@@ -165,13 +179,11 @@ def write_report(folder: Path) -> Path:
 
 
 def _image(folder: Path, name: str) -> dict[str, str]:
-    return {"name": Path(name).stem, "content": base64.b64encode(_content(folder, name)).decode()}
+    return {"name": Path(name).stem, "content": read_image(folder, name)}
 
 
 def _table(folder: Path, name: str) -> dict[str, Any]:
-    rows = list(csv.reader(_content(folder, name).decode("utf-8").splitlines()))
-    if not rows:
-        raise InputError(f"{folder / name}: empty, expected a table")
+    rows = read_rows(folder, name)
     forms = [_DECIMALS.get(_unit(head), ".5g") for head in rows[0]]
     return {
         "name": name,
@@ -199,12 +211,3 @@ def _short(text: str, form: str) -> str:
         return format(float(text), form) if "." in text or "e" in text else text or "—"
     except ValueError:
         return text
-
-
-def _content(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{folder / name}: cannot be read ({error.strerror}), but the page refers to it; restore the file"
-        ) from error

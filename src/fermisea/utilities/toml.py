@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fermisea.errors import InputError
+from fermisea.utilities.files import readable
+
+_LARGEST = 2**20
+"""Largest size of a file of settings, bytes."""
 
 
 def read_toml(path: str | os.PathLike[str], known: Collection[str]) -> dict[str, Any]:
@@ -21,13 +25,19 @@ def read_toml(path: str | os.PathLike[str], known: Collection[str]) -> dict[str,
 
     Raises:
         InputError: if the file is missing or not TOML, or has an unknown key.
+        StorageError: if the file cannot be read now.
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        with readable(path), path.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from error
-    except ValueError as error:
+    if len(content) > _LARGEST:
+        raise InputError(f"{path}: larger than {_LARGEST} bytes, expected a TOML file of settings; give another file")
+    try:
+        values = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a TOML file ({error}); expected lines such as key = value") from error
     check_keys(values, known, str(path))
     return values
