@@ -11,7 +11,7 @@ from ase.build import bulk
 from fermisea.campaign import Campaign, Record, Records, run_campaign
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
-from fermisea.errors import InputError
+from fermisea.errors import InputError, StorageError
 from fermisea.grid import EnergyGrid
 
 TEMPERATURE = 3000.0
@@ -199,6 +199,18 @@ def test_a_kept_snapshot_that_fails_at_any_stage_is_named_in_every_run(finished,
         assert "wide.nc" in outcomes[0].error
 
 
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_lock_that_is_no_file_is_named(structures, tmp_path, kind):
+    (tmp_path / ".campaign").mkdir()
+    lock = tmp_path / ".campaign" / "lock"
+    if kind == "folder":
+        lock.mkdir()
+    else:
+        lock.symlink_to(tmp_path / "absent" / "lock")
+    with pytest.raises(StorageError, match="lock: cannot be locked"):
+        run_campaign(SMALL.make_engine(), structures, TEMPERATURE, tmp_path)
+
+
 def test_an_altered_record_is_not_believed(finished, structures, tmp_path):
     folder = copy_of(finished[0], tmp_path / "data")
     run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
@@ -208,6 +220,8 @@ def test_an_altered_record_is_not_believed(finished, structures, tmp_path):
     for changed in (values | {"closure_error": 1.0}, {k: v for k, v in values.items() if k != "checksum"}, [], None):
         path.write_text(json.dumps(changed))
         assert records.read("wide") is None
+    path.write_text("[" * 100_000)
+    assert records.read("wide") is None
     outcomes = run_campaign(SMALL.make_engine(), structures, TEMPERATURE, folder)
     assert statuses(outcomes) == {"wide": "kept", "normal": "kept"}
     assert abs(outcomes[0].record.closure_error) < 0.1
@@ -247,7 +261,18 @@ def test_settings_from_toml(tmp_path):
         ("kpts = [2, 2]", r"kpts: got \[2, 2\], expected 3 integers"),
         ("kpts = [2, 2, 2.5]", "expected 3 integers"),
         ("energy_window = ['a', 1]", "energy_window: got .*, expected 2 numbers"),
-        ("cutoff = 'high'", "cutoff: got 'high', expected a number"),
+        ("cutoff = 'high'", "cutoff: got 'high', expected a finite number"),
+        ("cutoff = nan", "cutoff: got nan, expected a finite number"),
+        ("cutoff = 1" + 400 * "0", "cutoff: got 1000.*, expected a finite number"),
+        ("energy_window = [nan, 1.0]", "energy_window: got .*, expected 2 numbers"),
+        ("energy_window = [0.0, inf]", "energy_window: got .*, expected 2 numbers"),
+        ("xc = 3", "xc: got 3, expected text"),
+        ("command = ['pw.x']", "command: got .*, expected text"),
+        ("input_data = 3", "input_data: got 3, expected a table"),
+        (
+            "input_data = { system = { degauss = nan } }",
+            r"input_data\.system\.degauss: got nan, expected a finite number",
+        ),
         ("pseudopotentials = 3", "pseudopotentials: got 3"),
     ],
 )

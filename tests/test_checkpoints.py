@@ -27,6 +27,7 @@ from fermisea.training import (
     TrainingState,
     train,
 )
+from fermisea.training.checkpoint import read_checkpoint, write_checkpoint
 from fermisea.training.loss import Loss
 from test_training import QUICK, dataset
 
@@ -181,6 +182,26 @@ def test_altered_checkpoints_are_refused(data, tmp_path):
             train(data, one, checkpoint=file, resume=True)
     file.write_bytes(whole.replace(b'\\"version\\": 3', b'\\"version\\": 2'))
     with pytest.raises(FileFormatError, match=r"not a checkpoint of this version .*got format 2, expected format 3"):
+        train(data, one, checkpoint=file, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, _: tensors["member.0.weights"][:1].fill_(math.nan), "weights has numbers that are not finite"),
+        (lambda _, numbers: numbers.update(identity=None), "a checkpoint without its data and settings"),
+        (lambda _, numbers: numbers["loop"].update(best=[[-math.inf, -math.inf]]), "a checkpoint with a wrong"),
+        (lambda _, numbers: numbers.update(loop=[]), "a checkpoint with a wrong"),
+    ],
+)
+def test_checkpoints_without_sense_are_refused(data, tmp_path, change, message):
+    file = tmp_path / "al.checkpoint"
+    one = dataclasses.replace(FULL, epochs=1)
+    train(data, one, checkpoint=file)
+    tensors, numbers = read_checkpoint(file)
+    change(tensors, numbers)
+    write_checkpoint(file, tensors, numbers)
+    with pytest.raises(FileFormatError, match=message):
         train(data, one, checkpoint=file, resume=True)
 
 

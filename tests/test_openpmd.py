@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import fermisea
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
-from fermisea.errors import FileFormatError, InputError
+from fermisea.errors import FileFormatError, InputError, StorageError
 from fermisea.interop import openpmd
 from fermisea.interop.openpmd_file import DENSITY, add_iteration, add_mesh, new_series, read_record
 from synthetic import made_up_snapshot, structure
@@ -168,6 +169,32 @@ def spoil(change):
     return on
 
 
+def constant(name, shape):
+    """Replaces a record by a constant of a shape."""
+
+    def change(file):
+        attributes = dict(file[name].attrs)
+        del file[name]
+        record = file.create_group(name)
+        for key, value in (attributes | {"value": 1.0, "shape": np.array(shape, dtype=np.uint64)}).items():
+            record.attrs[key] = value
+
+    return spoil(change)
+
+
+def linked_often(file):
+    """Replaces the LDOS by a thousand names of one data set of 4 MB, almost without content."""
+    group = file["data/0/meshes/LDOS"]
+    attributes = dict(group["0"].attrs)
+    for name in list(group):
+        del group[name]
+    big = group.create_dataset("0", data=np.zeros((100, 100, 100), np.float32), compression="gzip")
+    for key, value in attributes.items():
+        big.attrs[key] = value
+    for number in range(1, 1000):
+        group[str(number)] = big
+
+
 def replace_metadata(text):
     def change(file):
         del file["fermisea/snapshot"]
@@ -208,6 +235,37 @@ def flip(name):
         (replace_metadata(b"{"), "not readable as openPMD"),
         (replace_metadata(b"[1]"), "are inconsistent"),
         (replace_metadata(b"{}"), "format None"),
+        (constant("data/0/meshes/density", [10**4] * 3), "density declares 8000000000000 bytes"),
+        (constant("data/0/particles/atoms/positionOffset/x", [10**12]), "positionOffset declares 24000000000000 bytes"),
+        (spoil(linked_often), "LDOS declares 4000000000 bytes"),
+        (
+            spoil(lambda file: file["data/0/meshes"].create_dataset("bare", shape=(10**12,), dtype="f8")),
+            "bare declares 8000000000000 bytes",
+        ),
+        (
+            spoil(lambda file: file["data/0"].update(link=h5py.SoftLink("/data/0/meshes"))),
+            "link is a soft link",
+        ),
+        (
+            spoil(lambda file: file["data/0"].update(link=h5py.ExternalLink("/etc/hostname", "/"))),
+            "link is an external link",
+        ),
+        (
+            spoil(lambda file: file["data/0/meshes/LDOS/0"].attrs.__setitem__("unitSI", 1e308)),
+            "LDOS/0 has numbers that are not finite",
+        ),
+        (
+            spoil(lambda file: file["data/0/meshes/density"].attrs.__setitem__("dataOrder", np.zeros((3, 3)))),
+            "got data order .* expected C",
+        ),
+        (
+            spoil(lambda file: (file.__delitem__("data/0"), file.update({"data/0": 1.0}))),
+            "not readable as openPMD",
+        ),
+        (
+            spoil(lambda file: file["data/0/meshes/density"].attrs.__setitem__("unitSI", 0.0)),
+            r"density has unitSI 0\.0, expected a positive number",
+        ),
         (flip("data/0/meshes/density"), "not readable as openPMD"),
         (flip("data/0/particles/atoms/position/x"), "not readable as openPMD"),
         (
@@ -228,6 +286,15 @@ def test_spoilt_files_are_refused_in_one_line(tmp_path, snapshot, change, messag
         openpmd.read_snapshot(path)
     assert "\n" not in str(caught.value)
     assert "s.h5" in str(caught.value)
+
+
+def test_a_series_that_another_process_writes_is_not_damaged(tmp_path, snapshot):
+    path = tmp_path / "s.h5"
+    openpmd.write_snapshot(path, snapshot)
+    with path.open("r+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match=r"s\.h5: cannot be read now .*another process has locked the file"):
+            openpmd.read_snapshot(path)
 
 
 def test_data_sets_of_another_kind_are_refused(snapshot):

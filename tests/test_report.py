@@ -101,6 +101,8 @@ def test_what_is_missing_or_damaged_is_named(folder, tmp_path_factory):
         ([], ["figures/line.csv"], "not a CSV table"),
         ("figures/line.png", [], "must be lists"),
         ([3], [], "got 3, expected text"),
+        ([], [{"a": 1}], "expected text"),
+        (["\ud800.png"], [], "cannot be read"),
     ],
 )
 def test_only_figures_and_tables_of_the_folder_are_shown(folder, tmp_path, figures, tables, message):

@@ -459,6 +459,34 @@ SPOILT = {
 }
 
 
+def set_first(name, value):
+    def change(file, _):
+        values = file[name][...]
+        values.flat[0] = value
+        file[name][...] = values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda file, _: file.attrs.__setitem__("ion_temperature_K", np.nan), "ionic temperature is nan K"),
+        (set_first("atomic_numbers", 13 * 2**40), "atomic numbers are .* to 14293651161088, expected at most 118"),
+        (set_first("atomic_numbers", -1), "atomic numbers are -1 to 13"),
+        (set_first("ldos", np.inf), "LDOS has numbers that are not finite"),
+    ],
+)
+def test_numbers_without_sense_are_refused(saved, copy, change, text):
+    with h5py.File(copy, "r+") as file:
+        change(file, saved)
+    sealed(copy)
+    with pytest.raises(FileFormatError, match=rf"copy\.nc: .*{text}"):
+        Snapshot.load(copy).read_ldos(slice(3))
+    with pytest.raises(FileFormatError, match=rf"copy\.nc: .*{text}"):
+        _ = Snapshot.load(copy).ldos
+
+
 @pytest.mark.parametrize(("change", "text"), SPOILT.values(), ids=SPOILT)
 def test_data_elsewhere_and_sizes_without_content_are_refused(saved, copy, change, text):
     with h5py.File(copy, "r+") as file:

@@ -156,14 +156,22 @@ class Records:
             StorageError: if the folder cannot be written to.
         """
         check_writable_folder(self.place)
+        lock = file_lock(self.place / "lock")
         try:
-            with file_lock(self.place / "lock").acquire(timeout=0):
-                yield
+            lock.acquire(timeout=0)
         except Timeout as error:
             raise InputError(
                 f"{self.folder}: another campaign is running in this folder; wait for its end or stop it, then start "
                 "again"
             ) from error
+        except OSError as error:
+            raise StorageError(
+                f"{self.place / 'lock'}: cannot be locked ({error.strerror}); remove this file or choose another folder"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def clean(self) -> None:
         """Removes the remains of killed computations: their records and unfinished files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -51,12 +52,19 @@ class Campaign:
     def __post_init__(self) -> None:
         if self.engine not in ("planewave", "espresso"):
             raise InputError(f"engine: got {self.engine!r}, expected 'planewave' or 'espresso'")
+        for name in ("xc", "command"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (value is None and name == "xc"):
+                raise InputError(f"{name}: got {value!r}, expected text")
         for name in ("cutoff", "energy_spacing", "highest_electron_temperature", "broadening"):
             _check_number(name, getattr(self, name))
         for name, length in (("kpts", 3), ("shift", 3), ("grid", 3), ("energy_window", 2)):
             values = getattr(self, name)
             if values is not None:
                 object.__setattr__(self, name, _numbers(name, values, length))
+        if not isinstance(self.input_data, Mapping):
+            raise InputError(f"input_data: got {self.input_data!r}, expected a table of keywords of pw.x")
+        _check_entries("input_data", self.input_data)
         if not isinstance(self.pseudopotentials, str | Mapping):
             raise InputError(
                 f"pseudopotentials: got {self.pseudopotentials!r}, expected 'gth' or a table such as {{Al = 'Al.upf'}}"
@@ -124,14 +132,28 @@ class Campaign:
         )
 
 
+def _check_entries(name: str, value: Any) -> None:
+    """Raises InputError if a table has numbers that are not finite, in any of its tables."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_entries(f"{name}.{key}", item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        _check_number(name, value)
+
+
 def _check_number(name: str, value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise InputError(f"{name}: got {value!r}, expected a number")
+    if value is not None and not _is_number(value):
+        raise InputError(f"{name}: got {value!r}, expected a finite number")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _numbers(name: str, values: Any, length: int) -> tuple[Any, ...]:
     kind: type | Any = float | int if name == "energy_window" else int
     good = isinstance(values, list | tuple) and len(values) == length
-    if not good or any(isinstance(x, bool) or not isinstance(x, kind) for x in values):
+    if not good or any(not isinstance(x, kind) or not _is_number(x) for x in values):
         raise InputError(f"{name}: got {values!r}, expected {length} {'numbers' if length == 2 else 'integers'}")
     return tuple(values)

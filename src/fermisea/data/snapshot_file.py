@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from ase import Atoms
+from ase.data import chemical_symbols
 from xarray.backends import H5NetCDFStore
 
 from fermisea.data.reference import Reference
@@ -64,7 +65,7 @@ class StoredLdos:
             StorageError: if the file cannot be read now.
         """
         with self._open() as ldos:
-            return np.asarray(ldos[...], dtype=np.float32)
+            return self._finite(np.asarray(ldos[...], dtype=np.float32))
 
     def read_points(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Returns the LDOS of points of the flattened grid, (points, energies), reading only their chunks.
@@ -88,7 +89,7 @@ class StoredLdos:
                 start = first % ny
                 slab = ldos[first // ny, start : start + depth].reshape(-1, energies)
                 result[part] = slab[index[part] - first * nz]
-        return result
+        return self._finite(result)
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -100,6 +101,13 @@ class StoredLdos:
             raise
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise FileFormatError(f"{self.path}: the LDOS cannot be read ({error}); {_REMEDY}") from error
+
+    def _finite(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if not np.isfinite(values).all():
+            raise FileFormatError(
+                f"{self.path}: the LDOS has numbers that are not finite; run the DFT calculation again"
+            )
+        return values
 
     def _check_unchanged(self) -> None:
         if _stamp(self.path) != self.stamp:
@@ -314,8 +322,18 @@ def from_dataset(data: xr.Dataset, name: str, ldos: npt.NDArray[np.float32] | St
     for tensor in ("forces", "stress"):
         reference[tensor] = data[tensor].values if tensor in data else None
     ion_temperature, obstacle = head.get("ion_temperature_K"), head.get("total_energy_obstacle")
+    if ion_temperature is not None and not 0 <= float(ion_temperature) < math.inf:
+        raise FileFormatError(
+            f"{name}: the ionic temperature is {ion_temperature} K, expected a positive number; {_REMEDY}"
+        )
+    numbers = data["atomic_numbers"].values
+    if not np.isin(numbers, np.arange(len(chemical_symbols))).all():
+        raise FileFormatError(
+            f"{name}: the atomic numbers are {numbers.min()} to {numbers.max()}, expected at most "
+            f"{len(chemical_symbols) - 1}; {_REMEDY}"
+        )
     return {
-        "atoms": Atoms(data["atomic_numbers"].values, data["positions"].values, cell=cell, pbc=True),
+        "atoms": Atoms(numbers, data["positions"].values, cell=cell, pbc=True),
         "grid": RealSpaceGrid(tuple(tuple(row) for row in cell), (nx, ny, nz)),
         "energy_grid": EnergyGrid(float(head["energy_start_eV"]), float(head["energy_spacing_eV"]), energies),
         "ldos": ldos,

@@ -7,6 +7,7 @@ Fields are meshes. Where the lattice vectors are not along x, y and z, the geome
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.units import ELECTRONVOLT, METRE_PER_ANGSTROM
 from fermisea.utilities.files import atomic_path
+from fermisea.utilities.hdf5 import check_size, open_hdf5
 
 Dimension = tuple[int, int, int, int, int, int, int]
 """Exponents of length, mass, time, current, temperature, amount and luminous intensity."""
@@ -74,11 +76,12 @@ def open_series(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Yields a series for reading.
 
     Raises:
-        FileFormatError: for a file that is missing, damaged, or not openPMD.
+        FileFormatError: for a file that is missing, damaged, or not openPMD, or that refers to other files.
+        StorageError: if the file cannot be read now.
     """
     path = Path(path)
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             if "openPMD" not in file.attrs:
                 raise FileFormatError(
                     f"{path}: not an openPMD file, its root has no attribute openPMD; give a file of the openPMD "
@@ -89,7 +92,7 @@ def open_series(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         raise
     except FileNotFoundError as error:
         raise FileFormatError(f"{path}: no such file, expected an openPMD file") from error
-    except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise FileFormatError(f"{path}: not readable as openPMD in HDF5 ({error}); copy the file again") from error
 
 
@@ -105,8 +108,8 @@ def set_attributes(item: Any, values: Mapping[str, Any]) -> None:
 
 
 def text(value: Any) -> str:
-    """Returns an attribute as text."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """Returns an attribute as one line of text."""
+    return value.decode() if isinstance(value, bytes) else " ".join(str(value).split())
 
 
 def add_iteration(file: h5py.File, index: int) -> h5py.Group:
@@ -193,7 +196,7 @@ def read_record(record: Any, unit: tuple[Dimension, float], index: Sequence[str]
     """Returns a record in the units of the package: an array, or one with the components ``index`` last.
 
     Raises:
-        FileFormatError: for another physical dimension, or axes in another order.
+        FileFormatError: for another physical dimension, axes in another order, or numbers that are not finite.
     """
     dimension, value = unit
     order = text(record.attrs.get("dataOrder", "C")).strip()
@@ -209,13 +212,21 @@ def read_record(record: Any, unit: tuple[Dimension, float], index: Sequence[str]
     parts = [record] if index is None else [record[name] for name in index]
     shape = parts[0].shape if isinstance(parts[0], h5py.Dataset) else tuple(map(int, parts[0].attrs["shape"]))
     constant = not isinstance(parts[0], h5py.Dataset)
-    result = np.empty((*shape, len(parts)), dtype=np.float64 if constant else parts[0].dtype)
+    kind = np.dtype(np.float64) if constant else parts[0].dtype
+    name = str(record.file.filename)
+    check_size(name, str(record.name), kind.itemsize * math.prod(shape) * len(parts), Path(name).stat().st_size)
+    result = np.empty((*shape, len(parts)), dtype=kind)
     for column, part in enumerate(parts):
         factor = float(part.attrs["unitSI"]) / value
+        if not 0 < factor < math.inf:
+            raise FileFormatError(f"{name}: {part.name} has unitSI {part.attrs['unitSI']}, expected a positive number")
         values = part[...] if isinstance(part, h5py.Dataset) else np.full(shape, part.attrs["value"])
         if values.shape != shape:
             raise FileFormatError(f"{record.file.filename}: {part.name} has shape {values.shape}, expected {shape}")
-        result[..., column] = values if abs(factor - 1) < _SAME_CONSTANTS else values * factor
+        with np.errstate(over="ignore", invalid="ignore"):
+            result[..., column] = values if abs(factor - 1) < _SAME_CONSTANTS else values * factor
+        if kind.kind == "f" and not np.isfinite(result[..., column]).all():
+            raise FileFormatError(f"{name}: {part.name} has numbers that are not finite; write the file again")
     return result[..., 0] if index is None else result
 
 

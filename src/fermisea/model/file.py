@@ -172,6 +172,7 @@ def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
             check_tensor(f"core.{symbol}", tensors[f"core.{symbol}"], None, torch.float64)
             entry["core"]["values"] = tensors[f"core.{symbol}"].numpy()
         ions[symbol] = Ion.from_dict(entry)
+        _positive(vars(ions[symbol]), "valence")
     descriptor = descriptors.from_dict(header["descriptor"])
     energy_grid = EnergyGrid(**header["energy_grid"])
     if (descriptor.features, energy_grid.size) != (network.inputs, network.outputs):

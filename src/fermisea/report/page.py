@@ -89,9 +89,9 @@ def add_sections(folder: Path, command: str, title: str, sections: Sequence[Sect
     """
     path, others = folder / CONTENT, []
     if path.exists():
-        content = read_content(folder, CONTENT)
+        before = read_content(folder, CONTENT)
         try:
-            others = [entry for entry in json.loads(content)["sections"] if entry.get("command") != command]
+            others = [entry for entry in json.loads(before)["sections"] if entry.get("command") != command]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             others = []  # a damaged file is written again
     added = [asdict(section) | {"command": command} for section in sections]
@@ -149,6 +149,7 @@ def _section(entry: Any) -> Section:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"got {value!r}, expected text")
+    value.encode()  # a lone surrogate cannot be written
     return value
 
 

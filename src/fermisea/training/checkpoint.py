@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fermisea.errors import DamagedFileError, FileFormatError
@@ -36,7 +37,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         DamagedFileError: if the file is altered.
-        FileFormatError: if the file is not a checkpoint, truncated, or of another version.
+        FileFormatError: if the file is not a checkpoint, truncated, of another version, or has tensors that are not
+            finite.
         StorageError: if the file cannot be read now.
     """
     try:
@@ -54,6 +56,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     if numbers.pop("checksum", None) != checksum(numbers, tensors):
         raise DamagedFileError(f"{path}: altered, its content does not match the stored checksum; {_REMEDY}")
+    spoilt = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if spoilt:
+        raise FileFormatError(f"{path}: {spoilt[0]} has numbers that are not finite; {_REMEDY}")
     return tensors, numbers
 
 

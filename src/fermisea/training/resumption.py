@@ -70,7 +70,9 @@ def begun(
     if not resume:
         raise InputError(f"{file}: holds an unfinished training; resume it (resume), or remove the file to start again")
     tensors, numbers = read_checkpoint(file)
-    before = numbers.get("identity", {})
+    before = numbers.get("identity")
+    if not isinstance(before, dict):
+        raise FileFormatError(f"{file}: a checkpoint without its data and settings; remove the file and start again")
     for name, value in identity.items():
         if before.get(name) != value:
             raise InputError(
@@ -89,7 +91,7 @@ def load(loop: Loop, state: tuple[dict[str, Tensor], dict[str, Any]], file: str 
     tensors, numbers = state
     try:
         loop.load(tensors, numbers["loop"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (LookupError, RuntimeError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         detail = " ".join(str(error).split())[:120]
         raise FileFormatError(
             f"{file}: a checkpoint with a wrong or missing entry ({detail}); remove the file and train from the "
