@@ -100,7 +100,7 @@ class StoredLdos:
         except (FileFormatError, StorageError):
             raise
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{self.path}: the LDOS cannot be read ({error}); {_REMEDY}") from error
+            raise FileFormatError(f"{self.path}: the LDOS cannot be read ({_line(error)}); {_REMEDY}") from error
 
     def _finite(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if not np.isfinite(values).all():
@@ -181,13 +181,13 @@ def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, An
     """
     path = Path(path)
     try:
-        with _whole(path, verify=verify) as file, xr.open_dataset(H5NetCDFStore(h5netcdf.File(file, "r"))) as data:
+        with _whole(path, verify=verify) as file, xr.open_dataset(H5NetCDFStore(h5netcdf.File(file, "r", phony_dims="access"))) as data:
             nx, ny, nz, energies = data["ldos"].shape
             return from_dataset(data, str(path), StoredLdos(path, (nx, ny, nz, energies), _stamp(path)))
     except (FileFormatError, StorageError):
         raise
     except Exception as error:  # h5py and xarray raise many kinds of errors for damaged files
-        raise FileFormatError(f"{path}: not readable as a snapshot ({error}); {_REMEDY}") from error
+        raise FileFormatError(f"{path}: not readable as a snapshot ({_line(error)}); {_REMEDY}") from error
 
 
 @contextmanager
@@ -198,6 +198,11 @@ def _whole(path: Path, *, verify: bool) -> Iterator[h5py.File]:
         if verify and _digest(path, path.stat().st_size - _TAIL) != kept:
             raise DamagedFileError(f"{path}: altered, its content does not match the stored checksum; {_REMEDY}")
         yield file
+
+
+def _line(error: Exception) -> str:
+    """Returns the message of an error as one line."""
+    return " ".join(str(error).split())
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -93,7 +93,8 @@ def open_series(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     except FileNotFoundError as error:
         raise FileFormatError(f"{path}: no such file, expected an openPMD file") from error
     except (OSError, LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-        raise FileFormatError(f"{path}: not readable as openPMD in HDF5 ({error}); copy the file again") from error
+        detail = " ".join(str(error).split())
+        raise FileFormatError(f"{path}: not readable as openPMD in HDF5 ({detail}); copy the file again") from error
 
 
 def set_attributes(item: Any, values: Mapping[str, Any]) -> None:

@@ -121,8 +121,7 @@ def read_model(path: Path) -> dict[str, Any]:
     header, tensors = _content(path)
     if "checksum" not in header:
         raise _damaged(path, KeyError("checksum"))
-    computed = _first_checksum(header, tensors) if header["version"] == _FIRST else checksum(header, tensors)
-    if header["checksum"] != computed:
+    if header["checksum"] != _checksum(header, tensors):
         raise DamagedFileError(f"{path}: the content does not match the checksum; the file was altered, copy it again")
     try:
         check_tensors(tensors)
@@ -240,8 +239,10 @@ def _not_a_model(path: str | os.PathLike[str]) -> str:
     )
 
 
-def _first_checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Returns the checksum of the first version: over the header, and the names and numbers of all tensors."""
+def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Returns the checksum of a file of any version; in the first version it has no types and shapes of tensors."""
+    if header["version"] != _FIRST:
+        return checksum(header, tensors)
     plain = {key: value for key, value in header.items() if key != "checksum"}
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name in sorted(tensors):

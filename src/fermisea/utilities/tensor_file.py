@@ -80,4 +80,5 @@ def checksum(entries: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 def numbers_of(tensor: Tensor) -> bytes:
     """Returns the numbers of a tensor as bytes."""
-    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    row = tensor.cpu().clone(memory_format=torch.contiguous_format).reshape(-1)
+    return row.view(torch.uint8).numpy().tobytes()
