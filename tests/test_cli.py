@@ -175,7 +175,7 @@ def test_train_stops_at_sigterm_and_resumes(work, tmp_path, capsys):
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert "holds the state" in process.communicate()[1].splitlines()[-1]
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert {path.name for path in tmp_path.iterdir()} == {"log", "al.checkpoint"}
     assert main(words) == 2
     assert "holds an unfinished training" in capsys.readouterr().err
@@ -360,7 +360,9 @@ def test_sampled_temperatures_are_kept_when_a_later_one_is_interrupted(tmp_path,
     write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05, cubic=True))
     words = ["sample", str(tmp_path / "Al.extxyz"), "--ion-temperature", "300", "500", "--snapshots", "1"]
     assert main([*words, "--thermalise", "0", "--spacing", "0.01", "--out", str(tmp_path / "s")]) == 130
-    assert capsys.readouterr().err.endswith("fermisea: interrupted; finished files are kept\n")
+    assert capsys.readouterr().err.endswith(
+        "fermisea: interrupted; finished files are kept, the same command starts again\n"
+    )
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["Al-300K-00.extxyz"]
 
 
@@ -389,7 +391,7 @@ def test_interruption_ends_with_130_and_one_line(tmp_path):
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
-    assert err.splitlines()[-1] == "fermisea: interrupted; finished files are kept"
+    assert err.splitlines()[-1] == "fermisea: interrupted; finished files are kept, the same command starts again"
     assert not (tmp_path / "s").exists()
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fermisea.cli.app import app, main
+from fermisea.cli.entry import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

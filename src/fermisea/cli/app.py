@@ -1,8 +1,12 @@
-"""All commands, and their exit status: 0, 1 if a part failed, 2 for an error of the user, 130 after an interruption."""
+"""All commands, and their exit status.
+
+The status is 0, 1 if a part failed, 2 for an error of the user, 130 after Ctrl-C, 143 after SIGTERM, and 141 after
+standard output was closed.
+"""
 
 from __future__ import annotations
 
-import gc
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -15,6 +19,7 @@ from fermisea.cli.dft import dft
 from fermisea.cli.evaluate import evaluate
 from fermisea.cli.info import info
 from fermisea.cli.predict import predict
+from fermisea.cli.remedies import remedy
 from fermisea.cli.report import report
 from fermisea.cli.sample import sample
 from fermisea.cli.shell import Command
@@ -22,7 +27,8 @@ from fermisea.cli.study import study
 from fermisea.cli.thermo import thermo
 from fermisea.cli.train import train
 from fermisea.cli.tune import tune
-from fermisea.terminal import fail, warnings_as_lines
+from fermisea.terminal import CLOSED_PIPE, fail, flushed, is_closed, spell_on_standard_streams, warnings_as_lines
+from fermisea.utilities.signals import interruption, signal_of
 
 app = typer.Typer(
     name="fermisea",
@@ -43,6 +49,9 @@ for function in _COMMANDS:
 for group in _GROUPS:
     app.add_typer(group)
 
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of a file system that is full, limited, defective or read-only."""
+
 # The location of typer's usage error differs between versions; its base class is always the same.
 _UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
@@ -62,35 +71,53 @@ def _options(
     """Density, entropy and free energy of electrons at any electronic temperature, learned from DFT at a single one."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit status; an error of the user is one line without traceback."""
-    if arguments is not None:
-        return _run(arguments)
-    # In a separate process imported modules stay in memory, so frequent garbage collection is useless; the final
-    # collection, which takes a second, is skipped.
-    gc.set_threshold(100_000, 20, 20)
-    try:
-        return _run(sys.argv[1:])
-    finally:
-        gc.freeze()
-
-
-def _run(arguments: Sequence[str]) -> int:
+    spell_on_standard_streams()
     try:
         with warnings_as_lines():
-            status = app(args=list(arguments), prog_name="fermisea", standalone_mode=False)
+            command = typer.main.get_command(app)
+            with command.make_context("fermisea", list(arguments)) as context:
+                command.invoke(context)
+        status = 0
+    except typer.Exit as end:
+        status = end.exit_code
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
     except _UsageError as error:
-        text = (error.format_message() if hasattr(error, "format_message") else str(error)).rstrip(".")
-        if not text:
-            return 2  # a call without arguments, which has printed the help
-        known = {function.__name__ for function in _COMMANDS}
-        named = next((word for word in arguments if word in known), "")
-        for group in _GROUPS:
-            if group.info.name in arguments[:1]:
-                inner = {command.callback.__name__ for command in group.registered_commands if command.callback}
-                named = " ".join([str(group.info.name), *(word for word in arguments[1:2] if word in inner)])
-        stop = "" if text.endswith("?") else "."
-        return fail(f"{text}{stop} See fermisea {named + ' ' if named else ''}--help", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted", 130)
-    return status if isinstance(status, int) else 0
+        status = _misuse(error, arguments)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        number = signal_of(error)
+        status = fail(str(error) or interruption(number) + remedy(arguments), 128 + number)
+    except OSError as error:
+        status = _storage_failure(error)
+    return flushed(status)
+
+
+def _misuse(error: Exception, arguments: Sequence[str]) -> int:
+    """Prints a usage error with the command whose help explains it."""
+    text = (error.format_message() if hasattr(error, "format_message") else str(error)).rstrip(".")
+    if not text:
+        return 2  # a call without arguments, which has printed the help
+    known = {function.__name__ for function in _COMMANDS}
+    named = next((word for word in arguments if word in known), "")
+    for group in _GROUPS:
+        if group.info.name in arguments[:1]:
+            inner = {command.callback.__name__ for command in group.registered_commands if command.callback}
+            named = " ".join([str(group.info.name), *(word for word in arguments[1:2] if word in inner)])
+    stop = "" if text.endswith("?") else "."
+    return fail(f"{' '.join(text.split())}{stop} See fermisea {named + ' ' if named else ''}--help", 2)
+
+
+def _storage_failure(error: OSError) -> int:
+    """Prints an error of a file system, such as a full disk; any other error is a mistake in the program.
+
+    Raises:
+        OSError: for any other error.
+    """
+    if error.errno == errno.EPIPE and is_closed(sys.stdout):
+        return CLOSED_PIPE
+    if error.errno not in _STORAGE:
+        raise error
+    name = error.filename or "output"
+    return fail(f"{name}: cannot be written ({error.strerror}); free some space, then start the same command again", 2)

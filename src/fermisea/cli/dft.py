@@ -53,13 +53,13 @@ def dft(
     cutoff: Annotated[float | None, typer.Option(help="Plane-wave cutoff, eV.  [dim]\\[default: 270][/]")] = None,
     kpts: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Number of k-points along each reciprocal vector.  [dim]\\[default: 1 1 1][/]"),
+        typer.Option(help="Three numbers of k-points, one along each reciprocal vector.  [dim]\\[default: 1 1 1][/]"),
     ] = None,
     shift: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help="Shift of the k-mesh along each reciprocal vector: 0, or 1 for half a step.  [dim]\\[default: 0 0 "
-            "0][/]"
+            help="Three shifts of the k-mesh, one along each reciprocal vector: 0, or 1 for half a step.  "
+            "[dim]\\[default: 0 0 0][/]"
         ),
     ] = None,
     pseudopotentials: Annotated[
@@ -86,8 +86,8 @@ def dft(
     grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help="Number of grid points of the LDOS along each lattice vector.  [dim]\\[default: chosen by the "
-            "engine][/]"
+            help="Three numbers of grid points of the LDOS, one along each lattice vector.  "
+            "[dim]\\[default: chosen by the engine][/]"
         ),
     ] = None,
     command: Annotated[

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markdown import Markdown
-from rich.markup import escape
+from rich.text import Text
 
 import fermisea
 from fermisea.cli.common import Json, print_json
-from fermisea.terminal import facts, progress_bar, stdout
+from fermisea.terminal import facts, printable, progress_bar, stdout
 
 if TYPE_CHECKING:
     from fermisea.potential import RegularModel
@@ -83,7 +83,7 @@ def _dataset(paths: list[Path], *, closure: bool, json: bool) -> None:
         return
     stdout().print(facts(", ".join(map(str, paths)), values))
     for warning in warnings:
-        stdout().print(f"[yellow]warning[/]  {escape(warning)}")
+        stdout().print(Text.assemble(("warning", "yellow"), f"  {printable(warning)}"))
     if not warnings:
         stdout().print("no problems found")
 

@@ -55,15 +55,15 @@ def predict(
     grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help="Number of grid points along each lattice vector.  [dim]\\[default: grid spacing of the "
+            help="Three numbers of grid points, one along each lattice vector.  [dim]\\[default: grid spacing of the "
             "training data; 7/8 of this spacing for --forces with --no-anchor][/]"
         ),
     ] = None,
     dos_grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help="Number of grid points along each lattice vector for the DOS, Fermi level, entropy and C_e.  "
-            "[dim]\\[default: as --grid][/]"
+            help="Three numbers of grid points, one along each lattice vector, for the DOS, Fermi level, entropy and "
+            "C_e.  [dim]\\[default: as --grid][/]"
         ),
     ] = None,
     anchor: Anchor = None,

@@ -32,7 +32,7 @@ def sample(
         str, typer.Option(help="ASE calculator: its name, package.module:callable, or file.py:callable.")
     ] = "emt",
     repeat: Annotated[
-        tuple[int, int, int], typer.Option(help="Number of repetitions of the structure along each lattice vector.")
+        tuple[int, int, int], typer.Option(help="Three numbers of repetitions, one along each lattice vector.")
     ] = (
         1,
         1,

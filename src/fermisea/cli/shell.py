@@ -1,8 +1,9 @@
-"""Common behaviour of the commands in a shell: lists of values, errors, interruption."""
+"""Common behaviour of the commands in a shell: lists of values, and errors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import typer
@@ -11,15 +12,21 @@ from typer.core import TyperCommand
 from fermisea.errors import ConvergenceError, FermiseaError
 from fermisea.terminal import fail
 
-_RESUMED = ("dft", "transfer", "tune")
-"""Commands that resume after an interruption; train prints its own message."""
+_COUNTS = {2: "two", 3: "three"}
 
 
 class Command(TyperCommand):
     """A command with list options such as ``--ion-temperature 100 298`` and one-line errors."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeats the name of a list option before each of its values, as required by the parser."""
+        """Repeats the name of a list option before each of its values, as required by the parser.
+
+        Raises:
+            BadParameter: for an option with too few values.
+        """
+        for option in self.params:
+            if option.nargs in _COUNTS:
+                _check_count(args, option.opts[0], option.nargs)
         lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         return list(super().parse_args(ctx, spread(args, lists)))
 
@@ -31,10 +38,22 @@ class Command(TyperCommand):
             raise typer.Exit(fail(str(error), 1)) from error
         except FermiseaError as error:
             raise typer.Exit(fail(str(error), 2)) from error
-        except KeyboardInterrupt as error:
-            resumes = ", the same command resumes" if self.name in _RESUMED else ""
-            text = str(error) or f"interrupted; finished files are kept{resumes}"
-            raise typer.Exit(fail(text, 130)) from error
+
+
+def _check_count(arguments: Sequence[str], option: str, count: int) -> None:
+    """Raises an error for an option such as ``--grid 24 24 24`` with too few values.
+
+    Raises:
+        BadParameter: for too few values.
+    """
+    if option not in arguments:
+        return
+    values = arguments[arguments.index(option) + 1 :][:count]
+    got = list(takewhile(_is_number, values))
+    if len(got) < count:
+        example = " ".join([option, *["N"] * count])
+        found = repr(" ".join(got)) if got else "nothing"
+        raise typer.BadParameter(f"got {found}, expected {_COUNTS[count]} numbers: {example}", param_hint=repr(option))
 
 
 def spread(arguments: Sequence[str], lists: set[str]) -> list[str]:
@@ -60,8 +79,12 @@ def spread(arguments: Sequence[str], lists: set[str]) -> list[str]:
 
 
 def _is_value(word: str) -> bool:
+    return _is_number(word) or ("=" in word and not word.startswith("-"))
+
+
+def _is_number(word: str) -> bool:
     try:
         float(word)
     except ValueError:
-        return "=" in word and not word.startswith("-")
+        return False
     return True

@@ -44,8 +44,8 @@ def thermo(
     grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help="Number of grid points along each lattice vector.  [dim]\\[default: grid spacing of the training "
-            "data][/]"
+            help="Three numbers of grid points, one along each lattice vector.  "
+            "[dim]\\[default: grid spacing of the training data][/]"
         ),
     ] = None,
     thermal_diffusivity: Annotated[

@@ -68,9 +68,9 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
     title = f"model {NAME}, {n} atoms displaced by {DISPLACEMENT} Å"
     console.print(table(title, list(columns), list(zip(*columns.values(), strict=True))))
     console.print(
-        f"  ±: estimated error of F(tau_e) - F({reference:g} K): network spread and transfer error in quadrature\n"
-        f"  —: F({reference:g} K) comes from the interatomic potential of the model"
+        f"  ±: estimated error of F(tau_e) - F({reference:g} K): network spread and transfer error in quadrature"
     )
+    console.print(f"  —: F({reference:g} K) comes from the interatomic potential of the model")
     temperatures_of_curve, energies_of_curve = free_energy_curve(prediction)
     figure = plots.free_energy_figure(
         temperatures,

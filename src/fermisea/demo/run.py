@@ -84,7 +84,7 @@ def _claim(settings: DemoSettings, out: Path) -> str:
 
 @contextmanager
 def _step(console: Console, seconds: dict[str, float], number: int, title: str) -> Iterator[None]:
-    console.print(f"[bold]{number}/6  {title}[/]")
+    console.print(f"{number}/6  {title}", style="bold")
     started = time.perf_counter()
     yield
     seconds[title] = round(time.perf_counter() - started, 1)

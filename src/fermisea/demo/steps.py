@@ -179,8 +179,13 @@ def _read_point(path: Path, key: str) -> DftPoint | None:
 @contextmanager
 def _progress(console: Console) -> Iterator[tuple[Progress, TaskID]]:
     """Yields a progress bar with one task, which disappears at the end."""
-    columns = (TextColumn("  {task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    note = TextColumn("[dim]{task.fields[note]}")
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    note = TextColumn("{task.fields[note]}", style="dim", markup=False)
     with Progress(*columns, note, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield bar, bar.add_task("", total=None, note="")
 

@@ -4,7 +4,23 @@ Results go to standard output; progress and errors go to standard error, so that
 """
 
 from fermisea.terminal.campaign import CampaignView
-from fermisea.terminal.consoles import facts, progress_bar, stderr, stdout, table
-from fermisea.terminal.error_line import fail, warnings_as_lines
+from fermisea.terminal.consoles import PlainConsole, facts, progress_bar, stderr, stdout, table
+from fermisea.terminal.error_line import CLOSED_PIPE, fail, flushed, is_closed, warnings_as_lines
+from fermisea.terminal.signs import printable, spell_on_standard_streams
 
-__all__ = ["CampaignView", "facts", "fail", "progress_bar", "stderr", "stdout", "table", "warnings_as_lines"]
+__all__ = [
+    "CLOSED_PIPE",
+    "CampaignView",
+    "PlainConsole",
+    "facts",
+    "fail",
+    "flushed",
+    "is_closed",
+    "printable",
+    "progress_bar",
+    "spell_on_standard_streams",
+    "stderr",
+    "stdout",
+    "table",
+    "warnings_as_lines",
+]

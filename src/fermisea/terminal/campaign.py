@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from fermisea.terminal.signs import printable
 
 if TYPE_CHECKING:
     from fermisea.campaign import Outcome, Record
@@ -50,7 +51,8 @@ class CampaignView:
             self._spent += outcome.seconds
         if outcome.snapshot is None:
             self._failed.append(outcome.name)
-            self._console.print(f"[red]failed[/]   {outcome.name}: {escape(outcome.error or '')}", soft_wrap=True)
+            line = f"   {outcome.name}: {outcome.error or ''}"
+            self._console.print(Text.assemble(("failed", "red"), printable(line)), soft_wrap=True)
             return
         energy = outcome.snapshot.reference.free_energy / len(outcome.snapshot.atoms)
         took = f", {outcome.seconds:.0f} s" if outcome.status == "computed" else ""
@@ -93,4 +95,4 @@ def clock(seconds: float) -> str:
 def _cells(record: Record) -> tuple[Any, ...]:
     energy = "" if record.free_energy is None else f"{record.free_energy / record.atoms:.5f}"
     residual = "" if record.residual is None else f"{record.residual:.0e}"
-    return record.name, str(record.iteration or ""), energy, residual, clock(time.time() - record.started)
+    return printable(record.name), str(record.iteration or ""), energy, residual, clock(time.time() - record.started)

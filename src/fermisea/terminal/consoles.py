@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,30 +10,61 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from fermisea.terminal.error_line import CLOSED_PIPE
 from fermisea.terminal.labels import LABELS
+from fermisea.terminal.signs import printable, spell_on, spelt
+
+
+class PlainConsole(Console):
+    """A console that prints every text as it is: without markup, in one line, with signs that its encoding holds."""
+
+    def __init__(self, **options: Any) -> None:
+        """Creates a console without highlighting; options are those of ``rich.console.Console``."""
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+        spell_on(self.file)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints objects; each text is one line."""
+        super().print(*(printable(item) if isinstance(item, str) else item for item in objects), **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Returns a text in the encoding of the console, so that columns are wide enough for it."""
+        return super().render_str(spelt(printable(text, keep="\n"), self.encoding), **options)
+
+    def on_broken_pipe(self) -> None:
+        """Ends the program silently, as other programs in a pipeline; a closed standard error only ends the progress.
+
+        Raises:
+            SystemExit: if standard output is closed, with status 141.
+        """
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        if not self.stderr:
+            raise SystemExit(CLOSED_PIPE)
 
 
 def stdout() -> Console:
-    """Returns the console for results, without highlighting and, outside of a terminal, without line wrapping."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    """Returns the console for results, without line wrapping outside of a terminal."""
+    return PlainConsole(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def stderr() -> Console:
     """Returns the console for progress."""
-    return Console(stderr=True, highlight=False)
+    return PlainConsole(stderr=True)
 
 
 def progress_bar(console: Console | None = None) -> Progress:
     """Returns a progress bar on standard error, which is shown on a terminal only and disappears at the end."""
     console = console or stderr()
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -41,11 +73,11 @@ def progress_bar(console: Console | None = None) -> Progress:
 
 def facts(title: str, values: Mapping[str, Any]) -> Table:
     """Returns named values as a table of two columns; names of nested values are joined by dots."""
-    result = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    result = Table(title=printable(title), title_justify="left", show_header=False, box=None, pad_edge=False)
     result.add_column(style="bold")
     result.add_column(overflow="fold")
     for name, text in _flat("", values):
-        result.add_row(name, text)
+        result.add_row(printable(name), printable(text))
     return result
 
 
@@ -70,9 +102,9 @@ def _text(value: Any) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Returns a table with right-aligned columns, except the first."""
-    result = Table(title=title, title_justify="left", header_style="bold")
+    result = Table(title=printable(title), title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
         result.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        result.add_row(*(cell for cell, _ in zip(row, columns, strict=True)))
+        result.add_row(*(printable(cell) for cell, _ in zip(row, columns, strict=True)))
     return result

@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 class StopRequest:
-    """A request to stop the training."""
+    """A request to stop the training.
 
-    def __init__(self) -> None:
-        self.made = False
+    Attributes:
+        made: whether a signal requested the stop.
+        number: number of the signal; 0 if another process of the training received it.
+    """
+
+    def __init__(self, before: dict[int, Callable[[int, FrameType | None], Any]]) -> None:
+        """Stores the handlers of the signals outside of the training."""
+        self.made, self.number = False, 0
+        self._before = before
 
     def make(self, number: int, frame: FrameType | None) -> None:
         """Handles a signal; a second Ctrl-C does not wait for the end of the update."""
-        del frame
         if self.made and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.made = True
+            self._before.get(number, signal.default_int_handler)(number, frame)
+        self.made, self.number = True, self.number or number
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Yields the request that signals set within the block; only the main thread receives signals."""
-    request = StopRequest()
+    """Yields the request that signals set within the block.
+
+    Only the main thread receives signals. A signal that the process ignores, such as Ctrl-C in a background job of a
+    script, stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    request = StopRequest({number: handler for number, handler in before.items() if callable(handler)})
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request.make) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in heard:
+        signal.signal(number, request.make)
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in heard.items():
             signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -166,10 +167,12 @@ def _run(
                 save()
                 processes.any(flag=True)  # no process leaves before the file is complete
                 raise TrainingInterruptedError(
-                    f"training: stopped in epoch {loop.epoch + 1}; {file} holds the state; use resume to continue"
+                    request.number or signal.SIGTERM,
+                    f"training: stopped after {loop.epoch} epochs; {file} holds the state; use resume to continue",
                 )
 
         loop.run(tell, save_if_asked, save)
+        save_if_asked()  # a signal after the last update
 
 
 def _gather(

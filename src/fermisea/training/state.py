@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fermisea.errors import ConvergenceError
 from fermisea.model.model import Model
+from fermisea.utilities.signals import Stopped
 
 
 class DivergenceError(ConvergenceError):
@@ -23,7 +24,7 @@ class DivergenceError(ConvergenceError):
         self.model = model
 
 
-class TrainingInterruptedError(KeyboardInterrupt):
+class TrainingInterruptedError(Stopped):
     """A training was stopped (Ctrl-C, SIGTERM) with a checkpoint from which it can be resumed."""
 
 

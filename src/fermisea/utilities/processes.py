@@ -13,7 +13,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -129,9 +129,23 @@ def _answers(worker: _Worker[_Job]) -> Iterator[Answer[_Job]]:
 def _start(work: Callable[..., object], threads: int, name: str) -> _Worker[Any]:
     here, there = _METHOD.Pipe()
     process = _METHOD.Process(target=_serve, args=(work, there, threads), name=name, daemon=True)
-    process.start()
+    with _no_interruption():  # inherited until the process has a session of its own
+        process.start()
     there.close()
     return _Worker(process, here)
+
+
+@contextmanager
+def _no_interruption() -> Iterator[None]:
+    """Context in which this thread, and a process that it starts, receive no Ctrl-C."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(worker: _Worker[Any]) -> None:
@@ -159,6 +173,9 @@ def _serve(work: Callable[..., object], pipe: Connection, threads: int) -> None:
     """Computes the jobs received through the pipe until None is received or the parent has ended."""
     if hasattr(os, "setsid"):
         os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()

@@ -229,5 +229,5 @@ def _sizes(
 
 @contextmanager
 def _step(console: Console, number: int, title: str) -> Iterator[None]:
-    console.print(f"[bold]{number}/6  {title}[/]")
+    console.print(f"{number}/6  {title}", style="bold")
     yield
