@@ -27,7 +27,16 @@ from fermisea.cli.study import study
 from fermisea.cli.thermo import thermo
 from fermisea.cli.train import train
 from fermisea.cli.tune import tune
-from fermisea.terminal import CLOSED_PIPE, fail, flushed, is_closed, spell_on_standard_streams, warnings_as_lines
+from fermisea.terminal import (
+    CLOSED_PIPE,
+    discard,
+    fail,
+    flushed,
+    is_closed,
+    spell_on_standard_streams,
+    unwritten,
+    warnings_as_lines,
+)
 from fermisea.utilities.signals import interruption, signal_of
 
 app = typer.Typer(
@@ -83,7 +92,8 @@ def main(arguments: Sequence[str]) -> int:
     except typer.Exit as end:
         status = end.exit_code
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 1
+        closed = isinstance(end.__context__, BrokenPipeError)  # raised by rich in place of the error
+        status = CLOSED_PIPE if closed else end.code if isinstance(end.code, int) else 1
     except _UsageError as error:
         status = _misuse(error, arguments)
     except (KeyboardInterrupt, typer.Abort) as error:
@@ -119,5 +129,5 @@ def _storage_failure(error: OSError) -> int:
         return CLOSED_PIPE
     if error.errno not in _STORAGE:
         raise error
-    name = error.filename or "output"
-    return fail(f"{name}: cannot be written ({error.strerror}); free some space, then start the same command again", 2)
+    discard(sys.stdout)
+    return unwritten(error)

@@ -25,6 +25,7 @@ from fermisea.prediction.limits import (
     volume_per_atom,
 )
 from fermisea.prediction.surroundings import Surroundings
+from fermisea.utilities.signs import spelt
 
 _SHORTER = 0.9
 """Shortest expected distance over the shortest one in training. Crystals of 500 atoms reach 0.99 at the same tau_i."""
@@ -77,7 +78,7 @@ class Domain:
         lines += [f"distance {pair} at least {length:.2f} Å" for pair, length in self.distances.items()]
         if self.free_energy_per_atom is not None:
             lines.append(f"F(tau_ref) {span(self.free_energy_per_atom)} eV per atom")
-        return "\n".join(lines)
+        return spelt("\n".join(lines), "ascii")
 
     @classmethod
     def of(

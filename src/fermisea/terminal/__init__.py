@@ -5,13 +5,14 @@ Results go to standard output; progress and errors go to standard error, so that
 
 from fermisea.terminal.campaign import CampaignView
 from fermisea.terminal.consoles import PlainConsole, facts, progress_bar, stderr, stdout, table
-from fermisea.terminal.error_line import CLOSED_PIPE, fail, flushed, is_closed, warnings_as_lines
-from fermisea.terminal.signs import printable, spell_on_standard_streams
+from fermisea.terminal.error_line import CLOSED_PIPE, discard, fail, flushed, is_closed, unwritten, warnings_as_lines
+from fermisea.utilities.signs import printable, spell_on_standard_streams
 
 __all__ = [
     "CLOSED_PIPE",
     "CampaignView",
     "PlainConsole",
+    "discard",
     "facts",
     "fail",
     "flushed",
@@ -22,5 +23,6 @@ __all__ = [
     "stderr",
     "stdout",
     "table",
+    "unwritten",
     "warnings_as_lines",
 ]

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fermisea.terminal.signs import printable
+from fermisea.utilities.signs import printable
 
 if TYPE_CHECKING:
     from fermisea.campaign import Outcome, Record

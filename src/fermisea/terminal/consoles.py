@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,9 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from fermisea.terminal.error_line import CLOSED_PIPE
 from fermisea.terminal.labels import LABELS
-from fermisea.terminal.signs import printable, spell_on, spelt
+from fermisea.utilities.signs import printable, spell_on, spelt
 
 
 class PlainConsole(Console):
@@ -34,15 +32,10 @@ class PlainConsole(Console):
         return super().render_str(spelt(printable(text, keep="\n"), self.encoding), **options)
 
     def on_broken_pipe(self) -> None:
-        """Ends the program silently, as other programs in a pipeline; a closed standard error only ends the progress.
-
-        Raises:
-            SystemExit: if standard output is closed, with status 141.
-        """
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        """Ends the program if standard output is closed, but only the progress if standard error is closed."""
         if not self.stderr:
-            raise SystemExit(CLOSED_PIPE)
+            super().on_broken_pipe()
+        self.quiet = True
 
 
 def stdout() -> Console:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import select
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from fermisea.terminal.signs import printable
+from fermisea.utilities.signs import printable
+
+_LINE_END = re.compile(r"\s*\n\s*")
 
 CLOSED_PIPE = 141
 """Exit status after standard output was closed, the same as for a program that SIGPIPE ended."""
@@ -28,26 +32,35 @@ def flushed(status: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard(sys.stdout)
+        discard(sys.stdout)
         return status or CLOSED_PIPE
     except OSError as error:
-        _discard(sys.stdout)
-        return fail(f"standard output: cannot be written ({error.strerror}); finished files are kept", 2)
+        discard(sys.stdout)
+        return unwritten(error)
     return status
 
 
 def is_closed(stream: TextIO) -> bool:
     """Returns whether the reader of a pipe has ended; the rest of the stream is then discarded."""
-    try:
-        stream.flush()
-    except BrokenPipeError:
-        _discard(stream)
-        return True
-    return False
+    if hasattr(select, "poll"):
+        watch = select.poll()
+        watch.register(stream.fileno(), 0)  # errors are always reported
+        if not watch.poll(0):
+            return False
+    discard(stream)
+    return True
 
 
-def _discard(stream: TextIO) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def unwritten(error: OSError) -> int:
+    """Prints an error of a file system that is full or defective, and returns the exit status."""
+    name = error.filename or "output"
+    return fail(f"{name}: cannot be written ({error.strerror}); free some space, then start the same command again", 2)
+
+
+def discard(stream: TextIO) -> None:
+    """Discards everything that a stream still holds, and everything written to it later."""
+    with suppress(OSError, ValueError):  # a stream in memory has no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -60,4 +73,4 @@ def warnings_as_lines() -> Iterator[None]:
 
 def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning):
-        fail(f"warning: {message}", 0)
+        fail(f"warning: {_LINE_END.sub(' ', str(message))}", 0)

@@ -1,1 +1,1 @@
-"""Files, threads, processes and array types, independent of the physics."""
+"""Files, threads, processes, signals, text and array types, independent of the physics."""

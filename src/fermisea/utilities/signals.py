@@ -91,7 +91,10 @@ class StopSignals:
     def _postpone(self, number: int) -> None:
         def deliver() -> None:
             self._due = True
-            _thread.interrupt_main(signal.Signals(number))
+            if hasattr(signal, "pthread_kill"):  # also ends a wait of the main thread
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+            else:
+                _thread.interrupt_main(signal.Signals(number))
 
         timer = threading.Timer(_PAUSE, deliver)
         timer.daemon = True

@@ -116,7 +116,7 @@ def _spelling(sign: str) -> str:
         return _SPELT[sign]
     name = unicodedata.name(sign, "")
     if name.startswith("BOX DRAWINGS"):
-        return "-" if name.endswith("HORIZONTAL") else "|" if name.endswith("VERTICAL") else "+"
+        return "+" if " AND " in name else "-" if name.endswith("HORIZONTAL") else "|"
     plain = "".join(part for part in unicodedata.normalize("NFKD", sign) if not unicodedata.combining(part))
     if plain and (text := "".join(_SPELT.get(part, part) for part in plain)).isascii():
         return text
