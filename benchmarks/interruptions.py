@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
 _MARK = "FERMISEA_TRIAL"
 _LIMIT = 120.0
 """Longest time of a command after its signal, s."""
+
+_LEFT = re.compile(r"\.(tmp|checkpoint)$")
+"""Names of temporary files."""
 
 _TIMES = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _CELL = "--electron-temperature 3000 --xc lda --cutoff 80 --kpts 2 2 2 --energy-spacing 0.5"
@@ -122,16 +126,10 @@ class Runner:
     """Runs of commands, each in its own copy of the inputs."""
 
     def __init__(self, folder: Path, *, cold: bool) -> None:
-        """Imports the package, unless each run starts a new interpreter."""
+        """Stores the folder of the runs, and whether each run starts a new interpreter."""
         self._folder, self._cold, self._count = folder, cold, 0
         self._expected: dict[str, Mapping[str, Any]] = {}
         self._lines: dict[str, set[str]] = {}
-        if not cold:
-            import fermisea.cli.app  # noqa: PLC0415
-            import fermisea.engines  # noqa: PLC0415
-            import fermisea.plots  # noqa: PLC0415
-            import fermisea.training  # noqa: PLC0415
-            import fermisea.tuning  # noqa: PLC0415, F401
 
     def undisturbed(self, command: str) -> float:
         """Runs a command, keeps its results, and returns its duration, s."""
@@ -166,7 +164,7 @@ class Runner:
         again = self._start(place, command).wait(10 * _LIMIT)
         found = results(place)
         effect.same = again == 0 and found == self._expected[command]
-        left = [path.name for path in place.rglob("*") if re.search(r"\.tmp$|\.checkpoint$|\.part$", path.name)]
+        left = [path.name for path in place.rglob("*") if _LEFT.search(path.name)]
         effect.clean = not left
         if not effect.same:
             differ = [
@@ -285,9 +283,28 @@ def inputs(folder: Path, *, cold: bool) -> None:
         "train data --config train.toml --out al.safetensors",
         "predict al.safetensors structures/a.extxyz --out pages",
     ):
-        if status := Process(folder, words.split(), "inputs", cold=cold).wait(_LIMIT):
+        status = Process(folder, words.split(), "inputs", cold=True).wait(_LIMIT)
+        if status:
             raise SystemExit(f"{words}: status {status}: {(folder / 'err').read_text()}")
+    if not cold:
+        warm_up(folder)
     shutil.rmtree(folder / "data" / ".campaign")
+
+
+def warm_up(folder: Path) -> None:
+    """Runs commands in this process, whose copies then start with compiled functions and loaded modules."""
+    from fermisea.cli import main as command  # noqa: PLC0415
+
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+            for name, words in COMMANDS.items():
+                if "workers" not in name and (status := command(words.split())):
+                    raise SystemExit(f"{name}: status {status}")
+    finally:
+        os.chdir(before)
+    shutil.rmtree(folder / "out")
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -295,7 +312,8 @@ def results(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and name not in ("out.txt", "err") and not any(part in _STATE for part in path.parts):
+        skipped = name in {"out.txt", "err"} or _LEFT.search(name) or any(part in _STATE for part in path.parts)
+        if path.is_file() and not skipped:
             found[name] = content(path)
     return found
 
