@@ -10,11 +10,16 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 
 from fermisea.cli.remedies import remedy
+from fermisea.data.dataset import Dataset
 from fermisea.data.structures import write_structure
+from fermisea.errors import StorageError
+from fermisea.training import train
+from fermisea.training.config import TrainingConfig
 from fermisea.utilities.signals import Stopped, signal_of, stop_signals
-from synthetic import structure
+from synthetic import made_up_snapshot, structure
 
 FERMISEA = (
     "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nfrom fermisea.cli import main\n"
@@ -152,3 +157,32 @@ def test_closed_standard_streams_are_no_error():
     code = FERMISEA + "sys.exit(main())"
     shell = '"$0" -c "$1" --version >&- 2>&- <&-'
     assert subprocess.run(["sh", "-c", shell, sys.executable, code], check=False).returncode == 0
+
+
+@pytest.fixture
+def file_size():
+    """Returns a function that limits the size of files, bytes, as a full disk would; None sets no limit."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (soft if size is None else size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_training_on_a_full_disk_loses_nothing(tmp_path, file_size):
+    data = Dataset(tuple(made_up_snapshot(seed) for seed in range(2)))
+    config = TrainingConfig(order=1, hidden=(32,), validation_fraction=0.0, anchor=False, epochs=4)
+    file = tmp_path / "al.checkpoint"
+
+    def fill(state):
+        if state.stage == "training" and state.step == 2:
+            file_size(1000)
+
+    with pytest.raises(StorageError, match=r"al\.checkpoint: could not be written"):
+        train(data, config, checkpoint=file, progress=fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["al.checkpoint"]
+    file_size(None)
+    epochs = []
+    model = train(data, config, checkpoint=file, resume=True, progress=lambda state: epochs.append(state.step))
+    assert epochs[-3:] == [2, 3, 4]
+    whole = train(data, config).network.state_dict()
+    assert all(torch.equal(value, whole[name]) for name, value in model.network.state_dict().items())
