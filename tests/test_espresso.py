@@ -21,7 +21,7 @@ from fermisea.cli import main
 from fermisea.data.snapshot import Snapshot
 from fermisea.engines import Espresso, LdosOptions, PlaneWave
 from fermisea.engines.espresso import import_run
-from fermisea.engines.espresso.inputs import nested
+from fermisea.engines.espresso.keywords import nested
 from fermisea.engines.espresso.output import read_output
 from fermisea.engines.ldos import resample
 from fermisea.engines.scf_step import ScfStep
@@ -216,9 +216,17 @@ def test_keywords_reach_pw(tmp_path):
         ({"input_data": {"nosym": False}}, "input_data: got nosym, which is set by fermisea"),
         ({"input_data": {"system": {"degauss": 0.1}}}, "input_data: got degauss, which is set by fermisea"),
         ({"input_data": {"mixing_betta": 0.1}}, "mixing_betta, which is not a keyword of pw.x"),
-        ({"input_data": {"vdw_corr": "d3"}}, "vdw_corr, which is set by fermisea .its contribution to the energy"),
-        ({"input_data": {"lda_plus_u": True}}, "lda_plus_u, which is set by fermisea"),
-        ({"input_data": {"SYSTEM": {"tot_charge": 1.0}}}, "got a tot_charge other than zero, expected a neutral cell"),
+        ({"input_data": {"vdw_corr": "d3"}}, "vdw_corr = 'd3', expected 'none', because F of an LDOS does not contain"),
+        ({"input_data": {"lda_plus_u": True}}, "lda_plus_u = True, expected False"),
+        ({"input_data": {"SYSTEM": {"tot_charge": 1.0}}}, "tot_charge = 1.0, expected 0, because F of an LDOS"),
+        ({"input_data": {"nspin": 2}}, "nspin = 2, expected 1"),
+        ({"input_data": {"control": {"tefield": True}}}, "tefield = True, expected False"),
+        ({"input_data": {"assume_isolated": "2D"}}, "assume_isolated = '2D', expected 'none'"),
+        ({"input_data": {"Hubbard_U(1)": 2.0}}, "hubbard_u.1., which may change the energy"),
+        ({"input_data": {"edir": 3}}, "edir, which may change the energy .* expected keywords of output, grids and"),
+        ({"input_data": {"twochem": True}}, "twochem = True, expected False"),
+        ({"input_data": {"fcp": {"fcp_mu": -0.1}}}, "fcp_mu, which may change the energy"),
+        ({"input_data": {"exx_fraction": 0.1}}, "exx_fraction, which may change the energy"),
         ({"input_data": {"celldm(1)": 7.0}}, "celldm.1., which is set by fermisea .the structure defines the cell"),
         ({"cutoff": -1.0}, "cutoff: got -1.0"),
         ({"kpts": (0, 1, 1)}, "kpts: got"),
@@ -237,6 +245,11 @@ def test_keywords_are_sorted_into_namelists():
         "control": {"etot_conv_thr": 1e-5},
         "electrons": {"mixing_beta": 0.3},
     }
+
+
+def test_switches_that_are_off_are_no_obstacle():
+    off = {"nspin": 1, "vdw_corr": "None", "tefield": False, "assume_isolated": "none", "tot_charge": 0.0}
+    assert nested(off)["system"]["nspin"] == 1
 
 
 def script(path: Path, text: str) -> str:

@@ -37,6 +37,15 @@ AllowOutside = Annotated[
 ]
 """Option of commands that predict."""
 
+AllowClosureError = Annotated[
+    bool,
+    typer.Option(
+        "--allow-closure-error",
+        help="Warning in place of an error where F of an LDOS and F of its DFT run differ by more than 5 meV/atom.",
+    ),
+]
+"""Option of commands that read the energies of DFT runs."""
+
 ModelFile = Annotated[
     Path,
     typer.Argument(help="Model file from 'fermisea train', or [bold]aluminium[/] for the shipped model."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import fermisea
-from fermisea.cli.common import Json, print_json, pseudopotential_files
+from fermisea.cli.common import AllowClosureError, Json, print_json, pseudopotential_files
 from fermisea.cli.convert_cube import Overwrite, check_output, cube, show_files, show_snapshot
 from fermisea.cli.shell import Command
 from fermisea.terminal import facts, progress_bar, stdout
@@ -102,6 +102,7 @@ def mala(
     no_xyz: Annotated[
         bool, typer.Option("--no-xyz", help="Exported descriptors without positions in the first three columns.")
     ] = False,
+    allow_closure_error: AllowClosureError = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -147,6 +148,7 @@ def mala(
             density=density,
             ion_temperature=ion_temperature,
             units=units,
+            allow_closure_error=allow_closure_error,
             **common,
         )
         snapshot.save(out)
@@ -165,6 +167,7 @@ def openpmd(
     out: Annotated[
         Path, typer.Option(help="Output: *.h5 for a snapshot, *.nc for an openPMD file.", show_default=False)
     ],
+    allow_closure_error: AllowClosureError = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -180,7 +183,7 @@ def openpmd(
         show_files([out], out, json=json)
     else:
         check_output(out, ".nc", overwrite=overwrite)
-        snapshot = files.read_snapshot(source)
+        snapshot = files.read_snapshot(source, allow_closure_error=allow_closure_error)
         snapshot.save(out)
         show_snapshot(snapshot, out, json=json)
 
@@ -209,6 +212,7 @@ def espresso(
     ion_temperature: Annotated[
         float | None, typer.Option(help="Ionic temperature (tau_i) of the positions, K.  [dim]\\[default: unknown][/]")
     ] = None,
+    allow_closure_error: AllowClosureError = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -228,6 +232,7 @@ def espresso(
         pseudopotentials=_files_by_element(pseudopotentials),
         scf=scf,
         ion_temperature=ion_temperature,
+        allow_closure_error=allow_closure_error,
     )
     snapshot.save(out)
     show_snapshot(snapshot, out, json=json)

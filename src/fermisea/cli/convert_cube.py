@@ -169,6 +169,7 @@ def show_snapshot(snapshot: Snapshot, out: Path, *, json: bool) -> None:
         "electron_temperature": snapshot.electron_temperature,
         "electrons": snapshot.electrons,
         "fermi_level_of_ldos_eV": level,
+        "closure_error": _closure_error(snapshot),
         "obstacle_to_total_energies": snapshot.total_energy_obstacle,
         "file": out,
     }
@@ -176,6 +177,16 @@ def show_snapshot(snapshot: Snapshot, out: Path, *, json: bool) -> None:
         print_json(values)
     else:
         stdout().print(facts(str(out), values))
+
+
+def _closure_error(snapshot: Snapshot) -> float | None:
+    """Returns F of the LDOS minus F of the DFT run, eV per atom; None if one of them is unknown."""
+    from fermisea.data.closure import closure_error_per_atom  # noqa: PLC0415  # not needed for --help
+
+    try:
+        return closure_error_per_atom(snapshot)
+    except fermisea.errors.WindowError:  # a warning has said so
+        return None
 
 
 def _ions(

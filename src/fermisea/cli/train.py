@@ -11,7 +11,7 @@ import typer
 from rich.progress import TaskID
 
 import fermisea
-from fermisea.cli.common import Json, bytes_of, output_folder, print_json
+from fermisea.cli.common import AllowClosureError, Json, bytes_of, output_folder, print_json
 from fermisea.physics.error_measures import ERROR_MEASURES
 from fermisea.physics.registry import milli
 from fermisea.terminal import facts, progress_bar, stderr, stdout
@@ -73,6 +73,7 @@ def train(
         str,
         typer.Option(help="Device for training, cpu or cuda; under torchrun each process uses its own CUDA device."),
     ] = "cpu",
+    allow_closure_error: AllowClosureError = False,
     json: Json = False,
 ) -> None:
     """Train a model of the LDOS on snapshots.
@@ -87,6 +88,8 @@ def train(
     settings = fermisea.TrainingConfig.from_toml(config) if config else fermisea.TrainingConfig()
     given: dict[str, Any] = {"epochs": epochs, "seed": seed, "ensemble": ensemble}
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    if allow_closure_error:
+        settings = replace(settings, allow_closure_error=True)
     if out.is_dir():
         raise fermisea.InputError(
             f"{out}: got a folder, expected the name of a model file such as {out / 'al.safetensors'}"
@@ -139,6 +142,7 @@ def train(
         "reference_electron_temperature": model.reference_electron_temperature,
         "highest_electron_temperature": model.highest_electron_temperature,
         "epochs": model.provenance["epochs"],
+        "closure_error": _largest(model.provenance["snapshots"]),
         **{name: value for name, value in model.provenance["final"].items() if name != "epoch"},
     }
     if json:
@@ -148,6 +152,12 @@ def train(
         if settings.anchor and model.anchor is None:
             why = model.total_energy_obstacle or "the fit needs at least two structures"
             stdout().print(f"the model has no anchor: {why}")
+
+
+def _largest(snapshots: list[dict[str, Any]]) -> float | None:
+    """Returns the closure error of the largest magnitude, eV per atom; None if no snapshot has one."""
+    errors = [error for snapshot in snapshots if (error := snapshot["closure_error_per_atom"]) is not None]
+    return max(errors, key=abs, default=None)
 
 
 def _note(state: TrainingState) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fermisea.data.closure import CLOSURE, closure_error_per_atom
 from fermisea.data.dataset import differences
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
@@ -22,9 +23,6 @@ K_SPACING = 0.25
 
 LOWEST_WINDOW = 5000.0
 """Lowest useful limit of tau_e, K; a smaller window leaves no range for the transfer."""
-
-CLOSURE = 1e-3
-"""Largest closure error (F from the LDOS minus F of the DFT code), eV per atom."""
 
 
 def describe(snapshots: Sequence[Snapshot]) -> dict[str, Any]:
@@ -126,10 +124,10 @@ def _closure(snapshot: Snapshot) -> str | None:
     if snapshot.total_energy_obstacle is not None:
         return f"no total free energy: {snapshot.total_energy_obstacle}"
     try:
-        error = snapshot.closure_error() / len(snapshot.atoms)
+        error = closure_error_per_atom(snapshot)
     except InputError as refusal:
         return str(refusal)
-    if abs(error) <= CLOSURE:
+    if error is None or abs(error) <= CLOSURE:
         return None
     return (
         f"F from the LDOS differs from F of the DFT code by {1000 * error:+.2f} meV/atom, expected at most "

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from fermisea.data.density import check_density
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot_file import StoredLdos, from_dataset, read_snapshot, to_dataset, write_snapshot
 from fermisea.errors import FileFormatError, InputError
@@ -99,8 +100,8 @@ class Snapshot:
         density = np.asarray(density, dtype=np.float64)
         check_structure(atoms, periodic=False)
         check_grid(grid, atoms)
-        electrons(ions, list(atoms.symbols))  # every element must have an ion
-        _check_fields(grid, energy_grid, source, density)
+        _check_ldos(grid, energy_grid, source)
+        check_density(density, grid, electrons(ions, list(atoms.symbols)), "density")
         if dos is None:
             values = source.read() if isinstance(source, StoredLdos) else source
             dos = np.asarray(grid.voxel * np.sum(values.reshape(-1, energy_grid.size), axis=0, dtype=np.float64))
@@ -310,14 +311,10 @@ class Snapshot:
             raise FileFormatError(f"{name}: {error}") from error
 
 
-def _check_fields(
-    grid: RealSpaceGrid, energy_grid: EnergyGrid, ldos: npt.NDArray[np.float32] | StoredLdos, density: FloatArray
-) -> None:
+def _check_ldos(grid: RealSpaceGrid, energy_grid: EnergyGrid, ldos: npt.NDArray[np.float32] | StoredLdos) -> None:
     expected = (*grid.shape, energy_grid.size)
     if tuple(ldos.shape) != expected:
         raise InputError(f"LDOS: got shape {tuple(ldos.shape)}, expected the grid and energies {expected}")
-    if density.shape != grid.shape or not np.isfinite(density).all():
-        raise InputError(f"density: got shape {density.shape}, expected finite values on the grid {grid.shape}")
 
 
 def _check_dos(density_of_states: DensityOfStates) -> None:

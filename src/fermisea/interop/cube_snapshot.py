@@ -11,6 +11,8 @@ import numpy as np
 from ase import Atoms
 
 from fermisea.data.cube import read_cube
+from fermisea.data.closure import check_closure
+from fermisea.data.density import check_density
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
@@ -39,6 +41,7 @@ def snapshot_from_cubes(
     total_energy_obstacle: str | None = None,
     unit: str = UNIT,
     constants: str = "codata2018",
+    allow_closure_error: bool = False,
 ) -> Snapshot:
     """Returns a snapshot from an LDOS in cube files.
 
@@ -59,9 +62,12 @@ def snapshot_from_cubes(
         total_energy_obstacle: reason why the LDOS gives no total free energy, such as an ultrasoft pseudopotential.
         unit: see ``ldos_from_cubes``.
         constants: see ``ldos_from_cubes``.
+        allow_closure_error: whether an LDOS whose F differs from F of ``reference`` by more than 5 meV/atom gives a
+            warning instead of an error.
 
     Raises:
-        InputError: for inconsistent files, or an unknown broadening.
+        InputError: for inconsistent files, an unknown broadening, a density with another number of electrons, or an
+            LDOS that does not give F of the DFT code.
         FileFormatError: for a file that cannot be read.
     """
     ldos, first, energy_grid, width = read_series(files, energy_grid, unit, constants, np.float32)
@@ -94,10 +100,11 @@ def snapshot_from_cubes(
         cube = read_cube(density)
         check_same(Path(density), cube, first)
         field = cube.field("1/bohr^3", constants)
+        check_density(field, grid, number, str(density), "1/bohr^3")
     if reference is None:
         entropy_term = -electron_temperature * dos.entropy(level, electron_temperature)
         reference = Reference(math.nan, {}, level, number, entropy_term)
-    return Snapshot(
+    snapshot = Snapshot(
         atoms=atoms,
         grid=grid,
         energy_grid=energy_grid,
@@ -112,3 +119,5 @@ def snapshot_from_cubes(
         provenance={"engine": "cube files", "comment": " ".join(first.comment)},
         total_energy_obstacle=total_energy_obstacle,
     )
+    check_closure([snapshot], [first.comment[1].strip()], allow=allow_closure_error)
+    return snapshot

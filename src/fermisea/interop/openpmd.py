@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from fermisea.data.closure import check_closure
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
@@ -92,11 +93,17 @@ def write_snapshot(path: PathLike, snapshot: Snapshot) -> Path:
     return Path(path)
 
 
-def read_snapshot(path: PathLike) -> Snapshot:
+def read_snapshot(path: PathLike, *, allow_closure_error: bool = False) -> Snapshot:
     """Returns the snapshot from a file of ``write_snapshot``.
+
+    Args:
+        path: path of the file.
+        allow_closure_error: whether an LDOS whose F differs from F of the DFT code by more than 5 meV/atom gives a
+            warning instead of an error.
 
     Raises:
         FileFormatError: for a damaged file, or a file of another program.
+        InputError: for an LDOS that does not give F of the DFT code.
     """
     import xarray as xr  # noqa: PLC0415  # takes a quarter of a second
 
@@ -130,7 +137,9 @@ def read_snapshot(path: PathLike) -> Snapshot:
         data = xr.Dataset(variables, attrs=attributes)
     except (AttributeError, TypeError, ValueError) as error:
         raise FileFormatError(f"{path}: its parts are inconsistent ({error}); write the snapshot again") from error
-    return Snapshot.from_xarray(data, str(path))
+    snapshot = Snapshot.from_xarray(data, str(path))
+    check_closure([snapshot], [str(path)], allow=allow_closure_error)
+    return snapshot
 
 
 def write_prediction(path: PathLike, prediction: Prediction, ldos: npt.NDArray[np.floating] | None = None) -> Path:

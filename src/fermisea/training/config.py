@@ -67,6 +67,8 @@ class TrainingConfig:
         anchor_order: highest order of the power spectrum of the regular model.
         anchor_cutoff: cutoff of the descriptors of the regular model, Angstrom.
         anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
+        allow_closure_error: whether snapshots whose LDOS misses the free energy of the DFT code by more than 5 meV/atom
+            give a warning instead of an error.
         seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the
             choice of validation structures.
         dtype: type of the weights, ``"float32"`` or ``"float64"``.
@@ -105,6 +107,7 @@ class TrainingConfig:
     anchor_order: int = 5
     anchor_cutoff: float = 5.4
     anchor_hidden: tuple[int, ...] = ()
+    allow_closure_error: bool = False
     seed: int = 0
     dtype: str = "float32"
     precision: str = "float32"
@@ -121,8 +124,9 @@ class TrainingConfig:
         _check_integer("smoothness", self.smoothness, 1)
         if self.patience is not None:
             _check_integer("patience", self.patience, 1)
-        if not isinstance(self.anchor, bool):
-            raise InputError(f"anchor: got {self.anchor!r}, expected true or false")
+        for name in ("anchor", "allow_closure_error"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}: got {getattr(self, name)!r}, expected true or false")
         for name in ("cutoff", "learning_rate", "anchor_cutoff"):
             _check_number(name, getattr(self, name), "a finite value above 0", lambda x: x > 0)
         for name in (

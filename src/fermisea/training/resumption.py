@@ -33,6 +33,7 @@ _FREE = (
     "anchor_order",
     "anchor_cutoff",
     "anchor_hidden",
+    "allow_closure_error",
 )
 """Fields of a configuration that may be changed on resuming."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from fermisea.data.closure import check_closure
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import Descriptor
@@ -71,8 +72,8 @@ def train(
         progress: callback after the descriptors of each snapshot and after each epoch.
 
     Raises:
-        InputError: if the data or the device are invalid, or a checkpoint exists without ``resume`` or has other data
-            or settings.
+        InputError: if the data or the device are invalid, the LDOS of a snapshot does not give the free energy of the
+            DFT code, or a checkpoint exists without ``resume`` or has other data or settings.
         FileFormatError: for a damaged checkpoint.
         StorageError: if the scratch file or the checkpoint does not fit on the disk.
         DivergenceError: if the loss becomes infinite or NaN; the checkpoint then holds the last complete epoch.
@@ -84,6 +85,7 @@ def train(
     identity = identity_of(dataset, config)
     file = None if checkpoint is None else Path(checkpoint)
     state = begun(file, identity, resume=resume)
+    closure = check_closure(dataset.snapshots, dataset.names, allow=config.allow_closure_error)
     with joined(where) as processes:
         tell = progress if progress is not None and processes.first else lambda _: None
         training, held_out = dataset.split(config.validation_fraction, config.seed)
@@ -130,13 +132,13 @@ def train(
                 f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite "
                 f"number; lower the learning rate (now {config.learning_rate:g}){kept}",
                 loop.history,
-                _model(networks, descriptor, dataset, config, loop.history) if loop.epoch else None,
+                _model(networks, descriptor, dataset, closure, config, loop.history) if loop.epoch else None,
             ) from error
         for member in members:
             member.restore_best()
             if config.readout == "ridge":
                 fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
-        model = replace(_model(networks, descriptor, dataset, config, loop.history), anchor=_anchor(training, config))
+        model = replace(_model(networks, descriptor, dataset, closure, config, loop.history), anchor=_anchor(training, config))
         if validation is not None:
             model.provenance["final"] |= validation.errors(model.network, processes)
             if len(networks) > 1:
@@ -219,6 +221,7 @@ def _model(
     networks: Sequence[Mlp],
     descriptor: Descriptor,
     dataset: Dataset,
+    closure: Sequence[float | None],
     config: TrainingConfig,
     history: list[dict[str, float]],
 ) -> Model:
@@ -233,8 +236,9 @@ def _model(
                 "ion_temperature": s.ion_temperature,
                 "volume_per_atom": s.grid.volume / len(s.atoms),
                 "grid": list(s.grid.shape),
+                "closure_error_per_atom": error,
             }
-            for s in dataset
+            for s, error in zip(dataset, closure, strict=True)
         ],
         "data": dict(first.provenance),
         "epochs": len(history),

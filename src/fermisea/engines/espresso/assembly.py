@@ -74,6 +74,7 @@ def assemble(
     ion_temperature: float | None,
     provenance: Mapping[str, Any],
     reference: Reference | None = None,
+    obstacle: str | None = None,
 ) -> Snapshot:
     """Returns the snapshot of a run.
 
@@ -87,6 +88,7 @@ def assemble(
         ion_temperature: tau_i, K, if known.
         provenance: provenance of the snapshot.
         reference: energies and forces, if ``scf`` does not have them.
+        obstacle: reason, beyond the pseudopotentials, why the LDOS gives no total free energy.
 
     Raises:
         FileFormatError: for a damaged file.
@@ -106,7 +108,7 @@ def assemble(
         ions=potentials.ions,
         functional=potentials.functional,
         provenance=provenance,
-        total_energy_obstacle=potentials.obstacle,
+        total_energy_obstacle=potentials.obstacle or obstacle,
     )
 
 

@@ -14,7 +14,7 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.engines.cores import warn_of_overlap
 from fermisea.engines.espresso.assembly import assemble, wavefunction_ldos, window
 from fermisea.engines.espresso.cubes import cube_ldos
-from fermisea.engines.espresso.inputs import nested
+from fermisea.engines.espresso.keywords import nested
 from fermisea.engines.espresso.launch import check_command, other_program
 from fermisea.engines.espresso.potentials import Potentials, load_potentials
 from fermisea.engines.espresso.runs import PwRuns, scratch_folder

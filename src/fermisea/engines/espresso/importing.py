@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from fermisea import units
+from fermisea.data.closure import check_closure
 from fermisea.data.snapshot import Snapshot
+from fermisea.engines.espresso.agreement import FERMI_DIRAC, smearing_name
 from fermisea.engines.espresso.assembly import assemble, missing_top, wavefunction_ldos, window
 from fermisea.engines.espresso.fields import density_file, wavefunction_file
 from fermisea.engines.espresso.output import PwOutput, read_output
 from fermisea.engines.espresso.potentials import load_potentials
-from fermisea.engines.espresso.printed import scf_reference
+from fermisea.engines.espresso.printed import scf_before
 from fermisea.engines.ldos import LdosOptions, free_electron_bands
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
@@ -25,11 +27,7 @@ _SCHEMA = "data-file-schema.xml"
 DENSITY_TOLERANCE = 0.02
 """Largest difference between LDOS and density file, as a fraction of the electrons; missing k-points exceed it."""
 
-_SAME_LEVEL = 0.02
-"""Largest difference of the Fermi levels of an SCF run and of an nscf run in its potential, eV."""
-
 _NEUTRAL = 1e-9
-_FERMI_DIRAC = {"fd", "fermi-dirac", "f-d", "fermi_dirac"}
 
 
 def import_run(
@@ -40,6 +38,7 @@ def import_run(
     scf: str | Path | None = None,
     ion_temperature: float | None = None,
     threads: int | None = None,
+    allow_closure_error: bool = False,
 ) -> Snapshot:
     """Returns the snapshot of a finished scf, relax or nscf run; nothing in its folder is changed.
 
@@ -51,26 +50,24 @@ def import_run(
             default searched for beside ``PREFIX.save``.
         ion_temperature: tau_i, K, if known.
         threads: number of threads for the LDOS; None for the number of torch.
+        allow_closure_error: whether an LDOS whose F differs from F of the run by more than 5 meV/atom gives a warning
+            instead of an error.
 
     Raises:
-        InputError: with a list of everything that the run lacks.
+        InputError: with a list of everything that the run lacks; for an LDOS that does not give F of the run.
         FileFormatError: for a damaged file.
     """
     save = _save_folder(Path(folder))
     output = read_output(save / _SCHEMA)
-    files = {s: Path((pseudopotentials or {}).get(s, save / name)) for s, name in output.pseudopotentials.items()}
+    files = {s: Path((pseudopotentials or {}).get(s, save / name)) for s, name in output.species}
     problems = _problems(save, output, files)
-    reference = output.reference
+    reference, terms = output.reference, output.terms
     if output.calculation == "nscf":
-        found, reason = scf_reference(save.parent, save / _SCHEMA, None if scf is None else Path(scf))
-        if found is None:
-            problems.append(reason)
-        elif abs(found.fermi_level - output.reference.fermi_level) > _SAME_LEVEL:
-            problems.append(
-                f"free energy: the SCF run has the Fermi level {found.fermi_level:.3f} eV, but this run has "
-                f"{output.reference.fermi_level:.3f} eV; name the SCF run that preceded this one (scf)"
-            )
-        reference = found or reference
+        found, reasons = scf_before(save.parent, output, files, save / _SCHEMA, None if scf is None else Path(scf))
+        problems += reasons
+        if found is not None:
+            reference, terms = found.reference, found.terms | terms
+    problems += [f"energy: {term}, which F of an LDOS does not contain; run pw.x without it" for term in terms.foreign]
     name = functional_of(output.functional)
     potentials = None
     if name is None:
@@ -116,8 +113,10 @@ def import_run(
             "pseudopotentials": potentials.provenance,
         },
         reference=reference,
+        obstacle=terms.obstacle,
     )
     _check_density(save, snapshot)
+    check_closure([snapshot], [str(save)], allow=allow_closure_error)
     return snapshot
 
 
@@ -152,7 +151,7 @@ def _problems(save: Path, output: PwOutput, files: Mapping[str, Path]) -> list[s
         problems.append("SCF cycle: not converged; run pw.x again until it converges")
     if output.spin:
         problems.append("spin: not supported by fermisea; run pw.x with nspin = 1")
-    if output.smearing is None or output.smearing.lower() not in _FERMI_DIRAC:
+    if smearing_name(output.smearing) != FERMI_DIRAC:
         problems.append(
             f"smearing: {output.smearing or 'none'}, which defines no tau_e; run pw.x with smearing = 'fermi-dirac'"
         )
@@ -172,6 +171,12 @@ def _problems(save: Path, output: PwOutput, files: Mapping[str, Path]) -> list[s
     if density_file(save) is None:
         problems.append("density: no charge-density.dat; copy this file too")
     for symbol, file in files.items():
+        names = sorted({name for element, name in output.species if element == symbol})
+        if len(names) > 1:
+            problems.append(
+                f"pseudopotentials of {symbol}: got {' and '.join(names)} for species of one element, expected one "
+                "file for each element; run pw.x with one file"
+            )
         if not file.is_file():
             problems.append(f"pseudopotential of {symbol}: no file {file}; provide this file")
     return problems

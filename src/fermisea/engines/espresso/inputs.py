@@ -12,7 +12,6 @@ from ase.io.espresso import write_espresso_in
 from ase.io.espresso_namelist.namelist import Namelist
 
 from fermisea import units
-from fermisea.errors import InputError
 
 PREFIX = "fermisea"
 
@@ -21,69 +20,6 @@ _BASIS = 4
 
 _BAND_ACCURACY = 1e-8
 """Change of an eigenvalue, Ry, at which a band of the energy window counts as converged (diago_thr_init)."""
-
-_UNKNOWN = "its contribution to the energy does not follow from an LDOS and its density"
-_OURS = {
-    "calculation": "fermisea runs scf and then nscf",
-    "restart_mode": "every run starts from scratch",
-    "outdir": "each run has its own folder",
-    "prefix": "each run has its own folder",
-    "pseudo_dir": "each file is named separately",
-    "disk_io": "wavefunctions are needed",
-    "wf_collect": "wavefunctions are needed",
-    "nosym": "an LDOS needs every k-point",
-    "occupations": "occupations are Fermi-Dirac",
-    "smearing": "occupations are Fermi-Dirac",
-    "degauss": "it is k_B tau_e",
-    "nbnd": "bands must fill the energy window",
-    "ecutwfc": "it is the cutoff of the engine, eV",
-    "conv_thr": "it is the tolerance of the engine, eV per atom",
-    "input_dft": "it is xc of the engine",
-    "ibrav": "the structure defines the cell",
-    "celldm": "the structure defines the cell",
-    "nat": "the structure defines the atoms",
-    "ntyp": "the structure defines the atoms",
-    "nosym_evc": "an LDOS needs every k-point",
-    "lda_plus_u": _UNKNOWN,
-    "vdw_corr": _UNKNOWN,
-    "tefield": _UNKNOWN,
-    "lelfield": _UNKNOWN,
-    "assume_isolated": _UNKNOWN,
-    "nspin": "spin polarisation is not supported",
-    "noncolin": "noncollinear magnetism is not supported",
-    "lspinorb": "spin-orbit coupling is not supported",
-}
-
-
-def nested(input_data: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Returns keywords by namelist, from keywords with or without namelists, in the form used by ASE.
-
-    Raises:
-        InputError: for a keyword that is unknown to pw.x or set by the engine.
-    """
-    try:
-        given = Namelist(dict(input_data or {}))
-        given.to_nested("pw", warn=False)
-    except Exception as error:  # ASE raises its own kinds of exceptions
-        raise InputError(
-            f"input_data: got {input_data!r}, which ASE cannot assign to namelists ({error}); correct the keywords"
-        ) from error
-    result = {str(section).lower(): dict(values) for section, values in given.items() if values}
-    known = {key.lower() for values in result.values() for key in values}
-    asked = {
-        key.lower()
-        for name, value in (input_data or {}).items()
-        for key in (value if isinstance(value, Mapping) else (name,))
-    }
-    for key in sorted(asked):
-        base = key.split("(")[0]
-        if base in _OURS:
-            raise InputError(f"input_data: got {key}, which is set by fermisea ({_OURS[base]}); remove it")
-        if key == "tot_charge" and any(values.get(key) for values in result.values()):
-            raise InputError("input_data: got a tot_charge other than zero, expected a neutral cell; remove it")
-        if key not in known:
-            raise InputError(f"input_data: got {key}, which is not a keyword of pw.x; correct or remove it")
-    return result
 
 
 def pw_input(

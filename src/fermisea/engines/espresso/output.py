@@ -12,6 +12,7 @@ from ase import Atoms
 
 from fermisea import units
 from fermisea.data.reference import Reference
+from fermisea.engines.espresso.terms import ExtraTerms, xml_terms
 from fermisea.errors import FileFormatError
 from fermisea.utilities.arrays import FloatArray
 
@@ -34,7 +35,7 @@ class PwOutput:
         fractions: k-points in units of the reciprocal vectors, (k, 3).
         cutoff: plane-wave cutoff, eV.
         functional: name of the functional in pw.x.
-        pseudopotentials: file names by element.
+        species: element and file name of the pseudopotential of each species; an element may have several species.
         smearing: name of the smearing in the file, "fd" for Fermi-Dirac; None without smearing.
         degauss: width of the smearing, eV.
         symmetries: number of symmetries used, 1 for none.
@@ -45,6 +46,7 @@ class PwOutput:
         ultrasoft: "ultrasoft" or "PAW" if such pseudopotentials were used.
         version: version of pw.x.
         mesh: k-mesh and shift, if the k-points form a mesh.
+        terms: energy terms that F of an LDOS does not contain.
     """
 
     calculation: str
@@ -58,7 +60,7 @@ class PwOutput:
     fractions: FloatArray
     cutoff: float
     functional: str
-    pseudopotentials: dict[str, str]
+    species: tuple[tuple[str, str], ...]
     smearing: str | None
     degauss: float
     symmetries: int
@@ -69,6 +71,7 @@ class PwOutput:
     ultrasoft: str | None
     version: str
     mesh: tuple[tuple[int, int, int], tuple[int, int, int]] | None
+    terms: ExtraTerms
 
 
 def read_output(path: Path) -> PwOutput:
@@ -136,7 +139,7 @@ class _Reader:
             fractions=(coordinates / alat) @ atoms.cell.array.T,
             cutoff=float(self._text("basis_set/ecutwfc")) * units.HARTREE,
             functional=self._text("dft/functional"),
-            pseudopotentials=self._pseudopotentials(),
+            species=self._species(),
             smearing=None if smearing is None else (smearing.text or "").strip(),
             degauss=0.0 if smearing is None else float(smearing.attrib["degauss"]) * units.HARTREE,
             symmetries=int(self._text("symmetries/nsym")),
@@ -147,6 +150,7 @@ class _Reader:
             ultrasoft="PAW" if self._flag("algorithmic_info/paw") else ultrasoft,
             version=self._need(self._root, "general_info/creator").attrib.get("VERSION", "unknown"),
             mesh=self._mesh(),
+            terms=xml_terms(self._root),
         )
 
     def _atoms(self) -> Atoms:
@@ -157,9 +161,9 @@ class _Reader:
         symbols = [_symbol(entry.attrib["name"]) for entry in entries]
         return Atoms(symbols, positions=positions, cell=cell, pbc=True)
 
-    def _pseudopotentials(self) -> dict[str, str]:
+    def _species(self) -> tuple[tuple[str, str], ...]:
         species = self._output.findall("atomic_species/species")
-        return {_symbol(s.attrib["name"]): (s.findtext("pseudo_file") or "").strip() for s in species}
+        return tuple((_symbol(s.attrib["name"]), (s.findtext("pseudo_file") or "").strip()) for s in species)
 
     def _reference(self, atoms: int) -> Reference:
         total = self._need(self._output, "total_energy")

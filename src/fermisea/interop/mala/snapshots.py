@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fermisea.data.closure import check_closure
+from fermisea.data.density import check_density
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
@@ -40,6 +42,7 @@ def load_snapshot(
     functional: str | None = None,
     ion_temperature: float | None = None,
     units: str | None = None,
+    allow_closure_error: bool = False,
 ) -> Snapshot:
     """Returns the snapshot from MALA's files, which are opened read-only.
 
@@ -55,9 +58,11 @@ def load_snapshot(
         functional: exchange-correlation functional of the run; by default the functional of the pseudopotentials.
         ion_temperature: tau_i, K.
         units: unit of a ``.npy`` LDOS, one of MALA's names: "1/(eV*A^3)" (default), "1/(eV*Bohr^3)", "1/(Ry*Bohr^3)".
+        allow_closure_error: whether an LDOS whose F differs from F of the run by more than 5 meV/atom gives a warning
+            instead of an error.
 
     Raises:
-        InputError: for inconsistent files, or an electron number that indicates wrong units or energies.
+        InputError: for inconsistent files, or an electron number or free energy that indicates wrong units or energies.
         FileFormatError: for a file that is truncated or of another kind.
     """
     files = [Path(ldos)] if isinstance(ldos, str | os.PathLike) else [Path(path) for path in ldos]
@@ -80,7 +85,7 @@ def load_snapshot(
         field = values @ states.weights(level, temperature).electrons.weights
     else:
         field = _density(Path(density), calculation)
-    return Snapshot(
+    snapshot = Snapshot(
         atoms=calculation.atoms,
         grid=grid,
         energy_grid=joined.grid,
@@ -109,6 +114,8 @@ def load_snapshot(
         },
         total_energy_obstacle=ions.obstacle,
     )
+    check_closure([snapshot], [str(files[0])], allow=allow_closure_error)
+    return snapshot
 
 
 def _values(
@@ -150,13 +157,9 @@ def _density(path: Path, calculation: Calculation) -> npt.NDArray[np.float64]:
     field, grid = read_field(path, "Density"), calculation.grid
     if field.shape != (*grid.shape, 1):
         raise InputError(f"{path}: got shape {field.shape}, expected a density on the grid {grid.shape}")
-    electrons = grid.integrate(field)
-    if not abs(electrons - calculation.electrons) < 0.01 * calculation.electrons:
-        raise InputError(
-            f"{path}: holds {electrons:.4g} electrons, expected {calculation.electrons:g}; give the valence density in "
-            "1/Angstrom^3"
-        )
-    return np.array(field[..., 0], dtype=np.float64)
+    density = np.array(field[..., 0], dtype=np.float64)
+    check_density(density, grid, calculation.electrons, str(path))
+    return density
 
 
 def _check_electrons(dos: DensityOfStates, calculation: Calculation, path: Path, units: str | None) -> None:

@@ -1,0 +1,68 @@
+"""Closure of snapshots: F of the LDOS at tau_ref against F of the DFT code."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+from fermisea.data.snapshot import Snapshot
+from fermisea.errors import InputError, WindowError
+
+CLOSURE = 1e-3
+"""Largest closure error (F of the LDOS minus F of the DFT code) without a warning, eV per atom."""
+
+CLOSURE_LIMIT = 5e-3
+"""Largest closure error of a snapshot that is imported or trained on, eV per atom."""
+
+
+def closure_error_per_atom(snapshot: Snapshot) -> float | None:
+    """Returns the closure error, eV per atom; None if LDOS or DFT code give no total free energy.
+
+    Raises:
+        WindowError: if tau_ref is above the limit of the energy window.
+    """
+    if snapshot.total_energy_obstacle is not None or math.isnan(snapshot.reference.free_energy):
+        return None
+    return snapshot.closure_error() / len(snapshot.atoms)
+
+
+def check_closure(snapshots: Sequence[Snapshot], names: Sequence[str], *, allow: bool) -> list[float | None]:
+    """Returns the closure error of each snapshot, eV per atom; None if there is none, see ``closure_error_per_atom``.
+
+    An error above ``CLOSURE`` gives a warning, and so does an energy window that does not reach tau_ref.
+
+    Args:
+        snapshots: the snapshots.
+        names: names of the snapshots, for messages.
+        allow: whether an error above ``CLOSURE_LIMIT`` gives a warning too.
+
+    Raises:
+        InputError: for an error above ``CLOSURE_LIMIT``.
+    """
+    errors: list[float | None] = []
+    unknown = ""
+    for snapshot, name in zip(snapshots, names, strict=True):
+        try:
+            errors.append(closure_error_per_atom(snapshot))
+        except WindowError as error:
+            errors.append(None)
+            unknown = unknown or f"{name}: F of the LDOS was not compared with F of the DFT code: {error}"
+    if unknown:
+        warnings.warn(unknown, stacklevel=3)
+    wrong = [i for i, error in enumerate(errors) if error is not None and not abs(error) <= CLOSURE]
+    if not wrong:
+        return errors
+    worst = max(wrong, key=lambda i: math.inf if math.isnan(errors[i] or 0.0) else abs(errors[i] or 0.0))
+    largest, others = errors[worst] or 0.0, f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    text = (
+        f"{names[worst]}{others}: F of the LDOS differs from F of the DFT code by {1000 * largest:+.2f} meV/atom at "
+        f"tau_ref = {snapshots[worst].electron_temperature:g} K, expected at most"
+    )
+    if not abs(largest) <= CLOSURE_LIMIT and not allow:
+        raise InputError(
+            f"{text} {1000 * CLOSURE_LIMIT:g}; check that LDOS and energy come from one run, refine k-mesh, broadening "
+            "and energy grid, or accept the error (allow_closure_error=True, --allow-closure-error)"
+        )
+    warnings.warn(f"{text} {1000 * CLOSURE:g}; refine k-mesh, broadening and energy grid", stacklevel=3)
+    return errors
