@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +263,77 @@ def test_snapshot_goes_through_cubes_and_back(tmp_path):
     assert back.free_energy(1000.0) == pytest.approx(snapshot.reference.free_energy, abs=1e-6)
     back.save(tmp_path / "back.nc")
     assert math.isnan(Snapshot.load(tmp_path / "back.nc").reference.free_energy)
+
+
+@pytest.fixture(scope="module")
+def as_cubes(tmp_path_factory):
+    """A made-up snapshot, a function that reads it from cube files, and the file of its density."""
+    snapshot, folder = made_up_snapshot(0), tmp_path_factory.mktemp("cubes")
+    write_ldos_cubes(folder / "ldos", snapshot.atoms, snapshot.ldos, snapshot.energy_grid)
+
+    def read(density, **options):
+        return snapshot_from_cubes(
+            folder / "ldos",
+            electron_temperature=snapshot.electron_temperature,
+            ions=snapshot.ions,
+            functional="lda",
+            broadening=snapshot.broadening,
+            atoms=snapshot.atoms,
+            density=write_cube(folder / "n.cube", snapshot.atoms, density),
+            **options,
+        )
+
+    return snapshot, read
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (112.08, r"n\.cube: holds 1345 electrons, expected 12; give the valence density in 1/bohr\^3$"),
+        (units.BOHR**-3, r"n\.cube: holds 80\.98 electrons, expected 12; .*\(the values are in 1/Angstrom\^3\)"),
+        (1.02, r"n\.cube: holds 12\.24 electrons"),
+        (0.0, r"n\.cube: holds 0 electrons"),
+        (-1.0, r"n\.cube: holds -12 electrons"),
+    ],
+)
+def test_a_density_with_other_electrons_is_refused(as_cubes, factor, message):
+    snapshot, read = as_cubes
+    with pytest.raises(InputError, match=message):
+        read(factor * snapshot.density)
+    assert read(1.005 * snapshot.density).density.sum() > snapshot.density.sum()  # digits and coarse grids
+
+
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        (
+            "1/(eV bohr^3)",
+            r"expected values in 1/\(eV bohr\^3\) of both spins, but these are in 1/\(Ry bohr\^3\) of both",
+        ),
+        (
+            "1/(eV Angstrom^3)",
+            r"expected values in 1/\(eV Angstrom\^3\) .* these are in 1/\(Ry bohr\^3\) of both spins",
+        ),
+    ],
+)
+def test_an_ldos_in_another_unit_is_found_by_its_density(as_cubes, unit, message):
+    snapshot, read = as_cubes
+    with pytest.raises(InputError, match=r"LDOS: its density differs from the density of the run by .*" + message):
+        read(snapshot.density, unit=unit)
+    with pytest.warns(UserWarning, match="check that LDOS and density are of one run"):
+        read(np.roll(snapshot.density, 3, axis=0))
+
+
+def test_a_free_energy_of_another_run_is_refused(as_cubes):
+    snapshot, read = as_cubes
+    assert read(snapshot.density, reference=snapshot.reference).reference is snapshot.reference
+    other = replace(snapshot.reference, free_energy=snapshot.reference.free_energy + 0.024)
+    with pytest.raises(
+        InputError, match=r"by -6\.00 meV/atom at tau_ref = 1000 K, expected at most 5; .*allow_closure"
+    ):
+        read(snapshot.density, reference=other)
+    with pytest.warns(UserWarning, match=r"by -6\.00 meV/atom .* expected at most 1; refine"):
+        read(snapshot.density, reference=other, allow_closure_error=True)
 
 
 def test_one_energy_alone(tmp_path):

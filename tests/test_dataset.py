@@ -14,13 +14,15 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.broadening import Broadening
-from fermisea.physics.ions import CoreCharge, Ion
+from fermisea.physics.ions import CoreCharge, Ion, electrons
 from synthetic import made_up_snapshot
 
 
 def other(snapshot: Snapshot, **changes) -> Snapshot:
     names = (*Snapshot.__dataclass_fields__, "ldos")
-    return Snapshot(**({name: getattr(snapshot, name) for name in names} | changes))
+    values = {name: getattr(snapshot, name) for name in names} | changes
+    values["density"] = values["density"] * (electrons(values["ions"], snapshot.atoms.symbols) / snapshot.electrons)
+    return Snapshot(**values)
 
 
 @pytest.fixture(scope="module")

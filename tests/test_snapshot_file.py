@@ -53,12 +53,13 @@ def rich() -> Snapshot:
     atoms = Atoms("AlBe", positions=rng.normal(size=(2, 3)), cell=cell, pbc=True)
     grid = RealSpaceGrid(cell, (3, 4, 2))
     energies = EnergyGrid(-7.3, 0.1 + 1e-15, 30)
+    density = rng.random((3, 4, 2))
     return Snapshot(
         atoms=atoms,
         grid=grid,
         energy_grid=energies,
         ldos=rng.random((3, 4, 2, 30), dtype=np.float32),
-        density=rng.random((3, 4, 2)),
+        density=density * (5.0 / grid.integrate(density)),
         electron_temperature=933.47,
         ion_temperature=None,
         broadening=Broadening("gaussian", 0.1 + 1e-16),

@@ -17,7 +17,8 @@ from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.interop.ldos_cubes import UNIT, check_same, read_series, same_structure
+from fermisea.interop.ldos_cubes import UNIT, check_same, cube_files, read_series, same_structure
+from fermisea.interop.ldos_unit import check_unit, density_below
 from fermisea.physics.broadening import Broadening, pp_broadening
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ions import Ion, electrons
@@ -92,15 +93,13 @@ def snapshot_from_cubes(
     number = electrons(ions, list(atoms.symbols))
     level = dos.fermi_level(number, electron_temperature)
     if density is None:
-        weights = dos.weights(level, electron_temperature).electrons.weights
-        field = np.stack(
-            [plane @ weights for plane in ldos]
-        )  # by planes, because each plane is copied in double precision
+        field = density_below(ldos, dos, number, electron_temperature)
     else:
         cube = read_cube(density)
         check_same(Path(density), cube, first)
         field = cube.field("1/bohr^3", constants)
         check_density(field, grid, number, str(density), "1/bohr^3")
+        check_unit(ldos, dos, number, electron_temperature, field, unit)
     if reference is None:
         entropy_term = -electron_temperature * dos.entropy(level, electron_temperature)
         reference = Reference(math.nan, {}, level, number, entropy_term)
@@ -119,5 +118,5 @@ def snapshot_from_cubes(
         provenance={"engine": "cube files", "comment": " ".join(first.comment)},
         total_energy_obstacle=total_energy_obstacle,
     )
-    check_closure([snapshot], [first.comment[1].strip()], allow=allow_closure_error)
+    check_closure([snapshot], [str(cube_files(files)[0])], allow=allow_closure_error)
     return snapshot

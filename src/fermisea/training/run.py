@@ -138,7 +138,9 @@ def train(
             member.restore_best()
             if config.readout == "ridge":
                 fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
-        model = replace(_model(networks, descriptor, dataset, closure, config, loop.history), anchor=_anchor(training, config))
+        model = replace(
+            _model(networks, descriptor, dataset, closure, config, loop.history), anchor=_anchor(training, config)
+        )
         if validation is not None:
             model.provenance["final"] |= validation.errors(model.network, processes)
             if len(networks) > 1:
