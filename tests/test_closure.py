@@ -135,7 +135,7 @@ def test_densities_hold_the_electrons_on_every_route(good, tmp_path):
             changed(snapshot, density=factor * snapshot.density)
     data = snapshot.to_xarray()
     data["density"] = 2 * data["density"]
-    with pytest.raises(FileFormatError, match="^set: density: holds 24 electrons, expected 12"):
+    with pytest.raises(FileFormatError, match=r"^set: density: holds 24 electrons, expected 12"):
         Snapshot.from_xarray(data, "set")
     file = openpmd.write_snapshot(tmp_path / "al.h5", snapshot)
     with h5py.File(file, "r+") as opened:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from fermisea.data.cube import read_cube
 from fermisea.data.closure import check_closure
+from fermisea.data.cube import read_cube
 from fermisea.data.density import check_density
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot

@@ -120,6 +120,6 @@ def _potentials(scf: ScfRun, run: PwOutput, files: Mapping[str, Path]) -> Iterat
                 yield f"pseudopotential of {symbol}: {name} in the SCF run, but {names[symbol]} in this run"
         elif file.is_file() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() != checksum:
             yield (
-                f"pseudopotential of {symbol}: {name} with the MD5 sum {checksum} in the SCF run, but {file} is another "
-                "file"
+                f"pseudopotential of {symbol}: {name} with the MD5 sum {checksum} in the SCF run, but {file} is "
+                "another file"
             )

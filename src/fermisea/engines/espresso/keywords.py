@@ -133,8 +133,8 @@ def nested(input_data: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
         if base in _OFF:
             if (value.lower() if isinstance(value, str) else value) != _OFF[base]:
                 raise InputError(
-                    f"input_data: got {key} = {value!r}, expected {_OFF[base]!r}, because F of an LDOS does not contain "
-                    "its contribution to the energy; remove it"
+                    f"input_data: got {key} = {value!r}, expected {_OFF[base]!r}, because F of an LDOS does not "
+                    "contain its contribution to the energy; remove it"
                 )
         elif key not in places and not base.startswith("hubbard"):
             raise InputError(f"input_data: got {key}, which is not a keyword of pw.x; correct or remove it")

@@ -85,10 +85,11 @@ def scf_before(
         except FileFormatError:
             continue
     if not found:
-        return None, [
+        missing = (
             "free energy: pw.x does not store it in an nscf run; give the printed output of the preceding SCF run, or "
             f"a copy of its {xml.name} (scf)"
-        ]
+        )
+        return None, [missing]
     problems = {path: _differences(path, scf, run, files) for path, scf in found.items()}
     fitting = [path for path in found if not problems[path]]
     if not fitting:

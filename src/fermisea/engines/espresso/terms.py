@@ -86,7 +86,8 @@ def printed_terms(text: str) -> ExtraTerms:
 
 def _sorted(values: Mapping[str, float], unit: str) -> ExtraTerms:
     """Returns the terms that are not zero, by their effect."""
-    added, foreign = [], []
+    added: list[str] = []
+    foreign: list[str] = []
     for name, value in values.items():
         if value != 0:  # NaN too
             known = any(part in name.lower() for part in _ADDED)
