@@ -108,6 +108,9 @@ def test_command_line(model, tmp_path, capsys):
     result = CliRunner().invoke(app, [*arguments, "--fdm", "1000"])
     assert result.exit_code == 0, result.output
     assert "ttm/mod: error of the fit of C_e" in result.output
+    shown = " ".join(result.output.split())
+    assert "ttm/mod: electrons fill cell 0 along x (lsurface to rsurface - 1); for a fix with Nx > 1 cells" in shown
+    assert "give --ttm-cells Nx" in shown
     assert {file.name for file in out.iterdir()} == {
         "thermo.csv",
         "thermo.png",
@@ -120,10 +123,17 @@ def test_command_line(model, tmp_path, capsys):
     assert float(rows[0]["electron_temperature (K)"]) == 300.0
     assert float(rows[-1]["electron_temperature (K)"]) == 6000.0
     assert all(head.endswith(")") for head in rows[0])
-    result = CliRunner().invoke(app, [*arguments, "--json", "--no-pressure"])
+    result = CliRunner().invoke(app, [*arguments, "--json", "--no-pressure", "--ttm-cells", "4"])
     data = json.loads(result.output)
     assert len(data["rows"]) == len(rows)
     assert data["fit"]["error"] < 0.05
+    assert data["ttm_mod"] == {"left_surface": 0, "right_surface": 4}
+    lines = (out / "electrons.ttm").read_text().splitlines()
+    (place,) = (number for number, line in enumerate(lines) if line.startswith("rsurface"))
+    assert lines[place - 2].startswith("lsurface; electrons fill cells lsurface to rsurface - 1 along x")
+    assert (lines[place - 1], lines[place + 1]) == ("0", "4")
+    assert main([*arguments, "--ttm-cells", "0"]) == 2
+    assert "--ttm-cells: got 0, expected the number of grid cells along x" in capsys.readouterr().err
     assert main([*arguments, "--fdm", "9000"]) == 2
     assert "--fdm: got 9000 K, expected a tau_e from 300 to 6000 K" in capsys.readouterr().err
     skewed = bulk("Al", "fcc", a=4.05)

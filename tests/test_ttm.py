@@ -61,6 +61,12 @@ def test_bad_input_is_named():
         write_fdm(Path("x"), electron_temperature=300.0, heat_capacity=1e-7, lengths=(1.0, 0.0, 1.0))
 
 
+def test_cells_with_electrons_in_words():
+    assert TtmParameters().cells == "cell 0 along x"
+    assert TtmParameters(right_surface=4).cells == "cells 0 to 3 along x"
+    assert TtmParameters(left_surface=2, right_surface=3).cells == "cell 2 along x"
+
+
 def test_grid_file(tmp_path):
     path = tmp_path / "al.fdm"
     write_fdm(

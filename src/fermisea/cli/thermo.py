@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fermisea.analysis.thermodynamics import Thermodynamics
-    from fermisea.interop.ttm import HeatCapacityFit
+    from fermisea.interop.ttm import HeatCapacityFit, TtmParameters
 
 _SHOWN = 9
 """Number of rows of the printed table."""
@@ -58,6 +58,13 @@ def thermo(
         float,
         typer.Option(help="Electron-ion friction gamma_p for the ttm/mod file, g/mol/ps; not predicted by the model."),
     ] = 0.0,
+    ttm_cells: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of grid cells along x (Nx) of fix ttm/mod, all filled with electrons in the ttm/mod file.  "
+            "[dim]\\[default: 1][/]"
+        ),
+    ] = None,
     fdm: Annotated[
         float | None,
         typer.Option(
@@ -79,6 +86,10 @@ def thermo(
     """
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
+    if ttm_cells is not None and ttm_cells < 1:
+        raise fermisea.InputError(
+            f"--ttm-cells: got {ttm_cells}, expected the number of grid cells along x of fix ttm/mod, at least 1"
+        )
     if fdm is not None and not start <= fdm <= to:
         raise fermisea.InputError(f"--fdm: got {fdm:g} K, expected a tau_e from {start:g} to {to:g} K")
     if fdm is not None and not structure.cell.orthorhombic:
@@ -99,13 +110,16 @@ def thermo(
             allow_outside=allow_outside,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-        fit, files = _write(found, out, thermal_diffusivity, friction, fdm)
+        electrons = _parameters(thermal_diffusivity, friction, ttm_cells or 1)
+        fit, files = _write(found, out, electrons, fdm)
     rows = found.rows()
     if json:
         names = ("error", "coefficients", "limit", "damping")
         summary = None if fit is None else {name: getattr(fit, name) for name in names}
         formula, outside = structure.get_chemical_formula(), found.prediction.warnings
-        print_json({"formula": formula, "warnings": outside, "rows": rows, "fit": summary, "files": files})
+        surfaces = {"left_surface": electrons.left_surface, "right_surface": electrons.right_surface}
+        document = {"formula": formula, "warnings": outside, "rows": rows, "fit": summary, "files": files}
+        print_json(document | {"ttm_mod": None if fit is None else surfaces})
         return
     picked = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(int))]
     heads, cells = _columns(picked)
@@ -113,6 +127,8 @@ def thermo(
     title = f"{structure.get_chemical_formula()}, fixed ions; {len(picked)} of {len(rows)} temperatures"
     console.print(table(title, heads, cells))
     if fit is not None:
+        more = "" if ttm_cells else "; for a fix with Nx > 1 cells along x, give --ttm-cells Nx"
+        console.print(f"ttm/mod: electrons fill {electrons.cells} (lsurface to rsurface - 1){more}")
         console.print(f"ttm/mod: error of the fit of C_e is at most {100 * fit.error:.2f} % of the largest C_e")
     if fit is not None and not (thermal_diffusivity and friction):
         console.print(
@@ -139,8 +155,15 @@ def _columns(rows: list[dict[str, float]]) -> tuple[list[str], list[tuple[str, .
     return [title for title, *_ in shown.values()], cells
 
 
+def _parameters(thermal_diffusivity: float, friction: float, cells: int) -> TtmParameters:
+    """Returns the parameters of fix ttm/mod with electrons in the first ``cells`` cells along x."""
+    from fermisea.interop.ttm import TtmParameters  # noqa: PLC0415  # only when needed
+
+    return TtmParameters(thermal_diffusivity=thermal_diffusivity, friction=friction, right_surface=cells)
+
+
 def _write(
-    found: Thermodynamics, out: Path, thermal_diffusivity: float, friction: float, fdm: float | None
+    found: Thermodynamics, out: Path, electrons: TtmParameters, fdm: float | None
 ) -> tuple[HeatCapacityFit | None, list[Path]]:
     """Writes table, figure and parameter files; returns the fit of C_e, if there is one, and the files."""
     from fermisea.interop import ttm  # noqa: PLC0415  # only when needed
@@ -160,8 +183,7 @@ def _write(
             drive = per_volume * temperatures - per_volume[0] * temperatures[0]
             factor = float(pressure @ drive / (drive @ drive))
         files.append(out / "electrons.ttm")
-        parameters = ttm.TtmParameters(thermal_diffusivity=thermal_diffusivity, friction=friction)
-        ttm.write_ttm_mod(files[-1], fit, len(atoms) / found.volume, factor, parameters)
+        ttm.write_ttm_mod(files[-1], fit, len(atoms) / found.volume, factor, electrons)
     if fdm is not None:
         files.append(out / "electrons.fdm")
         x, y, z = (float(length) for length in atoms.cell.lengths())

@@ -68,8 +68,9 @@ class TtmParameters:
         stopping: friction coefficient gamma_s of electronic stopping, mass/time.
         stopping_velocity: velocity v_0 above which electronic stopping acts, Angstrom/ps.
         intensity: intensity of the pulse, eV/(ps Angstrom^2).
-        left_surface: position of the left surface, in grid cells along x.
-        right_surface: position of the right surface, in grid cells along x.
+        left_surface: first grid cell along x with electrons; cells count from 0.
+        right_surface: number of the last grid cell along x with electrons, plus one: the number of cells along x of
+            the fix if electrons fill the box.
         skin_layer: absorption depth, in cells.
         width: duration of the pulse, ps.
         free_path: mean free path of the electrons, Angstrom.
@@ -97,6 +98,14 @@ class TtmParameters:
                 raise InputError(f"{field.name}: got {value}, expected a finite number of at least 0")
         if self.left_surface >= self.right_surface:
             raise InputError(f"surfaces: got {self.left_surface} and {self.right_surface}, expected left < right")
+
+    @property
+    def cells(self) -> str:
+        """Cells along x that hold electrons, in words."""
+        last = self.right_surface - 1
+        if last == self.left_surface:
+            return f"cell {last} along x"
+        return f"cells {self.left_surface} to {last} along x"
 
 
 def fit_heat_capacity(
@@ -180,8 +189,8 @@ def write_ttm_mod(
         ("gamma_s, g/mol/ps", p.stopping),
         ("v_0, Angstrom/ps", p.stopping_velocity),
         ("I_0, eV/(ps Angstrom^2)", p.intensity),
-        ("lsurface, cells", p.left_surface),
-        ("rsurface, cells", p.right_surface),
+        ("lsurface; electrons fill cells lsurface to rsurface - 1 along x, counted from 0", p.left_surface),
+        ("rsurface; the number of cells along x of the fix, if electrons fill the box", p.right_surface),
         ("l_skin, cells", p.skin_layer),
         ("tau, ps", p.width),
         ("PF, P_e = PF C_e T_e", pressure_factor),
