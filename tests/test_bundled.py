@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,24 @@ def test_a_crystal_has_no_forces_and_is_at_rest_near_its_lattice_constant(alumin
         assert np.abs(regular.forces).max() < 1e-6
         volumes.append(regular.free_energy)
     assert volumes[1] < min(volumes[0], volumes[2])
+
+
+def test_a_folder_of_that_name_does_not_hide_the_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aluminium").mkdir()
+    assert model_path("aluminium") == FOLDER / "aluminium.safetensors"
+    assert model_card("aluminium") is not None
+    assert fermisea.load_model("aluminium").anchor is not None
+    (tmp_path / "no-model").mkdir()
+    with pytest.raises(InputError, match="no-model: no such file"):
+        fermisea.load_model("no-model")
+
+
+def test_a_model_file_of_that_name_wins_with_a_note(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(FOLDER / "aluminium.safetensors", tmp_path / "aluminium")
+    with pytest.warns(UserWarning, match="aluminium: took the file of this name in the current folder, not the ship"):
+        fermisea.load_model("aluminium")
 
 
 def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from ase import Atoms
 from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.model.bundled import model_domain, model_path
+from fermisea.model.bundled import model_domain, model_path, shipped_models
 from fermisea.model.describe import described
 from fermisea.model.file import read_model, write_model
 from fermisea.networks.ensemble import Ensemble, Network
@@ -206,13 +208,20 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     """Returns the model from a file of ``Model.save``. Nothing in the file is executed or unpickled.
 
     Args:
-        path: path of the file, or the name of a shipped model: "aluminium".
+        path: path of the file, or the name of a shipped model: "aluminium". A file of this name in the current folder
+            is taken in place of the shipped model, with a warning; a folder is not.
 
     Raises:
         InputError: if the file does not exist.
         FileFormatError: if the file is not a fermisea model, truncated or altered.
     """
     model = Model(**read_model(model_path(path)))
+    if str(path) in shipped_models() and model_path(path) == Path(path):
+        warnings.warn(
+            f"{path}: took the file of this name in the current folder, not the shipped model; rename the file to use "
+            "the shipped model",
+            stacklevel=2,
+        )
     entries = None if model.training_domain is not None else model_domain(path)
     return model if entries is None else replace(model, training_domain=Domain.from_dict(entries))
 

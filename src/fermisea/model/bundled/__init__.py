@@ -20,9 +20,9 @@ def shipped_models() -> list[str]:
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
-    """Returns the file of a model: the given path if it exists, otherwise the shipped model of this name."""
+    """Returns the file of a model: the given path if it is a file, otherwise the shipped model of this name."""
     path = Path(model)
-    if not path.exists() and str(model) in shipped_models():
+    if str(model) in shipped_models() and not path.is_file():
         return FOLDER / f"{model}.safetensors"
     return path
 
