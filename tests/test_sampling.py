@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms, MirrorForce
 
+from fermisea.data.calculators import advice, suitable_calculators
 from fermisea.data.sampling import find_calculator, sample
 from fermisea.errors import InputError
 
@@ -153,8 +154,24 @@ def test_values_that_cannot_be_used(crystal, values, message):
 
 
 def test_calculator_that_does_not_know_the_element():
-    with pytest.raises(InputError, match=r"calculator emt: fails for Si2 \(.*Si.*\); choose another"):
+    ways = r"a fermisea model file with an anchor, or FILE.py:FUNCTION, where FUNCTION\(\) returns an ASE calculator"
+    with pytest.raises(InputError, match=rf"calculator emt: fails for Si2 \(.*Si.*\); choose another: use .*{ways}"):
         sample(bulk("Si"), 300.0, 1)
+
+
+def test_emt_is_no_calculator_of_light_elements():
+    with pytest.warns(UserWarning, match=r"calculator emt: the parameters of C in ASE's EMT are examples"):
+        sample(bulk("C"), 100.0, 1, thermalise=0.01, spacing=0.002, timestep=1.0)
+
+
+def test_suitable_calculators_are_the_installed_ones(monkeypatch, tmp_path):
+    assert suitable_calculators(["Al", "Cu"])[0] == "emt"
+    assert "emt" not in suitable_calculators(["Al", "C"])
+    (tmp_path / "chgnet").mkdir()
+    (tmp_path / "chgnet" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "chgnet.model.dynamics:CHGNetCalculator" in suitable_calculators(["Si"])
+    assert "use chgnet.model.dynamics:CHGNetCalculator" in advice(["Si"])
 
 
 def test_run_that_blows_up_is_an_error(crystal):

@@ -29,7 +29,11 @@ def sample(
     out: Annotated[Path, typer.Option(help="Folder for the structure files.", show_default=False)],
     snapshots: Annotated[int, typer.Option(help="Number of structures at each ionic temperature.")] = 4,
     calculator: Annotated[
-        str, typer.Option(help="ASE calculator: its name, package.module:callable, or file.py:callable.")
+        str,
+        typer.Option(
+            help="ASE calculator: its name, package.module:callable, or file.py:callable; or a model with an anchor, "
+            "by file or name, for its potential at tau_ref."
+        ),
     ] = "emt",
     repeat: Annotated[
         tuple[int, int, int], typer.Option(help="Three numbers of repetitions, one along each lattice vector.")
@@ -68,6 +72,7 @@ def sample(
     if min(repeat) < 1:
         raise fermisea.InputError(f"repeat: got {repeat}, expected three positive integers")
     atoms = atoms.repeat(repeat)
+    potential = _calculator(calculator)
     stem = structure.name.partition(".")[0]
     rows: list[dict[str, Any]] = []
     with output_folder(out), progress_bar() as bar:
@@ -77,7 +82,7 @@ def sample(
                 atoms,
                 temperature,
                 snapshots,
-                calculator=calculator,
+                calculator=potential,
                 timestep=timestep,
                 thermalise=thermalise,
                 spacing=spacing,
@@ -123,6 +128,24 @@ def sample(
         "files",
     ]
     stdout().print(table(title, columns, cells))
+
+
+def _calculator(name: str) -> Any:
+    """Returns the potential of a model file or shipped model; the name itself for an ASE calculator.
+
+    Raises:
+        InputError: for a model without an anchor, or one that cannot be read.
+    """
+    if not name.endswith(".safetensors") and name not in fermisea.model.bundled.shipped_models():
+        return name
+    from fermisea.potential.calculator import PotentialCalculator  # noqa: PLC0415  # only when needed
+
+    anchor = fermisea.load_model(name).anchor
+    if anchor is None:
+        raise fermisea.InputError(
+            f"calculator {name}: a model without an anchor, expected one with an anchor; choose another calculator"
+        )
+    return PotentialCalculator(anchor)
 
 
 def _thin(file: Path, ion_temperature: list[float], out: Path, snapshots: int, skip: int, *, json: bool) -> None:

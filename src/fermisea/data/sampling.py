@@ -18,6 +18,7 @@ from ase.calculators.calculator import BaseCalculator, get_calculator_class
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin
 
+from fermisea.data.calculators import EMT_EXAMPLES, advice
 from fermisea.data.correlation import correlation_time
 from fermisea.data.kinetic_temperature import check_sample, kinetic_temperature
 from fermisea.data.trajectories import labelled
@@ -100,6 +101,13 @@ def sample(
     if snapshots < 1:
         raise InputError(f"snapshots: got {snapshots}, expected at least 1")
     check_structure(atoms, "structure")
+    examples = sorted(EMT_EXAMPLES & set(atoms.symbols))
+    if calculator == "emt" and examples:
+        warnings.warn(
+            f"calculator emt: the parameters of {', '.join(examples)} in ASE's EMT are examples without physical "
+            f"meaning; {advice(atoms.symbols)}",
+            stacklevel=2,
+        )
     moving = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
     moving.calc = find_calculator(calculator) if isinstance(calculator, str) else calculator
     moving.set_constraint([constraint.copy() for constraint in atoms.constraints] or FixCom())
@@ -192,8 +200,8 @@ def find_calculator(name: str) -> BaseCalculator:
     except Exception as error:
         # Importing or creating a calculator may raise any exception.
         raise InputError(
-            f"calculator {name}: cannot be created ({_line(error)}); give the name of an ASE calculator, such as emt, "
-            "or package.module:callable"
+            f"calculator {name}: cannot be created ({_line(error)}); give the name of an ASE calculator such as emt, "
+            "PACKAGE.MODULE:FUNCTION, or FILE.py:FUNCTION, where FUNCTION() returns an ASE calculator"
         ) from error
 
 
@@ -204,7 +212,8 @@ def _advance(dynamics: Langevin, moving: Atoms, calculator: Any) -> None:
         # Calculators refuse elements and geometries with exceptions of any kind.
         name = getattr(calculator, "name", calculator)
         raise InputError(
-            f"calculator {name}: fails for {moving.get_chemical_formula()} ({_line(error)}); choose another calculator"
+            f"calculator {name}: fails for {moving.get_chemical_formula()} ({_line(error)}); choose another: "
+            f"{advice(moving.symbols)}"
         ) from error
     if not np.isfinite(moving.positions).all():
         raise InputError(
