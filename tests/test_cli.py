@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -21,11 +22,15 @@ from ase.io.cube import read_cube_data
 
 import fermisea
 from fermisea import __version__
+from fermisea.campaign import Campaign
 from fermisea.cli import main
+from fermisea.cli.dft_settings import settings_lines, used_settings
 from fermisea.cli.shell import spread
 from fermisea.data.snapshot import Snapshot
 from fermisea.data.structures import read_structures, write_structure
 from fermisea.model.model import load_model
+from fermisea.potential.calculator import PotentialCalculator
+from fermisea.pseudopotentials.gth import cutoffs
 from synthetic import made_up_snapshot, structure
 
 COMMANDS = ("sample", "dft", "train", "predict", "evaluate", "info")
@@ -109,6 +114,26 @@ def test_sample_prints_temperature_and_displacement(tmp_path, capsys):
     assert "1 structures of 2 atoms" in out
 
 
+def test_sample_with_the_potential_of_a_model(tmp_path, capsys):
+    crystal = bulk("Al", "fcc", a=4.05, cubic=True)
+    write_structure(tmp_path / "Al.extxyz", crystal)
+    options = ["--ion-temperature", "100", "--snapshots", "1", "--thermalise", "0", "--spacing", "0.01"]
+    command = ["sample", str(tmp_path / "Al.extxyz"), *options, "--out", str(tmp_path / "s")]
+    assert main([*command, "--calculator", "aluminium"]) == 0
+    (found,) = read_structures(tmp_path / "s").values()
+    assert 1e-4 < np.abs(found.positions - crystal.positions).max() < 0.3
+    potential = load_model("aluminium").anchor
+    found.calc = PotentialCalculator(potential)
+    expected = potential.predict(found)
+    assert found.get_potential_energy() == expected.free_energy
+    np.testing.assert_array_equal(found.get_forces(), expected.forces)
+    np.testing.assert_allclose(found.get_stress(voigt=False), expected.stress, atol=1e-12)
+    capsys.readouterr()
+    replace(load_model("aluminium"), anchor=None).save(tmp_path / "alone.safetensors")
+    assert main([*command, "--calculator", str(tmp_path / "alone.safetensors")]) == 2
+    assert "alone.safetensors: a model without an anchor, expected one with an anchor" in capsys.readouterr().err
+
+
 def test_sample_thins_a_trajectory(tmp_path, capsys):
     from test_trajectories import trajectory  # noqa: PLC0415
 
@@ -139,7 +164,41 @@ def test_dft_computes_then_keeps(tmp_path, capsys):
     assert snapshot.reference.free_energy == row["free_energy"]
     assert (snapshot.functional, snapshot.provenance["kpts"]) == ("lda", [2, 2, 2])
     assert snapshot.provenance["cutoff_eV"] == 80  # the option wins over the file
-    assert run_json(capsys, *command)["rows"][0]["status"] == "kept"
+    found = run_json(capsys, *command)
+    assert found["rows"][0]["status"] == "kept"
+    assert found["settings"]["chosen"] == ["pseudopotentials"]
+    assert found["settings"]["kpts"] == {"al": [2, 2, 2]}
+    assert found["settings"]["energy_window"] == [snapshot.energy_grid.start, snapshot.energy_grid.stop]
+
+
+def test_dft_prints_what_it_chose(tmp_path, capsys):
+    write_structure(tmp_path / "mg.extxyz", bulk("Mg", "fcc", a=4.52))
+    options = ["--electron-temperature", "20000", "--highest-electron-temperature", "20000", "--energy-spacing", "0.5"]
+    command = ["dft", str(tmp_path / "mg.extxyz"), *options, "--out", str(tmp_path / "data")]
+    assert main([*command, "--kpts", "2", "2", "2"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    soft, hard = cutoffs("pbe")["Mg-q2"], cutoffs("pbe")["Mg-q10"]
+    assert "k-mesh 2 2 2" in out
+    assert f"cutoff {soft:g} eV (default: F converged to 10 meV/atom; --cutoff)" in out
+    assert f"pseudopotential GTH-PBE Mg-q2 (converged at {soft:g} eV)" in out
+    assert f"also there: Mg-q10 (converged at {hard:g} eV) (--pseudopotentials Mg=Mg-q10)" in out
+    assert "(default: for tau_e up to 20000 K)" in out
+    snapshot = Snapshot.load(tmp_path / "data" / "mg.nc")
+    assert snapshot.provenance["cutoff_eV"] == soft
+    assert snapshot.reference.electrons == 2
+    # a folder of explicit settings is not continued with other ones
+    assert main(command) == 1
+    assert "made with k-spacing None, expected 0.2" in " ".join(capsys.readouterr().err.split())
+
+
+def test_settings_of_a_campaign_with_several_cells():
+    cells = {"one": bulk("Al", "fcc", a=4.05), "four": bulk("Al", "fcc", a=4.05, cubic=True)}
+    campaign = Campaign()
+    found = used_settings(campaign, campaign.make_engine().for_elements(["Al"]), cells)
+    assert found["kpts"] == {"one": [14, 14, 14], "four": [8, 8, 8]}
+    assert found["chosen"] == ["cutoff", "kpts", "pseudopotentials"]
+    lines = settings_lines(found)
+    assert lines[0].startswith("k-mesh 8 8 8 to 14 14 14, shift 1 1 1 (default: at most 0.2/Å between k-points")
 
 
 def test_dft_goes_on_after_a_failure_and_ends_with_1(tmp_path, capsys):
@@ -148,6 +207,7 @@ def test_dft_goes_on_after_a_failure_and_ends_with_1(tmp_path, capsys):
     write_structure(folder / "a-tight.extxyz", bulk("Al", "fcc", a=1.9))
     write_structure(folder / "b-normal.extxyz", bulk("Al", "fcc", a=4.05))
     options = ["--electron-temperature", "3000", "--xc", "lda", "--cutoff", "80", "--energy-spacing", "0.5"]
+    options += ["--kpts", "1", "1", "1"]
     assert main(["dft", str(folder), *options, "--out", str(tmp_path / "data")]) == 1
     captured = capsys.readouterr()
     assert "failed" in captured.err

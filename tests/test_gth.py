@@ -15,7 +15,15 @@ from fermisea import pseudopotentials
 from fermisea.errors import InputError
 from fermisea.physics.radial import radial_transform
 from fermisea.pseudopotentials.base import screened_coulomb
-from fermisea.pseudopotentials.gth import GaussianLocal, GaussianProjectors, load_gth, names
+from fermisea.pseudopotentials.gth import (
+    HARD,
+    GaussianLocal,
+    GaussianProjectors,
+    affordable,
+    cutoffs,
+    load_gth,
+    names,
+)
 from fermisea.units import BOHR, COULOMB, HARTREE
 
 REQUIRED = tuple("H He Li Be B C N O Na Mg Al Si P S K Ca Ti Cu Zn Ga Ge Ag Au".split())  # noqa: SIM905
@@ -210,3 +218,22 @@ def test_missing_potentials_are_named(source, symbols, functional, message):
     with pytest.raises(InputError, match=message) as caught:
         pseudopotentials.load(source, symbols, functional)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("functional", ["lda", "pbe"])
+def test_every_potential_has_a_cutoff(functional):
+    known = cutoffs(functional)
+    assert sorted(known) == sorted(name for choice in names(functional).values() for name in choice)
+    assert all(30 < cutoff < 15_000 for cutoff in known.values())
+    assert load_gth("Al", functional).cutoff == known["Al-q3"] < known["Li-q3"] < known["O-q6"]
+
+
+def test_potential_without_a_choice_is_not_harder_than_necessary():
+    assert affordable("Al", "pbe") == "Al-q3"
+    assert affordable("Mg", "pbe") == affordable("Mg", "pz") == "Mg-q2"
+    for functional in ("lda", "pbe"):
+        for symbol, choice in names(functional).items():
+            taken = cutoffs(functional)[affordable(symbol, functional)]
+            assert taken <= HARD or taken == min(cutoffs(functional)[name] for name in choice)
+    assert pseudopotentials.load(None, ["Mg"], "pbe")["Mg"].valence == 2
+    assert pseudopotentials.load("gth", ["Mg"], "pbe")["Mg"].valence == 10

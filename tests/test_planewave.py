@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ase.build import bulk
 from fermisea import units
 from fermisea.engines import LdosOptions, PlaneWave, ScfOptions
 from fermisea.engines.basis import plane_waves
+from fermisea.engines.mesh import K_SPACING, default_mesh, mesh_of
 from fermisea.engines.planewave import engine as planewave
 from fermisea.engines.planewave.eigensolver import davidson, first_guess
 from fermisea.engines.planewave.half_mesh import half_mesh
@@ -27,6 +29,7 @@ from fermisea.physics.fermi_dirac import occupation
 from fermisea.physics.free_energy import FreeEnergyFunctional
 from fermisea.physics.ions import core_density
 from fermisea.physics.xc import functional
+from fermisea.pseudopotentials.gth import cutoffs
 from fermisea.utilities.threads import Workers
 
 DATA = Path(__file__).parent / "data"
@@ -228,7 +231,7 @@ def test_half_the_mesh_is_for_hot_electrons_alone(
     kpts: tuple[int, int, int], electron_temperature: float, taken: bool
 ) -> None:
     problem = quick(kpts=kpts)._problem(al4(), electron_temperature)
-    found = half_mesh(problem, 150.0, kpts, (0, 0, 0))
+    found = half_mesh(problem)
     assert (found is not None) == taken
     if found is not None:
         assert len(found.waves) == len(found.weights) == len(monkhorst_pack((2, 2, 2)).weights)
@@ -278,6 +281,51 @@ def test_bad_structures_and_settings_are_refused() -> None:
         PlaneWave(kpts=(0, 1, 1))
     with pytest.raises(InputError, match="broadening"):
         LdosOptions(spacing=0.2, broadening=0.1)
+
+
+def test_default_mesh_and_cutoff_follow_cell_and_pseudopotentials() -> None:
+    lithium = bulk("Li", "bcc", a=3.51, cubic=True)
+    problem = PlaneWave()._problem(bulk("Al", "fcc", a=4.05), 1000.0)
+    assert problem.cutoff == cutoffs("pbe")["Al-q3"]
+    assert (problem.kpts, problem.shift) == ((14, 14, 14), (1, 1, 1))
+    assert len(problem.waves) == len(monkhorst_pack((14, 14, 14), (1, 1, 1)).weights)
+    assert default_mesh(lithium.cell.array) == (9, 9, 9)
+    assert default_mesh(lithium.repeat((4, 4, 1)).cell.array) == (3, 3, 9)
+    assert default_mesh(np.diag([40.0, 40.0, 4.0])) == (1, 1, 8)
+    assert mesh_of(None, (0, 0, 1), lithium.cell.array) == ((9, 9, 9), (0, 0, 1))
+    assert mesh_of((2, 2, 1), None, lithium.cell.array) == ((2, 2, 1), (0, 0, 0))
+
+
+def test_settings_of_a_campaign_depend_on_its_elements_but_not_on_the_structure() -> None:
+    alloy = PlaneWave(kpts=(1, 1, 1)).for_elements(["Al", "Li"])
+    assert alloy.cutoff == cutoffs("pbe")["Li-q3"]
+    assert alloy.provenance(["Al"])["cutoff_eV"] == alloy._problem(bulk("Al"), 1000.0).cutoff == alloy.cutoff
+    assert quick().for_elements(["Al", "Li"]) == quick()
+    chosen = PlaneWave().provenance(["Al"])
+    assert "kpts" not in chosen
+    assert chosen["k_spacing_per_A"] == K_SPACING
+
+
+def test_cutoff_too_low_for_a_pseudopotential_is_a_warning() -> None:
+    hard = PlaneWave(cutoff=300.0, kpts=(1, 1, 1), pseudopotentials="gth")
+    soft = cutoffs("pbe")["Mg-q2"]
+    message = (
+        rf"got 300 eV, but with GTH-PBE Mg-q10 F is converged .* eV; raise the cutoff or use Mg-q2 \({soft:g} eV\)"
+    )
+    with pytest.warns(UserWarning, match=message):
+        hard._problem(bulk("Mg", "fcc", a=4.5), 1000.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        problem = PlaneWave(cutoff=300.0, kpts=(1, 1, 1))._problem(bulk("Mg", "fcc", a=4.5), 1000.0)
+    assert problem.ions.potentials["Mg"].name == "GTH-PBE Mg-q2"
+    file = {"Al": DATA / "pseudopotentials" / "PD_Al_std.upf"}
+    with pytest.warns(
+        UserWarning, match=r"cutoff: none was given, and the converged cutoff of .* is not known; took 270"
+    ):
+        assert PlaneWave(kpts=(1, 1, 1), pseudopotentials=file)._problem(bulk("Al"), 1000.0).cutoff == 270.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PlaneWave(cutoff=100.0, kpts=(1, 1, 1), pseudopotentials=file)._problem(bulk("Al"), 1000.0)
 
 
 @pytest.mark.parametrize(("size", "shift"), [((4, 4, 4), (0, 0, 0)), ((2, 2, 2), (1, 1, 1)), ((3, 4, 5), (0, 1, 0))])

@@ -64,6 +64,7 @@ def run_campaign(
     scheduler: Scheduler = "local",
     address: str | None = None,
     retry: bool = False,
+    begin: Callable[[], None] | None = None,
     watch: Watch | None = None,
     end: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
@@ -85,6 +86,7 @@ def run_campaign(
         address: address of the Dask scheduler or its scheduler file; by default a cluster is started on this machine.
         retry: whether structures whose calculation failed, for example by lack of convergence, are computed again;
             structures that failed because a code crashed or was killed are always computed again.
+        begin: callback once the settings have been checked, before the first structure.
         watch: callback with the progress of running structures.
         end: callback with the result of each structure.
 
@@ -96,11 +98,15 @@ def run_campaign(
     warn_of_unit(electron_temperature)
     if workers < 1:
         raise InputError(f"workers: got {workers}, expected at least 1")
-    settings = engine.provenance([symbol for atoms in structures.values() for symbol in dict.fromkeys(atoms.symbols)])
+    symbols = [symbol for atoms in structures.values() for symbol in dict.fromkeys(atoms.symbols)]
+    engine = engine.for_elements(symbols)
+    settings = engine.provenance(symbols)
     folder = check_writable_folder(folder)
     records = Records(folder)
     with records.only_one():
         records.clean()
+        if begin is not None:
+            begin()
         outcomes: dict[str, Outcome] = {}
         grid = engine.ldos.energy_grid
 
@@ -213,7 +219,13 @@ def _loaded(path: Path, *, trusted: bool) -> Snapshot:
         return Snapshot.load(path, verify=True)  # tells a damaged file from another kind
 
 
-_WORDS = {"cutoff_eV": "cutoff", "kpts": "k-mesh", "shift": "k-mesh shift", "xc": "functional"}
+_WORDS = {
+    "cutoff_eV": "cutoff",
+    "kpts": "k-mesh",
+    "k_spacing_per_A": "k-spacing",
+    "shift": "k-mesh shift",
+    "xc": "functional",
+}
 
 
 def _difference(

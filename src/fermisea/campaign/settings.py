@@ -22,10 +22,13 @@ class Campaign:
         engine: DFT engine: "planewave" (embedded) or "espresso" (pw.x of Quantum ESPRESSO).
         xc: functional: "lda", "pz", "pbe" or "pbesol"; by default "pbe", or for pw.x the functional of the
             pseudopotentials.
-        cutoff: plane-wave cutoff, eV.
-        kpts: k-mesh; use the same density of k-points for cells of different sizes.
-        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step.
-        pseudopotentials: "gth", or a UPF file for each element.
+        cutoff: plane-wave cutoff, eV; by default the cutoff at which F is converged to 10 meV/atom with each of the
+            shipped pseudopotentials, or 270 eV with others.
+        kpts: k-mesh; by default the smallest mesh of each structure with a spacing of at most 0.2/Angstrom.
+        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step. By default, a given mesh
+            is not shifted, and the default mesh is shifted along all axes.
+        pseudopotentials: "gth", or for each element a UPF file or the name of a shipped pseudopotential; by default the
+            shipped ones, with the softer one of an element whose "gth" needs a cutoff above 4000 eV.
         energy_spacing: energy spacing of the LDOS, eV.
         broadening: broadening of the LDOS (standard deviation), eV; by default the energy spacing.
         highest_electron_temperature: highest tau_e for which the energy window is valid, K.
@@ -37,10 +40,10 @@ class Campaign:
 
     engine: str = "planewave"
     xc: str | None = None
-    cutoff: float = 270.0
-    kpts: tuple[int, int, int] = (1, 1, 1)
-    shift: tuple[int, int, int] = (0, 0, 0)
-    pseudopotentials: str | Mapping[str, str] = "gth"
+    cutoff: float | None = None
+    kpts: tuple[int, int, int] | None = None
+    shift: tuple[int, int, int] | None = None
+    pseudopotentials: str | Mapping[str, str] | None = None
     energy_spacing: float = 0.2
     broadening: float | None = None
     highest_electron_temperature: float = 10_000.0
@@ -65,7 +68,7 @@ class Campaign:
         if not isinstance(self.input_data, Mapping):
             raise InputError(f"input_data: got {self.input_data!r}, expected a table of keywords of pw.x")
         _check_entries("input_data", self.input_data)
-        if not isinstance(self.pseudopotentials, str | Mapping):
+        if not isinstance(self.pseudopotentials, str | Mapping | None):
             raise InputError(
                 f"pseudopotentials: got {self.pseudopotentials!r}, expected 'gth' or a table such as {{Al = 'Al.upf'}}"
             )
@@ -113,7 +116,7 @@ class Campaign:
         )
         if self.engine == "espresso":
             return Espresso(
-                pseudopotentials=self.pseudopotentials,  # type: ignore[arg-type]  # it refuses a name
+                pseudopotentials=self.pseudopotentials or "gth",  # type: ignore[arg-type]  # it refuses a name
                 cutoff=self.cutoff,
                 kpts=self.kpts,
                 shift=self.shift,
@@ -127,7 +130,7 @@ class Campaign:
             cutoff=self.cutoff,
             kpts=self.kpts,
             shift=self.shift,
-            pseudopotentials="gth" if self.pseudopotentials == "gth" else self.pseudopotentials,  # type: ignore[arg-type]
+            pseudopotentials=self.pseudopotentials,  # type: ignore[arg-type]  # it refuses other names
             ldos=ldos,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,21 +51,32 @@ def dft(
             "[dim]\\[default: pbe; with espresso the functional of the pseudopotentials][/]"
         ),
     ] = None,
-    cutoff: Annotated[float | None, typer.Option(help="Plane-wave cutoff, eV.  [dim]\\[default: 270][/]")] = None,
+    cutoff: Annotated[
+        float | None,
+        typer.Option(
+            help="Plane-wave cutoff, eV.  [dim]\\[default: F converged to 10 meV/atom with gth; 270 with files][/]"
+        ),
+    ] = None,
     kpts: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Three numbers of k-points, one along each reciprocal vector.  [dim]\\[default: 1 1 1][/]"),
+        typer.Option(
+            help="Three numbers of k-points, one along each reciprocal vector.  [dim]\\[default: at most "
+            "0.2/Å apart][/]"
+        ),
     ] = None,
     shift: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
             help="Three shifts of the k-mesh, one along each reciprocal vector: 0, or 1 for half a step.  "
-            "[dim]\\[default: 0 0 0][/]"
+            "[dim]\\[default: 0 0 0 with --kpts, otherwise 1 1 1][/]"
         ),
     ] = None,
     pseudopotentials: Annotated[
         list[str] | None,
-        typer.Option(help="Pseudopotentials: gth, or SYMBOL=FILE (UPF) for each element.  [dim]\\[default: gth][/]"),
+        typer.Option(
+            help="Pseudopotentials: gth, or for each element SYMBOL=FILE (UPF) or a shipped one such as Mg=Mg-q2.  "
+            "[dim]\\[default: gth, softer where gth needs more than 4000 eV][/]"
+        ),
     ] = None,
     energy_spacing: Annotated[
         float | None, typer.Option(help="Energy spacing of the LDOS, eV.  [dim]\\[default: 0.2][/]")
@@ -118,6 +130,12 @@ def dft(
 
     Example: [bold]fermisea dft structures/ --electron-temperature 1000 --kpts 8 8 8 --out data/[/]
     """
+    from fermisea.cli.dft_settings import (  # noqa: PLC0415  # not needed for --help
+        settings_lines,
+        used_settings,
+        window_line,
+    )
+
     given: dict[str, Any] = {
         "engine": None if engine is None else engine.value,
         "xc": xc,
@@ -134,9 +152,17 @@ def dft(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     campaign = fermisea.Campaign.from_toml(config, **changes) if config else fermisea.Campaign(**changes)
-    chosen = campaign.make_engine()
     found = fermisea.read_structures(structures)
-    with CampaignView(stderr(), len(found), workers) as view:
+    chosen = campaign.make_engine().for_elements([symbol for atoms in found.values() for symbol in set(atoms.symbols)])
+    settings = used_settings(campaign, chosen, found)
+    view = CampaignView(stderr(), len(found), workers)
+    with ExitStack() as stack:
+
+        def begin() -> None:
+            if not json:
+                stdout().print("\n".join(settings_lines(settings)), highlight=False)
+            stack.enter_context(view)
+
         outcomes = fermisea.run_campaign(
             chosen,
             found,
@@ -146,14 +172,25 @@ def dft(
             scheduler=scheduler.value,
             address=scheduler_address,
             retry=retry,
+            begin=begin,
             watch=view.watch,
             end=view.end,
         )
     rows = [outcome_row(outcome) for outcome in outcomes]
+    window = next((outcome.snapshot.energy_grid for outcome in outcomes if outcome.snapshot is not None), None)
     strange = fermisea.campaign.outliers(outcomes)
     if json:
-        print_json({"rows": rows, "outliers": strange})
+        print_json(
+            {
+                "settings": settings | {"energy_window": None if window is None else [window.start, window.stop]},
+                "rows": rows,
+                "outliers": strange,
+            }
+        )
     else:
+        if window is not None:
+            highest = None if campaign.energy_window else campaign.highest_electron_temperature
+            stdout().print(window_line(window, highest), highlight=False)
         stdout().print(_table(rows, electron_temperature))
         for name, reasons in strange.items():
             stdout().print(f"outlier {name}: {'; '.join(reasons)}")

@@ -181,7 +181,10 @@ def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, An
     """
     path = Path(path)
     try:
-        with _whole(path, verify=verify) as file, xr.open_dataset(H5NetCDFStore(h5netcdf.File(file, "r", phony_dims="access"))) as data:
+        with (
+            _whole(path, verify=verify) as file,
+            xr.open_dataset(H5NetCDFStore(h5netcdf.File(file, "r", phony_dims="access"))) as data,
+        ):
             nx, ny, nz, energies = data["ldos"].shape
             return from_dataset(data, str(path), StoredLdos(path, (nx, ny, nz, energies), _stamp(path)))
     except (FileFormatError, StorageError):

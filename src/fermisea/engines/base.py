@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from ase import Atoms
 
@@ -17,6 +17,13 @@ class Engine(Protocol):
     @property
     def ldos(self) -> LdosOptions:
         """Energies, broadening and grid of the LDOS."""
+        ...
+
+    def for_elements(self, symbols: Iterable[str]) -> Self:
+        """Returns the engine with every default that depends on the elements replaced by its value for ``symbols``.
+
+        All structures of a campaign then have the same settings.
+        """
         ...
 
     def run(self, atoms: Atoms, electron_temperature: float) -> Snapshot:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from fermisea.errors import InputError
 from fermisea.pseudopotentials.base import FAMILIES, ProjectorChannel, Pseudopotential
-from fermisea.pseudopotentials.gth import load_gth
+from fermisea.pseudopotentials.gth import affordable, load_gth
 from fermisea.pseudopotentials.upf import MOMENTUM, load_upf, upf_header
 
-__all__ = ["ProjectorChannel", "Pseudopotential", "load", "load_gth", "load_upf", "upf_header"]
+__all__ = ["MOMENTUM", "ProjectorChannel", "Pseudopotential", "load", "load_gth", "load_upf", "upf_header"]
 
 _GTH_NAME = re.compile(r"[A-Z][a-z]?-q\d+")
 
 
 def load(
-    source: str | Mapping[str, str | os.PathLike[str]],
+    source: str | Mapping[str, str | os.PathLike[str]] | None,
     symbols: Iterable[str],
     functional: str,
     *,
@@ -29,7 +29,8 @@ def load(
 
     Args:
         source: "gth" for the defaults of the shipped table; or for each element a UPF file, "gth", or a name in the
-            table such as "Mg-q2".
+            table such as "Mg-q2"; None for the shipped table, with the softer potential of an element whose default
+            needs a cutoff above 4000 eV.
         symbols: elements, possibly repeated.
         functional: exchange-correlation functional of the calculation.
         momentum: highest momentum at which potentials from files are evaluated, 1/Angstrom.
@@ -40,6 +41,8 @@ def load(
         InputError: if an element has no pseudopotential, a file is missing or of the wrong kind, element or functional.
     """
     wanted = sorted(set(symbols))
+    if source is None:
+        source = {symbol: affordable(symbol, functional) for symbol in wanted}
     if isinstance(source, str):
         if source.lower() != "gth":
             raise InputError(

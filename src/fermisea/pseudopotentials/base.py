@@ -57,6 +57,7 @@ class Pseudopotential:
         channels: projectors, one entry for each angular momentum with projectors.
         local: maps momenta (...) in 1/Angstrom to the Fourier transform of V_loc(r), (...), eV Angstrom^3, with its
             -4 pi Z e^2/q^2; at q = 0 the integral of V_loc(r) + Z e^2/r; differentiable.
+        cutoff: plane-wave cutoff at which F is converged to 10 meV/atom, eV; None if unknown.
     """
 
     symbol: str
@@ -68,6 +69,7 @@ class Pseudopotential:
     core_radius: float
     channels: tuple[ProjectorChannel, ...]
     local: Callable[[Tensor], Tensor]
+    cutoff: float | None = None
 
     @property
     def ion(self) -> Ion:

@@ -2,7 +2,8 @@
 
 S. Goedecker, M. Teter, J. Hutter, Phys. Rev. B 54, 1703 (1996) [GTH]; C. Hartwigsen, S. Goedecker, J. Hutter,
 Phys. Rev. B 58, 3641 (1998) [HGH]; M. Krack, Theor. Chem. Acc. 114, 145 (2005). The published parameters, in hartree
-and bohr, are in ``gth.json`` in this folder.
+and bohr, are in ``gth.json`` in this folder. ``cutoffs.json`` holds the plane-wave cutoff at which F is converged to
+10 meV/atom with each potential, and how it was measured.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from fermisea.utilities.arrays import FloatArray
 
 _RADII = np.linspace(0.01, 10.0, 1000)
 """Radii of the search for the core radius, in widths of the local potential."""
+
+HARD = 4000.0
+"""Cutoff, eV, above which a potential is not chosen if the table has a softer one for the element."""
 
 
 def gaussian_transforms(degree: int, width: float, count: int, momenta: Tensor) -> Tensor:
@@ -121,6 +125,29 @@ def names(functional: str) -> dict[str, list[str]]:
     return found
 
 
+def cutoffs(functional: str) -> dict[str, float]:
+    """Returns the plane-wave cutoff (eV) at which F is converged to 10 meV/atom, by name of the potential."""
+    text = resources.files("fermisea.pseudopotentials").joinpath("cutoffs.json").read_text(encoding="utf-8")
+    known: dict[str, float] = json.loads(text)["cutoffs"][FAMILIES[functional]]
+    return known
+
+
+def affordable(symbol: str, functional: str) -> str:
+    """Returns the potential of an element for a calculation without a chosen potential.
+
+    This is the default of the table, unless its cutoff is above ``HARD`` and the table has a softer potential: then the
+    one with the most electrons below ``HARD``, or else the softest.
+    """
+    choice = names(functional).get(symbol, [symbol])
+    known = cutoffs(functional) if len(choice) > 1 else {}
+    if len(choice) == 1 or known.get(choice[0], 0.0) <= HARD:
+        return choice[0]
+    soft = [name for name in choice if known[name] <= HARD]
+    if soft:
+        return max(soft, key=lambda name: int(name.partition("-q")[2]))
+    return min(choice, key=lambda name: known[name])
+
+
 def load_gth(name: str, functional: str) -> Pseudopotential:
     """Returns one potential of the table.
 
@@ -176,4 +203,5 @@ def _potential(entry: Mapping[str, Any], functional: str) -> Pseudopotential:
         core_radius=core_radius(_RADII * local.width, local.at(_RADII * local.width), local.valence),
         channels=tuple(channels),
         local=local,
+        cutoff=cutoffs(functional).get(entry["name"]),
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ase import Atoms
 
 from fermisea.data.snapshot import Snapshot
 from fermisea.engines.cores import warn_of_overlap
+from fermisea.engines.cutoff import default_cutoff
 from fermisea.engines.espresso.assembly import assemble, wavefunction_ldos, window
 from fermisea.engines.espresso.cubes import cube_ldos
 from fermisea.engines.espresso.keywords import nested
@@ -19,6 +20,7 @@ from fermisea.engines.espresso.launch import check_command, other_program
 from fermisea.engines.espresso.potentials import Potentials, load_potentials
 from fermisea.engines.espresso.runs import PwRuns, scratch_folder
 from fermisea.engines.ldos import LdosOptions
+from fermisea.engines.mesh import mesh_of, mesh_settings
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import InputError
 from fermisea.grid import check_structure
@@ -33,9 +35,10 @@ class Espresso:
     Attributes:
         pseudopotentials: a UPF file for each element. With ultrasoft and PAW files the LDOS comes from pp.x, and it
             gives no total free energy.
-        cutoff: plane-wave cutoff (ecutwfc), eV.
-        kpts: k-mesh.
-        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step.
+        cutoff: plane-wave cutoff (ecutwfc), eV; None for 270 eV, with a warning.
+        kpts: k-mesh; None for the smallest mesh with a spacing of at most 0.2/Angstrom.
+        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step. None shifts the default
+            mesh along all axes, and no other one.
         xc: exchange-correlation functional; None for the functional of the pseudopotential files.
         command: command that starts pw.x, with its launcher and options, for example "mpirun -n 4 pw.x -nk 2" or
             "srun pw.x".
@@ -51,9 +54,9 @@ class Espresso:
     """
 
     pseudopotentials: Mapping[str, str | Path]
-    cutoff: float = 270.0
-    kpts: tuple[int, int, int] = (1, 1, 1)
-    shift: tuple[int, int, int] = (0, 0, 0)
+    cutoff: float | None = None
+    kpts: tuple[int, int, int] | None = None
+    shift: tuple[int, int, int] | None = None
     xc: str | None = None
     command: str = "pw.x"
     pp_command: str | None = None
@@ -74,10 +77,12 @@ class Espresso:
             )
         for name in ("cutoff", "tolerance"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name}: got {value} eV, expected a finite value above 0")
         for name, lowest in (("kpts", 1), ("shift", 0)):
             values = getattr(self, name)
+            if values is None:
+                continue
             if len(values) != 3 or min(values) < lowest or (name == "shift" and max(values) > 1):
                 raise InputError(f"{name}: got {values}, expected three integers of at least {lowest}")
         nested(self.input_data)
@@ -101,6 +106,8 @@ class Espresso:
         check_command(self.command)
         potentials = self._load(atoms.symbols)
         warn_of_overlap(atoms, potentials.core_radii)
+        cutoff = self._cutoff(potentials)
+        kpts, shift = mesh_of(self.kpts, self.shift, atoms.cell.array)
         beside = (self.pp_command or other_program(self.command, "pp.x")) if potentials.obstacle else None
         if beside is not None:
             check_command(beside)
@@ -112,9 +119,9 @@ class Espresso:
                 electron_temperature=electron_temperature,
                 potentials=potentials,
                 command=self.command,
-                cutoff=self.cutoff,
-                kpts=self.kpts,
-                shift=self.shift,
+                cutoff=cutoff,
+                kpts=kpts,
+                shift=shift,
                 xc=self.xc,
                 tolerance=self.tolerance,
                 extra=nested(self.input_data),
@@ -136,8 +143,9 @@ class Espresso:
                 potentials=potentials,
                 electron_temperature=float(electron_temperature),
                 ion_temperature=None if ion_temperature is None else float(ion_temperature),
-                provenance=self._settings(potentials)
-                | {"version": scf.version, "grid": list(scf.shape), "scf_iterations": scf.iterations},
+                provenance=self._settings(potentials, cutoff)
+                | {"kpts": list(kpts), "version": scf.version}
+                | {"grid": list(scf.shape), "scf_iterations": scf.iterations},
             )
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
@@ -148,15 +156,24 @@ class Espresso:
             EngineError: if the command cannot be started.
         """
         check_command(self.command)
-        return self._settings(self._load(symbols))
+        potentials = self._load(symbols)
+        return self._settings(potentials, self._cutoff(potentials))
 
-    def _settings(self, potentials: Potentials) -> dict[str, Any]:
+    def for_elements(self, symbols: Iterable[str]) -> Self:
+        """Returns the engine with the cutoff for all of these elements, so that it does not depend on the structure."""
+        return self if self.cutoff is not None else replace(self, cutoff=self._cutoff(self._load(symbols)))
+
+    def _cutoff(self, potentials: Potentials) -> float:
+        if self.cutoff is not None:
+            return self.cutoff
+        return default_cutoff({path.name: None for path in potentials.files.values()})
+
+    def _settings(self, potentials: Potentials, cutoff: float) -> dict[str, Any]:
         return {
             "engine": "Quantum ESPRESSO",
             "xc": potentials.functional,
-            "cutoff_eV": self.cutoff,
-            "kpts": list(self.kpts),
-            "shift": list(self.shift),
+            "cutoff_eV": cutoff,
+            **mesh_settings(self.kpts, self.shift),
             "scf_tolerance_eV_per_atom": self.tolerance,
             "input_data": nested(self.input_data),
             "pseudopotentials": potentials.provenance,

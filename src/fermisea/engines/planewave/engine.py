@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.engines.basis import plane_waves
 from fermisea.engines.cores import warn_of_overlap
+from fermisea.engines.cutoff import default_cutoff, warn_of_low_cutoff
 from fermisea.engines.ldos import (
     KPointBands,
     LdosOptions,
@@ -29,6 +30,7 @@ from fermisea.engines.ldos import (
     local_density_of_states,
     resample,
 )
+from fermisea.engines.mesh import mesh_of, mesh_settings
 from fermisea.engines.planewave.eigensolver import Bands, Tolerance
 from fermisea.engines.planewave.half_mesh import half_mesh
 from fermisea.engines.planewave.ions import Ions
@@ -89,10 +91,14 @@ class PlaneWave:
 
     Attributes:
         xc: exchange-correlation functional: "lda" (PW92), "pz", "pbe" or "pbesol".
-        cutoff: plane-wave cutoff, eV.
-        kpts: k-mesh.
-        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step.
-        pseudopotentials: "gth", or a UPF file for each element.
+        cutoff: plane-wave cutoff, eV; None for the highest cutoff of the pseudopotentials, at which F is converged to
+            10 meV/atom, or 270 eV with a warning if a pseudopotential has none.
+        kpts: k-mesh; None for the smallest mesh with a spacing of at most 0.2/Angstrom.
+        shift: shift of the k-mesh, 0 or 1 along each axis; 1 shifts the mesh by half a step. None shifts the default
+            mesh along all axes, and no other one.
+        pseudopotentials: "gth" for the defaults of the shipped table; or for each element a UPF file or a name in this
+            table, such as "Mg-q2"; None for the shipped table, with the softer potential of an element whose default
+            needs a cutoff above 4000 eV.
         bands: number of bands in the SCF cycle; None chooses a number for tau_e and adds bands if necessary.
         scf: convergence options of the SCF cycle.
         ldos: energies, broadening and grid of the LDOS.
@@ -103,10 +109,10 @@ class PlaneWave:
     """
 
     xc: str = "pbe"
-    cutoff: float = 270.0
-    kpts: tuple[int, int, int] = (1, 1, 1)
-    shift: tuple[int, int, int] = (0, 0, 0)
-    pseudopotentials: Literal["gth"] | Mapping[str, str | Path] = "gth"
+    cutoff: float | None = None
+    kpts: tuple[int, int, int] | None = None
+    shift: tuple[int, int, int] | None = None
+    pseudopotentials: Literal["gth"] | Mapping[str, str | Path] | None = None
     bands: int | None = None
     scf: ScfOptions = field(default_factory=ScfOptions)
     ldos: LdosOptions = field(default_factory=LdosOptions)
@@ -117,8 +123,8 @@ class PlaneWave:
 
     def __post_init__(self) -> None:
         functional(self.xc)
-        monkhorst_pack(self.kpts, self.shift)
-        if not (math.isfinite(self.cutoff) and self.cutoff > 0):
+        monkhorst_pack(self.kpts or (1, 1, 1), self.shift or (0, 0, 0))
+        if self.cutoff is not None and not (math.isfinite(self.cutoff) and self.cutoff > 0):
             raise InputError(f"cutoff: got {self.cutoff} eV, expected a finite value above 0 (270 eV is about 20 Ry)")
         if self.dtype not in _DTYPES:
             raise InputError(f"dtype: got {self.dtype!r}, expected one of {', '.join(_DTYPES)}")
@@ -181,37 +187,33 @@ class PlaneWave:
             reference=_reference(problem, state, total),
             ions=problem.ions.cores,
             functional=problem.functional.name,
-            provenance=self._settings(problem.ions.potentials)
-            | {"grid": list(problem.grid.shape), "scf_iterations": len(state.history)},
+            provenance=self._settings(problem.ions.potentials, problem.cutoff)
+            | {"kpts": list(problem.kpts), "grid": list(problem.grid.shape), "scf_iterations": len(state.history)},
         )
 
     def _problem(self, atoms: Atoms, electron_temperature: float) -> Problem:
         warn_of_unit(electron_temperature)
         check_structure(atoms)
-        momentum = math.sqrt(self.cutoff / units.KINETIC)
-        grid = RealSpaceGrid.from_momentum(atoms.cell.array, 2 * momentum)
         symbols = atoms.get_chemical_symbols()
         elements = list(dict.fromkeys(symbols))
+        cutoff = self._cutoff(self._load(elements))
+        grid = RealSpaceGrid.from_momentum(atoms.cell.array, 2 * math.sqrt(cutoff / units.KINETIC))
         device = torch.device(self.device)
         ions = Ions(
             symbols=symbols,
-            potentials=psp.load(
-                self.pseudopotentials,
-                elements,
-                functional(self.xc).name,
-                momentum=_highest_momentum(grid),
-                allow_other_functional=True,
-            ),
+            potentials=self._load(elements, _highest_momentum(grid)),
             positions=torch.as_tensor(atoms.positions, dtype=torch.float64, device=device),
             cell=torch.as_tensor(grid.lattice, dtype=torch.float64, device=device),
         )
         warn_of_overlap(atoms, {symbol: potential.core_radius for symbol, potential in ions.potentials.items()})
-        mesh = monkhorst_pack(self.kpts, self.shift)
+        kpts, shift = mesh_of(self.kpts, self.shift, grid.lattice)
+        mesh = monkhorst_pack(kpts, shift)
+        warn_of_low_cutoff(ions.potentials, cutoff, functional(self.xc).name)
         charges = torch.tensor([ions.potentials[s].valence for s in symbols], dtype=torch.float64, device=device)
         return Problem(
             ions=ions,
             grid=grid,
-            waves=[plane_waves(grid, fraction, self.cutoff, device) for fraction in mesh.fractions],
+            waves=[plane_waves(grid, fraction, cutoff, device) for fraction in mesh.fractions],
             weights=mesh.weights,
             functional=functional(self.xc),
             core=core_density(ions.cores, symbols, ions.positions, ions.cell, grid.shape),
@@ -219,6 +221,9 @@ class PlaneWave:
             ion_energy=float(ewald_energy(ions.positions, charges, ions.cell)),
             electron_temperature=float(electron_temperature),
             dtype=_DTYPES[self.dtype],
+            cutoff=cutoff,
+            kpts=kpts,
+            shift=shift,
         )
 
     def _converge(self, problem: Problem, solver: KPointSolver, pool: Workers) -> ScfState:
@@ -229,14 +234,14 @@ class PlaneWave:
         fewest = min(len(waves) for waves in problem.waves)
         if bands > fewest:
             raise InputError(
-                f"bands: got {bands}, but a cutoff of {self.cutoff} eV gives only {fewest} plane waves; "
+                f"bands: got {bands}, but a cutoff of {problem.cutoff} eV gives only {fewest} plane waves; "
                 "raise the cutoff"
             )
         solve = partial(
             self_consistent, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
         )
         density = None
-        half = half_mesh(problem, self.cutoff, self.kpts, self.shift)
+        half = half_mesh(problem)
         if half is not None:
             with suppress(ConvergenceError):
                 first = solve(half, KPointSolver(half, pool), bands)
@@ -267,7 +272,7 @@ class PlaneWave:
         else:
             raise InputError(
                 f"energy window: {bands} bands do not fill it up to {needed:.1f} eV; raise the cutoff "
-                f"({self.cutoff} eV) or lower `highest_electron_temperature`"
+                f"({problem.cutoff} eV) or lower `highest_electron_temperature`"
             )
         # one Rayleigh-Ritz step in full precision removes rounding errors from the bands occupied at tau_ref
         solver.cast(problem.dtype)
@@ -281,18 +286,29 @@ class PlaneWave:
         Raises:
             InputError: if a pseudopotential is missing or of the wrong kind.
         """
-        name = functional(self.xc).name
-        potentials = psp.load(self.pseudopotentials, symbols, name, allow_other_functional=True)
-        return self._settings(potentials)
+        potentials = self._load(symbols)
+        return self._settings(potentials, self._cutoff(potentials))
 
-    def _settings(self, potentials: Mapping[str, psp.Pseudopotential]) -> dict[str, Any]:
+    def for_elements(self, symbols: Iterable[str]) -> Self:
+        """Returns the engine with the cutoff for all of these elements, so that it does not depend on the structure."""
+        return self if self.cutoff is not None else replace(self, cutoff=self._cutoff(self._load(symbols)))
+
+    def _load(self, symbols: Iterable[str], momentum: float = psp.MOMENTUM) -> dict[str, psp.Pseudopotential]:
+        name = functional(self.xc).name
+        return psp.load(self.pseudopotentials, symbols, name, momentum=momentum, allow_other_functional=True)
+
+    def _cutoff(self, potentials: Mapping[str, psp.Pseudopotential]) -> float:
+        if self.cutoff is not None:
+            return self.cutoff
+        return default_cutoff({potential.name: potential.cutoff for potential in potentials.values()})
+
+    def _settings(self, potentials: Mapping[str, psp.Pseudopotential], cutoff: float) -> dict[str, Any]:
         return {
             "engine": "fermisea.PlaneWave",
             "version": _VERSION,
             "xc": functional(self.xc).name,
-            "cutoff_eV": self.cutoff,
-            "kpts": list(self.kpts),
-            "shift": list(self.shift),
+            "cutoff_eV": cutoff,
+            **mesh_settings(self.kpts, self.shift),
             "scf_tolerance_eV_per_atom": self.scf.tolerance,
             "dtype": self.dtype,
             "pseudopotentials": {symbol: {"name": p.name, "sha256": p.digest} for symbol, p in potentials.items()},

@@ -16,9 +16,7 @@ ENOUGH = 6.0
 """Smallest size of the supercell of the half mesh for which it saves time, in thermal lengths."""
 
 
-def half_mesh(
-    problem: Problem, cutoff: float, kpts: tuple[int, int, int], shift: tuple[int, int, int]
-) -> Problem | None:
+def half_mesh(problem: Problem) -> Problem | None:
     """Returns the problem on half of the mesh along each axis, or None if the error of its density would be too large.
 
     A mesh of n points corresponds to a supercell n times as long. The error of the density decays with this length on
@@ -26,10 +24,8 @@ def half_mesh(
 
     Args:
         problem: problem on the full mesh.
-        cutoff: plane-wave cutoff, eV.
-        kpts: full mesh.
-        shift: shift of the mesh, which is kept.
     """
+    kpts = problem.kpts
     if max(kpts) == 1 or any(n > 1 and n % 2 for n in kpts):
         return None
     x, y, z = (n // 2 if n > 1 else 1 for n in kpts)
@@ -38,7 +34,7 @@ def half_mesh(
     length = 2 * units.KINETIC * problem.fermi_momentum / (math.pi * units.thermal_energy(problem.electron_temperature))
     if shortest < ENOUGH * length:
         return None
-    mesh = monkhorst_pack((x, y, z), shift)
+    mesh = monkhorst_pack((x, y, z), problem.shift)
     device = problem.ions.cell.device
-    waves = [plane_waves(problem.grid, fraction, cutoff, device) for fraction in mesh.fractions]
-    return replace(problem, waves=waves, weights=mesh.weights)
+    waves = [plane_waves(problem.grid, fraction, problem.cutoff, device) for fraction in mesh.fractions]
+    return replace(problem, waves=waves, weights=mesh.weights, kpts=(x, y, z))

@@ -36,6 +36,9 @@ class Problem:
         ion_energy: Ewald energy, eV.
         electron_temperature: tau_e, K.
         dtype: type of the wavefunctions.
+        cutoff: plane-wave cutoff, eV.
+        kpts: k-mesh.
+        shift: shift of the k-mesh, 0 or 1 along each axis.
     """
 
     ions: Ions
@@ -48,6 +51,9 @@ class Problem:
     ion_energy: float
     electron_temperature: float
     dtype: torch.dtype
+    cutoff: float
+    kpts: tuple[int, int, int]
+    shift: tuple[int, int, int]
 
     @property
     def squared_momenta(self) -> Tensor:

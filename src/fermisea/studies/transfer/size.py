@@ -12,6 +12,7 @@ import numpy as np
 
 from fermisea.campaign import Campaign
 from fermisea.data.snapshot import Snapshot
+from fermisea.engines.mesh import mesh_of
 from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.error_measures import percent_error
@@ -85,9 +86,10 @@ def k_mesh_difference(settings: TransferSettings, path: Path) -> dict[str, float
     if settings.large_repeat is None:
         raise InputError("large_repeat: got none, expected a cell")
     dft = replace(settings.dft, energy_window=settings.large_energy_window or settings.dft.energy_window)
+    kpts, shift = mesh_of(settings.dft.kpts, settings.dft.shift, crystal(settings, settings.repeat).cell.array)
     meshes = (
         _cube(dft, settings.large_repeat, settings.large_kpts, settings.large_shift),
-        _cube(dft, settings.repeat, settings.dft.kpts, settings.dft.shift),
+        _cube(dft, settings.repeat, kpts, shift),
     )
     key = json.loads(json.dumps([[mesh.kpts, mesh.shift, mesh.cutoff, mesh.energy_window] for mesh in meshes]))
 

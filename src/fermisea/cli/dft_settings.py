@@ -1,0 +1,80 @@
+"""Settings that ``fermisea dft`` prints: what was given, and what was chosen in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fermisea.engines.mesh import K_SPACING, mesh_of
+from fermisea.physics.xc import functional
+from fermisea.pseudopotentials import gth
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from fermisea.campaign import Campaign
+    from fermisea.engines import Espresso, PlaneWave
+    from fermisea.grid import EnergyGrid
+
+
+def used_settings(campaign: Campaign, engine: PlaneWave | Espresso, structures: Mapping[str, Atoms]) -> dict[str, Any]:
+    """Returns cutoff, k-meshes and pseudopotentials of a campaign as plain data; ``chosen`` names the defaults.
+
+    Args:
+        campaign: settings as given.
+        engine: engine of the campaign.
+        structures: structures by name.
+
+    Raises:
+        InputError: if a pseudopotential is missing or of the wrong kind.
+    """
+    symbols = sorted({symbol for atoms in structures.values() for symbol in atoms.symbols})
+    settings = engine.provenance(symbols)
+    meshes = {name: list(mesh_of(engine.kpts, engine.shift, atoms.cell.array)[0]) for name, atoms in structures.items()}
+    potentials = {}
+    for symbol, entry in settings["pseudopotentials"].items():
+        family, _, name = entry["name"].partition(" ")
+        potentials[symbol] = {"name": entry["name"], "others": {}}
+        if family.startswith("GTH-"):
+            known = gth.cutoffs(functional(settings["xc"]).name)
+            potentials[symbol]["cutoff_eV"] = known.get(name)
+            others = gth.names(settings["xc"])[symbol]
+            potentials[symbol]["others"] = {other: known.get(other) for other in others if other != name}
+    names = ("cutoff", "kpts", "pseudopotentials")
+    return {
+        "xc": settings["xc"],
+        "cutoff_eV": settings["cutoff_eV"],
+        "kpts": meshes,
+        "shift": settings["shift"],
+        "pseudopotentials": potentials,
+        "chosen": [name for name in names if getattr(campaign, name) is None],
+    }
+
+
+def settings_lines(settings: Mapping[str, Any]) -> list[str]:
+    """Returns lines that describe the result of :func:`used_settings`."""
+    chosen = settings["chosen"]
+    meshes = sorted({tuple(mesh) for mesh in settings["kpts"].values()})
+    names = [" ".join(map(str, mesh)) for mesh in meshes]
+    mesh = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    shift = f", shift {' '.join(map(str, settings['shift']))}" if any(settings["shift"]) else ""
+    spacing = f" (default: at most {K_SPACING:g}/Å between k-points; --kpts)" if "kpts" in chosen else ""
+    source = " (default: F converged to 10 meV/atom; --cutoff)" if "cutoff" in chosen else ""
+    if "cutoff" in chosen and not all(entry.get("cutoff_eV") for entry in settings["pseudopotentials"].values()):
+        source = " (default; not known to be converged; --cutoff)"
+    lines = [f"k-mesh {mesh}{shift}{spacing}", f"cutoff {settings['cutoff_eV']:g} eV{source}"]
+    for symbol, entry in settings["pseudopotentials"].items():
+        others = ", ".join(_with_cutoff(name, cutoff) for name, cutoff in entry["others"].items())
+        option = f"; also there: {others} (--pseudopotentials {symbol}={next(iter(entry['others']))})" if others else ""
+        lines.append(f"pseudopotential {_with_cutoff(entry['name'], entry.get('cutoff_eV'))}{option}")
+    return lines
+
+
+def window_line(grid: EnergyGrid, highest: float | None) -> str:
+    """Returns a line with the energy window of the LDOS; ``highest``, tau_e in K, is None for a given window."""
+    source = " (given)" if highest is None else f" (default: for tau_e up to {highest:g} K)"
+    return f"energy window {grid.start:.2f} to {grid.stop:.2f} eV{source}"
+
+
+def _with_cutoff(name: str, cutoff: float | None) -> str:
+    return name if cutoff is None else f"{name} (converged at {cutoff:g} eV)"
