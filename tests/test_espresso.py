@@ -279,11 +279,10 @@ def test_a_failing_pw_ends_in_one_line(tmp_path):
 @pytest.mark.espresso
 def test_errors_of_pw_in_its_own_words(tmp_path):
     engine = Espresso({"Al": FILES["Al"]}, **SMALL, ldos=OPTIONS, folder=tmp_path / "runs")
-    close = Atoms("Al2", positions=[[0, 0, 0], [0, 0, 1e-5]], cell=[3, 3, 3], pbc=True)
     with pytest.raises(
         EngineError, match=r"pw\.x: Error in routine .*; the files of the run are in .*runs/fermisea-pw-"
     ):
-        engine.run(close, TEMPERATURE)
+        replace(engine, input_data={"mixing_mode": "unknown"}).run(aluminium(), TEMPERATURE)
     with pytest.raises(ConvergenceError, match="did not converge in 2 iterations") as caught:
         replace(engine, input_data={"electron_maxstep": 2}).run(aluminium(), TEMPERATURE)
     assert [step["iteration"] for step in caught.value.history] == [1, 2]
