@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ _LEFT = re.compile(r"\.(tmp|checkpoint)$")
 """Names of temporary files."""
 
 _TIMES = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
-_CELL = "--electron-temperature 3000 --xc lda --cutoff 80 --kpts 2 2 2 --energy-spacing 0.5"
+_CELL = "--electron-temperature 3000 --xc lda --cutoff 80 --kpts 1 1 1 --energy-spacing 0.5"
 COMMANDS = {
     "sample": "sample structures/a.extxyz --ion-temperature 300 500 --snapshots 2 --thermalise 0.2 --spacing 0.1 "
     "--out out",
@@ -98,7 +98,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runner = Runner(folder, cold=values.cold)
-        inputs(folder / "inputs", cold=values.cold)
+        inputs(folder / "inputs", names)
+        if not values.cold:
+            warm_up(folder / "inputs", names)
         for command in names:
             whole = runner.undisturbed(command)
             for kind in SIGNALS:
@@ -264,8 +266,8 @@ def _run() -> int:
     return status
 
 
-def inputs(folder: Path, *, cold: bool) -> None:
-    """Writes the inputs of the commands: two structures, their snapshots, a model, a folder to report."""
+def inputs(folder: Path, names: Sequence[str]) -> None:
+    """Writes the inputs of commands: two structures, their snapshots, a model, a folder to report."""
     import numpy as np  # noqa: PLC0415  # not in workers
     from ase.build import bulk  # noqa: PLC0415
 
@@ -278,20 +280,22 @@ def inputs(folder: Path, *, cold: bool) -> None:
         write_structure(folder / "structures" / f"{name}.extxyz", atoms)
     (folder / "train.toml").write_text(_TRAIN)
     (folder / "space.toml").write_text(_SPACE)
-    for words in (
-        f"dft structures {_CELL} --out data",
-        "train data --config train.toml --out al.safetensors",
-        "predict al.safetensors structures/a.extxyz --out pages",
-    ):
-        status = Process(folder, words.split(), "inputs", cold=True).wait(_LIMIT)
-        if status:
-            raise SystemExit(f"{words}: status {status}: {(folder / 'err').read_text()}")
-    if not cold:
-        warm_up(folder)
-    shutil.rmtree(folder / "data" / ".campaign")
+    if not set(names) <= {"sample", "dft", "dft, 2 workers"}:
+        prepare(folder, f"dft structures {_CELL} --out data")
+        shutil.rmtree(folder / "data" / ".campaign")
+    if not set(names).isdisjoint(("predict", "evaluate", "thermo", "report")):
+        prepare(folder, "train data --config train.toml --out al.safetensors")
+    if "report" in names:
+        prepare(folder, "predict al.safetensors structures/a.extxyz --out pages")
 
 
-def warm_up(folder: Path) -> None:
+def prepare(folder: Path, words: str) -> None:
+    """Runs a command in a new interpreter."""
+    if status := Process(folder, words.split(), "inputs", cold=True).wait(_LIMIT):
+        raise SystemExit(f"{words}: status {status}: {(folder / 'err').read_text()}")
+
+
+def warm_up(folder: Path, names: Sequence[str]) -> None:
     """Runs commands in this process, whose copies then start with compiled functions and loaded modules."""
     from fermisea.cli import main as command  # noqa: PLC0415
 
@@ -299,12 +303,12 @@ def warm_up(folder: Path) -> None:
     os.chdir(folder)
     try:
         with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
-            for name, words in COMMANDS.items():
-                if "workers" not in name and (status := command(words.split())):
+            for name in names:
+                if "workers" not in name and (status := command(COMMANDS[name].split())):
                     raise SystemExit(f"{name}: status {status}")
     finally:
         os.chdir(before)
-    shutil.rmtree(folder / "out")
+    shutil.rmtree(folder / "out", ignore_errors=True)
 
 
 def results(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -175,3 +176,15 @@ def test_descriptors_run_without_peers(tmp_path):
     assert content["quick"]
     assert content["results"]["lammps"] == []
     assert len(content["tables"][0]["rows"]) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_commands_stopped_at_random_moments_give_the_same_results_afterwards(tmp_path):
+    words = ["--only", "sample", "dft", "--repeat", "1", "--seed", "3", "--out", str(tmp_path / "i.json")]
+    script = [sys.executable, str(FOLDER / "interruptions.py"), *words]
+    result = subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = re.findall(
+        r"^\| (sample|dft) +\| (\w+) +\| [\d.]+ +\| 1 .*\| 1 +\| 1 +\| 1 +\| 1 +\|$", result.stdout, re.MULTILINE
+    )
+    assert rows == [(name, kind) for name in ("sample", "dft") for kind in ("kill", "term", "int")]

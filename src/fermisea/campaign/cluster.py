@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fermisea.campaign.job import Job, Watch, compute
 from fermisea.campaign.records import Record, Records
 from fermisea.errors import InputError, StorageError
+from fermisea.utilities.signals import no_interruption
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -46,7 +47,8 @@ def on_cluster(jobs: Iterable[Job], workers: int, address: str | None, watch: Wa
             "scheduler dask: Dask is not installed; install it with pip install 'fermisea[cluster]'"
         ) from error
     if address is None:
-        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+        with no_interruption():
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50)
         client = Client(cluster)
     else:
         cluster, client = None, _connect(Client, address)

@@ -13,13 +13,14 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
 from fermisea.errors import StorageError
+from fermisea.utilities.signals import no_interruption
 from fermisea.utilities.threads import cores
 
 _METHOD = multiprocessing.get_context("spawn")
@@ -129,23 +130,10 @@ def _answers(worker: _Worker[_Job]) -> Iterator[Answer[_Job]]:
 def _start(work: Callable[..., object], threads: int, name: str) -> _Worker[Any]:
     here, there = _METHOD.Pipe()
     process = _METHOD.Process(target=_serve, args=(work, there, threads), name=name, daemon=True)
-    with _no_interruption():  # inherited until the process has a session of its own
+    with no_interruption():  # inherited until the process has a session of its own
         process.start()
     there.close()
     return _Worker(process, here)
-
-
-@contextmanager
-def _no_interruption() -> Iterator[None]:
-    """Context in which this thread, and a process that it starts, receive no Ctrl-C."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(worker: _Worker[Any]) -> None:

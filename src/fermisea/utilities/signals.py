@@ -133,6 +133,25 @@ def stop_signals(remedy: str) -> Iterator[StopSignals]:
                 signal.signal(number, old)
 
 
+@contextmanager
+def no_interruption() -> Iterator[None]:
+    """Context in which this thread, and threads and processes started in the context, receive no Ctrl-C.
+
+    A terminal sends Ctrl-C to all processes of a command, but only the first one has to end the others.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker  # noqa: PLC0415  # not needed by most commands
+
+    resource_tracker.ensure_running()  # its start would end the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename == _IMPORT:
