@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import math
 import random
 import signal
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 from fermisea.analysis.evaluation import evaluate
-from fermisea.errors import FileFormatError, InputError
+from fermisea.errors import FileFormatError, InputError, StorageError
 from fermisea.model.model import Model, load_model
 from fermisea.training import (
     DivergenceError,
@@ -163,6 +164,19 @@ def test_damaged_checkpoints_are_refused(data, tmp_path):
         with pytest.raises(FileFormatError, match=r"al\.checkpoint: not a checkpoint"):
             train(data, dataclasses.replace(FULL, epochs=1), checkpoint=file, resume=True)
         assert file.read_bytes() == content
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_damaged(data, tmp_path, monkeypatch):
+    file = tmp_path / "al.checkpoint"
+    file.write_bytes(b"something")
+
+    def refused(*_args, **_kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(StorageError, match=r"al\.checkpoint: cannot be read now .*check the disk") as caught:
+        train(data, FULL, checkpoint=file, resume=True)
+    assert "remove" not in str(caught.value)
 
 
 def test_altered_checkpoints_are_refused(data, tmp_path):

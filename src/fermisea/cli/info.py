@@ -55,7 +55,7 @@ def info(
             f"{first}: no such file or folder; give a snapshot (*.nc), a folder of snapshots, or a model "
             "(*.safetensors or aluminium)"
         )
-    with first.open("rb") as stream:
+    with fermisea.files.readable(first), first.open("rb") as stream:
         start = stream.read(len(_HDF5))
     values = _snapshot(first) if start == _HDF5 or first.suffix == ".nc" else _model(first)
     card = fermisea.model.bundled.model_card(paths[0])

@@ -1,12 +1,10 @@
 """netCDF4 file of a snapshot: dimensions x y z energy, units in attributes, a checksum of the whole file at its end.
 
-There are two safeguards. The last bytes of the file, which HDF5 ignores, hold the SHA-256 of all preceding bytes. Every
-variable has an HDF5 checksum in each chunk, which is verified whenever the chunk is read.
+Every variable also has an HDF5 checksum in each chunk, which is verified whenever the chunk is read.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -17,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import h5netcdf
-import h5py
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -26,19 +23,15 @@ from ase.data import chemical_symbols
 from xarray.backends import H5NetCDFStore
 
 from fermisea.data.reference import Reference
-from fermisea.errors import DamagedFileError, FileFormatError, StorageError
+from fermisea.data.sealed_file import FORMAT, REMEDY, one_line, open_sealed, seal, stamp_of
+from fermisea.errors import FileFormatError, StorageError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
-from fermisea.utilities.files import atomic_path, readable
+from fermisea.utilities.files import atomic_path
 from fermisea.utilities.hdf5 import open_hdf5
 
-FORMAT = "fermisea-snapshot"
 VERSION = 1
-_MARK = b"\nfermisea sha256 "
-_TAIL = len(_MARK) + 64
-_MAGIC = b"\x89HDF\r\n\x1a\n"
-_REMEDY = "copy it again or run the DFT calculation again"
 _CHUNK = 2**20
 """Largest size of an LDOS chunk, bytes, unless a single grid line along z is larger."""
 
@@ -100,7 +93,7 @@ class StoredLdos:
         except (FileFormatError, StorageError):
             raise
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{self.path}: the LDOS cannot be read ({_line(error)}); {_REMEDY}") from error
+            raise FileFormatError(f"{self.path}: the LDOS cannot be read ({one_line(error)}); {REMEDY}") from error
 
     def _finite(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if not np.isfinite(values).all():
@@ -110,7 +103,7 @@ class StoredLdos:
         return values
 
     def _check_unchanged(self) -> None:
-        if _stamp(self.path) != self.stamp:
+        if stamp_of(self.path) != self.stamp:
             raise FileFormatError(f"{self.path}: the file changed after it was opened; load it again")
 
 
@@ -165,10 +158,9 @@ def write_snapshot(path: str | os.PathLike[str], snapshot: StoredSnapshot) -> No
     for name in ("ldos", "density"):
         encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True}
     image = data.to_netcdf(engine="h5netcdf", encoding=encoding)  # in memory: HDF5 crashes when the disk is full
-    digest = hashlib.sha256(image).hexdigest()
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(image)
-        stream.write(_MARK + digest.encode())
+        stream.write(seal(image))
 
 
 def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, Any]:
@@ -182,86 +174,15 @@ def read_snapshot(path: str | os.PathLike[str], *, verify: bool) -> dict[str, An
     path = Path(path)
     try:
         with (
-            _whole(path, verify=verify) as file,
+            open_sealed(path, verify=verify) as file,
             xr.open_dataset(H5NetCDFStore(h5netcdf.File(file, "r", phony_dims="access"))) as data,
         ):
             nx, ny, nz, energies = data["ldos"].shape
-            return from_dataset(data, str(path), StoredLdos(path, (nx, ny, nz, energies), _stamp(path)))
+            return from_dataset(data, str(path), StoredLdos(path, (nx, ny, nz, energies), stamp_of(path)))
     except (FileFormatError, StorageError):
         raise
     except Exception as error:  # h5py and xarray raise many kinds of errors for damaged files
-        raise FileFormatError(f"{path}: not readable as a snapshot ({_line(error)}); {_REMEDY}") from error
-
-
-@contextmanager
-def _whole(path: Path, *, verify: bool) -> Iterator[h5py.File]:
-    """Yields the open file of a snapshot; the lock of HDF5 keeps other processes from changing a verified file."""
-    kept = stored_checksum(path)
-    with open_hdf5(path) as file:
-        if verify and _digest(path, path.stat().st_size - _TAIL) != kept:
-            raise DamagedFileError(f"{path}: altered, its content does not match the stored checksum; {_REMEDY}")
-        yield file
-
-
-def _line(error: Exception) -> str:
-    """Returns the message of an error as one line."""
-    return " ".join(str(error).split())
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _digest(path: Path, size: int) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as stream:
-        while size > 0 and (block := stream.read(min(size, 2**22))):
-            sha.update(block)
-            size -= len(block)
-    return sha.hexdigest()
-
-
-def stored_checksum(path: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 stored in a snapshot file, which identifies its content.
-
-    Raises:
-        DamagedFileError: for a truncated snapshot.
-        FileFormatError: for a missing file or another kind of file.
-        StorageError: for a file that cannot be read now.
-    """
-    path = Path(path)
-    try:
-        with readable(path), path.open("rb") as stream:
-            magic = stream.read(len(_MAGIC))
-            stream.seek(max(0, path.stat().st_size - _TAIL))
-            tail = stream.read()
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise FileFormatError(f"{path}: no such file, expected a snapshot made by `fermisea dft`") from error
-        raise FileFormatError(f"{path}: not readable as a snapshot ({error.strerror}); give a snapshot file") from error
-    marked = tail.startswith(_MARK)
-    if magic == _MAGIC and marked:
-        return tail[len(_MARK) :].decode(errors="replace")
-    if magic == _MAGIC:
-        kind = FileFormatError if _is_foreign(path) else DamagedFileError
-        raise kind(f"{path}: truncated or not a snapshot, its checksum is missing; {_REMEDY}")
-    lost = marked or _MAGIC.startswith(magic) or not any(magic)
-    raise (DamagedFileError if lost else FileFormatError)(
-        f"{path}: not a snapshot, expected a netCDF4 file made by `fermisea dft`; "
-        + (_REMEDY if lost else "give a snapshot file")
-    )
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether a file without the checksum of a snapshot is an intact HDF5 file of another kind."""
-    try:
-        with open_hdf5(path) as file:
-            return str(file.attrs.get("format")) != FORMAT
-    except (FileFormatError, StorageError):
-        raise
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError):  # the errors of h5py for truncated files
-        return False
+        raise FileFormatError(f"{path}: not readable as a snapshot ({one_line(error)}); {REMEDY}") from error
 
 
 def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:
@@ -332,13 +253,13 @@ def from_dataset(data: xr.Dataset, name: str, ldos: npt.NDArray[np.float32] | St
     ion_temperature, obstacle = head.get("ion_temperature_K"), head.get("total_energy_obstacle")
     if ion_temperature is not None and not 0 <= float(ion_temperature) < math.inf:
         raise FileFormatError(
-            f"{name}: the ionic temperature is {ion_temperature} K, expected a positive number; {_REMEDY}"
+            f"{name}: the ionic temperature is {ion_temperature} K, expected a positive number; {REMEDY}"
         )
     numbers = data["atomic_numbers"].values
     if not np.isin(numbers, np.arange(len(chemical_symbols))).all():
         raise FileFormatError(
             f"{name}: the atomic numbers are {numbers.min()} to {numbers.max()}, expected at most "
-            f"{len(chemical_symbols) - 1}; {_REMEDY}"
+            f"{len(chemical_symbols) - 1}; {REMEDY}"
         )
     return {
         "atoms": Atoms(numbers, data["positions"].values, cell=cell, pbc=True),

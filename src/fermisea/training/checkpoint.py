@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fermisea.errors import DamagedFileError, FileFormatError
+from fermisea.errors import DamagedFileError, FileFormatError, StorageError
 from fermisea.utilities.tensor_file import checksum, read_tensors, write_tensors
 
 FORMAT = "fermisea-checkpoint"
@@ -45,6 +45,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, numbers = read_tensors(path)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise FileFormatError(f"{path}: no such file, expected a checkpoint of a training") from error
+    except StorageError:
+        raise
     except ValueError as error:
         raise FileFormatError(_not_a_checkpoint(path)) from error
     if numbers.get("format") != FORMAT:

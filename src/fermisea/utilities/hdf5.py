@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -29,7 +30,7 @@ def open_hdf5(path: str | os.PathLike[str], *, checked: bool = False) -> Iterato
 
     Args:
         path: path of the file.
-        checked: whether the file was opened before and has not changed since, so that its check is omitted.
+        checked: whether the check of :func:`check_content` is omitted, because it was done before or follows.
 
     Raises:
         StorageError: if the file cannot be read now, for example because another process has locked it.
@@ -37,7 +38,7 @@ def open_hdf5(path: str | os.PathLike[str], *, checked: bool = False) -> Iterato
     """
     with readable(path), _opened(path) as file:
         if not checked:
-            _check(file, os.fspath(path))
+            check_content(file)
         yield file
 
 
@@ -50,8 +51,14 @@ def _opened(path: str | os.PathLike[str]) -> h5py.File:
         return h5py.File(path, "r", locking=False)  # the file system may have no locks
 
 
-def _check(file: h5py.File, path: str) -> None:
-    size = os.stat(path).st_size  # noqa: PTH116  # the path may be a str
+def check_content(file: h5py.File) -> None:
+    """Checks that all content of an open file is in the file itself, and that no declared size exceeds the content.
+
+    Raises:
+        FileFormatError: for other content.
+    """
+    path = str(file.filename)
+    size = Path(path).stat().st_size
     links: dict[str, Any] = {}
     file.visititems_links(lambda name, link: links.update({name: link}))
     _check_attributes(file, path, size)

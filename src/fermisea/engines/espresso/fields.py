@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,6 +13,8 @@ from torch import Tensor
 from fermisea import units
 from fermisea.errors import FileFormatError
 from fermisea.utilities.arrays import IntArray
+from fermisea.utilities.files import unreadable
+from fermisea.utilities.hdf5 import open_hdf5
 
 _DAMAGED = (OSError, KeyError, ValueError, TypeError, IndexError, FortranEOFError, FortranFormattingError)
 _REMEDY = "the file is truncated or of another kind; run pw.x or copy the file again"
@@ -48,7 +49,7 @@ def read_wavefunctions(path: Path, count: int) -> tuple[IntArray, Tensor, int]:
     """
     try:
         if path.suffix == ".hdf5":
-            with h5py.File(path, "r") as file:
+            with open_hdf5(path) as file:
                 miller = np.asarray(file["MillerIndices"], dtype=np.int64).reshape(-1, 3)
                 bands = len(file["evc"])
                 coefficients = np.asarray(file["evc"][:count], dtype=np.float64).view(np.complex128)
@@ -69,7 +70,8 @@ def read_wavefunctions(path: Path, count: int) -> tuple[IntArray, Tensor, int]:
         miller, coefficients = _whole(miller, coefficients) if half else (miller, coefficients)
         return miller, torch.from_numpy(coefficients), bands
     except _DAMAGED as error:
-        raise FileFormatError(f"{path}: the wavefunctions cannot be read ({error}); {_REMEDY}") from error
+        damaged = FileFormatError(f"{path}: the wavefunctions cannot be read ({error}); {_REMEDY}")
+        raise unreadable(path, error) or damaged from error
 
 
 def read_density(path: Path, shape: tuple[int, int, int]) -> Tensor:
@@ -80,7 +82,7 @@ def read_density(path: Path, shape: tuple[int, int, int]) -> Tensor:
     """
     try:
         if path.suffix == ".hdf5":
-            with h5py.File(path, "r") as file:
+            with open_hdf5(path) as file:
                 miller = np.asarray(file["MillerIndices"], dtype=np.int64).reshape(-1, 3)
                 pairs = np.asarray(file["rhotot_g"], dtype=np.float64).reshape(-1, 2)
                 values = pairs[:, 0] + 1j * pairs[:, 1]
@@ -96,7 +98,8 @@ def read_density(path: Path, shape: tuple[int, int, int]) -> Tensor:
         field = torch.zeros(shape, dtype=torch.complex128)
         field[tuple(torch.from_numpy(miller % np.array(shape)).T)] = torch.from_numpy(values)
     except _DAMAGED as error:
-        raise FileFormatError(f"{path}: the density cannot be read ({error}); {_REMEDY}") from error
+        damaged = FileFormatError(f"{path}: the density cannot be read ({error}); {_REMEDY}")
+        raise unreadable(path, error) or damaged from error
     return torch.fft.ifftn(field, norm="forward").real / units.BOHR**3
 
 

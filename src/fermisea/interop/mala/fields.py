@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fermisea import units
 from fermisea.errors import FileFormatError, InputError
 from fermisea.interop.openpmd_file import DENSITY, LDOS, meshes_of, open_series, read_numbered
+from fermisea.utilities.files import unreadable
 
 LDOS_UNITS: Mapping[str, float] = {
     "1/(eV*A^3)": 1.0,
@@ -55,9 +56,8 @@ def _numpy(path: Path) -> npt.NDArray[np.floating]:
         field = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError) as error:
         detail = " ".join(str(error).split())[:100]
-        raise FileFormatError(
-            f"{path}: not a complete .npy file of plain numbers ({detail}); copy the file again"
-        ) from error
+        damaged = FileFormatError(f"{path}: not a complete .npy file of plain numbers ({detail}); copy the file again")
+        raise unreadable(path, error) or damaged from error
     if not isinstance(field, np.ndarray) or field.dtype.kind != "f":
         raise FileFormatError(
             f"{path}: holds {getattr(field, 'dtype', 'several arrays')}, expected one array of floats"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fermisea.data.dataset import Dataset
-from fermisea.data.snapshot_file import stored_checksum
+from fermisea.data.sealed_file import stored_checksum
 from fermisea.errors import InputError
 from fermisea.model.model import Model, load_model
 from fermisea.studies.transfer.plans import Plan

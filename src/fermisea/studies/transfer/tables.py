@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from fermisea.data.dataset import Dataset
-from fermisea.data.snapshot_file import stored_checksum
+from fermisea.data.sealed_file import stored_checksum
 from fermisea.model.model import Model
 from fermisea.physics.error_measures import ERROR_MEASURES
 from fermisea.physics.registry import FORMS, milli, with_unit
