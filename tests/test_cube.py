@@ -109,6 +109,24 @@ def test_lengths_in_angstrom_origin_and_fortran_exponents(tmp_path):
     np.testing.assert_array_equal(cube.values.ravel(), [0.5e-101, -2.5, 1e120, 3.0])
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1 1.0 0.0 0.0", "1 inf 0.0 0.0", "no finite origin"),
+        ("1 1.0 0.0 0.0", "1 1_0 0.0 0.0", "could not convert string to float: '1_0'"),
+        ("-2 1.5 0 0", "2 1.5 0 0", "some are negative and some positive"),
+        ("1.25 0.5 0.0", "1e20 0.5 0.0", "atom 1 lies more than 1000 cells from the origin"),
+        ("13 3.0", "1_3 3.0", "invalid literal for an integer: '1_3'"),
+        ("-0.25E+01", "-0.2_5E+01", "text among its values"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(tmp_path, old, new, message):
+    text = "a\nb\n 1 1.0 0.0 0.0\n-2 1.5 0 0\n-1 0 2.0 0\n-2 0 0 1.0\n 13 3.0 1.25 0.5 0.0\n 0.5 -0.25E+01\n 1 3\n"
+    (tmp_path / "a.cube").write_text(text.replace(old, new))
+    with pytest.raises(FileFormatError, match=message):
+        read_cube(tmp_path / "a.cube")
+
+
 def test_files_are_taken_in_the_order_of_their_numbers(tmp_path):
     names = [f"run2.pp{k}Al_ldos.cube" for k in range(1, 13)]
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import h5py
@@ -153,6 +154,33 @@ def test_total_free_energy_with_a_norm_conserving_pseudopotential(tmp_path):
     assert read.free_energy(made.electron_temperature) == pytest.approx(made.reference.free_energy, abs=1e-6)
 
 
+@pytest.mark.parametrize(("further", "known"), [(0.0, True), (-0.58, False)])
+def test_a_further_energy_term_of_the_run_is_an_obstacle_to_total_energies(tmp_path, further, known):
+    made = made_up_snapshot(3)
+    parts = {"one_electron_contribution": 5.0, "hartree_contribution": 1.0, "xc_contribution": -6.0}
+    ewald = made.reference.free_energy - made.reference.entropy_term - further
+    files = write_mala_files(made, tmp_path, **parts, ewald_contribution=ewald)
+    upf = {"Al": DATA / "pseudopotentials" / "Al.pz-vbc.UPF"}
+    read = mala.load_snapshot(
+        *files, made.energy_grid, broadening=made.broadening, functional="lda", pseudopotentials=upf
+    )
+    if known:
+        assert read.total_energy_obstacle is None
+    else:
+        assert "differs by -0.580000 eV from the sum of its parts" in read.total_energy_obstacle
+        assert "a further energy term" in refusal(read.free_energy, 1000.0)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-2", "2_0"])
+def test_valence_of_an_ultrasoft_file_is_a_number_above_0(tmp_path, text):
+    file = tmp_path / "Be.pbe-n-rrkjus_psl.1.0.0.UPF"
+    intact = (BE2 / file.name).read_text()
+    changed = re.sub(r'z_valence="[^"]*"', f'z_valence="{text}"', intact)
+    assert changed != intact
+    file.write_text(changed)
+    assert f"z_valence is {text}, expected a number above 0" in refusal(be_snapshot, pseudopotentials={"Be": file})
+
+
 def test_core_charge_of_the_file_enters_the_total_energy(tmp_path):
     made = made_up_snapshot(3)
     files = write_mala_files(made, tmp_path)
@@ -295,6 +323,8 @@ def test_foreign_and_truncated_files_are_refused(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(FileFormatError, match=r"not a complete \.npy file of plain numbers"):
         be_snapshot(ldos=tmp_path / "objects.npy")
+    (tmp_path / "header.npy").write_bytes(LDOS.read_bytes()[:43] + b"\xff" * 20 + LDOS.read_bytes()[63:])
+    assert "not a complete .npy file" in refusal(be_snapshot, ldos=tmp_path / "header.npy")
     np.save(tmp_path / "whole.npy", np.zeros((18, 18, 27, 11), dtype=int))
     assert "holds int64, expected one array of floats" in refusal(be_snapshot, ldos=tmp_path / "whole.npy")
     np.save(tmp_path / "other.npy", np.load(LDOS)[:9])
@@ -314,6 +344,9 @@ def test_foreign_and_truncated_files_are_refused(tmp_path):
         ({"temperature": -1.0}, "temperature is -1.0 K, expected"),
         ({"number_of_electrons_exact": 0}, "number_of_electrons_exact is 0.0"),
         ({"atoms": {"numbers": [13]}}, "without the entry 'cell'"),
+        ({"temperature": 10**400}, "an entry has the wrong form"),
+        ({"total_energy_dft_calculation": float("nan")}, "total_energy_dft_calculation is nan, not a finite energy"),
+        ({"xc_contribution": float("-inf")}, "xc_contribution is -inf, not a finite energy"),
         ({"grid_dimensions": [6, 6]}, "an entry has the wrong form"),
         ({"grid_dimensions": [6, 6, 12]}, "the voxel times the grid (6, 6, 12) does not give the cell"),
         ({"atomic_forces_dft": [[1.0, 2.0]]}, "an entry has the wrong form"),

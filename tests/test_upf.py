@@ -234,6 +234,24 @@ def _without_last_value(text):
             FileFormatError,
             "PP_DIJ is not symmetric or couples different l",
         ),
+        (lambda t: t.replace('z_valence="    3.00"', 'z_valence="4.0"'), FileFormatError, "a charge of 3 at large r"),
+        (lambda t: t.replace('z_valence="    3.00"', 'z_valence="0"'), FileFormatError, "z_valence is 0"),
+        (lambda t: t.replace('z_valence="    3.00"', 'z_valence="0_3"'), FileFormatError, "z_valence is 0_3"),
+        (lambda t: t.replace("0.0100    0.0200", "0.0200    0.0100"), FileFormatError, "values of PP_R are no mesh"),
+        (
+            lambda t: re.sub(r"(<PP_RAB[^>]*>\s*\S+\s+)\S+", r"\g<1>0.1", t),
+            FileFormatError,
+            r"PP_RAB differs from the derivative of PP_R by 900 % at point 2",
+        ),
+        (lambda t: t.replace('mesh_size="  1876"', 'mesh_size="1875"'), FileFormatError, "expected mesh_size = 1875"),
+        (lambda t: t.replace('number_of_proj="6"', 'number_of_proj="5"'), FileFormatError, "holds 6 projectors"),
+        (lambda t: t.replace('core_correction="T"', 'core_correction="F"'), FileFormatError, "PP_NLCC holds a core"),
+        (lambda t: t.replace('core_correction="T"', 'core_correction="I"'), FileFormatError, "core_correction is 'I'"),
+        (
+            lambda t: re.sub(r"(<PP_LOCAL[^>]*>\s*\S+\s+)\S+", r"\g<1>1e30", t),
+            FileFormatError,
+            "PP_LOCAL holds 1e.30, expected numbers up to",
+        ),
     ],
 )
 def test_refused_files_say_why_in_one_line(tmp_path, change, error, message):

@@ -121,14 +121,18 @@ def mutated_hdf5(rng: random.Random, path: Path) -> str:
         if attributes and rng.random() < 0.5:
             return _mutated_attribute(rng, file, *rng.choice(attributes))
         # names of one object among many alike, such as the components of a mesh, count once
-        name = rng.choice(sorted({n if not n.rpartition("/")[2].isdigit() else n.rpartition("/")[0] + "/0" for n in items}))
+        name = rng.choice(
+            sorted({n if not n.rpartition("/")[2].isdigit() else n.rpartition("/")[0] + "/0" for n in items})
+        )
         name = name if name in file else rng.choice(items)
         return _mutated_object(rng, file, name)
 
 
 def _keys(item: Any) -> list[str]:
     # references between dimensions belong to the library, which is fragile without them
-    return [key for key in item.attrs if key not in ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "_Netcdf4Coordinates")]
+    return [
+        key for key in item.attrs if key not in ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "_Netcdf4Coordinates")
+    ]
 
 
 def _mutated_attribute(rng: random.Random, file: h5py.File, name: str, key: str) -> str:
@@ -172,7 +176,9 @@ def _mutated_object(rng: random.Random, file: h5py.File, name: str) -> str:
         return f"{name} became an empty group"
     if choice == 3:
         del file[name]
-        link = rng.choice((h5py.SoftLink(f"/{name}"), h5py.SoftLink("/nothing"), h5py.ExternalLink("/etc/passwd", "/x")))
+        link = rng.choice(
+            (h5py.SoftLink(f"/{name}"), h5py.SoftLink("/nothing"), h5py.ExternalLink("/etc/passwd", "/x"))
+        )
         file[name] = link
         return f"{name} became {type(link).__name__}"
     if not isinstance(item, h5py.Dataset):
@@ -218,7 +224,8 @@ def mutated_safetensors(rng: random.Random, path: Path, reseal: Callable[[dict[s
             tensors[name + "_"] = torch.from_numpy(values)
         elif not change.endswith("removed"):
             new = _changed(rng, values, change.removeprefix(f"tensor {name} "))
-            tensors[name] = torch.from_numpy(np.array(new if new.dtype.isnative and new.dtype.kind != "S" else values[:0]))
+            known = new.dtype.isnative and new.dtype.kind not in "Sc"
+            tensors[name] = torch.from_numpy(np.array(new if known else np.zeros(0)))
     if reseal is not None and isinstance(entry, dict):
         reseal(entry, tensors)
     save_file(tensors, path, {"fermisea": json.dumps(entry)})
@@ -238,7 +245,7 @@ def mutated_zip(rng: random.Random, path: Path) -> str:
     compression = zipfile.ZIP_STORED
     match rng.randrange(9):
         case 0:
-            new = rng.choice(("../../x", "/tmp/x", "C:\\x", "a/../../x", "", "\x00", "x" * 60_000, "m.unknown"))
+            new = rng.choice(("../../x", "/tmp/x", "C:\\x", "a/../../x", "-", "\u2028", "x" * 60_000, "m.unknown"))
             files[new] = files.pop(name)
             change = f"{name} renamed to {new[:20]!r}"
         case 1:

@@ -172,8 +172,20 @@ FORMATS = (
     Format("cube", _cube, _text_of("al.cube"), lambda folder: read_cube(folder / "al.cube")),
     Format("extended XYZ", _frames, _text_of("al.extxyz", "md.extxyz"), _read_structures, _predict),
     Format("UPF", _upf, _text_of("Al.UPF"), _read_upf),
-    Format("MALA, numpy and JSON", _mala, _damaged_mala, _mala_snapshot("be.out.npy"), _convert_mala("be.out.npy", "be.info.json")),
-    Format("MALA, openPMD", _mala_openpmd, _hdf5_of("be.h5"), _mala_snapshot("be.h5"), _convert_mala("be.h5", "be.info.json")),
+    Format(
+        "MALA, numpy and JSON",
+        _mala,
+        _damaged_mala,
+        _mala_snapshot("be.out.npy"),
+        _convert_mala("be.out.npy", "be.info.json"),
+    ),
+    Format(
+        "MALA, openPMD",
+        _mala_openpmd,
+        _hdf5_of("be.h5"),
+        _mala_snapshot("be.h5"),
+        _convert_mala("be.h5", "be.info.json"),
+    ),
     Format("MALA, zip", _mala_model, _damaged_archive, _read_archives, _convert_mala("be.zip")),
     Format(
         "openPMD",

@@ -48,7 +48,9 @@ WINDOW: dict[str, Any] = {
     "command": "mpirun -n 2 pw.x",
     "input_data": {"system": {"nbnd": 12}, "conv_thr": 1e-8},
 }
-TRAINING = TrainingConfig(order=2, cutoff=4.0, hidden=(8,), epochs=2, batch_size=64, validation_fraction=0.0, anchor=False)
+TRAINING = TrainingConfig(
+    order=2, cutoff=4.0, hidden=(8,), epochs=2, batch_size=64, validation_fraction=0.0, anchor=False
+)
 
 
 def bytes_of_file(name: str) -> Any:
@@ -165,7 +167,9 @@ def _campaign(folder: Path) -> None:
 
 def _damaged_folder(rng: random.Random, folder: Path) -> str:
     """A snapshot, a record or the log of a campaign changed, removed, or exchanged for a folder or a link."""
-    path = folder / rng.choice(("one.nc", ".campaign/one.json", ".campaign/one.json", ".campaign/log", ".campaign/lock"))
+    path = folder / rng.choice(
+        ("one.nc", ".campaign/one.json", ".campaign/one.json", ".campaign/log", ".campaign/lock")
+    )
     match rng.randrange(8):
         case 0:
             path.unlink()
@@ -245,7 +249,5 @@ FORMATS = (
         _read_training,
     ),
     Format("folder of a campaign", _campaign, _damaged_folder, _run_again, checked=True),
-    Format(
-        "folder of results", _results, _damaged_results, _page, lambda folder: ["report", str(folder), "--json"]
-    ),
+    Format("folder of results", _results, _damaged_results, _page, lambda folder: ["report", str(folder), "--json"]),
 )

@@ -94,6 +94,8 @@ def _forked(kind: Format, pending: list[int], folder: Path) -> Iterator[Result]:
         with os.fdopen(reader) as stream:
             for line in stream:
                 entry = json.loads(line)
+                if "broken" in entry:
+                    raise RuntimeError(f"{kind.name}, mutation {entry['broken']}")
                 if "outcome" in entry:
                     begun = None
                     yield Result(**entry)
@@ -123,7 +125,11 @@ def _work(kind: Format, pending: list[int], folder: Path, writer: int) -> None:
     for index in pending:
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(folder / "seed", place)
-        change = kind.damage(random.Random(f"{kind.name} {index}"), place)  # noqa: S311  # repeatable
+        try:
+            change = kind.damage(random.Random(f"{kind.name} {index}"), place)  # noqa: S311  # repeatable
+        except BaseException:
+            os.write(writer, (json.dumps({"broken": f"{index}: {traceback.format_exc()}"}) + "\n").encode())
+            raise
         change = change.encode("ascii", "backslashreplace").decode()[:200]
         os.write(writer, (json.dumps({"index": index, "change": change}) + "\n").encode())
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
@@ -156,7 +162,9 @@ def outcome_of(kind: Format, place: Path, expected: Any) -> tuple[str, str]:
     except MemoryError as error:
         return "memory", _text(error)
     except FermiseaError as error:
-        return ("memory" if _lacked_memory(error) else "own error" if _is_line(str(error)) else "wrong exception"), str(error)
+        return ("memory" if _lacked_memory(error) else "own error" if _is_line(str(error)) else "wrong exception"), str(
+            error
+        )
     except BaseException as error:  # noqa: BLE001  # any other exception is the fault that is looked for
         return "wrong exception", _text(error)
 

@@ -22,9 +22,13 @@ from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.units import BOHR, field_factor
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.numerals import integer, real_numbers
 
 _SHORT_EXPONENT = re.compile(r"(?<=\d)([+-]\d{3})(?!\d)")
 """Fortran omits the letter before an exponent of three digits: 0.12345-101."""
+
+_FARTHEST = 1000.0
+"""Largest distance of an atom from the origin of the grid, in cells; a molecular dynamics without wrapping stays below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +90,18 @@ def read_cube(path: str | os.PathLike[str]) -> Cube:
 
 def _read_header(stream: io.StringIO) -> tuple[Atoms, RealSpaceGrid]:
     words = stream.readline().split()
-    count, origin = int(words[0]), np.array([float(word) for word in words[1:4]])
-    if count < 0 or (len(words) > 4 and int(words[4]) != 1):
+    count, origin = integer(words[0]), real_numbers(words[1:4])
+    if count < 0 or (len(words) > 4 and integer(words[4]) != 1):
         raise InputError("several fields in one file, expected one")
-    if origin.shape != (3,):
-        raise InputError("no origin in the third line")
+    if origin.shape != (3,) or not np.isfinite(origin).all():
+        raise InputError("no finite origin in the third line")
     rows = [line.split() for line in islice(stream, 3)]
-    points = [int(row[0]) for row in rows]
+    points = [integer(row[0]) for row in rows]
     unit = 1.0 if all(n < 0 for n in points) else BOHR
+    if min(points) < 0 < max(points):
+        raise InputError(f"numbers of points {points}, of which some are negative and some positive")
     n, m, k = map(abs, points)
-    steps = np.array([[float(word) for word in row[1:4]] for row in rows])
+    steps = np.array([real_numbers(row[1:4]) for row in rows])
     cell = steps * np.abs(points)[:, None] * unit
     grid = RealSpaceGrid(tuple(map(tuple, cell)), (n, m, k))
     lines = list(islice(stream, count))
@@ -106,10 +112,16 @@ def _read_header(stream: io.StringIO) -> tuple[Atoms, RealSpaceGrid]:
         row = line.split()
         if len(row) != 5:
             raise InputError(f"atom {index + 1}: {line.strip()}")
-        numbers[index], positions[index] = int(row[0]), [float(word) for word in row[2:]]
+        numbers[index], positions[index] = integer(row[0]), real_numbers(row[2:])
     if not np.isfinite(positions).all() or (numbers < 0).any() or (numbers >= len(chemical_symbols)).any():
         raise InputError("positions that are not finite or unknown elements")
-    return Atoms(numbers, (positions - origin) * unit, cell=cell, pbc=True), grid
+    atoms = Atoms(numbers, (positions - origin) * unit, cell=cell, pbc=True)
+    far = np.abs(atoms.cell.scaled_positions(atoms.positions)).max(axis=1, initial=0.0) > _FARTHEST
+    if far.any():
+        raise InputError(
+            f"atom {int(np.argmax(far)) + 1} lies more than {_FARTHEST:g} cells from the origin of the grid"
+        )
+    return atoms, grid
 
 
 def _read_values(path: Path, text: str, grid: RealSpaceGrid) -> FloatArray:
@@ -123,11 +135,11 @@ def _read_values(path: Path, text: str, grid: RealSpaceGrid) -> FloatArray:
             f"{path}: got {len(words)} values, expected {grid.size} ({shape}): {state}; copy the file again"
         )
     try:
-        return np.array(words, dtype=np.float64)
+        return real_numbers(words)
     except ValueError:
         pass
     try:
-        return np.array([_SHORT_EXPONENT.sub(r"E\1", word) for word in words], dtype=np.float64)
+        return real_numbers([_SHORT_EXPONENT.sub(r"E\1", word) for word in words])
     except ValueError as error:
         raise FileFormatError(
             f"{path}: got text among its values ({error}), expected numbers; write the file again"

@@ -25,8 +25,10 @@ from fermisea.errors import FileFormatError, InputError
 from fermisea.physics.ions import CoreCharge
 from fermisea.physics.radial import RadialTable, radial_transform, simpson_weights
 from fermisea.pseudopotentials.base import ProjectorChannel, Pseudopotential, core_radius, screened_coulomb
+from fermisea.pseudopotentials.upf_checks import LARGEST, check_counts, check_mesh, check_tail, flag
 from fermisea.units import BOHR, COULOMB, RYDBERG
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.numerals import real_numbers
 
 MOMENTUM = 120.0
 """Default for the highest tabulated momentum of a potential from a file, 1/Angstrom."""
@@ -105,19 +107,24 @@ def load_upf(path: str | os.PathLike[str], momentum: float = MOMENTUM) -> Pseudo
     valence = _number(path, "z_valence", header.get("z_valence", ""))
     radius = _numbers(path, sections, "PP_R") * BOHR
     spacing = _numbers(path, sections, "PP_RAB", len(radius)) * BOHR
+    mesh_size = _number(path, "mesh_size", header["mesh_size"]) if "mesh_size" in header else None
+    check_mesh(path, radius, spacing, mesh_size)
     momenta = np.asarray(_STEP * np.arange(math.ceil(momentum / _STEP) + 2), dtype=np.float64)
 
     beyond = np.flatnonzero(radius > _LONGEST)
     end = _odd(int(beyond[0]) + 1 if len(beyond) else len(radius))
     r, weights = radius[:end], simpson_weights(spacing[:end])
     potential = _numbers(path, sections, "PP_LOCAL", len(radius))[:end] * RYDBERG
+    check_tail(path, r, potential, valence * COULOMB, valence)
     rest = r * potential + valence * COULOMB * erf(r / BOHR)
     alpha = 4 * math.pi * float(np.sum(weights * r * (r * potential + valence * COULOMB)))
     local = RadialTable(_STEP, radial_transform(0, momenta, r, [weights * r * rest]), f"local potential of {path.name}")
     core = None
-    if _flag(header, "core_correction"):
+    if flag(path, header, "core_correction"):
         density = _numbers(path, sections, "PP_NLCC", len(radius))[:end] / BOHR**3
         core = CoreCharge(_STEP, radial_transform(0, momenta, r, [weights * r**2 * density])[0])
+    elif "PP_NLCC" in sections and sections["PP_NLCC"].body.strip() and _numbers(path, sections, "PP_NLCC").any():
+        raise FileFormatError(f"{path}: PP_NLCC holds a core density, expected core_correction = T; use an intact copy")
     return Pseudopotential(
         symbol=symbol,
         valence=valence,
@@ -164,7 +171,9 @@ def _channels(
     spacing: FloatArray,
     momenta: FloatArray,
 ) -> tuple[ProjectorChannel, ...]:
-    count = int(_number(path, "number_of_proj", header.get("number_of_proj", "")))
+    stated = _number(path, "number_of_proj", header.get("number_of_proj", ""))
+    check_counts(path, sections, stated)
+    count = int(stated)
     if count == 0:
         return ()
     degrees, cutoffs, forms = [], [], []
@@ -200,13 +209,13 @@ def _channels(
 def _refuse_unsupported(path: Path, header: Mapping[str, str], sections: Mapping[str, UpfSection]) -> None:
     kind = header.get("pseudo_type", "").upper()
     wanted = "expected a norm-conserving one; use a file from PseudoDojo or SG15, or pseudopotentials='gth'"
-    if kind == "PAW" or _flag(header, "is_paw"):
+    if kind == "PAW" or flag(path, header, "is_paw"):
         raise InputError(f"{path}: a PAW data set, {wanted}")
-    if kind in {"US", "USPP"} or _flag(header, "is_ultrasoft"):
+    if kind in {"US", "USPP"} or flag(path, header, "is_ultrasoft"):
         raise InputError(f"{path}: an ultrasoft pseudopotential, {wanted}")
-    if kind == "1/R" or _flag(header, "is_coulomb"):
+    if kind == "1/R" or flag(path, header, "is_coulomb"):
         raise InputError(f"{path}: a bare Coulomb potential, {wanted}")
-    if _flag(header, "has_so") or "PP_SPIN_ORB" in sections:
+    if flag(path, header, "has_so") or "PP_SPIN_ORB" in sections:
         raise InputError(f"{path}: a pseudopotential with spin-orbit terms, expected a scalar-relativistic one")
     if kind not in {"NC", "SL"}:
         raise InputError(f"{path}: pseudo_type {kind or 'missing'}, {wanted}")
@@ -249,11 +258,16 @@ def _need(path: Path, sections: Mapping[str, UpfSection], tag: str) -> UpfSectio
 def _numbers(path: Path, sections: Mapping[str, UpfSection], tag: str, expected: int | None = None) -> FloatArray:
     body = _SHORT_EXPONENT.sub(r"E\1", _need(path, sections, tag).body.replace("D", "E").replace("d", "e"))
     try:
-        values = np.array(body.split(), dtype=np.float64)
+        values = real_numbers(body.split())
     except ValueError as error:
         raise FileFormatError(f"{path}: {tag} has text among its numbers ({error}); use an intact copy") from error
     if not np.isfinite(values).all():
         raise FileFormatError(f"{path}: {tag} holds values that are not finite; use an intact copy")
+    if np.abs(values).max(initial=0.0) > LARGEST:
+        raise FileFormatError(
+            f"{path}: {tag} holds {values[np.argmax(np.abs(values))]:g}, expected numbers up to {LARGEST:g} in the units "
+            "of UPF; use an intact copy"
+        )
     if len(values) != (expected or max(len(values), 1)):
         raise FileFormatError(f"{path}: {tag} holds {len(values)} values, expected {expected or 1}; use an intact copy")
     return values
@@ -261,16 +275,12 @@ def _numbers(path: Path, sections: Mapping[str, UpfSection], tag: str, expected:
 
 def _number(path: Path, name: str, text: str) -> float:
     try:
-        value = float(text.replace("D", "E").replace("d", "e"))
+        value = float(real_numbers([text.replace("D", "E").replace("d", "e")])[0])
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise FileFormatError(f"{path}: {name} is {text or 'missing'}, expected a number; use an intact copy")
     return value
-
-
-def _flag(header: Mapping[str, str], name: str) -> bool:
-    return header.get(name, "f").lower().strip(".") in {"t", "true", "1"}
 
 
 def _odd(count: int) -> int:

@@ -77,10 +77,10 @@ def parse_calculation(content: bytes, name: str) -> Calculation:
             grid=grid,
             electron_temperature=float(data["temperature"]),
             electrons=float(data["number_of_electrons_exact"]),
-            fermi_level=_number(data.get("fermi_energy_dft")),
-            free_energy=_number(data.get("total_energy_dft_calculation")),
-            entropy_term=_number(data.get("entropy_contribution_dft_calculation")),
-            parts={part: float(data[key]) for part, key in _PARTS.items() if data.get(key) is not None},
+            fermi_level=_number(data, "fermi_energy_dft"),
+            free_energy=_number(data, "total_energy_dft_calculation"),
+            entropy_term=_number(data, "entropy_contribution_dft_calculation"),
+            parts={part: _number(data, key) for part, key in _PARTS.items() if data.get(key) is not None},
             forces=None if forces is None else np.array(forces, dtype=np.float64).reshape(len(atoms), 3),
             pseudopotentials={str(k): str(v) for k, v in (data.get("pseudopotentials") or {}).items()},
             settings={key: data[key] for key in _KEPT if data.get(key) is not None},
@@ -92,7 +92,7 @@ def parse_calculation(content: bytes, name: str) -> Calculation:
         raise FileFormatError(
             f"{name}: got a JSON file without the entry {error}, expected an .info.json of MALA"
         ) from error
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         detail = " ".join(str(error).split())[:120]
         raise FileFormatError(
             f"{name}: an entry has the wrong form ({detail}), expected an .info.json of MALA"
@@ -121,8 +121,14 @@ def _atoms(data: Mapping[str, Any]) -> Atoms:
     return Atoms(numbers=data["numbers"], positions=data["positions"], cell=cell, pbc=True)
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def _number(data: Mapping[str, Any], key: str) -> float:
+    """Returns an energy of the run, NaN if the file has none."""
+    value = data.get(key)
+    if value is None:
+        return math.nan
+    if isinstance(value, bool | str) or not math.isfinite(value):
+        raise ValueError(f"{key} is {value!r}, not a finite energy in eV")
+    return float(value)
 
 
 def _check(calculation: Calculation, voxel: npt.NDArray[np.float64] | None, name: str) -> None:

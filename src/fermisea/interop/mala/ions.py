@@ -16,8 +16,12 @@ from fermisea.physics.broadening import Broadening, pp_broadening
 from fermisea.physics.ions import Ion
 from fermisea.pseudopotentials import load_upf, upf_header
 from fermisea.pseudopotentials.upf import functional_of
+from fermisea.utilities.numerals import real_numbers
 
 PseudopotentialFiles = Mapping[str, str | os.PathLike[str]]
+
+_ADDS_UP = 1e-4
+"""Largest difference between the total energy of a run and the sum of its parts, eV/atom."""
 
 _WIDTH = 2.0
 """degauss_ldos in units of the energy spacing, as in MALA's own data."""
@@ -134,6 +138,9 @@ def _from_files(calculation: Calculation, files: Mapping[str, Path], functional:
             provenance[symbol] = {"name": potential.name, "sha256": potential.digest}
     if len(functionals) > 1:
         raise InputError(f"{name}: pseudopotentials for {' and '.join(sorted(functionals))}, expected one functional")
+    unknown = _unknown_energy(calculation)
+    if unknown is not None:
+        obstacles.append(unknown)
     total = math.fsum(ions[symbol].valence for symbol in calculation.atoms.symbols)
     if abs(total - calculation.electrons) > 1e-6 * total:
         raise InputError(
@@ -150,6 +157,23 @@ def _obstacle(path: Path, error: str) -> str:
 
 def _valence(path: Path, text: str) -> float:
     try:
-        return float(text.replace("D", "E").replace("d", "e"))
-    except ValueError as error:
-        raise FileFormatError(f"{path}: z_valence is {text or 'missing'}, expected a number") from error
+        valence = float(real_numbers([text.replace("D", "E").replace("d", "e")])[0])
+    except ValueError:
+        valence = math.nan
+    if not (math.isfinite(valence) and valence > 0):
+        raise FileFormatError(
+            f"{path}: z_valence is {text or 'missing'}, expected a number above 0; use an intact copy"
+        )
+    return valence
+
+
+def _unknown_energy(calculation: Calculation) -> str | None:
+    """Returns the obstacle to total energies if the energies of the run do not add up to its total."""
+    parts = [calculation.parts.get(name, math.nan) for name in ("one_electron", "hartree", "xc", "ewald")]
+    rest = calculation.free_energy - math.fsum(parts) - calculation.entropy_term
+    if math.isnan(rest) or abs(rest) <= _ADDS_UP * len(calculation.atoms):
+        return None
+    return (
+        f"the total energy of the DFT run, {calculation.free_energy:.6f} eV, differs by {rest:.6f} eV from the sum of "
+        "its parts, so the run has a further energy term such as a van der Waals correction, or the file was altered"
+    )
