@@ -9,7 +9,7 @@ BENCHMARKS := mala_training prediction startup processes training large_data wid
 MARKS ?= slow
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help install environments demo study test test-slow bench lint clean
+.PHONY: help install environments demo study test test-slow fuzz bench lint clean
 
 help:
 	@echo "make install   install fermisea in .venv, with the tested versions of its dependencies"
@@ -17,6 +17,7 @@ help:
 	@echo "make study     transfer of aluminium models between temperatures, in study-output/; many hours, or 10 minutes with ARGS=--quick"
 	@echo "make test      tests; a few minutes"
 	@echo "make test-slow tests against large references; several minutes more"
+	@echo "make fuzz      damaged files of every format, and symmetries of predictions; ten minutes, ARGS=\"--mutations 30 --examples 3\" for one"
 	@echo "make bench     speed against LAMMPS, MALA and, where pw.x is installed, Quantum ESPRESSO; half an hour, or 2 minutes with ARGS=--quick"
 	@echo "make lint      style, types and layers"
 	@echo "make clean     remove .venv and caches"
@@ -36,6 +37,9 @@ test: $(DEVELOPER)
 
 test-slow: $(DEVELOPER) $(PEERS)
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "$(MARKS)" $(ARGS)
+
+fuzz: $(DEVELOPER)
+	$(ONE_THREAD) PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
 
 bench: $(DEVELOPER) $(PEERS)
 	@command -v pw.x >/dev/null || echo "bench: pw.x not found, skipping the benchmark of the DFT engine"

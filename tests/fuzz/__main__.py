@@ -1,4 +1,4 @@
-"""``make fuzz``: a table of outcomes by format, and the status 1 if there is any fault."""
+"""``make fuzz``: a table of outcomes by format, the symmetries of predictions, and the status 1 for any fault."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from fuzz.formats import FORMATS
+from fuzz.invariance import CHECKS, MODELS, run
 from fuzz.worker import FAULTS, OUTCOMES, Result, counts, results
 
 
@@ -17,6 +18,7 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=300, help="Number of mutations for each format (default 300).")
     parser.add_argument("--first", type=int, default=0, help="Number of the first mutation, its seed (default 0).")
     parser.add_argument("--format", nargs="*", default=[], help="Beginnings of the names of formats (default: all).")
+    parser.add_argument("--examples", type=int, default=20, help="Examples of each symmetry and model (default 20).")
     given = parser.parse_args()
     faults: list[tuple[str, Result]] = []
     sys.stdout.write(f"{'format':24}{'mutations':>12}" + "".join(f"{outcome:>17}" for outcome in OUTCOMES) + "\n")
@@ -33,6 +35,11 @@ def main() -> int:
         sys.stdout.flush()
     for name, result in faults:
         sys.stdout.write(f"{name} {result.index}: {result.outcome}: {result.change}: {result.detail}\n")
+    for check in CHECKS if given.examples else ():
+        for model in MODELS:
+            run(check, model, given.examples, repeatable=False)
+        sys.stdout.write(f"symmetry {check.__name__}: holds in {given.examples} examples for {', '.join(MODELS)}\n")
+        sys.stdout.flush()
     return int(bool(faults))
 
 

@@ -29,7 +29,7 @@ ROUNDINGS = 16
 """Allowed relative difference, in units of the rounding error of the network."""
 
 SMALLEST = {"entropy": 1e-2, "heat_capacity": 1e-2, "forces": 1.0, "stress": 0.05}
-"""Values to which relative errors refer at least, where terms cancel: eV/K (1 eV at 100 K), eV/Angstrom, eV/Angstrom^3."""
+"""Smallest scale of relative errors, where terms cancel: eV/K (1 eV at 100 K), eV/K, eV/Angstrom, eV/Angstrom^3."""
 
 GRID_ERRORS = {"free_energy": 2e-2, "fermi_level": 5e-3, "entropy": 2e-6, "heat_capacity": 2e-6, "forces": 0.2}
 """Largest effect of the grid ``FINE`` on a cell of four atoms: eV, eV, eV/K, eV/K, eV/Angstrom."""

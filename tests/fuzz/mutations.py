@@ -20,7 +20,7 @@ NUMBERS = (
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 0.5, -0.5, 1e308, -1e308, 1e-320, math.nan, math.inf, -math.inf, 10**12, -(10**12),
-    10**400, "", "text", "1.0", "nan", "x" * 20_000, "\u0000", "../../etc/passwd", [], [1.0], [[]], [None], {}, {"a": 1},
+    10**400, "", "text", "1.0", "nan", "x" * 20_000, "\u0000", "../../x", [], [1.0], [[]], [None], {}, {"a": 1},
     [math.nan] * 3, "pbe", [1, 2, 3], [0, 0, 0], [10**6, 10**6, 10**6], "NaN", "\ud800",
 )  # fmt: skip
 """Values that replace a value in a tree."""
@@ -40,32 +40,32 @@ def mutated_bytes(rng: random.Random, data: bytes) -> tuple[bytes, str]:
     where = f"{length} bytes at {start}"
     match rng.randrange(11):
         case 0 | 1:
-            content = bytearray(data)
+            flipped = bytearray(data)
             places = [rng.randrange(size) for _ in range(rng.choice((1, 1, 1, 2, 8, 64)))]
             for place in places:
-                content[place] ^= 1 << rng.randrange(8)
-            return bytes(content), f"bits flipped at {places[:4]}"
+                flipped[place] ^= 1 << rng.randrange(8)
+            content, change = bytes(flipped), f"bits flipped at {places[:4]}"
         case 2:
-            return before, f"truncated at {start}"
+            content, change = before, f"truncated at {start}"
         case 3:
-            return before + after, f"{where} deleted"
+            content, change = before + after, f"{where} deleted"
         case 4:
-            return before + piece + piece + after, f"{where} repeated"
+            content, change = before + piece + piece + after, f"{where} repeated"
         case 5:
-            return before + bytes(length) + after, f"{where} zeroed"
+            content, change = before + bytes(length) + after, f"{where} zeroed"
         case 6:
-            return before + b"\xff" * length + after, f"{where} set to 255"
+            content, change = before + b"\xff" * length + after, f"{where} set to 255"
         case 7:
-            return before + rng.randbytes(length) + after, f"{where} random"
+            content, change = before + rng.randbytes(length) + after, f"{where} random"
         case 8:
-            return before + rng.choice((b"A" * 200_000, b"9" * 5000, b"\n" * 5000, b"(" * 5000)) + data[start:], (
-                f"a run of one character inserted at {start}"
-            )
+            run = rng.choice((b"A" * 200_000, b"9" * 5000, b"\n" * 5000, b"(" * 5000))
+            content, change = before + run + data[start:], f"a run of one character inserted at {start}"
         case 9:
-            return after + piece + before, f"blocks around {start} exchanged"
+            content, change = after + piece + before, f"blocks around {start} exchanged"
         case _:
             tail = rng.choice((b"\x00", b"\n", b"0.0\n", rng.randbytes(100), data[: min(size, 10_000)]))
-            return data + tail, f"{len(tail)} bytes appended"
+            content, change = data + tail, f"{len(tail)} bytes appended"
+    return content, change
 
 
 def mutated_text(rng: random.Random, text: str) -> tuple[str, str]:
@@ -119,41 +119,40 @@ def mutated_tree(rng: random.Random, tree: Any) -> tuple[Any, str]:
         return rng.choice(VALUES), "replaced as a whole"
     path, parent, key = rng.choice(places)
     value, where = parent[key], ".".join(map(str, path))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
     match rng.randrange(10):
         case 0 | 1 | 2 | 3:
             parent[key] = rng.choice(VALUES)
-            return tree, f"{where} became {str(parent[key])[:30]!r}"
+            change = f"became {str(parent[key])[:30]!r}"
         case 4:
             del parent[key]
-            return tree, f"{where} deleted"
+            change = "deleted"
+        case 5 if isinstance(parent, dict):
+            parent[rng.choice(("", "unknown", str(key).upper(), str(key) + "_"))] = parent.pop(key)
+            change = "renamed"
         case 5:
-            if isinstance(parent, dict):
-                parent[rng.choice(("", "unknown", str(key).upper(), str(key) + "_"))] = parent.pop(key)
-                return tree, f"{where} renamed"
             parent.insert(key, copy.deepcopy(value))
-            return tree, f"{where} repeated"
+            change = "repeated"
         case 6:
             parent[key] = [value]
-            return tree, f"{where} in a list"
+            change = "in a list"
         case 7:
             parent[key] = str(value)
-            return tree, f"{where} as text"
-        case 8:
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                factor = rng.choice((-1, 2, 0.5, 1e6, 1e-6, 1e200))
-                parent[key] = value * factor
-                return tree, f"{where} times {factor}"
-            if isinstance(value, list) and value:
-                parent[key] = value[: rng.randrange(len(value))]
-                return tree, f"{where} shortened"
+            change = "as text"
+        case 8 if number:
+            factor = rng.choice((-1, 2, 0.5, 1e6, 1e-6, 1e200))
+            parent[key] = value * factor
+            change = f"times {factor}"
+        case 8 if isinstance(value, list) and value:
+            parent[key] = value[: rng.randrange(len(value))]
+            change = "shortened"
         case _:
             nest: Any = value
             for _ in range(rng.choice((3, 200))):
                 nest = [nest]
             parent[key] = nest
-            return tree, f"{where} nested"
-    parent[key] = None
-    return tree, f"{where} became None"
+            change = "nested"
+    return tree, f"{where} {change}"
 
 
 def _places(tree: Any, path: tuple[Any, ...]) -> Any:

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 import fermisea
 from fermisea.campaign import Campaign, run_campaign
-from fermisea.data import snapshot_file
 from fermisea.data.dataset import Dataset
 from fermisea.model import file as model_file
 from fermisea.physics.ions import CoreCharge

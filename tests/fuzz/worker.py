@@ -23,7 +23,10 @@ from fermisea.errors import FermiseaError
 from fuzz.kinds import Format, not_finite, same
 
 SECONDS = 20
-"""Time limit of one reading, s."""
+"""Limit of the processor time of one reading, s."""
+
+PATIENCE = 300
+"""Limit of the time that one reading waits without computing, s; other programs may use the same cores."""
 
 MEMORY = 2 * 2**30
 """Memory that one reading may add to the process, bytes."""
@@ -107,17 +110,18 @@ def _forked(kind: Format, pending: list[int], folder: Path) -> Iterator[Result]:
         _, status = os.waitpid(child, 0)
     if begun is not None:
         ended = os.waitstatus_to_exitcode(status)
-        outcome = "hang" if ended == -signal.SIGALRM else "crash"
+        outcome = "hang" if -ended in (signal.SIGALRM, signal.SIGPROF) else "crash"
         yield Result(begun["index"], outcome, begun["change"], f"exit {ended}")
 
 
 def _work(kind: Format, pending: list[int], folder: Path, writer: int) -> None:
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     warnings.simplefilter("ignore")
-    expected = kind.read(folder / "seed") if _reads(kind, folder) else None
+    expected = kind.read(folder / "seed") if _has_content(folder / "seed") else None
     size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -132,41 +136,49 @@ def _work(kind: Format, pending: list[int], folder: Path, writer: int) -> None:
             raise
         change = change.encode("ascii", "backslashreplace").decode()[:200]
         os.write(writer, (json.dumps({"index": index, "change": change}) + "\n").encode())
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        _limit(SECONDS, PATIENCE)
         outcome, detail = outcome_of(kind, place, expected)
         if kind.command is not None and index % COMMANDS == 0 and outcome not in FAULTS:
-            signal.setitimer(signal.ITIMER_REAL, SECONDS)
+            _limit(SECONDS, PATIENCE)
             fault = command_fault(kind.command(place))
             outcome, detail = ("wrong status", fault) if fault else (outcome, detail)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _limit(0, 0)
         detail = detail.encode("ascii", "backslashreplace").decode()[:600]
         entry = {"index": index, "outcome": outcome, "change": change, "detail": detail}
         os.write(writer, (json.dumps(entry) + "\n").encode())
 
 
-def _reads(kind: Format, folder: Path) -> bool:
-    """Whether the seed itself can be read; the seeds of settings are empty."""
-    return any(path.stat().st_size for path in (folder / "seed").iterdir() if path.is_file())
+def _limit(seconds: float, patience: float) -> None:
+    """Starts the clocks that end this process, or stops them with 0."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, patience)
+
+
+def _has_content(seed: Path) -> bool:
+    """Whether the seed can be read; the seeds of settings are empty."""
+    return any(path.stat().st_size for path in seed.iterdir() if path.is_file())
 
 
 def outcome_of(kind: Format, place: Path, expected: Any) -> tuple[str, str]:
     """Outcome of reading damaged files, and its detail."""
     try:
         content = kind.read(place)
-        wrong = not_finite(content)
-        if wrong is not None:
-            return "wrong number", f"{wrong} is not finite"
-        if expected is not None and same(content, expected):
-            return "unchanged", ""
-        return ("wrong number", "differs in spite of a checksum") if kind.checked else ("different", "")
+        place_of_nan = not_finite(content)
+        wrong = None if place_of_nan is None else f"{place_of_nan} is not finite"
     except MemoryError as error:
         return "memory", _text(error)
     except FermiseaError as error:
-        return ("memory" if _lacked_memory(error) else "own error" if _is_line(str(error)) else "wrong exception"), str(
-            error
-        )
+        if _lacked_memory(error):
+            return "memory", str(error)
+        return ("own error" if str(error).strip() and "\n" not in str(error) else "wrong exception"), str(error)
     except BaseException as error:  # noqa: BLE001  # any other exception is the fault that is looked for
         return "wrong exception", _text(error)
+    known = expected is not None and same(content, expected)
+    if wrong is None and kind.checked and not known:
+        wrong = "differs in spite of a checksum"
+    if wrong is not None:
+        return "wrong number", wrong
+    return ("unchanged" if known else "different"), ""
 
 
 def command_fault(arguments: list[str]) -> str:
@@ -183,10 +195,6 @@ def command_fault(arguments: list[str]) -> str:
     if status == 2 and len(lines) == 1 and lines[0].startswith("fermisea: "):
         return ""
     return f"status {status} with {len(lines)} lines: {' | '.join(lines)[:300]}"
-
-
-def _is_line(text: str) -> bool:
-    return bool(text.strip()) and "\n" not in text
 
 
 def _lacked_memory(error: BaseException | None) -> bool:

@@ -28,7 +28,7 @@ _SHORT_EXPONENT = re.compile(r"(?<=\d)([+-]\d{3})(?!\d)")
 """Fortran omits the letter before an exponent of three digits: 0.12345-101."""
 
 _FARTHEST = 1000.0
-"""Largest distance of an atom from the origin of the grid, in cells; a molecular dynamics without wrapping stays below."""
+"""Largest distance of an atom from the origin of the grid, in cells; unwrapped molecular dynamics stays below."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -265,8 +265,8 @@ def _numbers(path: Path, sections: Mapping[str, UpfSection], tag: str, expected:
         raise FileFormatError(f"{path}: {tag} holds values that are not finite; use an intact copy")
     if np.abs(values).max(initial=0.0) > LARGEST:
         raise FileFormatError(
-            f"{path}: {tag} holds {values[np.argmax(np.abs(values))]:g}, expected numbers up to {LARGEST:g} in the units "
-            "of UPF; use an intact copy"
+            f"{path}: {tag} holds {values[np.argmax(np.abs(values))]:g}, expected numbers up to {LARGEST:g}; use an "
+            "intact copy"
         )
     if len(values) != (expected or max(len(values), 1)):
         raise FileFormatError(f"{path}: {tag} holds {len(values)} values, expected {expected or 1}; use an intact copy")
