@@ -207,6 +207,11 @@ CASES = {
     "an unknown option": (f"{DFT} --functional pbe", "--functional"),
     "an unknown command": ("forces al.safetensors", "forces"),
     "an unknown engine": (f"{DFT} --engine vasp", "planewave"),
+    "two numbers where three belong": (
+        f"{PREDICT} 1000 --grid 24 24 --out out",
+        "'--grid': got '24 24', expected three numbers: --grid N N N",
+    ),
+    "no numbers where two belong": (f"{DFT} --energy-window --json", "got nothing, expected two numbers"),
     "a word where a number belongs": (
         "predict al.safetensors al.extxyz --electron-temperature hot --out out",
         "valid number",
