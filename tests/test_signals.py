@@ -16,8 +16,9 @@ from fermisea.cli.remedies import remedy
 from fermisea.data.dataset import Dataset
 from fermisea.data.structures import write_structure
 from fermisea.errors import StorageError
-from fermisea.training import train
+from fermisea.training import interruption, train
 from fermisea.training.config import TrainingConfig
+from fermisea.training.interruption import stop_requests
 from fermisea.utilities.signals import Stopped, signal_of, stop_signals
 from synthetic import made_up_snapshot, structure
 
@@ -58,7 +59,7 @@ def test_the_first_signal_raises_and_the_second_ends_the_process():
     code = """
         import signal, time
         from fermisea.utilities import signals
-        signals._TOGETHER = 0.1
+        signals.TOGETHER = 0.1
         with signals.stop_signals("; again") as handler:
             handler.loaded = True
             try:
@@ -123,6 +124,21 @@ def test_an_ignored_signal_stays_ignored():
     assert signal_of(KeyboardInterrupt()) == signal.SIGINT
 
 
+def test_a_training_stops_at_once_at_the_second_ctrl_c_only(monkeypatch):
+    monkeypatch.setattr(interruption, "TOGETHER", 0.0)
+    with stop_requests() as request:
+        signal.raise_signal(signal.SIGTERM)
+        assert (request.made, request.number) == (True, signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(interruption, "TOGETHER", 100.0)
+    with stop_requests() as request:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert (request.made, request.number) == (True, signal.SIGINT)
+
+
 def test_the_line_says_how_to_continue():
     assert remedy(["dft", "a", "--out", "b"]) == "; finished files are kept, the same command resumes"
     assert remedy(["study", "transfer"]) == remedy(["tune", "data"]) == remedy(["dft"])
@@ -154,9 +170,8 @@ def test_output_to_a_full_disk_is_one_line():
 
 
 def test_closed_standard_streams_are_no_error():
-    code = FERMISEA + "sys.exit(main())"
-    shell = '"$0" -c "$1" --version >&- 2>&- <&-'
-    assert subprocess.run(["sh", "-c", shell, sys.executable, code], check=False).returncode == 0
+    shell = '"$0" -m fermisea --version >&- 2>&- <&-'
+    assert subprocess.run(["sh", "-c", shell, sys.executable], check=False).returncode == 0
 
 
 @pytest.fixture

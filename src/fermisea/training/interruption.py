@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from fermisea.utilities.signals import TOGETHER
 
 
 class StopRequest:
@@ -21,13 +24,15 @@ class StopRequest:
     def __init__(self, before: dict[int, Callable[[int, FrameType | None], Any]]) -> None:
         """Stores the handlers of the signals outside of the training."""
         self.made, self.number = False, 0
-        self._before = before
+        self._before, self._first = before, 0.0
 
     def make(self, number: int, frame: FrameType | None) -> None:
         """Handles a signal; a second Ctrl-C does not wait for the end of the update."""
-        if self.made and number == signal.SIGINT:
+        now = time.monotonic()
+        if not self.made:
+            self.made, self.number, self._first = True, number, now
+        elif number == signal.SIGINT and now - self._first > TOGETHER:
             self._before.get(number, signal.default_int_handler)(number, frame)
-        self.made, self.number = True, self.number or number
 
 
 @contextmanager

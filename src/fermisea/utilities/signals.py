@@ -22,7 +22,7 @@ _IMPORT = "<frozen importlib._bootstrap>"
 _PAUSE = 0.05
 """Delay of a postponed exception, s."""
 
-_TOGETHER = 1.0
+TOGETHER = 1.0
 """Interval in which repeated signals count as one, s: some programs send a signal to a process and to its group."""
 
 
@@ -69,7 +69,7 @@ class StopSignals:
             os._exit(self.status)
         due, self._due = self._due, False
         if self._first is not None and not due:
-            if time.monotonic() - self._first > _TOGETHER:
+            if time.monotonic() - self._first > TOGETHER:
                 self._exit(number)
             return
         if self._first is None:
