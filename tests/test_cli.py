@@ -117,7 +117,7 @@ def test_sample_prints_temperature_and_displacement(tmp_path, capsys):
 def test_sample_with_the_potential_of_a_model(tmp_path, capsys):
     crystal = bulk("Al", "fcc", a=4.05, cubic=True)
     write_structure(tmp_path / "Al.extxyz", crystal)
-    options = ["--ion-temperature", "100", "--snapshots", "1", "--thermalise", "0", "--spacing", "0.01"]
+    options = ["--ion-temperature", "100", "--snapshots", "1", "--thermalise", "0.1", "--spacing", "0.02"]
     command = ["sample", str(tmp_path / "Al.extxyz"), *options, "--out", str(tmp_path / "s")]
     assert main([*command, "--calculator", "aluminium"]) == 0
     (found,) = read_structures(tmp_path / "s").values()
@@ -168,6 +168,8 @@ def test_dft_computes_then_keeps(tmp_path, capsys):
     assert found["rows"][0]["status"] == "kept"
     assert found["settings"]["chosen"] == ["pseudopotentials"]
     assert found["settings"]["kpts"] == {"al": [2, 2, 2]}
+    (warning,) = found["settings"]["warnings"]
+    assert warning.startswith("cutoff: got 80 eV, but with GTH-LDA Al-q3 F is converged to 10 meV/atom at ")
     assert found["settings"]["energy_window"] == [snapshot.energy_grid.start, snapshot.energy_grid.stop]
 
 
@@ -197,6 +199,7 @@ def test_settings_of_a_campaign_with_several_cells():
     found = used_settings(campaign, campaign.make_engine().for_elements(["Al"]), cells)
     assert found["kpts"] == {"one": [14, 14, 14], "four": [8, 8, 8]}
     assert found["chosen"] == ["cutoff", "kpts", "pseudopotentials"]
+    assert found["warnings"] == []
     lines = settings_lines(found)
     assert lines[0].startswith("k-mesh 8 8 8 to 14 14 14, shift 1 1 1 (default: at most 0.2/Å between k-points")
 

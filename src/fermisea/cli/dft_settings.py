@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fermisea.engines.cutoff import low_cutoffs, unknown_cutoffs
 from fermisea.engines.mesh import K_SPACING, mesh_of
 from fermisea.physics.xc import functional
 from fermisea.pseudopotentials import gth
@@ -31,22 +32,28 @@ def used_settings(campaign: Campaign, engine: PlaneWave | Espresso, structures: 
     symbols = sorted({symbol for atoms in structures.values() for symbol in atoms.symbols})
     settings = engine.provenance(symbols)
     meshes = {name: list(mesh_of(engine.kpts, engine.shift, atoms.cell.array)[0]) for name, atoms in structures.items()}
-    potentials = {}
+    potentials: dict[str, dict[str, Any]] = {}
     for symbol, entry in settings["pseudopotentials"].items():
         family, _, name = entry["name"].partition(" ")
         potentials[symbol] = {"name": entry["name"], "others": {}}
         if family.startswith("GTH-"):
-            known = gth.cutoffs(functional(settings["xc"]).name)
-            potentials[symbol]["cutoff_eV"] = known.get(name)
+            shipped = gth.cutoffs(functional(settings["xc"]).name)
+            potentials[symbol]["cutoff_eV"] = shipped.get(name)
             others = gth.names(settings["xc"])[symbol]
-            potentials[symbol]["others"] = {other: known.get(other) for other in others if other != name}
+            potentials[symbol]["others"] = {other: shipped.get(other) for other in others if other != name}
     names = ("cutoff", "kpts", "pseudopotentials")
+    known = {entry["name"]: entry.get("cutoff_eV") for entry in potentials.values()}
+    cutoff = settings["cutoff_eV"]
+    warned = low_cutoffs(known, cutoff, settings["xc"])
+    if campaign.cutoff is None:
+        warned += unknown_cutoffs(known, cutoff)
     return {
         "xc": settings["xc"],
-        "cutoff_eV": settings["cutoff_eV"],
+        "cutoff_eV": cutoff,
         "kpts": meshes,
         "shift": settings["shift"],
         "pseudopotentials": potentials,
+        "warnings": warned,
         "chosen": [name for name in names if getattr(campaign, name) is None],
     }
 

@@ -23,32 +23,54 @@ def default_cutoff(known: Mapping[str, float | None]) -> float:
         known: converged cutoff of each pseudopotential by name, eV; None if it is not known, which gives a warning and
             a cutoff of at least 270 eV.
     """
-    unknown = [name for name, cutoff in known.items() if cutoff is None]
     highest = max((cutoff or UNKNOWN for cutoff in known.values()), default=UNKNOWN)
-    if unknown:
-        warnings.warn(
-            f"cutoff: none was given, and the converged cutoff of {', '.join(unknown)} is not known; took "
-            f"{highest:g} eV, compare F with a higher cutoff",
-            stacklevel=5,
-        )
+    for sentence in unknown_cutoffs(known, highest):
+        warnings.warn(sentence, stacklevel=4)
     return highest
 
 
+def unknown_cutoffs(known: Mapping[str, float | None], highest: float) -> list[str]:
+    """Returns a sentence if a default cutoff, eV, is not known to be converged; the other argument as above."""
+    unknown = [name for name, cutoff in known.items() if cutoff is None]
+    if not unknown:
+        return []
+    names = ", ".join(unknown)
+    text = f"cutoff: none was given, and the converged cutoff of {names} is not known; took {highest:g} eV"
+    return [f"{text}, compare F with a higher cutoff"]
+
+
 def warn_of_low_cutoff(potentials: Mapping[str, Pseudopotential], cutoff: float, functional: str) -> None:
-    """Warns of pseudopotentials for which a cutoff, eV, is too low, and names softer ones of the shipped table."""
-    for symbol, potential in potentials.items():
-        if potential.cutoff is None or cutoff >= LOW * potential.cutoff:
+    """Warns of pseudopotentials for which a cutoff, eV, is too low."""
+    known = {potential.name: potential.cutoff for potential in potentials.values()}
+    for sentence in low_cutoffs(known, cutoff, functional):
+        warnings.warn(sentence, stacklevel=4)
+
+
+def low_cutoffs(known: Mapping[str, float | None], cutoff: float, functional: str) -> list[str]:
+    """Returns a sentence for each pseudopotential for which a cutoff is too low, with softer ones of the shipped table.
+
+    Args:
+        known: converged cutoff of each pseudopotential by name, eV; None if it is not known.
+        cutoff: plane-wave cutoff, eV.
+        functional: exchange-correlation functional.
+    """
+    sentences = []
+    for name, converged in known.items():
+        if converged is None or cutoff >= LOW * converged:
             continue
-        others = softer(symbol, potential.cutoff, functional)
-        choice = " or use " + " or ".join(f"{name} ({value:g} eV)" for name, value in others.items()) if others else ""
-        warnings.warn(
-            f"cutoff: got {cutoff:g} eV, but with {potential.name} F is converged to 10 meV/atom at "
-            f"{potential.cutoff:g} eV; raise the cutoff{choice}",
-            stacklevel=5,
+        others = _softer(name, converged, functional)
+        choice = (
+            " or use " + " or ".join(f"{other} ({value:g} eV)" for other, value in others.items()) if others else ""
         )
+        sentences.append(
+            f"cutoff: got {cutoff:g} eV, but with {name} F is converged to 10 meV/atom at {converged:g} eV; raise the "
+            f"cutoff{choice}"
+        )
+    return sentences
 
 
-def softer(symbol: str, cutoff: float, functional: str) -> dict[str, float]:
-    """Returns the cutoffs, eV, of the shipped pseudopotentials of an element that need less than ``cutoff``."""
+def _softer(name: str, cutoff: float, functional: str) -> dict[str, float]:
+    """Returns the cutoffs, eV, of the shipped pseudopotentials of the same element that need less than ``cutoff``."""
+    symbol = name.rpartition(" ")[2].partition("-")[0]
     known = cutoffs(functional)
-    return {name: value for name, value in known.items() if name.partition("-")[0] == symbol and value < cutoff}
+    return {other: value for other, value in known.items() if other.partition("-")[0] == symbol and value < cutoff}
