@@ -175,7 +175,7 @@ def test_dft_computes_then_keeps(tmp_path, capsys):
 
 def test_dft_prints_what_it_chose(tmp_path, capsys):
     write_structure(tmp_path / "mg.extxyz", bulk("Mg", "fcc", a=4.52))
-    options = ["--electron-temperature", "20000", "--highest-electron-temperature", "20000", "--energy-spacing", "0.5"]
+    options = ["--electron-temperature", "30000", "--energy-spacing", "0.5"]
     command = ["dft", str(tmp_path / "mg.extxyz"), *options, "--out", str(tmp_path / "data")]
     assert main([*command, "--kpts", "2", "2", "2"]) == 0
     out = " ".join(capsys.readouterr().out.split())
@@ -184,10 +184,11 @@ def test_dft_prints_what_it_chose(tmp_path, capsys):
     assert f"cutoff {soft:g} eV (default: F converged to 10 meV/atom; --cutoff)" in out
     assert f"pseudopotential GTH-PBE Mg-q2 (converged at {soft:g} eV)" in out
     assert f"also there: Mg-q10 (converged at {hard:g} eV) (--pseudopotentials Mg=Mg-q10)" in out
-    assert "(default: for tau_e up to 20000 K)" in out
+    assert "(default: for tau_e up to 30000 K)" in out
     snapshot = Snapshot.load(tmp_path / "data" / "mg.nc")
     assert snapshot.provenance["cutoff_eV"] == soft
     assert snapshot.reference.electrons == 2
+    assert abs(snapshot.closure_error()) < 0.001  # the window holds the electrons of tau_ref
     # a folder of explicit settings is not continued with other ones
     assert main(command) == 1
     assert "made with k-spacing None, expected 0.2" in " ".join(capsys.readouterr().err.split())

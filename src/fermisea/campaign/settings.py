@@ -31,7 +31,8 @@ class Campaign:
             shipped ones, with the softer one of an element whose "gth" needs a cutoff above 4000 eV.
         energy_spacing: energy spacing of the LDOS, eV.
         broadening: broadening of the LDOS (standard deviation), eV; by default the energy spacing.
-        highest_electron_temperature: highest tau_e for which the energy window is valid, K.
+        highest_electron_temperature: highest tau_e for which the energy window is valid, K; a campaign at a higher
+            tau_e takes its own.
         energy_window: first and last energy of the LDOS, eV; by default chosen for the first structure.
         grid: number of grid points of the LDOS along each lattice vector; by default chosen by the engine.
         command: command that starts pw.x, with its launcher, for example "mpirun -n 4 pw.x" or "srun pw.x".

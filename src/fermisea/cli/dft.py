@@ -87,7 +87,10 @@ def dft(
     ] = None,
     highest_electron_temperature: Annotated[
         float | None,
-        typer.Option(help="Highest tau_e for which the energy window is valid, K.  [dim]\\[default: 10000][/]"),
+        typer.Option(
+            help="Highest tau_e for which the energy window is valid, K.  [dim]\\[default: 10000, or "
+            "--electron-temperature if higher][/]"
+        ),
     ] = None,
     energy_window: Annotated[
         tuple[float, float] | None,
@@ -189,8 +192,8 @@ def dft(
         )
     else:
         if window is not None:
-            highest = None if campaign.energy_window else campaign.highest_electron_temperature
-            stdout().print(window_line(window, highest), highlight=False)
+            highest = max(campaign.highest_electron_temperature, electron_temperature)
+            stdout().print(window_line(window, None if campaign.energy_window else highest), highlight=False)
         stdout().print(_table(rows, electron_temperature))
         for name, reasons in strange.items():
             stdout().print(f"outlier {name}: {'; '.join(reasons)}")

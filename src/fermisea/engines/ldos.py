@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,8 @@ class LdosOptions:
     Attributes:
         spacing: energy spacing, eV.
         broadening: standard deviation of the Gaussian, eV, at least the spacing.
-        highest_electron_temperature: highest tau_e for which the energy window is valid, K.
+        highest_electron_temperature: highest tau_e for which the energy window is valid, K; a run at a higher tau_e
+            takes its own.
         energy_grid: explicit energies, in place of spacing and highest_electron_temperature.
         grid: number of points along each lattice vector, at most as many as on the grid of the engine; None for the
             grid of the engine.
@@ -50,6 +52,11 @@ class LdosOptions:
                 f"LDOS: got broadening {self.broadening} eV on a spacing of {spacing} eV, expected a spacing above 0 "
                 "and a broadening of at least the spacing; narrower peaks would fall between the energies"
             )
+
+    def covering(self, electron_temperature: float) -> Self:
+        """Returns the options with a default window that is valid at ``electron_temperature``, K, too."""
+        highest = max(self.highest_electron_temperature, electron_temperature)
+        return replace(self, highest_electron_temperature=highest)
 
 
 def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> EnergyGrid:

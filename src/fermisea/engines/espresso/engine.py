@@ -112,6 +112,7 @@ class Espresso:
         if beside is not None:
             check_command(beside)
         ion_temperature = atoms.info.get("ion_temperature")
+        options = self.ldos.covering(electron_temperature)
         with scratch_folder(self.folder) as folder:
             runs = PwRuns(
                 folder=folder,
@@ -125,16 +126,16 @@ class Espresso:
                 xc=self.xc,
                 tolerance=self.tolerance,
                 extra=nested(self.input_data),
-                ldos=self.ldos,
+                ldos=options,
                 report=self.report,
             )
             scf, density = runs.scf()
-            energies = window(self.ldos, scf)
+            energies = window(options, scf)
             bands = runs.fill(scf)
             if beside is None:
-                ldos = wavefunction_ldos(bands, runs.save, self.ldos, energies, self.threads)
+                ldos = wavefunction_ldos(bands, runs.save, options, energies, self.threads)
             else:
-                ldos = cube_ldos(folder, beside, energies, self.ldos.broadening, self.ldos.grid or scf.shape)
+                ldos = cube_ldos(folder, beside, energies, options.broadening, options.grid or scf.shape)
             return assemble(
                 scf,
                 density,

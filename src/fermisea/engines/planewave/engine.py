@@ -166,7 +166,7 @@ class PlaneWave:
             state = self._converge(problem, solver, pool)
             total = total_energy(problem, state, pool)
             lowest = min(float(band.eigenvalues[0]) for band in state.states)
-            energies = energy_grid(self.ldos, lowest, state.fermi_level)
+            energies = energy_grid(self.ldos.covering(electron_temperature), lowest, state.fermi_level)
             states = self._window(problem, solver, state, energies)
             shape = self.ldos.grid or problem.grid.shape
             kpoints = [
