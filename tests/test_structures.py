@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import gzip
+
 import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 
-from fermisea.data.structures import read_structure, read_structures, write_structure
+from fermisea.data.structures import read_frames, read_structure, read_structures, write_structure
 from fermisea.errors import InputError
 
 
@@ -103,6 +106,41 @@ def test_unusable_structures_are_refused_by_name(tmp_path, crystal, change, mess
     ase.io.write(tmp_path / "bad.extxyz", change(crystal))
     with pytest.raises(InputError, match=rf"bad\.extxyz: .*{message}"):
         read_structures(tmp_path)
+
+
+@pytest.mark.parametrize("count", ["1000000000000", "5", "-3", "9" * 4000])
+@pytest.mark.parametrize("name", ["x.extxyz", "x.xyz", "x.xyz.gz"])
+def test_a_number_of_atoms_beyond_the_file_is_refused_at_once(tmp_path, crystal, name, count):
+    ase.io.write(tmp_path / name, [crystal, crystal])
+    opened = gzip.open if name.endswith("gz") else open
+    with opened(tmp_path / name, "rt") as stream:
+        lines = stream.read().splitlines()
+    lines[len(crystal) + 2] = count  # of the second frame
+    with opened(tmp_path / name, "wt") as stream:
+        stream.write("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=rf"{name}: not a structure file .*a frame states {count[:20]} atoms, but"):
+        read_frames(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("energy=-12.5", "energy=nan", "the energy is nan, expected a finite number"),
+        ("energy=-12.5", "energy=-12.5=T", "the energy is -12.5=T, expected a finite number"),
+        ("2.50000000", "nan", "a momentum is nan, expected a finite number"),
+        ("2.50000000", "1e308", r"a momentum is 1e\+308, expected a finite number below"),
+    ],
+)
+def test_a_trajectory_has_finite_energies_and_momenta(tmp_path, crystal, old, new, message):
+    crystal.set_momenta(np.full((4, 3), 2.5))
+    crystal.calc = SinglePointCalculator(crystal, energy=-12.5)
+    ase.io.write(tmp_path / "md.extxyz", [crystal, crystal])
+    head, _, tail = (tmp_path / "md.extxyz").read_text().rpartition(old)
+    (tmp_path / "md.extxyz").write_text(head + old + tail)
+    assert len(read_frames(tmp_path / "md.extxyz")) == 2
+    (tmp_path / "md.extxyz").write_text(head + new + tail)
+    with pytest.raises(InputError, match=rf"md\.extxyz, frame 1: {message}"):
+        read_frames(tmp_path / "md.extxyz")
 
 
 def test_files_that_are_no_structures_are_refused(tmp_path, crystal):

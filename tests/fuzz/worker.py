@@ -67,7 +67,9 @@ def results(kind: Format, mutations: range, folder: Path) -> Iterator[Result]:
     """
     seed = folder / "seed"
     seed.mkdir(parents=True)
-    kind.make(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kind.make(seed)
     pending = list(mutations)
     while pending:
         before = len(pending)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import ase.io
+import numpy as np
 from ase import Atoms
-from ase.io.formats import IOFormat, UnknownFileTypeError, filetype, get_compression, ioformats
+from ase.io.formats import (
+    IOFormat,
+    UnknownFileTypeError,
+    filetype,
+    get_compression,
+    ioformats,
+    open_with_compression,
+)
 
 from fermisea.errors import InputError
 from fermisea.grid import check_structure
@@ -20,6 +30,12 @@ _OTHER_CONTENT = ("db", "json")
 
 _FIELDS = ("cube",)
 """Formats of densities and other fields, which hold a structure too; in a folder they are skipped."""
+
+_COUNTED = ("extxyz", "xyz")
+"""Formats in which each frame begins with its number of atoms."""
+
+_LARGEST = 1e9
+"""Largest energy (eV) and momentum (units of ASE) in a trajectory; an atom has less at the speed of light."""
 
 _NAMED = 10
 """Largest number of skipped files that a warning names."""
@@ -80,6 +96,7 @@ def read_frames(path: str | os.PathLike[str]) -> list[Atoms]:
     frames = _read(Path(path), None)
     for number, atoms in enumerate(frames):
         check_structure(atoms, f"{path}, frame {number}")
+        _check_dynamics(atoms, f"{path}, frame {number}")
     return frames
 
 
@@ -163,11 +180,13 @@ def _stem(file: Path) -> str:
 def _read(file: Path, index: int | None) -> list[Atoms]:
     if not file.is_file():
         raise InputError(f"{file}: no such file or folder; give an existing structure file")
+    named = _format_before_at_sign(file)
     try:
+        _check_atom_counts(file, named)
         frames = ase.io.read(
             file.absolute(),  # a relative name such as postgres/al.cif would be a database
             index=":" if index is None else index,
-            format=_format_before_at_sign(file),
+            format=named,
             do_not_split_by_at_sign=True,
         )
     except Exception as error:
@@ -181,3 +200,38 @@ def _read(file: Path, index: int | None) -> list[Atoms]:
             f"{file}: not a structure file that ASE can read ({reason}); check format and file name extension"
         ) from error
     return frames if isinstance(frames, list) else [frames]
+
+
+def _check_dynamics(atoms: Atoms, name: str) -> None:
+    """Raises InputError for an energy or momenta that are not numbers of a trajectory."""
+    results = getattr(atoms.calc, "results", {})
+    for what, value, unit in (
+        ("the energy", results.get("energy", 0.0), "eV"),
+        ("a momentum", atoms.arrays.get("momenta", np.zeros(3)), "units of ASE"),
+    ):
+        try:
+            numbers = np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            numbers = np.array(np.nan)
+        bad = ~(np.abs(numbers) < _LARGEST)
+        if bad.any():
+            got = np.asarray(value)[bad].ravel()[0]
+            raise InputError(
+                f"{name}: {what} is {got}, expected a finite number below {_LARGEST:g} in {unit}; correct the frame"
+            )
+
+
+def _check_atom_counts(file: Path, named: str | None) -> None:
+    """Raises ValueError if a frame of an XYZ file states more atoms than lines follow; ASE would count them all."""
+    form = _format(f"/{file.name}")
+    if (named or (form.name if form else "")) not in _COUNTED:
+        return
+    with open_with_compression(str(file)) as stream:
+        while (line := stream.readline()).strip():
+            try:
+                count = int(line)
+            except ValueError:
+                return  # ASE names the fault
+            left = sum(1 for _ in islice(stream, count + 1)) - 1 if 0 <= count < sys.maxsize else -1
+            if count < 0 or left < count:
+                raise ValueError(f"a frame states {line.strip()[:20]} atoms, but {max(left, 0)} lines follow")
