@@ -44,7 +44,7 @@ def test_small_errors_pass_and_larger_ones_are_named(good, recwarn):
     check_closure([off_by(good[0], 0.9e-3)], ["a"], allow=False)
     assert not recwarn.list
     with pytest.warns(
-        UserWarning, match=r"^b: F of the LDOS differs .* by -1\.10 meV/atom .* expected at most 1; refin"
+        UserWarning, match=r"^b: F from the LDOS differs .* by -1\.10 meV/atom .* expected at most 1; refin"
     ):
         assert check_closure([good[0], off_by(good[1], -1.1e-3)], ["a", "b"], allow=False)[1] == pytest.approx(-1.1e-3)
     both = [off_by(good[0], 5.1e-3), off_by(good[1], -7e-3)]
@@ -68,7 +68,9 @@ def test_energies_that_are_unknown_are_no_error(good, recwarn):
 
 def test_a_window_below_tau_ref_is_said(good):
     narrow = changed(good[0], electron_temperature=50_000.0)
-    with pytest.warns(UserWarning, match=r"^a: F of the LDOS was not compared with F of the DFT code: electron temper"):
+    with pytest.warns(
+        UserWarning, match=r"^a: F from the LDOS was not compared with F of the DFT code: electron temper"
+    ):
         assert check_closure([narrow], ["a"], allow=False) == [None]
 
 
@@ -91,10 +93,10 @@ def test_energies_of_an_ldos_that_are_shifted_are_found(good):
 def test_training_refuses_it_until_it_is_accepted(good):
     data = Dataset((good[0], off_by(good[1], 9e-3)), ("a.nc", "b.nc"))
     with pytest.raises(
-        InputError, match=r"^b\.nc: F of the LDOS differs .* by \+9\.00 meV/atom.*--allow-closure-error"
+        InputError, match=r"^b\.nc: F from the LDOS differs .* by \+9\.00 meV/atom.*--allow-closure-error"
     ):
         train(data, TrainingConfig(**QUICK))
-    with pytest.warns(UserWarning, match=r"^b\.nc: F of the LDOS differs"):
+    with pytest.warns(UserWarning, match=r"^b\.nc: F from the LDOS differs"):
         model = train(data, TrainingConfig(**QUICK, allow_closure_error=True))
     errors = [entry["closure_error_per_atom"] for entry in model.provenance["snapshots"]]
     assert errors == pytest.approx([0.0, 9e-3], abs=1e-9)
@@ -118,7 +120,7 @@ def test_commands_refuse_it_until_it_is_accepted(good, tmp_path, capsys):
         words += ["--out", str(tmp_path / out)]
         assert main(words) == 2
         captured = capsys.readouterr()
-        assert "F of the LDOS differs from F of the DFT code by +9.00 meV/atom" in captured.err
+        assert "F from the LDOS differs from F of the DFT code by +9.00 meV/atom" in captured.err
         assert not (tmp_path / out).exists()
         assert main([*words, "--allow-closure-error"]) == 0
         captured = capsys.readouterr()

@@ -18,7 +18,7 @@ from fermisea.engines import PlaneWave
 from fermisea.errors import InputError
 from fermisea.training.config import TrainingConfig
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*F of the LDOS differs from F of the DFT code")
+pytestmark = pytest.mark.filterwarnings("ignore:.*F from the LDOS differs from F of the DFT code")
 SMALL = DemoSettings(
     ion_temperatures=(100.0, 500.0),
     snapshots=(1, 1),

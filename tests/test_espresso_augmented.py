@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:.*F of the LDOS differs from F of the DFT code")
+@pytest.mark.filterwarnings("ignore:.*F from the LDOS differs from F of the DFT code")
 def test_the_kernel_of_pp(tmp_path):
     """Norm-conserving aluminium both ways: sum_k 2 w_k K(eps - eps_k) with K = -df/deps, and its spread in space."""
     run = finished_run(tmp_path / "run", aluminium())

@@ -216,7 +216,9 @@ def test_the_closure_is_checked(run, tmp_path, capsys):
     # a file with the same valence that the run did not have
     command += ["--pseudopotentials", f"Al={POTENTIALS / 'Al.gth-pbe.upf'}", "--out", str(tmp_path / "b.nc")]
     assert main(command) == 2
-    assert re.search(r"F of the LDOS differs from F of the DFT code by [-+]\d+\.\d\d meV/atom", capsys.readouterr().err)
+    assert re.search(
+        r"F from the LDOS differs from F of the DFT code by [-+]\d+\.\d\d meV/atom", capsys.readouterr().err
+    )
     assert not (tmp_path / "b.nc").exists()
     assert main([*command, "--allow-closure-error"]) == 0
     assert "expected at most 1; refine k-mesh" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from fermisea.studies.transfer.plans import EVERYTHING, plans
 from fermisea.studies.transfer.size import k_mesh_difference
 from fermisea.training.config import TrainingConfig
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*F of the LDOS differs from F of the DFT code")
+pytestmark = pytest.mark.filterwarnings("ignore:.*F from the LDOS differs from F of the DFT code")
 SMALL = TransferSettings(
     lattice_constant=4.05,
     repeat=(1, 1, 1),

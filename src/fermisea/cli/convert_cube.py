@@ -180,7 +180,7 @@ def show_snapshot(snapshot: Snapshot, out: Path, *, json: bool) -> None:
 
 
 def _closure_error(snapshot: Snapshot) -> float | None:
-    """Returns F of the LDOS minus F of the DFT run, eV per atom; None if one of them is unknown."""
+    """Returns F from the LDOS minus F of the DFT run, eV per atom; None if one of them is unknown."""
     from fermisea.data.closure import closure_error_per_atom  # noqa: PLC0415  # not needed for --help
 
     try:

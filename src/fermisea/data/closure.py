@@ -1,4 +1,4 @@
-"""Closure of snapshots: F of the LDOS at tau_ref against F of the DFT code."""
+"""Closure of snapshots: F from the LDOS at tau_ref against F of the DFT code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError, WindowError
 
 CLOSURE = 1e-3
-"""Largest closure error (F of the LDOS minus F of the DFT code) without a warning, eV per atom."""
+"""Largest closure error (F from the LDOS minus F of the DFT code) without a warning, eV per atom."""
 
 CLOSURE_LIMIT = 5e-3
 """Largest closure error of a snapshot that is imported or trained on, eV per atom."""
@@ -47,7 +47,7 @@ def check_closure(snapshots: Sequence[Snapshot], names: Sequence[str], *, allow:
             errors.append(closure_error_per_atom(snapshot))
         except WindowError as error:
             errors.append(None)
-            unknown = unknown or f"{name}: F of the LDOS was not compared with F of the DFT code: {error}"
+            unknown = unknown or f"{name}: F from the LDOS was not compared with F of the DFT code: {error}"
     if unknown:
         warnings.warn(unknown, stacklevel=3)
     wrong = [i for i, error in enumerate(errors) if error is not None and not abs(error) <= CLOSURE]
@@ -56,7 +56,7 @@ def check_closure(snapshots: Sequence[Snapshot], names: Sequence[str], *, allow:
     worst = max(wrong, key=lambda i: math.inf if math.isnan(errors[i] or 0.0) else abs(errors[i] or 0.0))
     largest, others = errors[worst] or 0.0, f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
     text = (
-        f"{names[worst]}{others}: F of the LDOS differs from F of the DFT code by {1000 * largest:+.2f} meV/atom at "
+        f"{names[worst]}{others}: F from the LDOS differs from F of the DFT code by {1000 * largest:+.2f} meV/atom at "
         f"tau_ref = {snapshots[worst].electron_temperature:g} K, expected at most"
     )
     if not abs(largest) <= CLOSURE_LIMIT and not allow:
