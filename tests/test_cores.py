@@ -47,7 +47,7 @@ def test_core_radii_of_the_table_and_of_files_agree():
 
 
 def test_atoms_inside_a_core_are_warned_of_once_a_structure():
-    engine = PlaneWave(xc="lda", cutoff=60.0)
+    engine = PlaneWave(xc="lda", kpts=(1, 1, 1))
     engine._problem(molecule(0.74), 1000.0)  # a warning would be an error
     engine._problem(bulk("Al", "fcc", a=3.0), 1000.0)
     words = r"H2: the shortest H-H distance is 0.30 Å, less than the core radius 0.36 Å of the pseudopotential of H"
