@@ -15,7 +15,7 @@ from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import FileFormatError, InputError, StorageError
 from fermisea.interop import openpmd
-from fermisea.interop.openpmd_file import DENSITY, add_iteration, add_mesh, new_series, read_record
+from fermisea.interop.openpmd_file import DENSITY, DOS, LDOS, add_iteration, add_mesh, new_series, read_record
 from synthetic import made_up_snapshot, structure
 
 MALA = Path(__file__).parent / "data" / "mala-be2"
@@ -317,3 +317,22 @@ def test_fields_in_another_order_are_refused(tmp_path, snapshot, name, value):
     spoil(lambda file: file["data/0/meshes/density"].attrs.__setitem__(name, value))(path)
     with pytest.raises(FileFormatError, match="density is not in the order x, y, z"):
         openpmd.read_fields(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda f: f["data/0/meshes/LDOS/20"].attrs.modify("unitSI", 2 * LDOS[1]),
+            "the LDOS at energy 20 integrates to",
+        ),
+        (lambda f: f["data/0/meshes/LDOS"].move("20", "36"), "has 36 components and none of them is 20"),
+        (lambda f: f["data/0/meshes/DOS"].attrs.modify("unitSI", 0.5 * DOS[1]), "expected the DOS of the file"),
+    ],
+)
+def test_an_ldos_that_does_not_integrate_to_the_dos_is_refused(tmp_path, snapshot, change, message):
+    openpmd.write_snapshot(tmp_path / "x.h5", snapshot)
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        change(file)
+    with pytest.raises(FileFormatError, match=message):
+        openpmd.read_snapshot(tmp_path / "x.h5")

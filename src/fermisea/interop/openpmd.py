@@ -48,6 +48,9 @@ PathLike = str | os.PathLike[str]
 
 _METADATA = "fermisea/snapshot"
 
+_DOS_TOLERANCE = 1e-4
+"""Largest difference between the integral of the LDOS and the DOS, relative to the highest DOS."""
+
 
 @dataclass(frozen=True, eq=False)
 class Fields:
@@ -120,6 +123,7 @@ def read_snapshot(path: PathLike, *, allow_closure_error: bool = False) -> Snaps
         forces = None if force is None else read_record(force, FORCE, "xyz")
     if fields.atoms is None or fields.grid is None or fields.density is None or fields.ldos is None:
         raise FileFormatError(f"{path}: density, LDOS or atoms are missing; write the snapshot again")
+    _check_dos(path, fields.grid.voxel, fields.ldos, dos)
     variables: dict[str, Any] = {
         "ldos": (("x", "y", "z", "energy"), fields.ldos),
         "density": (("x", "y", "z"), fields.density),
@@ -179,6 +183,21 @@ def read_fields(path: PathLike) -> list[Fields]:
     """
     with open_series(path) as file:
         return [_fields(file, key) for key in sorted(file["data"], key=int)]
+
+
+def _check_dos(path: PathLike, voxel: float, ldos: npt.NDArray[np.floating], dos: FloatArray) -> None:
+    """Raises FileFormatError unless the LDOS integrates to the DOS of the file; HDF5 checksums omit the units."""
+    integral = voxel * ldos.reshape(-1, ldos.shape[-1]).sum(axis=0, dtype=np.float64)
+    if dos.shape != integral.shape:
+        raise FileFormatError(
+            f"{path}: the DOS has shape {dos.shape}, expected {integral.shape}; write the snapshot again"
+        )
+    worst = int(np.argmax(np.abs(integral - dos)))
+    if abs(integral[worst] - dos[worst]) > _DOS_TOLERANCE * np.abs(dos).max():
+        raise FileFormatError(
+            f"{path}: the LDOS at energy {worst} integrates to {integral[worst]:.6g} 1/eV, expected the DOS of "
+            f"the file, {dos[worst]:.6g}; write the snapshot again"
+        )
 
 
 def _version() -> str:
