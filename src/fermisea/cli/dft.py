@@ -163,7 +163,8 @@ def dft(
 
         def begin() -> None:
             if not json:
-                stdout().print("\n".join(settings_lines(settings)), highlight=False)
+                for line in settings_lines(settings):
+                    stdout().print(line)
             stack.enter_context(view)
 
         outcomes = fermisea.run_campaign(
