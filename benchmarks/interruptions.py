@@ -31,6 +31,9 @@ from common import Table, options, parse
 
 SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
 _MARK = "FERMISEA_TRIAL"
+_START = 0.05
+"""Time in which an interpreter starts, before a program can handle a signal, s."""
+
 _LIMIT = 120.0
 """Longest time of a command after its signal, s."""
 
@@ -104,7 +107,7 @@ def main() -> None:
         for command in names:
             whole = runner.undisturbed(command)
             for kind in SIGNALS:
-                effects = [runner.trial(command, kind, chance.random() * whole) for _ in range(values.repeat)]
+                effects = [runner.trial(command, kind, _START + chance.random() * whole) for _ in range(values.repeat)]
                 rows.append(row(command, kind, whole, effects))
                 failures += sum(bool(effect.notes) for effect in effects)
                 print(" ".join(rows[-1]), flush=True)
