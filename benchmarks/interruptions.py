@@ -43,8 +43,8 @@ _LEFT = re.compile(r"\.(tmp|checkpoint)$")
 _TIMES = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 _CELL = "--electron-temperature 3000 --xc lda --cutoff 80 --kpts 1 1 1 --energy-spacing 0.5"
 COMMANDS = {
-    "sample": "sample structures/a.extxyz --ion-temperature 300 500 --snapshots 2 --thermalise 0.2 --spacing 0.1 "
-    "--out out",
+    "sample": "sample structures/a.extxyz --repeat 2 1 1 --ion-temperature 300 500 --snapshots 2 --thermalise 0.2 "
+    "--spacing 0.1 --out out",
     "dft": f"dft structures {_CELL} --out out",
     "dft, 2 workers": f"dft structures {_CELL} --workers 2 --out out",
     "train": "train data --config train.toml --out out/al.safetensors --resume",
@@ -60,10 +60,23 @@ COMMANDS = {
 QUICK = ("sample", "dft", "train", "predict")
 """Commands of a quick run."""
 
-_TRAIN = "order = 1\nhidden = [8]\nepochs = 30\nbatch_size = 64\nvalidation_fraction = 0.0\nanchor = false\n"
-_SPACE = (
-    "order = 1\nhidden = [[8], [16]]\nepochs = 4\nvalidation_fraction = 0.4\nlearning_rate = {from = 1e-3, to = 1e-2}\n"
-)
+_TRAIN = """
+order = 1
+hidden = [8]
+epochs = 30
+batch_size = 64
+validation_fraction = 0.0
+anchor = false
+allow_closure_error = true
+"""
+_SPACE = """
+order = 1
+hidden = [[8], [16]]
+epochs = 4
+learning_rate = { from = 1e-3, to = 1e-2 }
+validation_fraction = 0.4
+allow_closure_error = true
+"""
 
 
 @dataclass
@@ -305,10 +318,10 @@ def warm_up(folder: Path, names: Sequence[str]) -> None:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+        with Path("err").open("w") as lines, redirect_stdout(lines), redirect_stderr(lines):
             for name in names:
                 if "workers" not in name and (status := command(COMMANDS[name].split())):
-                    raise SystemExit(f"{name}: status {status}")
+                    raise SystemExit(f"{name}: status {status}: {(folder / 'err').read_text()}")
     finally:
         os.chdir(before)
     shutil.rmtree(folder / "out", ignore_errors=True)
