@@ -181,6 +181,7 @@ def test_valence_of_an_ultrasoft_file_is_a_number_above_0(tmp_path, text):
     assert f"z_valence is {text}, expected a number above 0" in refusal(be_snapshot, pseudopotentials={"Be": file})
 
 
+@pytest.mark.filterwarnings("ignore:.*F from the LDOS differs from F of the DFT code")
 def test_core_charge_of_the_file_enters_the_total_energy(tmp_path):
     made = made_up_snapshot(3)
     files = write_mala_files(made, tmp_path)

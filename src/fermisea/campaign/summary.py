@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from fermisea.campaign.run import Outcome
+from fermisea.data.closure import CLOSURE
 
 FAR = 6.0
 """Distance from the median that makes an outlier, in standard deviations (estimated from the median distance)."""
-
-CLOSURE = 1e-3
-"""Closure error (F from the LDOS minus F of the DFT code), eV per atom, above which a structure is an outlier."""
 
 _ENOUGH = 5
 """Smallest number of structures for the detection of outliers."""
