@@ -103,6 +103,19 @@ def test_a_search_goes_on_as_if_not_interrupted(data, tmp_path):
     assert [trial.value for trial in parts.trials] == [trial.value for trial in whole.trials]
 
 
+def test_trials_after_an_interrupted_one_are_those_of_a_whole_search(data, tmp_path):
+    def interrupt(tuned, note):
+        if len(tuned.trials) == 1 and "epoch 2" in note:
+            raise KeyboardInterrupt
+
+    space = SearchSpace.from_dict(SPACE)
+    whole = tune(data, tmp_path / "whole", space, trials=3, prune=False)
+    with pytest.raises(KeyboardInterrupt):
+        tune(data, tmp_path / "cut", space, trials=3, prune=False, progress=interrupt)
+    cut = tune(data, tmp_path / "cut", space, trials=3, prune=False)
+    assert [(trial.varied, trial.value) for trial in cut.trials] == [(t.varied, t.value) for t in whole.trials]
+
+
 def test_the_end_of_time(data, tmp_path):
     tuned = tune(data, tmp_path, SearchSpace.from_dict(SPACE), trials=1000, timeout=0.01)
     assert len(tuned.trials) == 1

@@ -80,9 +80,9 @@ class TuningStudy:
             with self._lock:
                 self._bury_the_dead()
                 open_states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-                if sum(trial.state in open_states for trial in self.trials()) >= trials:
+                number = sum(trial.state in open_states for trial in self.trials())  # without interrupted trials
+                if number >= trials:
                     return
-                number = len(self.trials())
                 self._study.sampler = optuna.samplers.TPESampler(
                     n_startup_trials=_STARTUP, multivariate=False, seed=self._seed + 1009 * number
                 )
