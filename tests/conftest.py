@@ -5,12 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 
 import pytest
 import torch
 from filelock import FileLock
 
 from fermisea.utilities import processes
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -178,13 +178,15 @@ def test_dft_prints_what_it_chose(tmp_path, capsys):
     options = ["--electron-temperature", "30000", "--energy-spacing", "0.5"]
     command = ["dft", str(tmp_path / "mg.extxyz"), *options, "--out", str(tmp_path / "data")]
     assert main([*command, "--kpts", "2", "2", "2"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr()
+    out, before = (" ".join(text.split()) for text in printed)
     soft, hard = cutoffs("pbe")["Mg-q2"], cutoffs("pbe")["Mg-q10"]
-    assert "k-mesh 2 2 2" in out
-    assert f"cutoff {soft:g} eV (default: F converged to 10 meV/atom; --cutoff)" in out
-    assert f"pseudopotential GTH-PBE Mg-q2 (converged at {soft:g} eV)" in out
-    assert f"also there: Mg-q10 (converged at {hard:g} eV) (--pseudopotentials Mg=Mg-q10)" in out
+    assert "k-mesh 2 2 2" in before
+    assert f"cutoff {soft:g} eV (default: F converged to 10 meV/atom; --cutoff)" in before
+    assert f"pseudopotential GTH-PBE Mg-q2 (converged at {soft:g} eV)" in before
+    assert f"also there: Mg-q10 (converged at {hard:g} eV) (--pseudopotentials Mg=Mg-q10)" in before
     assert "(default: for tau_e up to 30000 K)" in out
+    assert f"DFT at tau_e = 30000 K, k-mesh 2 2 2, cutoff {soft:g} eV, GTH-PBE Mg-q2" in out
     snapshot = Snapshot.load(tmp_path / "data" / "mg.nc")
     assert snapshot.provenance["cutoff_eV"] == soft
     assert snapshot.reference.electrons == 2

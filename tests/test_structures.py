@@ -36,10 +36,12 @@ def test_folder_is_read_in_order_and_frames_are_numbered(tmp_path, crystal):
 
 
 def test_a_folder_takes_what_ase_can_write_and_names_the_rest(tmp_path, crystal):
-    one = {"CONTCAR_2": "vasp", "POSCAR": "vasp", "POSCAR.3": "vasp", "b.xsf": "xsf", "c.lammps-data": "lammps-data"}
+    one = {"CONTCAR_2": "vasp", "POSCAR": "vasp", "POSCAR.3": "vasp", "b.xsf": "xsf"}
     one |= {"d.json": "json", "e.xyz.gz": "extxyz", "f.pdb": "proteindatabank", "g.gen": "gen", "h.res": "res"}
     for name, form in one.items():
         ase.io.write(tmp_path / name, crystal, format=form)
+    ase.io.write(tmp_path / "c.lammps-data", crystal, format="lammps-data", masses=True)
+    ase.io.write(tmp_path / "no-masses.lammps-data", crystal, format="lammps-data")
     ase.io.write(tmp_path / "density.cube", crystal)
     for name, text in (("notes.txt", "x"), ("settings.json", '{"xc": "pbe"}'), ("x.nc", "x"), (".hidden", "x")):
         (tmp_path / name).write_text(text)
@@ -47,9 +49,12 @@ def test_a_folder_takes_what_ase_can_write_and_names_the_rest(tmp_path, crystal)
     with pytest.warns(UserWarning, match="skipped") as issued:
         found = read_structures(tmp_path)
     assert list(found) == ["CONTCAR_2", "POSCAR", "POSCAR.3", "b", "c", "d", "e", "f", "g", "h"]
-    assert {len(atoms) for atoms in found.values()} == {4}
+    assert {atoms.get_chemical_formula() for atoms in found.values()} == {crystal.get_chemical_formula()}
+    with pytest.raises(InputError, match="without masses, so the elements of its atom types are unknown"):
+        read_structure(tmp_path / "no-masses.lammps-data")
     (warning,) = issued
-    assert "skipped density.cube, notes.txt, settings.json, sub/, x.nc, expected names that ASE" in str(warning.message)
+    skipped = "density.cube, no-masses.lammps-data, notes.txt, settings.json, sub/, x.nc"
+    assert f"skipped {skipped}, expected names that ASE" in str(warning.message)
     assert warning.filename == __file__
     (tmp_path / "z.cif").write_text("hello")
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(InputError, match=r"z\.cif: not a structure file"):

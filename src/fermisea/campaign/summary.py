@@ -37,7 +37,7 @@ def outliers(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
     for outcome in chosen:
         error = outcome.record.closure_error
         if error is not None and abs(error) > CLOSURE * outcome.record.atoms:
-            text = f"closure error (F of LDOS - F of DFT) {1000 * error / outcome.record.atoms:+.2f} meV/atom"
+            text = f"closure error (F from the LDOS - F of DFT) {1000 * error / outcome.record.atoms:+.2f} meV/atom"
             found.setdefault(outcome.name, []).append(text)
     return found
 

@@ -135,6 +135,7 @@ def dft(
     """
     from fermisea.cli.dft_settings import (  # noqa: PLC0415  # not needed for --help
         settings_lines,
+        settings_title,
         used_settings,
         window_line,
     )
@@ -164,7 +165,7 @@ def dft(
         def begin() -> None:
             if not json:
                 for line in settings_lines(settings):
-                    stdout().print(line)
+                    stderr().print(line, soft_wrap=True)
             stack.enter_context(view)
 
         outcomes = fermisea.run_campaign(
@@ -194,8 +195,8 @@ def dft(
     else:
         if window is not None:
             highest = max(campaign.highest_electron_temperature, electron_temperature)
-            stdout().print(window_line(window, None if campaign.energy_window else highest), highlight=False)
-        stdout().print(_table(rows, electron_temperature))
+            stdout().print(window_line(window, None if campaign.energy_window else highest))
+        stdout().print(_table(rows, settings_title(settings, electron_temperature)))
         for name, reasons in strange.items():
             stdout().print(f"outlier {name}: {'; '.join(reasons)}")
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -223,7 +224,7 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[dict[str, Any]], electron_temperature: float) -> Any:
+def _table(rows: list[dict[str, Any]], title: str) -> Any:
     columns = [
         "structure",
         "status",
@@ -252,4 +253,4 @@ def _table(rows: list[dict[str, Any]], electron_temperature: float) -> Any:
                 f"{row['seconds']:.0f}" if row["seconds"] else "-",
             )
         )
-    return table(f"DFT at tau_e = {electron_temperature:g} K", columns, cells)
+    return table(title, columns, cells)

@@ -60,10 +60,7 @@ def used_settings(campaign: Campaign, engine: PlaneWave | Espresso, structures: 
 
 def settings_lines(settings: Mapping[str, Any]) -> list[str]:
     """Returns lines that describe the result of :func:`used_settings`."""
-    chosen = settings["chosen"]
-    meshes = sorted({tuple(mesh) for mesh in settings["kpts"].values()})
-    names = [" ".join(map(str, mesh)) for mesh in meshes]
-    mesh = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    chosen, mesh = settings["chosen"], _meshes(settings)
     shift = f", shift {' '.join(map(str, settings['shift']))}" if any(settings["shift"]) else ""
     spacing = f" (default: at most {K_SPACING:g}/Å between k-points; --kpts)" if "kpts" in chosen else ""
     source = " (default: F converged to 10 meV/atom; --cutoff)" if "cutoff" in chosen else ""
@@ -77,10 +74,26 @@ def settings_lines(settings: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def settings_title(settings: Mapping[str, Any], electron_temperature: float) -> str:
+    """Returns tau_e (K), k-mesh, cutoff and pseudopotentials in one line."""
+    potentials = ", ".join(entry["name"] for entry in settings["pseudopotentials"].values())
+    return (
+        f"DFT at tau_e = {electron_temperature:g} K, k-mesh {_meshes(settings)}, cutoff {settings['cutoff_eV']:g} eV, "
+        f"{potentials}"
+    )
+
+
 def window_line(grid: EnergyGrid, highest: float | None) -> str:
     """Returns a line with the energy window of the LDOS; ``highest``, tau_e in K, is None for a given window."""
     source = " (given)" if highest is None else f" (default: for tau_e up to {highest:g} K)"
     return f"energy window {grid.start:.2f} to {grid.stop:.2f} eV{source}"
+
+
+def _meshes(settings: Mapping[str, Any]) -> str:
+    """Returns the k-mesh, or the smallest and the largest one."""
+    meshes = sorted({tuple(mesh) for mesh in settings["kpts"].values()})
+    names = [" ".join(map(str, mesh)) for mesh in meshes]
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
 def _with_cutoff(name: str, cutoff: float | None) -> str:

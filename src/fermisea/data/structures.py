@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from fermisea.errors import InputError
 from fermisea.grid import check_structure
 from fermisea.utilities.files import atomic_path
 
-_OTHER_CONTENT = ("db", "json")
-"""Formats of ASE that hold structures or anything else; in a folder, such a file is skipped if it is no structure."""
+_OTHER_CONTENT = ("db", "json", "lammps-data")
+"""Formats of ASE that hold structures or something else; in a folder, such a file is skipped if it is no structure."""
 
 _FIELDS = ("cube",)
 """Formats of densities and other fields, which hold a structure too; in a folder they are skipped."""
@@ -181,6 +182,7 @@ def _read(file: Path, index: int | None) -> list[Atoms]:
     if not file.is_file():
         raise InputError(f"{file}: no such file or folder; give an existing structure file")
     named = _format_before_at_sign(file)
+    _check_elements(file, named)
     try:
         _check_atom_counts(file, named)
         frames = ase.io.read(
@@ -200,6 +202,19 @@ def _read(file: Path, index: int | None) -> list[Atoms]:
             f"{file}: not a structure file that ASE can read ({reason}); check format and file name extension"
         ) from error
     return frames if isinstance(frames, list) else [frames]
+
+
+def _check_elements(file: Path, named: str | None) -> None:
+    """Raises InputError for a LAMMPS data file without masses, whose atom types ASE would take for atomic numbers."""
+    form = named or getattr(_format(str(file.absolute())), "name", None)
+    if form != "lammps-data":
+        return
+    with suppress(OSError, UnicodeDecodeError), file.open(encoding="utf-8") as stream:  # errors of reading follow
+        if not any(line.split("#")[0].strip() == "Masses" for line in stream):
+            raise InputError(
+                f"{file}: a LAMMPS data file without masses, so the elements of its atom types are unknown; add a "
+                "section Masses, or convert the structure to extended XYZ with its elements"
+            )
 
 
 def _check_dynamics(atoms: Atoms, name: str) -> None:

@@ -65,12 +65,18 @@ def discard(stream: TextIO) -> None:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Context in which warnings for the user are single lines without code location, and others are hidden."""
+    """Context in which warnings for the user are single lines without code location, and others are hidden.
+
+    A text that is repeated, for example for every structure of a campaign, is printed once.
+    """
+    shown: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        text = _LINE_END.sub(" ", str(message))
+        if issubclass(category, UserWarning) and text not in shown:
+            shown.add(text)
+            fail(f"warning: {text}", 0)
+
     with warnings.catch_warnings():
-        warnings.showwarning = _show
+        warnings.showwarning = show
         yield
-
-
-def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UserWarning):
-        fail(f"warning: {_LINE_END.sub(' ', str(message))}", 0)
