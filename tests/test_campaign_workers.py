@@ -274,7 +274,7 @@ def test_outliers_are_named_with_their_reason():
     assert set(strange) == {"al-7", "al-8", "al-9"}
     assert strange["al-7"] == ["F = -56.7482 eV/atom, median of the others -56.9990 eV/atom"]
     assert strange["al-8"] == ["40 SCF iterations, median of the others 10"]
-    assert strange["al-9"] == ["closure error (F of LDOS - F of DFT) -2.00 meV/atom"]
+    assert strange["al-9"] == ["closure error (F from the LDOS - F of DFT) -2.00 meV/atom"]
     assert outliers([outcome_of(0), outcome_of(1, lift=1.0)]) == {}  # of two, neither stands out
 
 
