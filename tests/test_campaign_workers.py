@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +276,9 @@ def test_outliers_are_named_with_their_reason():
     assert strange["al-7"] == ["F = -56.7482 eV/atom, median of the others -56.9990 eV/atom"]
     assert strange["al-8"] == ["40 SCF iterations, median of the others 10"]
     assert strange["al-9"] == ["closure error (F from the LDOS - F of DFT) -2.00 meV/atom"]
+    small = outcome_of(0)
+    unknown = replace(small, record=replace(small.record, closure_error=None))
+    assert outliers([unknown]) == {"al-0": ["the energy window of the LDOS is too small for tau_ref"]}
     assert outliers([outcome_of(0), outcome_of(1, lift=1.0)]) == {}  # of two, neither stands out
 
 

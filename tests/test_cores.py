@@ -58,6 +58,13 @@ def test_atoms_inside_a_core_are_warned_of_once_a_structure():
         engine._problem(molecule(2.9), 1000.0)  # through the face of the cell
 
 
+def test_initial_magnetic_moments_are_not_ignored_in_silence():
+    iron = bulk("Al", "fcc", a=4.05)
+    iron.set_initial_magnetic_moments([2.2])
+    with pytest.warns(UserWarning, match="Al: the initial magnetic moments are ignored, because .* not spin-polarised"):
+        PlaneWave(xc="lda", kpts=(1, 1, 1))._problem(iron, 1000.0)
+
+
 def test_the_larger_core_of_two_elements_counts():
     radii = {"Al": 0.94, "Be": 0.62}
     atoms = Atoms("AlBe", positions=[[0, 0, 0], [0, 0, 0.8]], cell=[4.0, 4.0, 4.0], pbc=True)

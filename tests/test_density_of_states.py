@@ -14,7 +14,7 @@ from fermisea import units
 from fermisea.errors import InputError, WindowError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.density_of_states import DensityOfStates
-from fermisea.physics.window import check_temperature, highest_electron_temperature
+from fermisea.physics.window import check_temperature, default_window, highest_electron_temperature
 
 MALA = json.loads((Path(__file__).parent / "data" / "mala-be2-dos.json").read_text())
 TEMPERATURES = (50.0, 298.0, 933.0, 10_000.0, 100_000.0)
@@ -242,6 +242,19 @@ def test_at_the_highest_temperature_one_mev_per_atom_is_cut_off(top: float, atom
     highest = highest_electron_temperature(dos, 3.0 * atoms, atoms)
     lost = (free_energy(dos, 3.0 * atoms, highest) - free_energy(wide, 3.0 * atoms, highest)) / atoms
     assert 0.6e-3 < lost < 1.1e-3
+
+
+@pytest.mark.parametrize("temperature", [1e3, 3e4, 1.5e5, 1e6, 1e7])
+def test_the_default_window_serves_the_temperature_that_it_is_made_for(temperature: float) -> None:
+    """At 150 000 K and above, the Fermi level lies below the bottom of the spectrum."""
+    spacing = max(0.1, 0.2 * units.thermal_energy(temperature))
+    far = free_electrons(40 * units.thermal_energy(temperature) + 20, spacing=spacing, broadening=2 * spacing)
+    level = far.fermi_level(3.0, temperature)
+    window = default_window(
+        0.0, level, spacing=spacing, broadening=2 * spacing, highest_electron_temperature=temperature
+    )
+    dos = free_electrons(window.stop - FERMI_ENERGY, spacing=spacing, broadening=2 * spacing)
+    assert highest_electron_temperature(dos, 3.0, 1, temperature) > temperature
 
 
 def test_highest_temperature_rises_with_the_window() -> None:

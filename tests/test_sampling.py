@@ -153,6 +153,11 @@ def test_values_that_cannot_be_used(crystal, values, message):
         sample(crystal, **arguments)
 
 
+def test_an_ionic_temperature_in_electronvolt_is_questioned(crystal):
+    with pytest.warns(UserWarning, match=r"unit of tau_i: got 0.0259 K, .* if the value is in eV, give 301 K"):
+        sample(crystal, 0.0259, 1, thermalise=0.02, spacing=0.02)
+
+
 def test_calculator_that_does_not_know_the_element():
     ways = r"a fermisea model file with an anchor, or FILE.py:FUNCTION, where FUNCTION\(\) returns an ASE calculator"
     with pytest.raises(InputError, match=rf"calculator emt: fails for Si2 \(.*Si.*\); choose another: use .*{ways}"):

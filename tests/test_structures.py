@@ -196,5 +196,6 @@ def test_partly_occupied_sites_of_a_cif_file_are_refused(tmp_path, sites, found)
         InputError, match=rf"a\.cif: the site of atom \d at fractional .* has the occupancy {found}, exp"
     ):
         read_structure(tmp_path / "a.cif")
-    (tmp_path / "a.cif").write_text(CIF + "Al1 Al 0 0 0 1.0\n")
-    assert len(read_structure(tmp_path / "a.cif")) == 4
+    for whole in ("1.0", "?", "."):  # the last two are CIF for unknown and for the default
+        (tmp_path / "a.cif").write_text(CIF + f"Al1 Al 0 0 0 {whole}\n")
+        assert len(read_structure(tmp_path / "a.cif")) == 4

@@ -79,10 +79,15 @@ def _check_kinds(atoms: Atoms, kinds: Mapping[Any, Any], name: str) -> None:
         if not isinstance(elements, Mapping):
             return  # another meaning of the word
         members = np.flatnonzero(of_atoms.astype(str) == str(kind))
-        values = {str(symbol): float(part) for symbol, part in elements.items() if part}
+        values = {str(symbol): _number(part) for symbol, part in elements.items() if part}
         if members.size and (len(values) != 1 or abs(sum(values.values()) - 1) > _WHOLE):
             found = ", ".join(f"{symbol} {part:g}" for symbol, part in values.items()) or "no element"
             raise InputError(_partial(atoms, int(members[0]), found, name))
+
+
+def _number(part: Any) -> float:
+    """Returns an occupancy; a CIF file states an unknown or a default one, which is 1, by a sign."""
+    return 1.0 if str(part).strip() in ("?", ".") else float(part)
 
 
 def _partial(atoms: Atoms, atom: int, found: str, name: str) -> str:

@@ -20,7 +20,7 @@ def outliers(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
     """Returns the unusual properties of outliers, by name of the structure.
 
     Free energies per atom are compared among structures of the same composition and ionic temperature, SCF iterations
-    among all structures; a closure error above ``CLOSURE`` is always reported.
+    among all structures; a closure error above ``CLOSURE``, or without a value, is always reported.
     """
     chosen = [outcome for outcome in outcomes if outcome.snapshot is not None]
     found: dict[str, list[str]] = {}
@@ -36,6 +36,9 @@ def outliers(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
     _compare(chosen, _iterations, lambda v, m: f"{v:.0f} SCF iterations, median of the others {m:.0f}", 1.0, found)
     for outcome in chosen:
         error = outcome.record.closure_error
+        assert outcome.snapshot is not None  # noqa: S101  # chosen above
+        if error is None and outcome.snapshot.total_energy_obstacle is None:
+            found.setdefault(outcome.name, []).append("the energy window of the LDOS is too small for tau_ref")
         if error is not None and abs(error) > CLOSURE * outcome.record.atoms:
             text = f"closure error (F from the LDOS - F of DFT) {1000 * error / outcome.record.atoms:+.2f} meV/atom"
             found.setdefault(outcome.name, []).append(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import ase.units
@@ -13,7 +14,11 @@ from ase.constraints import FixCom
 
 from fermisea.data.correlation import autocorrelation
 from fermisea.errors import InputError
+from fermisea.units import BOLTZMANN
 from fermisea.utilities.arrays import FloatArray
+
+_UNUSUAL = 5.0
+"""Ionic temperature, K, below which a value may be meant in eV."""
 
 _TOLERANCE = 0.1
 """Allowed relative difference from the requested temperature without statistical error; integrators cause a few %."""
@@ -79,6 +84,16 @@ def temperatures(frames: Sequence[Atoms]) -> tuple[FloatArray, int] | None:
         return None
     kinetic = [kinetic_temperature(own, masses, 3 * len(masses) - freedom) for own in momenta]
     return np.array(kinetic), freedom
+
+
+def warn_of_ion_unit(ion_temperature: float) -> None:
+    """Warns of an unusually low tau_i (K), which may be meant in eV."""
+    if 0 < ion_temperature < _UNUSUAL:
+        warnings.warn(
+            f"unit of tau_i: got {ion_temperature:g} K, an unusually low ionic temperature; if the value is in eV, "
+            f"give {ion_temperature / BOLTZMANN:.0f} K",
+            stacklevel=3,
+        )
 
 
 def check_sample(values: npt.ArrayLike, freedom: int, ion_temperature: float, *, advice: str) -> None:

@@ -20,7 +20,7 @@ from ase.md.langevin import Langevin
 
 from fermisea.data.calculators import EMT_EXAMPLES, advice
 from fermisea.data.correlation import correlation_time
-from fermisea.data.kinetic_temperature import check_sample, kinetic_temperature
+from fermisea.data.kinetic_temperature import check_sample, kinetic_temperature, warn_of_ion_unit
 from fermisea.data.trajectories import labelled
 from fermisea.errors import InputError
 from fermisea.grid import check_structure
@@ -92,6 +92,7 @@ def sample(
     """
     for name, value in (("ion temperature", ion_temperature), ("timestep", timestep), ("spacing", spacing or 1.0)):
         _check(name, value, lowest=math.ulp(0.0))
+    warn_of_ion_unit(ion_temperature)
     if spacing is None and thermalise < _SHORTEST:
         raise InputError(
             f"thermalise: got {thermalise} ps, expected at least {_SHORTEST} ps; or give the spacing between structures"

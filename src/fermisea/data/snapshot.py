@@ -162,7 +162,9 @@ class Snapshot:
     @property
     def highest_electron_temperature(self) -> float:
         """Highest tau_e (K) for which the energy window is valid."""
-        return highest_electron_temperature(self.density_of_states, self.electrons, len(self.atoms))
+        return highest_electron_temperature(
+            self.density_of_states, self.electrons, len(self.atoms), self.electron_temperature
+        )
 
     def observables(
         self,

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from fermisea.data.atom_order import in_one_order
 from fermisea.data.correlation import correlation_time
-from fermisea.data.kinetic_temperature import check_sample, temperatures
+from fermisea.data.kinetic_temperature import check_sample, temperatures, warn_of_ion_unit
 from fermisea.errors import InputError
 from fermisea.utilities.arrays import FloatArray
 
@@ -57,6 +57,7 @@ def thin(frames: Sequence[Atoms], snapshots: int, ion_temperature: float, skip: 
             f"thinning: got {snapshots} snapshots, {skip} frames to skip and tau_i = {ion_temperature} K, expected at "
             "least 1 snapshot, at least 0 frames to skip and tau_i above 0 K"
         )
+    warn_of_ion_unit(ion_temperature)
     rest = list(frames[skip:])
     if len(rest) < max(snapshots, 4):
         raise InputError(

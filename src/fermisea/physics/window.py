@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Iterable
 
 import numpy as np
+from scipy.integrate import quad
 from scipy.optimize import brentq
+from scipy.special import expit
 
 from fermisea import units
 from fermisea.errors import InputError, WindowError
@@ -32,6 +34,13 @@ _REACH_ABOVE = 11.6
 _MARGIN = 0.5
 """Margin at the top of the default window, eV."""
 
+_LOST = 5e-5
+"""Largest free energy that the default window may cut off, eV per electron, for free electrons from the lowest
+eigenvalue on; decisive where the Fermi level lies below this eigenvalue."""
+
+_COLD = 1000.0
+"""Lowest tau_e, K, of the Fermi level that decides up to which tau_e a window is valid."""
+
 
 def default_window(
     lowest: float, fermi_level: float, *, spacing: float, broadening: float, highest_electron_temperature: float
@@ -39,8 +48,9 @@ def default_window(
     """Returns the default energy window of a spectrum that begins at ``lowest`` (eV).
 
     The top leaves the truncation of the free energy below about 0.01 meV per atom at the highest electronic
-    temperature (for free electrons, 11.6 k_B tau_e above the Fermi level); the bottom has a margin of 1 eV, so that
-    other structures of the same material can share the grid.
+    temperature: for degenerate free electrons, 11.6 k_B tau_e above the Fermi level, and for electrons so hot that the
+    Fermi level lies below the spectrum, as far as free electrons need. The bottom has a margin of 1 eV, so that other
+    structures of the same material can share the grid.
 
     Args:
         lowest: lowest eigenvalue, eV.
@@ -50,8 +60,25 @@ def default_window(
         highest_electron_temperature: highest tau_e for which the window must be valid, K.
     """
     start = spacing * math.floor((lowest - REACH * broadening - 1.0) / spacing)
-    top = fermi_level + _REACH_ABOVE * units.thermal_energy(highest_electron_temperature) + _MARGIN
+    kt = units.thermal_energy(highest_electron_temperature)
+    top = max(fermi_level + _REACH_ABOVE * kt, lowest + kt * _reach((fermi_level - lowest) / kt, _LOST / kt)) + _MARGIN
     return EnergyGrid(round(start, 12), spacing, math.ceil((top - start) / spacing) + 1)
+
+
+def _reach(level: float, lost: float) -> float:
+    """Returns the energy above which free electrons contribute ``lost`` to the free energy per electron.
+
+    All energies are in units of k_B tau_e, from the bottom of the spectrum on; ``level`` is the Fermi level.
+    """
+    low = max(level, 0.0)
+    electrons, _ = quad(lambda x: math.sqrt(x) * expit(level - x), 0, low + 40, points=[low], limit=200)
+    nodes, measure = np.polynomial.laguerre.laggauss(24)
+
+    def excess(energy: float) -> float:
+        x = energy + nodes
+        return float(np.sum(measure * np.exp(nodes) * np.sqrt(x) * np.logaddexp(0, level - x))) / electrons - lost
+
+    return float(brentq(excess, low, low + 80)) if excess(low) > 0 else low
 
 
 def check_start(window: EnergyGrid, lowest: float, broadening: float) -> None:
@@ -69,17 +96,20 @@ def served_temperature(top: float, fermi_level: float) -> float:
     return (top - fermi_level - _MARGIN) / _REACH_ABOVE / units.BOLTZMANN
 
 
-def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: int) -> float:
+def highest_electron_temperature(
+    dos: DensityOfStates, electrons: float, atoms: int, electron_temperature: float = _COLD
+) -> float:
     """Returns the highest tau_e (K) at which the window cuts off less than 1 meV/atom of the free energy.
 
     Above the window the density of states is continued by the free-electron form, D = a sqrt(eps - bottom). To first
-    order the free energy lost is the integral of k_B tau_e D ln(1 + e^-x) above the window, with the Fermi level at
-    1000 K; since the Fermi level falls with tau_e, the result is slightly too low.
+    order the free energy lost is the integral of k_B tau_e D ln(1 + e^-x) above the window, with the Fermi level at a
+    fixed tau_e; since the Fermi level falls with tau_e, the result is slightly too low.
 
     Args:
         dos: density of states on the window.
         electrons: number of electrons in the cell.
         atoms: number of atoms in the cell.
+        electron_temperature: tau_e of the Fermi level, K, at least 1000 K; tau_ref of the data.
 
     Raises:
         InputError: if the window cannot hold the electrons.
@@ -87,7 +117,7 @@ def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: 
     top = dos.energy_grid.stop
     bottom = float(dos.energies[np.argmax(dos.dos > 0.01 * dos.dos.max())])
     upper = dos.energies > (top + bottom) / 2
-    mu = dos.fermi_level(electrons, 1000.0)
+    mu = dos.fermi_level(electrons, max(_COLD, electron_temperature))
     # amplitude of D = a sqrt(eps - bottom); for a window that ends in a gap, or above the last computed band, a
     # fraction of the free-electron amplitude is used
     amplitude = float(np.mean(dos.dos[upper] / np.sqrt(dos.energies[upper] - bottom)))
@@ -101,7 +131,7 @@ def highest_electron_temperature(dos: DensityOfStates, electrons: float, atoms: 
         logarithm = np.log1p(np.exp(-(energies - mu) / kt))
         return float(np.sum(measure * np.exp(nodes) * kt**2 * states * logarithm)) - TRUNCATION * atoms
 
-    low, high = 10.0, 1e6
+    low, high = 10.0, 1e9
     if lost(low) > 0:
         return 0.0
     return float(brentq(lost, low, high, xtol=0.1)) if lost(high) > 0 else high
@@ -158,7 +188,9 @@ def _in_kelvin(value: float) -> str:
     return f"if the value is in eV, give {value / units.BOLTZMANN:.0f} K"
 
 
-def check_spectrum(dos: DensityOfStates, electrons: float, atoms: int, electron_temperature: float) -> None:
+def check_spectrum(
+    dos: DensityOfStates, electrons: float, atoms: int, electron_temperature: float, reference: float
+) -> None:
     """Raises WindowError if the spectrum of a structure needs a wider window at this tau_e.
 
     Args:
@@ -166,5 +198,7 @@ def check_spectrum(dos: DensityOfStates, electrons: float, atoms: int, electron_
         electrons: number of electrons in the cell.
         atoms: number of atoms in the cell.
         electron_temperature: tau_e, K.
+        reference: tau_ref of the spectrum, K.
     """
-    check_temperature(dos.energy_grid, highest_electron_temperature(dos, electrons, atoms), electron_temperature)
+    highest = highest_electron_temperature(dos, electrons, atoms, reference)
+    check_temperature(dos.energy_grid, highest, electron_temperature)

@@ -31,7 +31,8 @@ def predict(request: Request, progress: Progress | None = None) -> Prediction:
     hidden = hidden_sums(request, readout, progress)
     dos = readout.density_of_states(hidden.dos, hidden.volume)
     if not request.allow_beyond_window:
-        check_spectrum(dos, request.electrons, len(request.atoms), max(request.electron_temperatures))
+        highest, tau_ref = max(request.electron_temperatures), request.head.reference_electron_temperature
+        check_spectrum(dos, request.electrons, len(request.atoms), highest, tau_ref)
     levels = thermal_levels(dos, request.electrons, request.all_temperatures, slopes=request.forces)
     states = levels.states(hidden.fields(readout.vectors(levels.integrals)))
     reference = None if request.reference_electron_temperature is None else states.pop()

@@ -22,6 +22,7 @@ from fermisea.engines.espresso.runs import PwRuns, scratch_folder
 from fermisea.engines.ldos import LdosOptions
 from fermisea.engines.mesh import mesh_of, mesh_settings
 from fermisea.engines.scf_step import ScfStep
+from fermisea.engines.spin import warn_of_moments
 from fermisea.errors import InputError
 from fermisea.grid import check_structure
 from fermisea.physics.window import warn_of_unit
@@ -105,6 +106,7 @@ class Espresso:
         check_structure(atoms, "structure")
         check_command(self.command)
         potentials = self._load(atoms.symbols)
+        warn_of_moments(atoms)
         warn_of_overlap(atoms, potentials.core_radii)
         cutoff = self._cutoff(potentials)
         kpts, shift = mesh_of(self.kpts, self.shift, atoms.cell.array)

@@ -40,6 +40,7 @@ from fermisea.engines.planewave.scf import ScfOptions, ScfState, self_consistent
 from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
+from fermisea.engines.spin import warn_of_moments
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid, check_structure
 from fermisea.physics.broadening import GAUSSIAN, Broadening
@@ -205,6 +206,7 @@ class PlaneWave:
             positions=torch.as_tensor(atoms.positions, dtype=torch.float64, device=device),
             cell=torch.as_tensor(grid.lattice, dtype=torch.float64, device=device),
         )
+        warn_of_moments(atoms)
         warn_of_overlap(atoms, {symbol: potential.core_radius for symbol, potential in ions.potentials.items()})
         kpts, shift = mesh_of(self.kpts, self.shift, grid.lattice)
         mesh = monkhorst_pack(kpts, shift)
@@ -234,8 +236,9 @@ class PlaneWave:
         fewest = min(len(waves) for waves in problem.waves)
         if bands > fewest:
             raise InputError(
-                f"bands: got {bands}, but a cutoff of {problem.cutoff} eV gives only {fewest} plane waves; "
-                "raise the cutoff"
+                f"bands: {bands} are needed at tau_e = {problem.electron_temperature:g} K, but a cutoff of "
+                f"{problem.cutoff:g} eV gives only {fewest} plane waves; raise the cutoff to about "
+                f"{1.1 * problem.cutoff * (bands / fewest) ** (2 / 3):.0f} eV"
             )
         solve = partial(
             self_consistent, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
