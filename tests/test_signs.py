@@ -102,6 +102,31 @@ def test_columns_of_a_table_are_wide_enough_for_the_spelling(stream, encoding):
     assert spelt("C (10⁵ J/m³/K)", encoding) in lines[1]
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("width", [200, 80, 70, 50, 20])
+def test_narrow_tables_break_at_spaces_only(stream, encoding, width):
+    text = stream(encoding)
+    heads = ["tau_e (K)", "F (eV/atom)", "transfer error (meV/atom)", "spread (meV/atom)", "-TS (eV/atom)", "τ (Å)"]
+    cells = ["1000", "-56.41123", "0.000", "1 ± 2", "-0.00876", "Al first.h5"]
+    PlainConsole(width=width, soft_wrap=True).print(table("Al", heads, [cells]))
+    lines = text().splitlines()[1:]
+    assert all(spelt(cell, encoding) in lines[-1 if "0.000" in lines[-1] else -2] for cell in cells)
+    words = " ".join(lines).replace("│", " ").replace("┃", " ").replace("|", " ").split()
+    assert set(spelt(" ".join(heads), encoding).split()) <= set(words)
+    longest = max(map(len, lines))
+    assert longest <= width if width >= 70 else width < longest <= 70
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_long_values_break_at_spaces_only(stream):
+    text = stream("utf-8")
+    path = "/a/long/path/" + "x" * 40
+    PlainConsole(width=40, soft_wrap=True).print(facts("file", {"path": path, "shift": ["0.123456"] * 9}))
+    lines = text().splitlines()
+    assert lines[1].endswith(path)
+    assert [line.split().count("0.123456") for line in lines[2:]] == [6, 3]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_printed_as_they_are(name, stream, capsys):
     shown = NAMES[name]

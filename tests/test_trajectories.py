@@ -135,6 +135,16 @@ def test_atoms_in_changing_order_are_noticed(vibrations, share, moves):
         np.testing.assert_array_equal(frame.positions, wrong[index].positions)
 
 
+@pytest.mark.parametrize(("swapped", "count"), [(slice(7, None), "%d frames were"), (slice(4, 5), "1 frame was")])
+def test_the_warning_counts_the_frames_in_another_order(vibrations, swapped, count):
+    """All frames after one change of the order, and a single frame."""
+    frames = [frame.copy() for frame in vibrations]
+    frames[swapped] = [frame[::-1] for frame in frames[swapped]]
+    expected = count.replace("%d", str(len(frames) - 7))
+    with pytest.warns(UserWarning, match=f"; {expected} sorted"):
+        thin(frames, 4, 300.0)
+
+
 def test_numbers_of_the_atoms_give_their_order(vibrations):
     frames = [frame.copy() for frame in vibrations]
     for frame in frames:

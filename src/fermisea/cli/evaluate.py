@@ -15,6 +15,7 @@ from fermisea.cli.common import Json, ModelFile, output_folder, plain, print_jso
 from fermisea.physics.error_measures import ERROR_MEASURES, evaluation_heads
 from fermisea.physics.registry import OBSERVABLES, milli, with_unit
 from fermisea.terminal import progress_bar, stdout, table
+from fermisea.utilities.counts import counted
 from fermisea.utilities.files import write_text
 from fermisea.utilities.tables import write_csv
 
@@ -142,7 +143,7 @@ def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Pa
         text = ("Spread over the networks of the ensemble against the error of their mean.",)
         sections.append(Section("Spread against error", text, ("calibration.png",), ("calibration.csv",)))
     sections.append(Section("Errors of each snapshot", (), (), ("errors.csv",)))
-    title = f"Errors of the model {model.stem} on {len({row['file'] for row in rows})} snapshots"
+    title = f"Errors of the model {model.stem} on {counted(len({row['file'] for row in rows}), 'snapshot')}"
     add_sections(out, "evaluate", title, sections, f"fermisea {fermisea.__version__}, model {model}")
 
 

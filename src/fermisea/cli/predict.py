@@ -14,6 +14,7 @@ from fermisea.cli.common import AllowOutside, Anchor, Json, ModelFile, output_fo
 from fermisea.cli.prediction_files import write_density_cubes, write_prediction
 from fermisea.cli.prediction_tables import energy_columns, mechanical_columns, notes
 from fermisea.terminal import progress_bar, stdout, table
+from fermisea.utilities.counts import counted
 
 _SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_free_energy": "bfloat16"}
 
@@ -138,7 +139,7 @@ def predict(
         return
     n = len(structure)
     console = stdout()
-    title = f"{structure.get_chemical_formula()}, {n} atoms"
+    title = f"{structure.get_chemical_formula()}, {counted(n, 'atom')}"
     console.print(table(title, *energy_columns(prediction)))
     for note in notes(prediction, loaded):
         console.print(note)

@@ -10,6 +10,7 @@ import numpy as np
 import fermisea
 from fermisea.cli.prediction_tables import energy_rows, mechanical_rows, notes
 from fermisea.physics.registry import OBSERVABLES, with_unit
+from fermisea.utilities.counts import counted
 from fermisea.utilities.tables import write_csv, write_table
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def write_density_cubes(prediction: Prediction, out: Path) -> list[Path]:
 
 
 def _title(prediction: Prediction) -> str:
-    return f"{prediction.atoms.get_chemical_formula()}, {len(prediction.atoms)} atoms"
+    return f"{prediction.atoms.get_chemical_formula()}, {counted(len(prediction.atoms), 'atom')}"
 
 
 def _dos_rows(prediction: Prediction) -> list[dict[str, float]]:

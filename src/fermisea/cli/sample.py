@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 import fermisea
 from fermisea.cli.common import Json, output_folder, print_json
 from fermisea.terminal import progress_bar, stdout, table
+from fermisea.utilities.counts import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -117,7 +118,7 @@ def sample(
         )
         for row in rows
     ]
-    title = f"{snapshots} structures of {len(atoms)} atoms for each ionic temperature"
+    title = f"{counted(snapshots, 'structure')} of {counted(len(atoms), 'atom')} for each ionic temperature"
     columns = [
         "tau_i (K)",
         "mean temperature (K)",
@@ -169,7 +170,7 @@ def _thin(file: Path, ion_temperature: list[float], out: Path, snapshots: int, s
         return
     reached = "unknown" if result.mean_temperature is None else f"{result.mean_temperature:.0f} K"
     apart = f", {result.indices[1] - result.indices[0]} apart" if snapshots > 1 else ""
-    stdout().print(f"{snapshots} of {len(frames)} frames of {len(frames[0])} atoms{apart}")
+    stdout().print(f"{snapshots} of {counted(len(frames), 'frame')} of {counted(len(frames[0]), 'atom')}{apart}")
     stdout().print(
         f"correlation time {result.correlation_frames:.1f} frames, kinetic temperature {reached}, mean square "
         f"displacement {result.mean_square_displacement:.4f} Å²"

@@ -13,6 +13,7 @@ import fermisea
 from fermisea.cli.common import AllowOutside, Anchor, Json, ModelFile, output_folder, print_json
 from fermisea.physics.registry import OBSERVABLES, with_unit
 from fermisea.terminal import progress_bar, stdout, table
+from fermisea.utilities.counts import counted
 from fermisea.utilities.tables import write_table
 
 if TYPE_CHECKING:
@@ -201,7 +202,9 @@ def _write_page(found: Thermodynamics, out: Path) -> None:
     text = "Electrons in equilibrium at each electronic temperature; ions and volume are fixed."
     warned = tuple(f"Warning: {warning}." for warning in found.prediction.warnings)
     sections = [Section("Thermodynamics of the electrons", (*warned, text), ("thermo.png",), ("thermo.csv",))]
-    title = f"{found.atoms.get_chemical_formula()}, {len(found.atoms)} atoms: thermodynamics of the electrons"
+    title = (
+        f"{found.atoms.get_chemical_formula()}, {counted(len(found.atoms), 'atom')}: thermodynamics of the electrons"
+    )
     add_sections(out, "thermo", title, sections, f"fermisea {fermisea.__version__}")
 
 
@@ -218,6 +221,6 @@ def _figure(found: Thermodynamics, fit: HeatCapacityFit | None) -> Figure:
     if not np.isnan(found.pressure).any():
         quantities["$P_e$ (GPa)"] = found.pressure / units.GIGAPASCAL
     fine = np.linspace(0, temperatures[-1], 200)
-    title = f"{atoms.get_chemical_formula()}, {len(atoms)} atoms"
+    title = f"{atoms.get_chemical_formula()}, {counted(len(atoms), 'atom')}"
     fitted = None if fit is None else (fine, joule * fit.heat_capacity(fine))
     return fermisea.plots.thermodynamics_figure(temperatures, quantities, fit=fitted, title=title)

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from fermisea.errors import InputError
 from fermisea.sites import box_coordinates
 from fermisea.utilities.arrays import FloatArray, IntArray
+from fermisea.utilities.counts import counted
 
 _IDENTITY = ("id", "ids", "atom_id", "particle_id")
 """Names of arrays with a number for each atom."""
@@ -64,18 +65,18 @@ def in_one_order(frames: Sequence[Atoms], first: int = 0) -> list[Atoms]:
     wrong = np.flatnonzero((moved > _RATIO * best) & (fraction > 0))
     if not wrong.size or (moved.sum() <= _RATIO * best.sum() and fraction[wrong].max() <= _MANY):
         return list(frames)
+    order = np.arange(len(frames[0]))
+    orders = [order] + [order := step.order[order] for step in steps]
+    count = sum(bool((own != orders[0]).any()) for own in orders)
     one = int(wrong[np.argmax(fraction[wrong])])
     warnings.warn(
         f"trajectory: the atoms of frame {first + one + 1} are not in the order of frame {first + one} (mean square "
         f"displacement {_squared(moved[one])} in the order of the file, {_squared(best[one])} in the best order); "
-        f"{wrong.size} frames were sorted for the correlation time and the mean square displacement",
+        f"{counted(count, 'frame')} {'was' if count == 1 else 'were'} sorted for the correlation time and the mean "
+        "square displacement",
         stacklevel=3,
     )
-    result, order = [frames[0]], np.arange(len(frames[0]))
-    for frame, step in zip(frames[1:], steps, strict=True):
-        order = step.order[order]
-        result.append(frame[order])
-    return result
+    return [frame[order] for frame, order in zip(frames, orders, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

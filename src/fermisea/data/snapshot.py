@@ -24,6 +24,7 @@ from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.observables import ThermalObservables, thermal_observables
 from fermisea.physics.window import check_temperature, highest_electron_temperature, warn_of_unit
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.counts import counted
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,10 +127,8 @@ class Snapshot:
         )
 
     def __repr__(self) -> str:
-        formula, tau_e = self.atoms.get_chemical_formula(), self.electron_temperature
-        return (
-            f"Snapshot({formula}, {len(self.atoms)} atoms, tau_e = {tau_e:g} K, {self.grid.shape}, {self.functional})"
-        )
+        cell = f"{self.atoms.get_chemical_formula()}, {counted(len(self.atoms), 'atom')}"
+        return f"Snapshot({cell}, tau_e = {self.electron_temperature:g} K, {self.grid.shape}, {self.functional})"
 
     @property
     def ldos(self) -> npt.NDArray[np.float32]:

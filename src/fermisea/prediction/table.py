@@ -9,6 +9,7 @@ import numpy as np
 
 from fermisea.physics.registry import OBSERVABLES, SCALARS, SHORT_CUT_UNIT, per_atom_unit, with_unit
 from fermisea.prediction.values import PredictionValues
+from fermisea.utilities.counts import counted
 from fermisea.utilities.signs import spelt
 from fermisea.utilities.tables import data_frame
 
@@ -84,7 +85,7 @@ def described(prediction: PredictionValues) -> str:
             if row["electron_temperature"] == prediction.reference_electron_temperature:
                 line[2] = "-"
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [f"Prediction of {atoms.get_chemical_formula()}, {len(atoms)} atoms", ", ".join(facts)]
+    lines = [f"Prediction of {atoms.get_chemical_formula()}, {counted(len(atoms), 'atom')}", ", ".join(facts)]
     lines += ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
     if len(rows) > _PRINTED:
         lines.append(f"... and {len(rows) - _PRINTED} more electronic temperatures")

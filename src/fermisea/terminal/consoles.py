@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fermisea.terminal.labels import LABELS
+from fermisea.terminal.whole_words import WholeWordTable
 from fermisea.utilities.signs import printable, spell_on, spelt
 
 
@@ -66,9 +67,10 @@ def progress_bar(console: Console | None = None) -> Progress:
 
 def facts(title: str, values: Mapping[str, Any]) -> Table:
     """Returns named values as a table of two columns; names of nested values are joined by dots."""
-    result = Table(title=printable(title), title_justify="left", show_header=False, box=None, pad_edge=False)
+    options = {"title_justify": "left", "show_header": False, "box": None, "pad_edge": False}
+    result = WholeWordTable(title=printable(title), whole_cells=False, **options)
     result.add_column(style="bold")
-    result.add_column(overflow="fold")
+    result.add_column()
     for name, text in _flat("", values):
         result.add_row(printable(name), printable(text))
     return result
@@ -80,7 +82,7 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _flat(f"{key}.", value)
         elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-            yield key, f"{len(value)} entries"
+            yield key, "1 entry" if len(value) == 1 else f"{len(value)} entries"
         elif isinstance(value, Sequence) and not isinstance(value, str):
             yield key, " ".join(_text(item) for item in value)
         else:
@@ -95,9 +97,9 @@ def _text(value: Any) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Returns a table with right-aligned columns, except the first."""
-    result = Table(title=printable(title), title_justify="left", header_style="bold")
+    result = WholeWordTable(title=printable(title), title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        result.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        result.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
         result.add_row(*(printable(cell) for cell, _ in zip(row, columns, strict=True)))
     return result
