@@ -13,6 +13,7 @@ from fermisea.campaign.run import Outcome
 from fermisea.cli import main
 from fermisea.prediction.domain import Domain
 from fermisea.terminal import CampaignView, PlainConsole, facts, fail, table
+from fermisea.utilities.counts import counted
 from fermisea.utilities.signs import printable, spelt
 from synthetic import made_up_snapshot
 
@@ -116,6 +117,10 @@ def test_narrow_tables_break_at_spaces_only(stream, encoding, width):
     longest = max(map(len, lines))
     assert longest <= width if width >= 70 else width < longest <= 70
     assert len({len(line) for line in lines}) == 1
+
+
+def test_one_thing_is_in_the_singular():
+    assert [counted(number, "atom") for number in (0, 1, 2)] == ["0 atoms", "1 atom", "2 atoms"]
 
 
 def test_long_values_break_at_spaces_only(stream):
