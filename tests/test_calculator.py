@@ -151,6 +151,12 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match="temperature"):
         calculator.electron_temperature = -5.0
     assert calculator.electron_temperature == 1000.0
+    for wrong, text in (
+        ([300, 400], r"got \[300.0, 400.0\], expected one number"),
+        (None, "got None, expected a number"),
+    ):
+        with pytest.raises(InputError, match=text):
+            Calculator(random_model(), wrong)
     with pytest.raises(InputError, match="element Cu"):
         calculator.get_potential_energy(structure(1, symbol="Cu"))
 

@@ -135,6 +135,9 @@ FLAT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (1.0, 1.0, 1e-12))
         (CUBIC, (2, 0, 2), r"got \(2, 0, 2\), expected three positive integers"),
         (CUBIC, (2, 2.5, 2), r"got \(2, 2.5, 2\), expected three positive integers"),
         (CUBIC, (2, math.nan, 2), "expected three positive integers"),
+        (CUBIC, 4, "got 4, expected three positive integers"),
+        (CUBIC, "444", "got '444', expected three positive integers"),
+        (CUBIC, (2, None, 2), r"got \(2, None, 2\), expected three positive integers"),
     ],
 )
 def test_impossible_grids_are_refused(cell, shape, text):
@@ -282,3 +285,20 @@ def test_tiles_cover_the_grid_once(shape, chunk):
         covered[tile] += 1
         assert covered[tile].size <= chunk
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (
+            [Atoms("Al"), Atoms("Al")],
+            "got a list of length 2, expected one ase.Atoms object; treat each structure in a",
+        ),
+        ("al.xyz", "got 'al.xyz', expected one ase.Atoms object; read a file with"),
+        (None, "got None, expected one ase.Atoms object"),
+        (Atoms("Al")[0], "got an object of type Atom, expected one ase.Atoms object"),
+    ],
+)
+def test_only_one_structure_is_a_structure(given, text):
+    with pytest.raises(InputError, match=text):
+        check_structure(given)

@@ -296,6 +296,49 @@ def test_refuses_a_grid_of_another_cell_and_a_chunk_of_nothing(model, atoms):
         model.predict(atoms, 1000.0, SHAPE, chunk=0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "options", "text"),
+    [
+        ((None,), {}, "electron temperature: got None, expected a number or a list"),
+        (("hot",), {}, "electron temperature: got 'hot', expected a number or a list"),
+        (([300, None],), {}, "electron temperature: got nan K, expected a finite value"),
+        ((1000, 4), {}, "grid shape: got 4, expected three positive integers"),
+        ((1000, "444"), {}, "grid shape: got '444', expected three positive integers"),
+        ((1000, SHAPE), {"chunk": 1.5}, "chunk: got 1.5, expected a positive whole number"),
+        ((1000, SHAPE), {"memory": -1}, "memory: got -1, expected a number of bytes"),
+        ((1000, (10**4, 10**4, 10**4)), {"density": False}, r"1.00e\+12 points, expected at most 1e\+11; choose fewer"),
+        (
+            ([300.0] * 100, (4000, 4000, 4000)),
+            {},
+            r"6.40e\+10 points, whose fields need 47684 GiB.*choose fewer points",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(model, atoms, arguments, options, text):
+    with pytest.raises(InputError, match=text):
+        model.predict(atoms, *arguments, **options)
+
+
+@pytest.mark.parametrize("given", [[structure(7), structure(7)], "al4.extxyz", None])
+def test_prediction_and_ldos_take_one_structure(model, given):
+    for method in (lambda: model.predict(given, 1000.0), lambda: model.ldos(given)):
+        with pytest.raises(InputError, match=r"expected one ase\.Atoms object"):
+            method()
+
+
+def test_an_ldos_beyond_the_memory_is_refused(model, atoms):
+    with pytest.raises(InputError, match=r"6.40e\+10 points, whose fields need"):
+        model.ldos(atoms, (4000, 4000, 4000))
+
+
+@pytest.mark.parametrize("memory", [2**28, 0])
+def test_too_few_electrons_in_a_predicted_dos_are_blamed_on_grid_or_structure(model, atoms, memory):
+    poor = dataclasses.replace(model, ions={"Al": dataclasses.replace(model.ions["Al"], valence=300)})
+    with pytest.raises(InputError, match=r"DOS predicted on a grid of \(6, 6, 6\).*choose more grid points") as caught:
+        poor.predict(atoms, 1000.0, SHAPE, memory=memory)
+    assert f"of {300 * len(atoms)} electrons" in str(caught.value)
+
+
 def test_unknown_form_is_named(model, atoms):
     with pytest.raises(InputError, match="got 'best', expected one of second_order"):
         model.predict(atoms, 1000.0, SHAPE).free_energy_by("best")

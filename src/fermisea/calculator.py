@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from fermisea.errors import DomainWarning, InputError
 from fermisea.model.model import Model, load_model
 from fermisea.physics.registry import OBSERVABLES
-from fermisea.physics.window import check_temperature
+from fermisea.physics.window import check_temperature, temperature_list
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
@@ -131,7 +131,13 @@ class Calculator(AseCalculator):
         if unknown := sorted(set(parameters) - known):
             raise InputError(f"calculator: got {', '.join(unknown)}, expected only {', '.join(sorted(known))}")
         if "electron_temperature" in parameters:
-            value = float(parameters["electron_temperature"])
+            values = temperature_list(parameters["electron_temperature"])
+            if len(values) != 1:
+                raise InputError(
+                    f"calculator: electron temperature: got {list(values)}, expected one number in kelvin; make a "
+                    "calculator for each, or use model.predict"
+                )
+            (value,) = values
             beyond = parameters.get("allow_beyond_window", self.parameters.get("allow_beyond_window", False))
             highest = self.model.highest_electron_temperature
             check_temperature(self.model.energy_grid, highest, value, allow_beyond_window=bool(beyond))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class FermiseaError(Exception):
     """Base class of all errors raised by fermisea."""
@@ -21,6 +23,18 @@ class DamagedFileError(FileFormatError):
 
 class StorageError(InputError):
     """A file or folder that cannot be read or written now: a lock, a missing permission, a failing or full disk."""
+
+
+class CapacityError(InputError):
+    """A density of states that holds too few electrons.
+
+    Attributes:
+        held: number of electrons that it holds.
+    """
+
+    def __init__(self, message: str, held: float = math.nan) -> None:
+        super().__init__(message)
+        self.held = held
 
 
 class EngineError(FermiseaError, RuntimeError):

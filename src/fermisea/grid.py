@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fermisea.errors import InputError
-from fermisea.sites import check_contacts, check_extent, check_occupancy
+from fermisea.sites import check_atoms, check_contacts, check_extent, check_occupancy
 from fermisea.utilities.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class RealSpaceGrid:
             raise InputError(
                 f"cell: got {cell.tolist()}, a cell without volume; give three linearly independent lattice vectors"
             )
-        if len(self.shape) != 3 or not all(float(n).is_integer() and n >= 1 for n in self.shape):
-            raise InputError(f"grid shape: got {self.shape}, expected three positive integers")
+        if not isinstance(self.shape, Iterable) or len(tuple(self.shape)) != 3 or not all(map(_counts, self.shape)):
+            raise InputError(f"grid shape: got {self.shape!r}, expected three positive integers such as (24, 24, 24)")
         object.__setattr__(self, "cell", tuple(tuple(float(x) for x in row) for row in cell))
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
@@ -144,6 +145,11 @@ class RealSpaceGrid:
             yield i, j, k
 
 
+def _counts(number: object) -> bool:
+    """Returns whether a number is whole and positive."""
+    return isinstance(number, Real) and float(number).is_integer() and float(number) >= 1
+
+
 def _even(length: int, whole: int) -> int:
     """Returns an even length unless it is the whole axis."""
     return length if length == whole or length < 2 else length - length % 2
@@ -159,8 +165,8 @@ def check_structure(
 ) -> None:
     """Checks that a calculation can use a structure.
 
-    A structure has atoms, finite positions, a periodic cell with a volume, one whole atom on each site, and no two
-    atoms at nearly the same place, through the faces of the cell too.
+    A structure is an ``ase.Atoms`` with atoms, finite positions, a periodic cell with a volume, one whole atom on each
+    site, and no two atoms at nearly the same place, through the faces of the cell too.
 
     Args:
         atoms: the structure, Angstrom.
@@ -172,6 +178,7 @@ def check_structure(
     Raises:
         InputError: for the first of these conditions that the structure does not meet.
     """
+    check_atoms(atoms, name)
     if len(atoms) == 0 and not allow_empty:
         raise InputError(f"{name}: got no atoms, expected at least one")
     finite = np.isfinite(atoms.positions).all(axis=1)

@@ -1,7 +1,8 @@
-"""Sites of a structure: extent, partial occupation, and atoms at nearly the same place."""
+"""Sites of a structure: type, extent, partial occupation, and atoms at nearly the same place."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,30 @@ _FAR = 1e6
 
 _WHOLE = 1e-3
 """Allowed difference of an occupancy from one, from rounding in a file."""
+
+
+def check_atoms(given: object, name: str = "structure") -> None:
+    """Checks that a structure is one ``ase.Atoms``.
+
+    Args:
+        given: the structure.
+        name: name of the structure in the message.
+
+    Raises:
+        InputError: for another object, such as a list of structures or the path of a file.
+    """
+    from ase import Atoms  # noqa: PLC0415  # slow to import, needed for structures only
+
+    if isinstance(given, Atoms):
+        return
+    kind = type(given).__name__
+    if isinstance(given, list | tuple):
+        got, advice = f"a {kind} of length {len(given)}", "treat each structure in a loop"
+    elif isinstance(given, str | os.PathLike):
+        got, advice = repr(os.fspath(given)), "read a file with fermisea.structures.read_structure"
+    else:
+        got, advice = "None" if given is None else f"an object of type {kind}", "give a structure of ASE"
+    raise InputError(f"{name}: got {got}, expected one ase.Atoms object; {advice}")
 
 
 def check_extent(atoms: Atoms, name: str = "structure") -> None:

@@ -79,7 +79,13 @@ def thermal_energy(electron_temperature: float) -> float:
     Raises:
         InputError: if the temperature is not a finite number above zero.
     """
-    if not (math.isfinite(electron_temperature) and electron_temperature > 0):
+    try:
+        finite = math.isfinite(electron_temperature)
+    except TypeError as error:
+        raise InputError(
+            f"electron temperature: got {electron_temperature!r}, expected one number in kelvin; give for example 1000"
+        ) from error
+    if not (finite and electron_temperature > 0):
         raise InputError(
             f"electron temperature: got {electron_temperature} K, expected a finite value above 0 K"
             + ("; for the ground state use a small value such as 50 K" if electron_temperature <= 0 else "")

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from fermisea import units
-from fermisea.errors import InputError
+from fermisea.errors import CapacityError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.integration import (
     EnergyIntegral,
@@ -127,7 +127,7 @@ class DensityOfStates:
             electron_temperature: tau_e, K.
 
         Raises:
-            InputError: if the energy window cannot hold that many electrons.
+            CapacityError: if the energy window cannot hold that many electrons.
         """
         if not (math.isfinite(electrons) and electrons > 0):
             raise InputError(f"electrons: got {electrons}, expected a finite number above 0")
@@ -139,10 +139,12 @@ class DensityOfStates:
             return sharp(mu, electron_temperature) - electrons
 
         if excess(high) < 0 or excess(low) > 0:
-            raise InputError(
+            held = sharp(high, electron_temperature)
+            raise CapacityError(
                 f"Fermi level: got {electrons} electrons, but the energy window [{self.energy_grid.start:.2f}, "
-                f"{self.energy_grid.stop:.2f}] eV holds only {sharp(high, electron_temperature):.3f}; widen the "
-                "window, or check the electron number and units (1/eV) of the density of states"
+                f"{self.energy_grid.stop:.2f}] eV holds only {held:.3f}; widen the "
+                "window, or check the electron number and units (1/eV) of the density of states",
+                held,
             )
         # With sharpening, the number of electrons can decrease slightly with mu at an edge of the density of states. Of
         # several solutions, the one nearest to the Fermi level without sharpening is returned.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.integrate import quad
@@ -135,6 +135,28 @@ def highest_electron_temperature(
     if lost(low) > 0:
         return 0.0
     return float(brentq(lost, low, high, xtol=0.1)) if lost(high) > 0 else high
+
+
+def temperature_list(electron_temperature: float | Sequence[float]) -> tuple[float, ...]:
+    """Returns one or several tau_e (K) as a tuple.
+
+    Raises:
+        InputError: for anything but a number or a list of at least one number.
+    """
+    try:
+        given = np.atleast_1d(np.asarray(electron_temperature, dtype=float))
+    except (TypeError, ValueError):
+        given = None
+    if given is None or electron_temperature is None:
+        raise InputError(
+            f"electron temperature: got {electron_temperature!r}, expected a number or a list of numbers, in kelvin; "
+            "give for example 1000"
+        )
+    if given.ndim > 1:
+        raise InputError(f"electron temperature: got an array of shape {given.shape}, expected one value or a list")
+    if not given.size:
+        raise InputError("electron temperature: got an empty list, expected at least one value in kelvin")
+    return tuple(float(t) for t in given)
 
 
 def check_temperature(

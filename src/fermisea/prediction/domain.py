@@ -13,7 +13,7 @@ from ase import Atoms
 from fermisea.data.distances import shortest_distances
 from fermisea.descriptors import Descriptor
 from fermisea.grid import check_structure
-from fermisea.physics.window import kelvin_question
+from fermisea.physics.window import kelvin_question, temperature_list
 from fermisea.prediction.contacts import contact
 from fermisea.prediction.limits import (
     HotVolumes,
@@ -144,7 +144,7 @@ class Domain:
         check_structure(atoms, "structure")
         if (impossible := self.impossible(atoms)) is not None:
             return [impossible]
-        temperatures, volume = np.atleast_1d(np.asarray(electron_temperature, dtype=float)), volume_per_atom(atoms)
+        temperatures, volume = np.array(temperature_list(electron_temperature)), volume_per_atom(atoms)
         found = temperatures_outside(self.electron_temperature, temperatures)
         found += kelvin_question(temperatures.tolist())
         found += volume_outside(self.volume_per_atom, volume)

@@ -22,6 +22,7 @@ from fermisea.grid import RealSpaceGrid, Tile
 from fermisea.networks.ensemble import Network
 from fermisea.networks.precision import HiddenLayers
 from fermisea.prediction.gradient import Cotangent, tile_gradient
+from fermisea.prediction.size import check_chunk
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.threads import in_order
 
@@ -103,8 +104,7 @@ class ForwardPass:
         Raises:
             InputError: for a chunk below 1, an unknown precision, or an invalid structure.
         """
-        if chunk < 1:
-            raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
+        check_chunk(chunk)
         self._network, self._layers = network, HiddenLayers(network, precision)
         self._chunk, self._atoms = chunk, len(atoms)
         self._progress, self._done, self._total = progress, 0, points

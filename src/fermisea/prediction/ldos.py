@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from ase import Atoms
 
-from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.networks.precision import HiddenLayers
 from fermisea.prediction.readout import Readout
 from fermisea.prediction.request import CHUNK, LdosModel, Shape, prediction_grid
+from fermisea.prediction.size import check_chunk, check_size
 from fermisea.utilities.arrays import FloatArray
 
 
@@ -25,7 +25,9 @@ def predict_ldos(
     Arguments and errors are as in :func:`fermisea.prediction.predict.predict`.
     """
     grid = prediction_grid(model, atoms, grid)
-    ldos = np.empty((grid.size, model.heads[0].energy_grid.size), dtype=np.float32)
+    energies, kind = model.heads[0].energy_grid.size, np.dtype(np.float32)
+    check_size(grid, energies * kind.itemsize)
+    ldos = np.empty((grid.size, energies), dtype=kind)
     for part, values in ldos_chunks(model, atoms, grid, chunk):
         ldos[part] = values
     return ldos.reshape(*grid.shape, -1)
@@ -35,8 +37,7 @@ def ldos_chunks(
     model: LdosModel, atoms: Atoms, grid: RealSpaceGrid, chunk: int = CHUNK
 ) -> Iterator[tuple[slice, FloatArray]]:
     """Yields slices of the flattened grid and their LDOS, (points, energies), 1/(eV Angstrom^3)."""
-    if chunk < 1:
-        raise InputError(f"chunk: got {chunk}, expected a positive number of grid points")
+    check_chunk(chunk)
     network = model.network
     readout = Readout.of(network, model.heads[0])
     layers = HiddenLayers(network, "float32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fermisea.errors import CapacityError
 from fermisea.physics.observables import observables_of
 from fermisea.physics.thermal_states import thermal_levels
 from fermisea.physics.window import check_spectrum
@@ -23,10 +24,23 @@ def predict(request: Request, progress: Progress | None = None) -> Prediction:
         progress: callback with the number of finished points and the total number, for all passes.
 
     Raises:
-        InputError: for a chunk below 1, an unknown precision, forces on a device other than the CPU, or a window that
-            cannot hold the electrons.
+        InputError: for a chunk below 1, an unknown precision, or forces on a device other than the CPU.
+        CapacityError: for a predicted DOS with too few electrons.
         WindowError: if the DOS of the structure needs a wider window for the highest tau_e.
     """
+    try:
+        return _predict(request, progress)
+    except CapacityError as error:
+        shape = (request.grid if request.dos_grid is None else request.dos_grid).shape
+        raise CapacityError(
+            f"Fermi level: the DOS predicted on a grid of {shape} points holds {error.held:.3f} of "
+            f"{request.electrons:g} electrons up to the top of its energy window; the grid is too coarse, or the "
+            "structure is unlike the training data; choose more grid points, or train a model on such structures",
+            error.held,
+        ) from error
+
+
+def _predict(request: Request, progress: Progress | None) -> Prediction:
     readout = Readout.of(request.network, request.head, request.integration)
     hidden = hidden_sums(request, readout, progress)
     dos = readout.density_of_states(hidden.dos, hidden.volume)

@@ -15,8 +15,9 @@ from fermisea.grid import RealSpaceGrid, check_grid, check_structure
 from fermisea.networks.ensemble import Network
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion, electrons
-from fermisea.physics.window import check_temperature
+from fermisea.physics.window import check_temperature, temperature_list
 from fermisea.prediction.readout import Head
+from fermisea.prediction.size import check_memory, check_size
 
 CHUNK = 16384
 """Default number of grid points of a tile."""
@@ -33,6 +34,9 @@ _COARSER = 4
 
 _FEWEST = 8
 """Smallest number of points along an axis of the grid for estimates, if the full grid has as many."""
+
+_BYTES = 8
+"""Size of a number of a density, bytes."""
 
 Shape = tuple[int, int, int]
 
@@ -163,18 +167,17 @@ class Request:
         """
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
-        given = np.atleast_1d(np.asarray(electron_temperature, dtype=float))
-        if given.ndim > 1:
-            raise InputError(f"electron temperature: got an array of shape {given.shape}, expected one value or a list")
-        temperatures = tuple(float(t) for t in given)
-        if not temperatures:
-            raise InputError("electron temperature: got an empty list, expected at least one value in kelvin")
+        check_memory(memory)
+        temperatures = temperature_list(electron_temperature)
         head = model.heads[0]
         for t in temperatures:
             highest = head.highest_electron_temperature
             check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         grid = prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
+        check_size(grid, _BYTES * len(temperatures) if density else 0)
         own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
+        if own is not None:
+            check_size(own)
         width = sum(member.widths[-1] for member in model.network.members)
         keeps = density and grid.size * width * model.network.dtype.itemsize <= memory
         guessing = _coarse(grid) if density and own is None and not keeps else None
@@ -238,13 +241,13 @@ def prediction_grid(
     Raises:
         InputError: for an unknown element, a position that is not finite, or an invalid cell.
     """
+    check_structure(atoms)
     unknown = sorted(set(atoms.symbols) - set(model.ions))
     if unknown:
         raise InputError(
             f"structure: got element {', '.join(unknown)}, but the model knows {', '.join(sorted(model.ions))}; train "
             "a model with data that contain all elements of the structure"
         )
-    check_structure(atoms)
     if isinstance(grid, RealSpaceGrid):
         check_grid(grid, atoms)
         return grid
