@@ -33,7 +33,7 @@ class EngineName(StrEnum):
 
 def dft(
     structures: Annotated[
-        list[Path], typer.Argument(help="Structure files or folders of structure files, in any format of ASE.")
+        list[Path], typer.Argument(help="Structure files or folders of structure files, in any format that ASE reads.")
     ],
     electron_temperature: Annotated[
         float, typer.Option(help="Electronic temperature of the calculations (tau_ref), K.", show_default=False)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def sample(
     structure: Annotated[
         Path,
-        typer.Argument(help="Structure close to its energy minimum, or with --thin a trajectory; any format of ASE."),
+        typer.Argument(
+            help="Structure close to its energy minimum, or with --thin a trajectory, in any format that ASE reads."
+        ),
     ],
     ion_temperature: Annotated[
         list[float], typer.Option(help="One or more ionic temperatures (tau_i), K.", show_default=False)

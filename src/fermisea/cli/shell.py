@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
@@ -17,6 +18,12 @@ _COUNTS = {2: "two", 3: "three"}
 
 class Command(TyperCommand):
     """A command with list options such as ``--ion-temperature 100 298`` and one-line errors."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Creates a command; each paragraph of its help is one line, which the terminal wraps."""
+        text = inspect.cleandoc(options.get("help") or "")
+        options["help"] = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n")) or None
+        super().__init__(*arguments, **options)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeats the name of a list option before each of its values, as required by the parser.
@@ -52,7 +59,8 @@ def _check_count(arguments: Sequence[str], option: str, count: int) -> None:
     got = list(takewhile(_is_number, values))
     if len(got) < count:
         example = " ".join([option, *["N"] * count])
-        found = repr(" ".join(got)) if got else "nothing"
+        given = " ".join(got) or next((word for word in values[:1] if not word.startswith("--")), "")
+        found = repr(given) if given else "nothing"
         raise typer.BadParameter(f"got {found}, expected {_COUNTS[count]} numbers: {example}", param_hint=repr(option))
 
 
