@@ -23,7 +23,7 @@ def blocks(kind: str) -> list[str]:
 
 @pytest.mark.slow
 def test_every_command_of_the_page_runs(tmp_path):
-    write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05))
+    write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05).repeat((2, 1, 1)))
     (tmp_path / "dft.toml").write_text(blocks("toml")[0])
     programs = tmp_path / "bin"
     programs.mkdir()

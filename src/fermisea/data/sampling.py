@@ -177,7 +177,10 @@ def _freedom(moving: Atoms) -> int:
             "FixAtoms; remove the others"
         ) from error
     if freedom <= 0:
-        raise InputError("structure: no atom can move because of its constraints, or it has a single atom; repeat it")
+        raise InputError(
+            "structure: no atom can move, because of constraints, or because the centre of mass of a single atom is at "
+            "rest; repeat the structure (--repeat 2 2 2), or remove constraints"
+        )
     return freedom
 
 
