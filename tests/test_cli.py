@@ -111,7 +111,7 @@ def test_sample_prints_temperature_and_displacement(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "mean temperature (K)" in out
     assert "mean square displacement" in out
-    assert "1 structures of 2 atoms" in out
+    assert "1 structure of 2 atoms" in out
 
 
 def test_sample_with_the_potential_of_a_model(tmp_path, capsys):
