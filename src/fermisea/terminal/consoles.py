@@ -41,7 +41,7 @@ class PlainConsole(Console):
 
 def stdout() -> Console:
     """Returns the console for results, without line wrapping outside of a terminal."""
-    return PlainConsole(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+    return PlainConsole(soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
 
 
 def stderr() -> Console:
