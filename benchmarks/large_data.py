@@ -19,6 +19,7 @@ from batches import ENERGIES, snapshot
 from common import Clock, Table, digits, finish, options, parse
 
 SETTINGS = """hidden = [32]
+allow_closure_error = true
 order = 4
 epochs = 1
 batch_size = 4096
