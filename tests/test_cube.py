@@ -114,7 +114,7 @@ def test_lengths_in_angstrom_origin_and_fortran_exponents(tmp_path):
     [
         ("1 1.0 0.0 0.0", "1 inf 0.0 0.0", "no finite origin"),
         ("1 1.0 0.0 0.0", "1 1_0 0.0 0.0", "could not convert string to float: '1_0'"),
-        ("-2 1.5 0 0", "2 1.5 0 0", "some are negative and some positive"),
+        ("-2 1.5 0 0", "2 1.5 0 0", "have different signs, expected all positive or all negative"),
         ("1.25 0.5 0.0", "1e20 0.5 0.0", "atom 1 lies more than 1000 cells from the origin"),
         ("13 3.0", "1_3 3.0", "invalid literal for an integer: '1_3'"),
         ("-0.25E+01", "-0.2_5E+01", "text among its values"),

@@ -173,8 +173,8 @@ def _close_pair(positions: FloatArray, cell: FloatArray) -> tuple[int, int, floa
 def box_coordinates(positions: FloatArray, cell: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Returns coordinates for a periodic k-d tree, (atoms, 3), and the size of its box, (3,), both in Angstrom.
 
-    Coordinates along the lattice vectors are scaled by the distances of opposite faces, so that no coordinate
-    difference exceeds the distance of two atoms. In an orthogonal cell they are Cartesian coordinates.
+    Coordinates along the lattice vectors are scaled by the distances of opposite faces. A coordinate difference
+    then never exceeds the distance of the two atoms. In an orthogonal cell they are Cartesian coordinates.
 
     Args:
         positions: finite positions, (atoms, 3), Angstrom.

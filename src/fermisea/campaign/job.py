@@ -85,7 +85,7 @@ def compute(job: Job, watch: Watch | None = None) -> Record:
         records.log("begin", job.name)
         snapshot = replace(job.engine, report=step).run(job.atoms, job.electron_temperature)  # type: ignore[type-var]
         values = {"free_energy": snapshot.reference.free_energy, "closure_error": known_closure_error(snapshot)}
-        snapshot.save(job.path)  # after the closure, so that no file has a window without its electrons
+        snapshot.save(job.path)  # after the closure, which refuses a window without the electrons
         changed(status="done", seconds=time.perf_counter() - started, stamp=stamp(job.path), **values)
         records.log("done", job.name)
     except StorageError:

@@ -99,7 +99,7 @@ def _read_header(stream: io.StringIO) -> tuple[Atoms, RealSpaceGrid]:
     points = [integer(row[0]) for row in rows]
     unit = 1.0 if all(n < 0 for n in points) else BOHR
     if min(points) < 0 < max(points):
-        raise InputError(f"numbers of points {points}, of which some are negative and some positive")
+        raise InputError(f"numbers of points {points} have different signs, expected all positive or all negative")
     n, m, k = map(abs, points)
     steps = np.array([real_numbers(row[1:4]) for row in rows])
     cell = steps * np.abs(points)[:, None] * unit

@@ -31,7 +31,7 @@ _DRAW = 0.5
 microcanonical trajectory, and of a small cell with a slow thermostat."""
 
 _LONG = 20
-"""Smallest number of independent values in which a drift can be told from a slow fluctuation."""
+"""Smallest number of independent values that distinguishes a drift from a slow fluctuation."""
 
 _AT_REST = 0.01
 """Largest momentum of the centre of mass at rest: its mean energy over the energy of its three degrees of freedom."""

@@ -30,7 +30,12 @@ def default_cutoff(known: Mapping[str, float | None]) -> float:
 
 
 def unknown_cutoffs(known: Mapping[str, float | None], highest: float) -> list[str]:
-    """Returns a sentence if a default cutoff, eV, is not known to be converged; the other argument as above."""
+    """Returns a sentence if a default cutoff is not known to be converged.
+
+    Args:
+        known: converged cutoff of each pseudopotential by name, eV; None if it is not known.
+        highest: default cutoff, eV.
+    """
     unknown = [name for name, cutoff in known.items() if cutoff is None]
     if not unknown:
         return []

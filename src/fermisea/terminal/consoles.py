@@ -20,7 +20,7 @@ class PlainConsole(Console):
     """A console that prints every text as it is: without markup, in one line, with signs that its encoding holds."""
 
     def __init__(self, **options: Any) -> None:
-        """Creates a console without highlighting; options are those of ``rich.console.Console``."""
+        """Creates a console without highlighting, with the options of ``rich.console.Console``."""
         super().__init__(highlight=False, markup=False, emoji=False, **options)
         spell_on(self.file)
 

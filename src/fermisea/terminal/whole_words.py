@@ -24,7 +24,7 @@ class WholeWordTable(Table):
 
         Args:
             whole_cells: whether only heads may break; otherwise, the texts in the cells may break, too.
-            options: those of ``rich.table.Table``.
+            options: options of ``rich.table.Table``.
         """
         super().__init__(**options)
         self._whole_cells = whole_cells
