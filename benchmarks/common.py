@@ -24,7 +24,7 @@ from typing import Any, Self
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "bench-output"
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PACKAGES = ("fermisea", "numpy", "numba", "torch")
 
 
@@ -215,7 +215,7 @@ class Worker:
             python: interpreter.
             environment: additional environment variables.
         """
-        variables = os.environ | dict.fromkeys(_THREADS, str(threads)) | dict(environment)
+        variables = os.environ | dict.fromkeys(THREADS, str(threads)) | dict(environment)
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the worker
         self._process = subprocess.Popen(
             [str(python), str(script), "--serve"],

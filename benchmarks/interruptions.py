@@ -11,6 +11,7 @@ repetition equal those of an undisturbed run, and no temporary file is left.
 from __future__ import annotations
 
 import csv
+import faulthandler
 import hashlib
 import os
 import random
@@ -22,12 +23,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import Table, options, parse
+from common import THREADS, Table, options, parse
 
 SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
 _MARK = "FERMISEA_TRIAL"
@@ -54,6 +55,7 @@ COMMANDS = {
     "thermo": "thermo al.safetensors structures/a.extxyz --to 4000 --out out",
     "convert": "convert mala data --out out --twojmax 2 --overwrite",
     "report": "report pages",
+    "study": "study transfer --settings study.toml --out out",
 }
 """Words of each command; all inputs are tiny."""
 
@@ -75,6 +77,34 @@ hidden = [[8], [16]]
 epochs = 4
 learning_rate = { from = 1e-3, to = 1e-2 }
 validation_fraction = 0.4
+allow_closure_error = true
+"""
+_STUDY = """
+lattice_constant = 4.05
+repeat = [1, 1, 1]
+ion_temperatures = [100, 500]
+training_snapshots = 2
+test_snapshots = 2
+combinations = [[100, 500]]
+reference_electron_temperature = 3000
+references = [[5000, 100]]
+thermalise = 0.1
+spacing = 0.1
+
+[dft]
+cutoff = 60
+kpts = [1, 1, 2]
+energy_spacing = 0.5
+energy_window = [-8.0, 16.0]
+
+[training]
+validation_fraction = 0.0
+epochs = 2
+hidden = [8]
+order = 1
+ensemble = 2
+anchor_order = 1
+batch_size = 256
 allow_closure_error = true
 """
 
@@ -114,6 +144,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runner = Runner(folder, cold=values.cold)
+        if not values.cold:
+            os.environ |= dict.fromkeys(THREADS, "1")  # a copy would wait for threads that it lacks
         inputs(folder / "inputs", names)
         if not values.cold:
             warm_up(folder / "inputs", names)
@@ -174,7 +206,12 @@ class Runner:
         try:
             status = process.wait(_LIMIT)
         except TimeoutError:
-            os.killpg(process.number, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(process.number, signal.SIGABRT)  # writes the stacks of all threads
+            with suppress(TimeoutError):
+                process.wait(5.0)
+            with suppress(ProcessLookupError):
+                os.killpg(process.number, signal.SIGKILL)
             status = process.wait(_LIMIT)
             effect.notes.append("did not end")
         self._judge_end(effect, place, command, kind, status)
@@ -208,7 +245,7 @@ class Runner:
         other = shapes(place) - self._lines[command] - {_TIMES.sub("#", line) for line in own}
         effect.told = status == 128 + SIGNALS[kind] and len(own) == 1 and not other
         if not effect.told:
-            effect.notes.append(f"{kind}: status {status}: {text[-1500:]!r}")
+            effect.notes.append(f"{kind}: status {status}: {text[-6000:]!r}")
 
     def _place(self) -> Path:
         self._count += 1
@@ -233,6 +270,8 @@ class Process:
         """Starts the command in a folder: in a new interpreter, or in a copy of this process."""
         self.mark = mark
         self._status: int | None = None
+        if not cold and len(list(Path("/proc/self/task").iterdir())) > 1:
+            raise SystemExit("interruptions: this process has several threads, which its copies would wait for")
         sys.stdout.flush()
         self.number = os.fork()
         if self.number:
@@ -243,6 +282,8 @@ class Process:
         for number, name in ((1, "out.txt"), (2, "err")):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ["PYTHONFAULTHANDLER"] = "1"
+        faulthandler.enable()
         command = Path(sys.executable).with_name("fermisea")
         if cold:
             os.execv(command, [str(command), *words])  # noqa: S606
@@ -296,7 +337,8 @@ def inputs(folder: Path, names: Sequence[str]) -> None:
         write_structure(folder / "structures" / f"{name}.extxyz", atoms)
     (folder / "train.toml").write_text(_TRAIN)
     (folder / "space.toml").write_text(_SPACE)
-    if not set(names) <= {"sample", "dft", "dft, 2 workers"}:
+    (folder / "study.toml").write_text(_STUDY)
+    if not set(names) <= {"sample", "dft", "dft, 2 workers", "study"}:
         prepare(folder, f"dft structures {_CELL} --out data")
         shutil.rmtree(folder / "data" / ".campaign")
     if not set(names).isdisjoint(("predict", "evaluate", "thermo", "report")):

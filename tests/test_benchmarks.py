@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -178,7 +177,6 @@ def test_descriptors_run_without_peers(tmp_path):
     assert len(content["tables"][0]["rows"]) == 4
 
 
-@pytest.mark.skipif("INTERRUPTIONS" not in os.environ, reason="timing varies: INTERRUPTIONS=1 runs it")
 def test_commands_stopped_at_random_moments_give_the_same_results_afterwards(tmp_path):
     words = ["--only", "sample", "dft", "--repeat", "1", "--seed", "3", "--out", str(tmp_path / "i.json")]
     script = [sys.executable, str(FOLDER / "interruptions.py"), *words]
