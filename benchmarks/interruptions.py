@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import faulthandler
 import hashlib
+import json
 import os
 import random
 import re
@@ -405,6 +406,8 @@ def content(path: Path) -> object:
         return sorted(lines, key=str)
     if path.name == "best.toml":
         return re.sub(r"# trial \d+ of \d+", "#", path.read_text())  # a repeated trial has another number
+    if path.parent.name == "models" and path.suffix == ".json":
+        return sorted(json.loads(path.read_text()))  # the duration of a training
     return path.read_bytes()
 
 

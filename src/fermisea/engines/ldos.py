@@ -122,13 +122,15 @@ def local_density_of_states(
     """
     axis = torch.as_tensor(energies.energies)
 
-    def one(given: Callable[[], KPointBands]) -> Tensor:
+    def one(given: Callable[[], KPointBands]) -> tuple[Tensor, Tensor]:
         bands = given()
         device = bands.coefficients.device
         spectrum = gaussian(axis.to(device)[:, None] - bands.eigenvalues.to(device)[None], broadening)
         spectrum *= 2 * bands.weight / grid.volume
         spectrum, number = spectrum.float(), len(bands.eigenvalues)
-        found = torch.zeros((energies.size, grid.size), dtype=torch.float32, device=device)
+        near = torch.nonzero(spectrum.any(dim=1)).flatten()  # energies at which a Gaussian is not zero
+        spectrum = spectrum[near]
+        found = torch.zeros((len(near), grid.size), dtype=torch.float32, device=device)
         squares = torch.empty((min(_BANDS, number), grid.size), dtype=torch.float32, device=device)
         for first in range(0, number, _BANDS):
             block = bands.coefficients[first : first + _BANDS]
@@ -137,12 +139,13 @@ def local_density_of_states(
                 parts = torch.view_as_real(field).square_().flatten(1, -2)
                 torch.add(parts[..., 0], parts[..., 1], out=squares[batch])
             found.addmm_(spectrum[:, first : first + _BANDS], squares[: len(block)])
-        return resample(found.view(energies.size, *grid.shape), shape).double()
+        return near, resample(found.view(len(near), *grid.shape), shape)
 
-    total: Tensor | float = 0.0
-    for part in pool.map(one, kpoints):
-        total = part + total
-    return torch.as_tensor(total).permute(1, 2, 3, 0).to(torch.float32).cpu().contiguous().numpy()
+    total = torch.zeros((energies.size, *shape), dtype=torch.float64)
+    for near, part in pool.map(one, kpoints):
+        total = total.to(part.device)
+        total.index_add_(0, near, part.double())
+    return total.permute(1, 2, 3, 0).to(torch.float32).cpu().contiguous().numpy()
 
 
 def resample(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
