@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from ase import Atoms
 
@@ -32,6 +33,38 @@ class RegularPrediction:
     free_energy: float
     forces: FloatArray
     stress: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class RegularSites:
+    """Descriptors of the atoms of a structure, with the energy of a regular model and its derivatives.
+
+    Attributes:
+        sites: descriptors and their derivatives.
+        volume: volume of the cell, Angstrom^3.
+        elements: index of the element of each atom, (atoms,).
+        values: descriptors, (atoms, features).
+        energy: free energy of the regular model, eV.
+        slopes: derivatives of the energy with respect to ``values``, (atoms, features), eV.
+    """
+
+    sites: Sites
+    volume: float
+    elements: npt.NDArray[np.int64]
+    values: FloatArray
+    energy: float
+    slopes: FloatArray
+
+    def prediction(self, energy: float = 0.0, coefficients: FloatArray | None = None) -> RegularPrediction:
+        """Returns free energy, forces and stress, with an added energy that is linear in the descriptors.
+
+        Args:
+            energy: added energy of the cell, eV.
+            coefficients: coefficients of the added energy, (elements, features), eV; None without one.
+        """
+        slopes = self.slopes if coefficients is None else self.slopes + coefficients[self.elements]
+        positions, strain = self.sites.vjp(slopes)
+        return RegularPrediction(self.energy + energy, -positions, strain / self.volume)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +131,14 @@ class RegularModel:
             InputError: for an element outside the model, atoms at nearly the same place, and as
                 ``Descriptor.evaluator``.
         """
+        return self.at(atoms, threads).prediction()
+
+    def at(self, atoms: Atoms, threads: int | None = None) -> RegularSites:
+        """Returns the descriptors of the atoms of a structure, with the energy of the model.
+
+        Raises:
+            InputError: as ``predict``.
+        """
         check_structure(atoms, periodic=False)
         symbols = atoms.get_chemical_symbols()
         number = weights_of(symbols, {element: float(i) for i, element in enumerate(self.elements)}).astype(np.int64)
@@ -111,5 +152,4 @@ class RegularModel:
                 added = network(rows).sum()
             slopes[members] += torch.autograd.grad(added, rows)[0].numpy()
             energy += added.item()
-        positions, strain = sites.vjp(slopes)
-        return RegularPrediction(energy, -positions, strain / abs(np.linalg.det(atoms.cell.array)))
+        return RegularSites(sites, abs(float(np.linalg.det(atoms.cell.array))), number, values, energy, slopes)

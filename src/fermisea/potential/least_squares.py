@@ -1,0 +1,211 @@
+"""Weighted least squares for a sum of atomic energies that is linear in descriptors, with a cross-validated ridge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fermisea.potential.design import Design
+from fermisea.utilities.arrays import FloatArray
+
+_RIDGES = np.logspace(-12, -2, 21)
+_FOLDS = 20
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Values of one structure to be fitted.
+
+    Attributes:
+        energy: energy of the cell, eV.
+        forces: (atoms, 3), eV/Angstrom; None if unknown.
+        virial: stress times volume, (3, 3), eV; None if unknown.
+    """
+
+    energy: float
+    forces: FloatArray | None = None
+    virial: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights relative to a force component.
+
+    Attributes:
+        energy: weight of energies over sqrt(atoms), 1/Angstrom.
+        virial: weight of stress times volume over sqrt(atoms), 1/Angstrom; 0 excludes the stress.
+    """
+
+    energy: float
+    virial: float
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Result of a fit.
+
+    Attributes:
+        coefficients: (elements, features), eV.
+        constants: energy of each element, (elements,), eV.
+        ridge: ridge parameter relative to the mean diagonal of the normal equations.
+        left_out_energy_error: root mean square error of energies left out in the cross-validation, eV/atom; None if
+            the ridge was given.
+        left_out_force_error: the same error of the force components, eV/Angstrom; None without forces.
+    """
+
+    coefficients: FloatArray
+    constants: FloatArray
+    ridge: float
+    left_out_energy_error: float | None = None
+    left_out_force_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation of each column over the atoms of its element.
+
+    Attributes:
+        centre: (columns,).
+        scale: (columns,); 1 for columns that do not vary.
+        elements: number of elements.
+    """
+
+    centre: FloatArray
+    scale: FloatArray
+    elements: int
+
+    @classmethod
+    def of(cls, designs: Sequence[Design], symbols: Sequence[Sequence[str]], elements: Sequence[str]) -> Scaling:
+        """Returns the scaling for structures with the given chemical symbols."""
+        centres, scales = [], []
+        for element in elements:
+            rows = [d.sites[np.array(names) == element] for d, names in zip(designs, symbols, strict=True)]
+            values = np.concatenate(rows)
+            centres.append(values.mean(0))
+            scales.append(values.std(0))
+        scale = np.concatenate(scales)
+        scale = np.where(scale > 1e-12 * max(scale.max(), 1e-300), scale, 1.0)
+        return cls(np.concatenate(centres), scale, len(elements))
+
+    def energy_row(self, design: Design) -> FloatArray:
+        """Returns the row of an energy: counts of the elements, then scaled columns."""
+        by_column = np.repeat(design.counts, len(self.centre) // self.elements)
+        return np.concatenate([design.counts, (design.energy - by_column * self.centre) / self.scale])
+
+    def rows(self, values: FloatArray) -> FloatArray:
+        """Returns the rows of derivatives, (..., columns)."""
+        flat = values.reshape(-1, values.shape[-1]) / self.scale
+        return np.hstack([np.zeros((len(flat), self.elements)), flat])
+
+    def coefficients(self, solution: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Returns coefficients, (elements, features), and constants, (elements,), without the scaling."""
+        shape = (self.elements, len(self.centre) // self.elements)
+        coefficients = (solution[self.elements :] / self.scale).reshape(shape)
+        return coefficients, solution[: self.elements] - (coefficients * self.centre.reshape(shape)).sum(1)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Normal equations of one structure, with its errors; the first columns are counts of elements."""
+
+    normal: FloatArray
+    right: FloatArray
+    energy: FloatArray
+    energy_value: float
+    forces: FloatArray
+    force_values: FloatArray
+    atoms: int
+
+    @classmethod
+    def of(cls, design: Design, targets: Targets, scaling: Scaling, weights: Weights) -> Block:
+        """Returns the equations of a structure."""
+        atoms = len(design.sites)
+        energy = scaling.energy_row(design)
+        forces, force_values = np.zeros((0, len(energy))), np.zeros(0)
+        if targets.forces is not None:
+            forces = scaling.rows(design.forces)
+            force_values = np.asarray(targets.forces, dtype=np.float64).ravel()
+        factor = weights.energy / math.sqrt(atoms)
+        parts = [(energy[None] * factor, np.array([targets.energy]) * factor), (forces, force_values)]
+        if targets.virial is not None and weights.virial > 0:
+            factor = weights.virial / math.sqrt(atoms)
+            parts.append((scaling.rows(design.strain) * factor, targets.virial.ravel() * factor))
+        matrix, right = (np.concatenate(items) for items in zip(*parts, strict=True))
+        return cls(matrix.T @ matrix, matrix.T @ right, energy, targets.energy, forces, force_values, atoms)
+
+    def errors(self, solution: FloatArray) -> tuple[float, float, int]:
+        """Returns the error of the energy, eV/atom, the sum of squared force errors, and their number."""
+        forces = self.forces @ solution - self.force_values
+        return (float(self.energy @ solution) - self.energy_value) / self.atoms, float(forces @ forces), len(forces)
+
+
+def fit_linear(
+    designs: Sequence[Design],
+    targets: Sequence[Targets],
+    symbols: Sequence[Sequence[str]],
+    elements: Sequence[str],
+    weights: Weights,
+    ridge: float | None = None,
+) -> LinearFit:
+    """Returns the weighted least-squares solution.
+
+    The ridge parameter is chosen by cross-validation: each fold leaves out a twentieth of the structures, at least one.
+
+    Args:
+        designs: columns of each structure.
+        targets: values of each structure.
+        symbols: chemical symbols of each structure.
+        elements: elements in the order of the columns.
+        weights: weights of energies and stress.
+        ridge: ridge parameter; None chooses it.
+    """
+    counts = np.array([design.counts for design in designs])
+    constants = np.linalg.lstsq(counts, np.array([item.energy for item in targets]), rcond=None)[0]
+    scaling = Scaling.of(designs, symbols, elements)
+    blocks = []
+    for design, item in zip(designs, targets, strict=True):
+        rest = Targets(item.energy - float(design.counts @ constants), item.forces, item.virial)
+        blocks.append(Block.of(design, rest, scaling, weights))
+    energy_error = force_error = None
+    if ridge is None:
+        ridge, energy_error, force_error = _choose(blocks, len(elements))
+    coefficients, shifts = scaling.coefficients(solve(*total(blocks), ridge, len(elements)))
+    return LinearFit(coefficients, constants + shifts, float(ridge), energy_error, force_error)
+
+
+def total(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
+    """Returns the sums of matrices and right-hand sides."""
+    return np.sum([block.normal for block in blocks], axis=0), np.sum([block.right for block in blocks], axis=0)
+
+
+def solve(normal: FloatArray, right: FloatArray, ridge: float, elements: int) -> FloatArray:
+    """Returns the solution; the ridge of the element constants is negligibly small."""
+    penalty = np.full(len(right), ridge * normal.trace() / len(right))
+    penalty[:elements] *= 1e-6
+    return np.asarray(np.linalg.solve(normal + np.diag(penalty), right))
+
+
+def _choose(blocks: Sequence[Block], elements: int) -> tuple[float, float, float | None]:
+    """Returns the ridge with the smallest cross-validation errors, and these errors of energies and forces."""
+    normal, right = total(blocks)
+    folds = [blocks[number::_FOLDS] for number in range(min(_FOLDS, len(blocks)))]
+    tried = []
+    for ridge in _RIDGES:
+        energies, squares, count = [], 0.0, 0
+        for fold in folds:
+            left_normal, left_right = total(fold)
+            rest = solve(normal - left_normal, right - left_right, ridge, elements)
+            for block in fold:
+                energy, force, number = block.errors(rest)
+                energies.append(energy)
+                squares, count = squares + force, count + number
+        energy_error, force_error = float(np.sqrt(np.mean(np.square(energies)))), math.sqrt(squares / max(count, 1))
+        tried.append((energy_error, force_error, float(ridge)))
+    least_energy, least_force = min(t[0] for t in tried), min(t[1] for t in tried)
+    energy_error, force_error, ridge = min(
+        tried, key=lambda t: t[0] / max(least_energy, 1e-12) + t[1] / max(least_force, 1e-12)
+    )
+    return ridge, energy_error, force_error if count else None
