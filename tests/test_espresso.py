@@ -74,6 +74,7 @@ def test_both_engines_agree(pair):
     assert one.free_energy == pytest.approx(two.free_energy, abs=0.05e-3 * atoms)
     assert one.entropy_term == pytest.approx(two.entropy_term, abs=0.02e-3 * atoms)
     assert one.fermi_level == pytest.approx(two.fermi_level, abs=1e-3)
+    assert one.mean_potential == pytest.approx(two.mean_potential, abs=1e-3)
     assert one.forces == pytest.approx(two.forces, abs=5e-3)
     assert one.stress == pytest.approx(two.stress, abs=3e-4)
     ldos = resample(torch.from_numpy(theirs.ldos).movedim(-1, 0).double(), ours.grid.shape).movedim(0, -1).numpy()

@@ -20,6 +20,9 @@ class Reference:
         entropy_term: -TS, eV.
         forces: (n, 3), eV/Angstrom, if computed.
         stress: (3, 3), eV/Angstrom^3, if computed; positive under tension.
+        mean_potential: average of the local effective potential over the cell, eV, on the energy scale of the LDOS: the
+            average of v_xc plus the average of the local pseudopotential, whose -4 pi Z e^2/q^2 is left out at q = 0;
+            None if unknown.
     """
 
     free_energy: float
@@ -29,3 +32,4 @@ class Reference:
     entropy_term: float
     forces: FloatArray | None = None
     stress: FloatArray | None = None
+    mean_potential: float | None = None

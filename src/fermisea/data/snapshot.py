@@ -305,7 +305,12 @@ class Snapshot:
     @classmethod
     def _of(cls, parts: dict[str, Any], name: str) -> Self:
         parts["broadening"] = Broadening(**parts["broadening"])
-        parts["reference"] = Reference(**parts["reference"])
+        try:
+            parts["reference"] = Reference(**parts["reference"])
+        except TypeError as error:
+            raise FileFormatError(
+                f"{name}: results of another version of fermisea ({error}); update fermisea"
+            ) from error
         try:
             return cls(**parts)
         except InputError as error:

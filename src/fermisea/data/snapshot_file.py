@@ -220,6 +220,7 @@ def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:
                 "fermi_level": reference.fermi_level,
                 "electrons": reference.electrons,
                 "entropy_term": reference.entropy_term,
+                "mean_potential": reference.mean_potential,
             }
         ),
         "ions": json.dumps({symbol: ion.to_dict() for symbol, ion in snapshot.ions.items()}),

@@ -100,7 +100,7 @@ class ThermalPotential:
         terms += np.array([np.sum(at.values * c[at.elements]) for c in self.coefficients])
         shares = self.basis.free_energy(temperatures) - self.basis.free_energy(regular.electron_temperature)
         found = [at.prediction(share @ terms, np.tensordot(share, self.coefficients, 1)) for share in shares]
-        values = [
+        values: list[Any] = [
             temperatures,
             np.array([p.free_energy for p in found]),
             self.basis.entropy(temperatures) @ terms,
@@ -109,7 +109,7 @@ class ThermalPotential:
             np.array([p.stress for p in found]),
         ]
         if np.ndim(electron_temperature) == 0:
-            return PotentialPrediction(*(float(v[0]) if v.ndim == 1 else v[0] for v in values))
+            values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
         return PotentialPrediction(*values)
 
     def heat_terms(self, design_energy: FloatArray, counts: FloatArray) -> FloatArray:

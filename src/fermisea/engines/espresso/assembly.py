@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
@@ -21,7 +23,10 @@ from fermisea.engines.ldos import KPointBands, LdosOptions, energy_grid, local_d
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.broadening import GAUSSIAN, Broadening
+from fermisea.physics.fields import volume
+from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH
+from fermisea.physics.xc import functional, xc_energy_and_potential
 from fermisea.utilities.threads import Workers
 
 _FAR = 7.0
@@ -94,22 +99,35 @@ def assemble(
         FileFormatError: for a damaged file.
     """
     values, broadening = ldos
+    valence = read_density(density, scf.shape)
+    result = reference or scf.reference
+    if not potentials.obstacle:
+        result = replace(result, mean_potential=_mean_potential(scf, valence, potentials))
     shape = (values.shape[0], values.shape[1], values.shape[2])
     return Snapshot(
         atoms=scf.atoms,
         grid=RealSpaceGrid(scf.atoms.cell.array, shape),
         energy_grid=energies,
         ldos=values,
-        density=resample(read_density(density, scf.shape), shape).numpy(),
+        density=resample(valence, shape).numpy(),
         electron_temperature=electron_temperature,
         ion_temperature=ion_temperature,
         broadening=broadening,
-        reference=reference or scf.reference,
+        reference=result,
         ions=potentials.ions,
         functional=potentials.functional,
         provenance=provenance,
         total_energy_obstacle=potentials.obstacle or obstacle,
     )
+
+
+def _mean_potential(scf: PwOutput, valence: Tensor, potentials: Potentials) -> float:
+    """Returns the average of the local pseudopotential and of v_xc over the cell, eV."""
+    positions, cell = torch.from_numpy(scf.atoms.positions), torch.from_numpy(scf.atoms.cell.array)
+    symbols = list(scf.atoms.symbols)
+    core = core_density(potentials.ions, symbols, positions, cell, scf.shape)
+    _, v_xc = xc_energy_and_potential(valence + core, cell, functional(potentials.functional))
+    return float(v_xc.mean()) + sum(potentials.local_integrals[symbol] for symbol in symbols) / float(volume(cell))
 
 
 def _bands(folder: Path, output: PwOutput, index: int, highest: float) -> KPointBands:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fermisea.errors import FileFormatError, InputError
 from fermisea.physics.ions import Ion
 from fermisea.physics.xc import functional
@@ -26,6 +28,7 @@ class Potentials:
         files: file of each element.
         ions: charge and core density of each element.
         core_radii: core radius of each norm-conserving pseudopotential, Angstrom.
+        local_integrals: integral of V_loc(r) + Z e^2/r of each norm-conserving pseudopotential, eV Angstrom^3.
         functional: functional of the run.
         obstacle: reason why there are no total free energies, None if there are.
         provenance: name and SHA-256 for each element.
@@ -34,6 +37,7 @@ class Potentials:
     files: dict[str, Path]
     ions: dict[str, Ion]
     core_radii: dict[str, float]
+    local_integrals: dict[str, float]
     functional: str
     obstacle: str | None
     provenance: dict[str, dict[str, Any]]
@@ -60,6 +64,7 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
     paths = {symbol: Path(files[symbol]) for symbol in wanted}
     ions: dict[str, Ion] = {}
     core_radii: dict[str, float] = {}
+    local_integrals: dict[str, float] = {}
     provenance: dict[str, dict[str, Any]] = {}
     made_for: dict[str, str | None] = {}
     obstacles = []
@@ -73,6 +78,7 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
         if kind is None:
             potential = load_upf(path)
             ions[symbol], core_radii[symbol] = potential.ion, potential.core_radius
+            local_integrals[symbol] = float(potential.local(torch.zeros((), dtype=torch.float64)))
         else:
             if header.get("has_so", "f").lower().strip(".") in {"t", "true", "1"}:
                 raise InputError(f"{path}: a pseudopotential with spin-orbit terms, expected a scalar-relativistic one")
@@ -84,6 +90,7 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
         files=paths,
         ions=ions,
         core_radii=core_radii,
+        local_integrals=local_integrals,
         functional=functional(xc).name if xc is not None else _common(made_for, paths),
         obstacle=f"{obstacle}; use norm-conserving ones, such as PseudoDojo or SG15" if obstacle else None,
         provenance=provenance,

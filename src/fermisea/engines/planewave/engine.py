@@ -341,6 +341,7 @@ def _reference(problem: Problem, state: ScfState, total: TotalEnergy) -> Referen
         entropy_term=state.entropy_term,
         forces=total.forces,
         stress=total.stress,
+        mean_potential=float(state.potential.mean()),
     )
 
 
