@@ -53,6 +53,11 @@ class PowerSpectrum(Descriptor):
         """Number of (j, j', l) with j <= j' <= order and l <= j."""
         return (self.order + 1) * (self.order + 2) * (self.order + 3) // 6
 
+    def components(self, order: int) -> list[int]:
+        """Returns the positions of the components with j, j' <= ``order``: the power spectrum of this order."""
+        listed = [(j, k) for j in range(self.order + 1) for k in range(j, self.order + 1) for _ in range(j + 1)]
+        return [position for position, (_, k) in enumerate(listed) if k <= order]
+
     def evaluator(
         self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0
     ) -> Evaluator:

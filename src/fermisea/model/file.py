@@ -25,8 +25,9 @@ from fermisea.networks.ensemble import Network, architecture, network_of
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
-from fermisea.potential import RegularModel
+from fermisea.potential import RegularModel, ThermalTerms
 from fermisea.prediction.domain import Domain
+from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.tensor_file import checksum, numbers_of, read_tensors, write_tensors
 
 FORMAT = "fermisea-model"
@@ -67,6 +68,8 @@ class StoredModel(Protocol):
     @property
     def anchor(self) -> RegularModel | None: ...  # noqa: D102
     @property
+    def thermal(self) -> ThermalTerms | None: ...  # noqa: D102
+    @property
     def training_domain(self) -> Domain | None: ...  # noqa: D102
 
 
@@ -106,6 +109,10 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
         tensors["anchor.constants"] = torch.from_numpy(model.anchor.constants)
         for index, network in enumerate(model.anchor.corrections):
             tensors |= {f"anchor.{index}.{name}": tensor for name, tensor in network.state_dict().items()}
+    if model.thermal is not None:
+        entries["thermal"] = model.thermal.to_dict()
+        tensors["thermal.coefficients"] = torch.from_numpy(model.thermal.coefficients)
+        tensors["thermal.constants"] = torch.from_numpy(model.thermal.constants)
     write_tensors(path, tensors, {"format": FORMAT, "version": VERSION, "units": _UNITS, **entries})
 
 
@@ -176,6 +183,7 @@ def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
     energy_grid = EnergyGrid(**header["energy_grid"])
     if (descriptor.features, energy_grid.size) != (network.inputs, network.outputs):
         raise ValueError("network, descriptor and energy grid differ in size")
+    anchor = _anchor(header, tensors)
     return {
         "network": network,
         "descriptor": descriptor,
@@ -188,7 +196,8 @@ def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
         "grid_spacing": _positive(header, "grid_spacing"),
         "provenance": dict(header["provenance"]),
         "total_energy_obstacle": header.get("total_energy_obstacle"),
-        "anchor": _anchor(header, tensors),
+        "anchor": anchor,
+        "thermal": _thermal(header, tensors, anchor),
         "training_domain": Domain.from_dict(header["domain"]) if "domain" in header else None,
     }
 
@@ -211,10 +220,7 @@ def _positive(header: Mapping[str, Any], name: str) -> float:
 def _anchor(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> RegularModel | None:
     if "anchor" not in header:
         return None
-    own = {name: tensors[f"anchor.{name}"] for name in ("coefficients", "constants")}
-    for name, tensor in own.items():
-        check_tensor(f"anchor.{name}", tensor, tuple(tensor.shape), torch.float64)
-    regular = RegularModel.from_dict(header["anchor"], own["coefficients"].numpy(), own["constants"].numpy())
+    regular = RegularModel.from_dict(header["anchor"], *_linear(tensors, "anchor"))
     corrections = []
     for index, shape in enumerate(header["anchor"].get("corrections", [])):
         network = _network(shape, tensors, f"anchor.{index}.")
@@ -222,6 +228,24 @@ def _anchor(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Regular
             raise ValueError("the anchor has an ensemble, expected networks")  # noqa: TRY004  # a wrong entry
         corrections.append(network)
     return replace(regular, corrections=tuple(corrections))
+
+
+def _thermal(
+    header: Mapping[str, Any], tensors: Mapping[str, Tensor], anchor: RegularModel | None
+) -> ThermalTerms | None:
+    if "thermal" not in header:
+        return None
+    if anchor is None:
+        raise ValueError("thermal terms without an anchor")
+    return ThermalTerms.from_dict(anchor, header["thermal"], *_linear(tensors, "thermal"))
+
+
+def _linear(tensors: Mapping[str, Tensor], prefix: str) -> tuple[FloatArray, FloatArray]:
+    """Returns coefficients and constants of a linear model."""
+    own = {name: tensors[f"{prefix}.{name}"] for name in ("coefficients", "constants")}
+    for name, tensor in own.items():
+        check_tensor(f"{prefix}.{name}", tensor, tuple(tensor.shape), torch.float64)
+    return own["coefficients"].numpy(), own["constants"].numpy()
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> FileFormatError:

@@ -25,7 +25,7 @@ from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion
 from fermisea.physics.window import LOWEST_TEMPERATURE
-from fermisea.potential import RegularModel
+from fermisea.potential import RegularModel, ThermalPotential, ThermalTerms
 from fermisea.prediction.anchor import with_anchor
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.ldos import predict_ldos
@@ -34,6 +34,12 @@ from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
 from fermisea.prediction.request import CHUNK, MEMORY, Request
 from fermisea.prediction.result import NO_REGULAR_PART, Prediction
+
+NO_POTENTIAL = (
+    "potential: this model has none; train it on at least eight structures with total free energies, with the settings "
+    "anchor and potential"
+)
+"""Error text for a potential at every tau_e of a model without one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,6 +59,7 @@ class Model:
         provenance: origin of the model; plain JSON data.
         total_energy_obstacle: reason why the LDOS gives no total free energy; None if it gives one.
         anchor: regular model (interatomic potential at tau_ref) that gives F(tau_ref); None without an anchor.
+        thermal: change of F of the anchor with tau_e, for :meth:`potential`; None without one.
         training_domain: domain of the training structures; None if it is not in the model file.
     """
 
@@ -68,6 +75,7 @@ class Model:
     provenance: dict[str, Any] = field(default_factory=dict)
     total_energy_obstacle: str | None = None
     anchor: RegularModel | None = None
+    thermal: ThermalTerms | None = None
     training_domain: Domain | None = None
 
     def __repr__(self) -> str:
@@ -188,6 +196,19 @@ class Model:
         prediction = with_anchor(prediction, self.anchor, apply=anchor)
         after = issue(inconsistent(domain, prediction), implausible(domain, prediction), allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
+
+    def potential(self) -> ThermalPotential:
+        """Returns the interatomic potential at every tau_e, hundreds of times faster than a prediction of the LDOS.
+
+        F, entropy, heat capacity, forces and stress come from a sum of atomic terms, fitted to the free energies of DFT
+        at tau_ref and to the change of F with tau_e from the LDOS of the training data. There is no density.
+
+        Raises:
+            InputError: for a model without one.
+        """
+        if self.anchor is None or self.thermal is None:
+            raise InputError(NO_POTENTIAL)
+        return ThermalPotential(self.anchor, self.thermal)
 
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK

@@ -3,15 +3,19 @@
 from fermisea.potential.correction import fit_correction
 from fermisea.potential.fit import fit_regular
 from fermisea.potential.model import RegularModel, RegularPrediction
-from fermisea.potential.thermal import PotentialPrediction, ThermalPotential
-from fermisea.potential.thermal_fit import fit_thermal
+from fermisea.potential.thermal import PotentialPrediction, ThermalPotential, ThermalTerms
+from fermisea.potential.thermal_fit import Labels, fit_thermal, label_temperatures, labels_of
 
 __all__ = [
+    "Labels",
     "PotentialPrediction",
     "RegularModel",
     "RegularPrediction",
     "ThermalPotential",
+    "ThermalTerms",
     "fit_correction",
     "fit_regular",
     "fit_thermal",
+    "label_temperatures",
+    "labels_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -31,14 +31,27 @@ class Design:
     counts: FloatArray
     sites: FloatArray
 
+    def only(self, features: Sequence[int]) -> Design:
+        """Returns the columns of some of the features of each element."""
+        elements, every = len(self.counts), self.sites.shape[1]
+        columns = (every * np.arange(elements)[:, None] + np.array(features)).ravel()
+        return replace(
+            self,
+            energy=self.energy[columns],
+            forces=self.forces[..., columns],
+            strain=self.strain[..., columns],
+            sites=self.sites[:, features],
+        )
 
-def design_of(descriptor: Descriptor, elements: Sequence[str], atoms: Atoms) -> Design:
+
+def design_of(descriptor: Descriptor, elements: Sequence[str], atoms: Atoms, *, derivatives: bool = True) -> Design:
     """Returns the columns of a structure.
 
     Args:
         descriptor: descriptor of the surroundings of an atom.
         elements: elements of the model.
         atoms: the structure.
+        derivatives: whether forces and strain are computed, which takes most of the time; they are zero without.
 
     Raises:
         InputError: for an element outside the model, or as ``Descriptor.evaluator``.
@@ -52,7 +65,7 @@ def design_of(descriptor: Descriptor, elements: Sequence[str], atoms: Atoms) -> 
     energy = np.concatenate([values[mask].sum(0) for mask in members])
     forces, strain = np.zeros((len(atoms), 3, columns)), np.zeros((3, 3, columns))
     for number, mask in enumerate(members):
-        if not mask.any():
+        if not (derivatives and mask.any()):
             continue
         for feature in range(features):
             cotangents = np.zeros_like(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,15 @@ from fermisea.errors import InputError
 from fermisea.utilities.arrays import FloatArray
 
 _DEGREE = 3
+_MOST = 20
+"""Largest number of halvings."""
 
 
 @dataclass(frozen=True)
 class HeatBasis:
     """Basis functions b_k(tau_e) of C_e / tau_e: cubic B-splines, even in tau_e and never negative.
+
+    The knots are 0 and ``highest`` divided by powers of two, because C_e / tau_e varies on the scale of tau_e itself.
 
     For C_e / tau_e = sum_k g_k b_k(tau_e), the entropy is the integral of C_e / tau_e from 0 to tau_e, and F is minus
     the integral of the entropy. Both are exact integrals of the splines, so S = -dF/dtau_e and C_e = tau_e dS/dtau_e
@@ -27,27 +32,33 @@ class HeatBasis:
 
     Attributes:
         highest: end of the splines, K.
-        intervals: number of intervals between 0 and ``highest``.
+        halvings: number of times that ``highest`` is halved to reach the lowest knot above 0.
     """
 
     highest: float
-    intervals: int
+    halvings: int
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.highest) and self.highest > 0):
             raise InputError(f"highest electronic temperature: got {self.highest:g} K, expected a finite value above 0")
-        if self.intervals < 1:
-            raise InputError(f"intervals: got {self.intervals}, expected at least 1")
+        if not 0 <= self.halvings <= _MOST:
+            raise InputError(f"halvings: got {self.halvings}, expected 0 to {_MOST}")
+
+    @classmethod
+    def between(cls, lowest: float, highest: float) -> Self:
+        """Returns the basis whose lowest knot is the last one above ``lowest``, K."""
+        return cls(highest, min(max(0, math.floor(math.log2(highest / lowest))), _MOST))
 
     @property
     def size(self) -> int:
         """Number of functions."""
-        return self.intervals + 2
+        return self.halvings + 3
 
     @cached_property
     def _splines(self) -> tuple[BSpline, BSpline, BSpline]:
         """The functions, (..., size), their integrals, and the integrals of these, as functions of tau_e / highest."""
-        inner = np.linspace(-1, 1, 2 * self.intervals + 1)
+        above = 2.0 ** -np.arange(self.halvings, -1, -1)
+        inner = np.concatenate([-above[::-1], [0.0], above])
         knots = np.concatenate([[-1.0] * _DEGREE, inner, [1.0] * _DEGREE])
         whole = len(knots) - _DEGREE - 1
         coefficients = np.zeros((whole, self.size))

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from fermisea.errors import InputError, WindowError
-from fermisea.physics.window import LOWEST_TEMPERATURE
+from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential.heat import HeatBasis
 from fermisea.potential.model import RegularModel
 from fermisea.utilities.arrays import FloatArray
@@ -43,25 +43,71 @@ class PotentialPrediction:
 
 
 @dataclass(frozen=True, eq=False)
-class ThermalPotential:
-    """F as a sum over atoms at every tau_e: linear in descriptors, with coefficients that are smooth in tau_e.
+class ThermalTerms:
+    """Change of F with tau_e: a sum over functions of tau_e, each times a sum of atomic terms g_k.
 
-    F(tau_e) = F_regular(tau_ref) + sum_k [f_k(tau_e) - f_k(tau_ref)] g_k, where f_k is ``HeatBasis.free_energy`` and
-    each g_k is a sum of atomic terms, linear in the descriptor of the regular model.
+    Every g_k is linear in the descriptor of a regular model, like the regular model itself.
 
     Attributes:
-        regular: regular model at tau_ref.
         basis: functions of tau_e.
         coefficients: coefficients of the atomic terms, (functions, elements, features), eV/K^2.
         constants: constant of each element in the atomic terms, (functions, elements), eV/K^2.
         provenance: labels, settings and errors of the fit.
     """
 
-    regular: RegularModel
     basis: HeatBasis
     coefficients: FloatArray
     constants: FloatArray
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def sums(self, descriptors: FloatArray, counts: FloatArray) -> FloatArray:
+        """Returns g_k of a structure, (functions,), eV/K^2.
+
+        Args:
+            descriptors: sums of the descriptors over the atoms of each element, (elements, features).
+            counts: number of atoms of each element, (elements,).
+        """
+        return np.tensordot(self.coefficients, descriptors, 2) + self.constants @ counts
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything but the fitted numbers as plain data."""
+        return {
+            "highest": self.basis.highest,
+            "halvings": self.basis.halvings,
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_dict(
+        cls, regular: RegularModel, entries: Mapping[str, Any], coefficients: FloatArray, constants: FloatArray
+    ) -> Self:
+        """Returns the terms that belong to a regular model from the result of ``to_dict``.
+
+        Raises:
+            KeyError, TypeError, InputError: for other data.
+            ValueError: if sizes are inconsistent.
+        """
+        basis = HeatBasis(float(entries["highest"]), int(entries["halvings"]))
+        shapes = (basis.size, *regular.coefficients.shape), (basis.size, *regular.constants.shape)
+        if (coefficients.shape, constants.shape) != shapes:
+            raise ValueError("thermal terms and regular model differ in size")
+        return cls(basis, coefficients, constants, dict(entries["provenance"]))
+
+
+@dataclass(frozen=True, eq=False)
+class ThermalPotential:
+    """F as a sum over atoms at every tau_e: linear in descriptors, with coefficients that are smooth in tau_e.
+
+    F(tau_e) = F_regular(tau_ref) + sum_k [f_k(tau_e) - f_k(tau_ref)] g_k, where f_k is ``HeatBasis.free_energy`` and
+    the g_k are the sums of ``terms``.
+
+    Attributes:
+        regular: regular model at tau_ref.
+        terms: change of F with tau_e.
+    """
+
+    regular: RegularModel
+    terms: ThermalTerms
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -76,7 +122,7 @@ class ThermalPotential:
     @property
     def highest_electron_temperature(self) -> float:
         """Highest tau_e, K."""
-        return self.basis.highest
+        return self.terms.basis.highest
 
     def predict(
         self, atoms: Atoms, electron_temperature: float | Sequence[float], threads: int | None = None
@@ -89,22 +135,25 @@ class ThermalPotential:
             threads: number of threads.
 
         Raises:
-            InputError: for an element outside the potential, tau_e below 0, and as ``Descriptor.evaluator``.
+            InputError: for an element outside the potential, a tau_e that is no positive number, and as
+                ``Descriptor.evaluator``.
             WindowError: for tau_e above ``highest_electron_temperature``.
         """
-        temperatures = np.atleast_1d(np.asarray(electron_temperature, dtype=np.float64))
+        temperatures = np.array(temperature_list(electron_temperature))
         self._check(temperatures)
-        regular = self.regular
+        regular, basis, coefficients = self.regular, self.terms.basis, self.terms.coefficients
         at = regular.at(atoms, threads)
-        terms = np.array([c[at.elements].sum() for c in self.constants])  # g_k of the structure
-        terms += np.array([np.sum(at.values * c[at.elements]) for c in self.coefficients])
-        shares = self.basis.free_energy(temperatures) - self.basis.free_energy(regular.electron_temperature)
-        found = [at.prediction(share @ terms, np.tensordot(share, self.coefficients, 1)) for share in shares]
+        descriptors = np.zeros(regular.coefficients.shape)
+        np.add.at(descriptors, at.elements, at.values)
+        counts = np.bincount(at.elements, minlength=len(regular.elements)).astype(np.float64)
+        sums = self.terms.sums(descriptors, counts)
+        shares = basis.free_energy(temperatures) - basis.free_energy(regular.electron_temperature)
+        found = [at.prediction(share @ sums, np.tensordot(share, coefficients, 1)) for share in shares]
         values: list[Any] = [
             temperatures,
             np.array([p.free_energy for p in found]),
-            self.basis.entropy(temperatures) @ terms,
-            temperatures * (self.basis.heat(temperatures) @ terms),
+            basis.entropy(temperatures) @ sums,
+            temperatures * (basis.heat(temperatures) @ sums),
             np.array([p.forces for p in found]),
             np.array([p.stress for p in found]),
         ]
@@ -112,43 +161,11 @@ class ThermalPotential:
             values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
         return PotentialPrediction(*values)
 
-    def heat_terms(self, design_energy: FloatArray, counts: FloatArray) -> FloatArray:
-        """Returns g_k of a structure, (functions,), from its summed descriptors and its number of atoms by element."""
-        return self.coefficients.reshape(self.basis.size, -1) @ design_energy + self.constants @ counts
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the description of the change with tau_e, without the fitted coefficients, as plain data."""
-        return {
-            "highest": self.basis.highest,
-            "intervals": self.basis.intervals,
-            "provenance": dict(self.provenance),
-        }
-
-    @classmethod
-    def from_dict(
-        cls, regular: RegularModel, entries: Mapping[str, Any], coefficients: FloatArray, constants: FloatArray
-    ) -> Self:
-        """Returns the potential from a regular model and the result of ``to_dict``.
-
-        Raises:
-            KeyError, TypeError, InputError: for other data.
-            ValueError: if sizes are inconsistent.
-        """
-        basis = HeatBasis(float(entries["highest"]), int(entries["intervals"]))
-        if coefficients.shape != (basis.size, *regular.coefficients.shape) or constants.shape != (
-            basis.size,
-            *regular.constants.shape,
-        ):
-            raise ValueError("coefficients, descriptor and elements of the potential differ in size")
-        return cls(regular, basis, coefficients, constants, dict(entries["provenance"]))
-
     def _check(self, temperatures: FloatArray) -> None:
-        for t in temperatures:
-            if not t >= LOWEST_TEMPERATURE:
-                raise InputError(
-                    f"electron temperature: got {t:g} K, expected a finite value of at least {LOWEST_TEMPERATURE:g} K"
-                )
-            if t > self.basis.highest:
-                raise WindowError(
-                    f"electron temperature: got {t:g} K, but the potential is fitted up to {self.basis.highest:.0f} K"
-                )
+        if not (lowest := temperatures.min()) >= LOWEST_TEMPERATURE:
+            raise InputError(f"electron temperature: got {lowest:g} K, expected at least {LOWEST_TEMPERATURE:g} K")
+        if (highest := temperatures.max()) > self.highest_electron_temperature:
+            raise WindowError(
+                f"electron temperature: got {highest:g} K, but the potential is fitted up to "
+                f"{self.highest_electron_temperature:.0f} K; train on data with a wider energy window"
+            )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
+from fermisea import units
 from fermisea.data.dataset import Dataset
 from fermisea.errors import InputError
 from fermisea.potential.design import design_of
@@ -16,18 +18,17 @@ from fermisea.potential.heat import HeatBasis
 from fermisea.potential.least_squares import Targets, Weights, fit_linear
 from fermisea.potential.model import RegularModel
 from fermisea.potential.nonnegative import nearest_nonnegative
-from fermisea.potential.thermal import ThermalPotential
+from fermisea.potential.thermal import ThermalPotential, ThermalTerms
 from fermisea.utilities.arrays import FloatArray
 
-_INTERVALS = 6
-_LABELS = 16
-"""Number of equally spaced tau_e at which a snapshot is labelled, besides the low ones."""
+_PER_HALVING = 4
+"""Number of electronic temperatures of labels within a factor of two."""
 
-_LOW = (500.0, 1000.0, 2000.0)
-"""Further tau_e of labels, K, which fix the heat capacity at low tau_e."""
+_SHARPEST = 0.2
+"""Lowest k_B tau_e of labels in standard deviations of the broadening; below, the sharpened integration fails."""
 
-_ABSOLUTE = 1e-3
-"""Change of F, eV/atom, below which errors of labels have equal weights, and above which relative errors have."""
+_ABSOLUTE, _RELATIVE = 1e-3, 1e-3
+"""Error of a label, eV/atom, and relative to the change of F, in the weights of the fit."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,16 @@ class Labels:
     stress: FloatArray | None = None
 
 
-def label_temperatures(highest: float) -> FloatArray:
-    """Returns the electronic temperatures of labels, K, ascending, up to ``highest``."""
-    even = highest * np.arange(1, _LABELS + 1) / _LABELS
-    return np.array(sorted({t for t in _LOW if t < even[0]} | set(even.tolist())))
+def label_temperatures(broadening: float, highest: float) -> FloatArray:
+    """Returns the electronic temperatures of labels, K, ascending, with a constant ratio, up to ``highest``.
+
+    Args:
+        broadening: standard deviation of the LDOS, eV, which limits the lowest tau_e.
+        highest: highest tau_e, K.
+    """
+    lowest = min(_SHARPEST * broadening / units.BOLTZMANN, highest / 2)
+    steps = math.floor(_PER_HALVING * math.log2(highest / lowest))
+    return np.asarray(highest * 2.0 ** (np.arange(-steps, 1) / _PER_HALVING))
 
 
 def labels_of(
@@ -83,7 +90,7 @@ def fit_thermal(
     *,
     energy_weight: float = ENERGY_WEIGHT,
     stress_weight: float = STRESS_WEIGHT,
-    intervals: int = _INTERVALS,
+    features: Sequence[int] | None = None,
 ) -> ThermalPotential:
     """Returns the potential whose changes with tau_e fit the labels, by constrained least squares.
 
@@ -92,13 +99,16 @@ def fit_thermal(
     C_e / tau_e is negative for a structure of the labels, all coefficients are projected onto the nearest solution
     without negative ones, in the metric of the least squares.
 
+    The provenance holds the root mean square error of the change of F for left-out structures at each tau_e of the
+    labels, eV/atom.
+
     Args:
         regular: regular model at tau_ref, whose descriptor is used.
         electron_temperatures: tau_e of the labels, K; the largest is the highest tau_e of the potential.
         labels: changes of F, and of forces and stress where they are known.
         energy_weight: weight of energies over sqrt(atoms), 1/Angstrom, relative to a force component.
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
-        intervals: number of intervals of the splines in tau_e.
+        features: components of the descriptor that enter the change with tau_e; by default all.
 
     Raises:
         InputError: for fewer than two structures, too few tau_e, or labels of another shape.
@@ -106,16 +116,25 @@ def fit_thermal(
     if len(labels) < 2:
         raise InputError(f"potential: got labels of {len(labels)} structures, expected at least two")
     temperatures = np.asarray(electron_temperatures, dtype=np.float64)
-    basis = HeatBasis(float(temperatures.max()), intervals)
+    basis = HeatBasis.between(float(temperatures.min()), float(temperatures.max()))
     if len(temperatures) < basis.size:
         raise InputError(f"potential: got {len(temperatures)} electronic temperatures, expected at least {basis.size}")
     counts = np.array([len(item.atoms) for item in labels])
     energies = np.array([item.free_energy for item in labels])
-    scale = 1 / (_ABSOLUTE + np.abs(energies / counts[:, None]).mean(0))
+    scale = 1 / (_ABSOLUTE + _RELATIVE * np.abs(energies / counts[:, None]).mean(0))
     shares = basis.free_energy(temperatures) - basis.free_energy(regular.electron_temperature)
     rotation, triangle = np.linalg.qr(scale[:, None] * shares)
     project = rotation.T * scale  # labels -> coefficients of the orthonormal functions
-    designs = [design_of(regular.descriptor, regular.elements, item.atoms) for item in labels]
+    features = range(regular.descriptor.features) if features is None else features
+    designs = [
+        design_of(
+            regular.descriptor,
+            regular.elements,
+            item.atoms,
+            derivatives=item.forces is not None or item.stress is not None,
+        ).only(features)
+        for item in labels
+    ]
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)
     fits = []
@@ -127,14 +146,21 @@ def fit_thermal(
     solution = nearest_nonnegative(solution, rows, np.linalg.inv(triangle))
     change = np.linalg.solve(triangle, solution)
     elements = len(regular.elements)
-    coefficients = change[:, elements:].reshape(basis.size, elements, regular.descriptor.features)
-    errors = {
+    coefficients = np.zeros((basis.size, *regular.coefficients.shape))
+    coefficients[..., features] = change[:, elements:].reshape(basis.size, elements, len(features))
+    left_out = np.sqrt(
+        np.square(rotation / scale[:, None]) @ np.square([fit.left_out_energy_error or 0.0 for fit in fits])
+    )
+    provenance = {
         "structures": len(labels),
+        "features": len(features),
         "energy_weight": energy_weight,
         "stress_weight": stress_weight,
         "ridges": [fit.ridge for fit in fits],
+        "electron_temperatures": temperatures.tolist(),
+        "left_out_errors": left_out.tolist(),
     }
-    return ThermalPotential(regular, basis, coefficients, change[:, :elements].copy(), errors)
+    return ThermalPotential(regular, ThermalTerms(basis, coefficients, change[:, :elements].copy(), provenance))
 
 
 def _targets(labels: Labels, row: FloatArray) -> Targets:

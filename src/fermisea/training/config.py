@@ -24,6 +24,18 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("float32", "bfloat16"),
 }
 
+_COUNTS = (
+    "order",
+    "twojmax",
+    "epochs",
+    "batch_size",
+    "plateau_patience",
+    "ensemble",
+    "anchor_order",
+    "potential_order",
+)
+"""Settings that are integers of at least 1."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -67,6 +79,10 @@ class TrainingConfig:
         anchor_order: highest order of the power spectrum of the regular model.
         anchor_cutoff: cutoff of the descriptors of the regular model, Angstrom.
         anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
+        potential: whether the anchor is extended to a potential at every tau_e, from the LDOS of at least eight
+            structures.
+        potential_order: highest order of the power spectrum in the change of this potential with tau_e, at most
+            ``anchor_order``.
         allow_closure_error: whether snapshots whose LDOS misses the free energy of the DFT code by more than 5 meV/atom
             give a warning instead of an error.
         seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the
@@ -107,6 +123,8 @@ class TrainingConfig:
     anchor_order: int = 5
     anchor_cutoff: float = 5.4
     anchor_hidden: tuple[int, ...] = ()
+    potential: bool = True
+    potential_order: int = 3
     allow_closure_error: bool = False
     seed: int = 0
     dtype: str = "float32"
@@ -118,13 +136,13 @@ class TrainingConfig:
         object.__setattr__(self, "hidden", _sizes("hidden", self.hidden))
         anchor_hidden = _sizes("anchor_hidden", self.anchor_hidden) if self.anchor_hidden else ()
         object.__setattr__(self, "anchor_hidden", anchor_hidden)
-        for name in ("order", "twojmax", "epochs", "batch_size", "plateau_patience", "ensemble", "anchor_order"):
+        for name in _COUNTS:
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
         _check_integer("smoothness", self.smoothness, 1)
         if self.patience is not None:
             _check_integer("patience", self.patience, 1)
-        for name in ("anchor", "allow_closure_error"):
+        for name in ("anchor", "potential", "allow_closure_error"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}: got {getattr(self, name)!r}, expected true or false")
         for name in ("cutoff", "learning_rate", "anchor_cutoff"):
@@ -195,7 +213,7 @@ class TrainingConfig:
             return Bispectrum(twojmax=self.twojmax, cutoff=self.cutoff, weights=weights)
         return PowerSpectrum(self.order, self.cutoff, weights, smoothness=self.smoothness)
 
-    def make_anchor_descriptor(self, elements: Sequence[str]) -> Descriptor:
+    def make_anchor_descriptor(self, elements: Sequence[str]) -> PowerSpectrum:
         """Returns the descriptor of the regular model for these elements.
 
         Raises:

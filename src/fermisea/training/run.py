@@ -21,7 +21,15 @@ from fermisea.model.model import Model
 from fermisea.networks.ensemble import Ensemble
 from fermisea.networks.mlp import Mlp
 from fermisea.networks.precision import chosen_precision
-from fermisea.potential import RegularModel, fit_correction, fit_regular
+from fermisea.potential import (
+    RegularModel,
+    ThermalTerms,
+    fit_correction,
+    fit_regular,
+    fit_thermal,
+    label_temperatures,
+    labels_of,
+)
 from fermisea.training.checkpoint import write_checkpoint
 from fermisea.training.config import TrainingConfig
 from fermisea.training.domain import training_domain
@@ -36,6 +44,9 @@ from fermisea.training.readout import fit_readout
 from fermisea.training.resumption import begun, identity_of, load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
 from fermisea.training.validation import Validation
+
+ENOUGH = 8
+"""Smallest number of structures for a potential at every tau_e."""
 
 
 def train(
@@ -138,8 +149,11 @@ def train(
             member.restore_best()
             if config.readout == "ridge":
                 fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
+        anchor = _anchor(training, config)
         model = replace(
-            _model(networks, descriptor, dataset, closure, config, loop.history), anchor=_anchor(training, config)
+            _model(networks, descriptor, dataset, closure, config, loop.history),
+            anchor=anchor,
+            thermal=_thermal(training, anchor, config),
         )
         if validation is not None:
             model.provenance["final"] |= validation.errors(model.network, processes)
@@ -217,6 +231,16 @@ def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
         return None
     linear = fit_regular(training, config.make_anchor_descriptor(sorted(training.ions)))
     return fit_correction(training, linear, config.anchor_hidden, seed=config.seed) if config.anchor_hidden else linear
+
+
+def _thermal(training: Dataset, anchor: RegularModel | None, config: TrainingConfig) -> ThermalTerms | None:
+    """Returns the change of the anchor with tau_e, if requested and if there are enough structures."""
+    if anchor is None or not config.potential or len(training) < ENOUGH:
+        return None
+    highest = min(snapshot.highest_electron_temperature for snapshot in training)
+    temperatures = label_temperatures(training.broadening.standard_deviation, highest)
+    features = config.make_anchor_descriptor(anchor.elements).components(config.potential_order)
+    return fit_thermal(anchor, temperatures, labels_of(training, temperatures), features=features).terms
 
 
 def _model(
