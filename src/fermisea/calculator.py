@@ -29,6 +29,19 @@ _KEPT = (0.8, 1.2)
 _STEP = 1.0
 """Largest displacement of an atom or a lattice vector, Angstrom, between structures that continue each other."""
 
+_PARAMETERS = frozenset(
+    (
+        "electron_temperature",
+        "anchor",
+        "grid",
+        "uncertainty",
+        "potential",
+        "allow_beyond_window",
+        "allow_outside",
+    )
+)
+"""Parameters of the calculator."""
+
 _REPORTED = (
     "free_energy",
     "internal_energy",
@@ -46,7 +59,9 @@ class Calculator(AseCalculator):
     Both ``energy`` and ``free_energy`` are the total free energy F(tau_e), and ``forces`` and ``stress`` are its
     derivatives; F plus the kinetic energy of the ions is conserved at constant tau_e. Further ``results``, in eV, are
     ``internal_energy``, ``fermi_level``, ``entropy_term`` (-TS), ``ldos_free_energy``, ``anchored_free_energy``,
-    ``transfer_error``, and for an ensemble ``free_energy_std``, the spread of F over its networks.
+    ``transfer_error``, and for an ensemble ``free_energy_std``, the spread of F over its networks. With
+    ``potential=True`` the results come from the interatomic potential of the model: energies, entropy term, heat
+    capacity, forces and stress.
 
     ``electron_temperature`` may be changed at any time, as an attribute or with ``set``; earlier results are then
     discarded. The number of grid points is kept during small changes of the cell, so that F is continuous.
@@ -71,6 +86,7 @@ class Calculator(AseCalculator):
         anchor: bool | None = None,
         grid: tuple[int, int, int] | None = None,
         uncertainty: bool = True,
+        potential: bool = False,
         allow_beyond_window: bool = False,
         allow_outside: bool = False,
         **options: Any,
@@ -84,6 +100,8 @@ class Calculator(AseCalculator):
             grid: number of grid points along each lattice vector; by default the spacing in training, or 7/8 of it for
                 F from the LDOS alone.
             uncertainty: whether the spread of an ensemble is computed, which takes time.
+            potential: whether to use the interatomic potential of the model at tau_e, :meth:`fermisea.Model.potential`,
+                in place of its LDOS: hundreds of times faster, without density, Fermi level and spread.
             allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
             allow_outside: whether an unphysical structure or energy gives a warning instead of an error.
             options: options of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
@@ -106,6 +124,7 @@ class Calculator(AseCalculator):
             anchor=self.model.anchor is not None if anchor is None else anchor,
             grid=grid,
             uncertainty=uncertainty,
+            potential=potential,
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
             **options,
@@ -127,9 +146,8 @@ class Calculator(AseCalculator):
             InputError: for an unknown parameter, an invalid tau_e or a missing anchor.
             WindowError: for a tau_e above the highest one of the model.
         """
-        known = {"electron_temperature", "anchor", "grid", "uncertainty", "allow_beyond_window", "allow_outside"}
-        if unknown := sorted(set(parameters) - known):
-            raise InputError(f"calculator: got {', '.join(unknown)}, expected only {', '.join(sorted(known))}")
+        if unknown := sorted(set(parameters) - _PARAMETERS):
+            raise InputError(f"calculator: got {', '.join(unknown)}, expected only {', '.join(sorted(_PARAMETERS))}")
         if "electron_temperature" in parameters:
             values = temperature_list(parameters["electron_temperature"])
             if len(values) != 1:
@@ -144,6 +162,8 @@ class Calculator(AseCalculator):
             parameters["electron_temperature"] = value
         if parameters.get("anchor") and self.model.anchor is None:
             raise InputError(NO_REGULAR_PART)
+        if parameters.get("potential"):
+            self.model.potential()  # an error for a model without one
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]
@@ -170,6 +190,9 @@ class Calculator(AseCalculator):
             self._warned.clear()
         self._last = self.atoms.copy()
         self.prediction, self.warnings = None, ()  # an error leaves nothing of the last structure
+        if wanted["potential"]:
+            self._calculate_potential(self.atoms, temperature, allow_outside=wanted["allow_outside"])
+            return
         with domain_warnings_ignored():  # _warn issues them, each kind once
             prediction = self.model.predict(
                 self.atoms,
@@ -193,6 +216,21 @@ class Calculator(AseCalculator):
         if prediction.mechanics is not None:
             self.results["forces"] = prediction.forces
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
+
+    def _calculate_potential(self, atoms: Atoms, electron_temperature: float, *, allow_outside: bool) -> None:
+        """Predicts with the interatomic potential of the model."""
+        with domain_warnings_ignored():
+            found = self.model.potential().predict(atoms, electron_temperature, allow_outside=allow_outside)
+        self._warn(found.warnings)
+        self.results = {
+            "energy": found.free_energy,
+            "free_energy": found.free_energy,
+            "internal_energy": found.internal_energy,
+            "entropy_term": -electron_temperature * found.entropy,
+            "heat_capacity": found.heat_capacity,
+            "forces": found.forces,
+            "stress": full_3x3_to_voigt_6_stress(found.stress),
+        }
 
     def _warn(self, sentences: tuple[str, ...]) -> None:
         """Issues the first warning of each kind: of all sentences that differ in their numbers only."""

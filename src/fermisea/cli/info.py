@@ -14,7 +14,7 @@ from fermisea.cli.common import Json, print_json
 from fermisea.terminal import facts, printable, progress_bar, stdout
 
 if TYPE_CHECKING:
-    from fermisea.potential import RegularModel
+    from fermisea.potential import RegularModel, ThermalTerms
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -133,8 +133,20 @@ def _model(file: Path) -> dict[str, Any]:
         "grid_spacing_A": model.grid_spacing,
         "domain": {name: value for name, value in model.domain.to_dict().items() if name != "surroundings"},
         "obstacle_to_total_energies": model.total_energy_obstacle,
+        "potential": None if model.thermal is None else _thermal(model.thermal),
         "regular_part": None if model.anchor is None else _regular(model.anchor),
         "provenance": model.provenance,
+    }
+
+
+def _thermal(terms: ThermalTerms) -> dict[str, Any]:
+    """Returns a description of the potential at every tau_e, with the largest cross-validation error of its fit."""
+    made = terms.provenance
+    return {
+        "highest_electron_temperature": terms.basis.highest,
+        "structures": made.get("structures"),
+        "features": made.get("features"),
+        "left_out_error_per_atom_eV": max(made["left_out_errors"], default=None) if "left_out_errors" in made else None,
     }
 
 

@@ -19,6 +19,7 @@ from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.model.bundled import model_domain, model_path, shipped_models
 from fermisea.model.describe import described
 from fermisea.model.file import read_model, write_model
+from fermisea.model.potential import ModelPotential
 from fermisea.networks.ensemble import Ensemble, Network
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
@@ -197,7 +198,7 @@ class Model:
         after = issue(inconsistent(domain, prediction), implausible(domain, prediction), allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
 
-    def potential(self) -> ThermalPotential:
+    def potential(self) -> ModelPotential:
         """Returns the interatomic potential at every tau_e, hundreds of times faster than a prediction of the LDOS.
 
         F, entropy, heat capacity, forces and stress come from a sum of atomic terms, fitted to the free energies of DFT
@@ -208,7 +209,7 @@ class Model:
         """
         if self.anchor is None or self.thermal is None:
             raise InputError(NO_POTENTIAL)
-        return ThermalPotential(self.anchor, self.thermal)
+        return ModelPotential(ThermalPotential(self.anchor, self.thermal), self.domain)
 
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK

@@ -27,6 +27,7 @@ class PotentialPrediction:
         heat_capacity: tau_e dS/dtau_e at fixed ions and volume, eV/K.
         forces: -dF/dr, (atoms, 3), eV/Angstrom.
         stress: (dF/dstrain)/volume, (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE.
+        warnings: a sentence for each way in which the structure leaves the domain of a model, if it has been checked.
     """
 
     electron_temperature: float | FloatArray
@@ -35,6 +36,7 @@ class PotentialPrediction:
     heat_capacity: float | FloatArray
     forces: FloatArray
     stress: FloatArray
+    warnings: tuple[str, ...] = ()
 
     @property
     def internal_energy(self) -> float | FloatArray:
@@ -140,7 +142,7 @@ class ThermalPotential:
             WindowError: for tau_e above ``highest_electron_temperature``.
         """
         temperatures = np.array(temperature_list(electron_temperature))
-        self._check(temperatures)
+        self.check(temperatures.tolist())
         regular, basis, coefficients = self.regular, self.terms.basis, self.terms.coefficients
         at = regular.at(atoms, threads)
         descriptors = np.zeros(regular.coefficients.shape)
@@ -161,10 +163,16 @@ class ThermalPotential:
             values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
         return PotentialPrediction(*values)
 
-    def _check(self, temperatures: FloatArray) -> None:
-        if not (lowest := temperatures.min()) >= LOWEST_TEMPERATURE:
+    def check(self, electron_temperatures: Sequence[float]) -> None:
+        """Refuses a tau_e (K) outside of the range of the potential.
+
+        Raises:
+            InputError: for a tau_e that is too low or not a number.
+            WindowError: for a tau_e above ``highest_electron_temperature``.
+        """
+        if not (lowest := min(electron_temperatures)) >= LOWEST_TEMPERATURE:
             raise InputError(f"electron temperature: got {lowest:g} K, expected at least {LOWEST_TEMPERATURE:g} K")
-        if (highest := temperatures.max()) > self.highest_electron_temperature:
+        if (highest := max(electron_temperatures)) > self.highest_electron_temperature:
             raise WindowError(
                 f"electron temperature: got {highest:g} K, but the potential is fitted up to "
                 f"{self.highest_electron_temperature:.0f} K; train on data with a wider energy window"

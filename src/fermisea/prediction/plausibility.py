@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+from ase import Atoms
 
 from fermisea.errors import DomainWarning, InputError
 from fermisea.prediction.domain import Domain
@@ -29,12 +30,16 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
 
     A tau_e above the highest one is handled by the check of the energy window.
     """
-    if (impossible := domain.impossible(request.atoms)) is not None:
-        return [], impossible
     grids = [grid for grid in (request.grid, request.dos_grid) if grid is not None]
-    spacing = max(max(grid.spacing) for grid in grids)
-    found = domain.check(request.atoms, request.electron_temperatures, spacing=spacing, stress=request.forces)
-    found = [sentence for sentence in found if not sentence.startswith(TEMPERATURE)]
+    found, impossible = structure_outside(
+        domain,
+        request.atoms,
+        request.electron_temperatures,
+        spacing=max(max(grid.spacing) for grid in grids),
+        stress=request.forces,
+    )
+    if impossible is not None:
+        return [], impossible
     if request.forces and not request.forces_of_change and domain.anchor_shift is not None:
         found.append(
             "stress of the LDOS: forces and stress are not anchored; the pressure of F from the LDOS alone can be "
@@ -43,12 +48,26 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
     return found, None
 
 
-def implausible(domain: Domain, prediction: Prediction) -> str | None:
-    """Describes an energy that no structure can have; None if there is none.
+def structure_outside(
+    domain: Domain,
+    atoms: Atoms,
+    electron_temperatures: Sequence[float],
+    *,
+    spacing: float | None = None,
+    stress: bool = False,
+) -> tuple[list[str], str | None]:
+    """Describes how a structure leaves the domain, and why it cannot exist, if it cannot.
 
-    F falls with tau_e and the internal energy rises, so F has an upper bound and the internal energy a lower bound at
-    every tau_e.
+    Arguments are those of ``Domain.check``; a tau_e outside of the domain is not described.
     """
+    if (impossible := domain.impossible(atoms)) is not None:
+        return [], impossible
+    found = domain.check(atoms, electron_temperatures, spacing=spacing, stress=stress)
+    return [sentence for sentence in found if not sentence.startswith(TEMPERATURE)], None
+
+
+def implausible(domain: Domain, prediction: Prediction) -> str | None:
+    """Describes an energy that no structure can have, or that is not finite; None if there is none."""
     for result in prediction.results:
         energies = (result.band_energy, result.entropy, result.fermi_level, *result.free_energies.values())
         if not all(map(math.isfinite, energies)):
@@ -56,11 +75,28 @@ def implausible(domain: Domain, prediction: Prediction) -> str | None:
                 f"free energy: the result at {result.electron_temperature:g} K is not a finite number; check the cell "
                 "and the positions of the structure"
             )
-    if domain.free_energy_per_atom is None or not prediction.has_free_energy:
+    if not prediction.has_free_energy:
+        return None
+    highest, lowest = float(np.max(prediction.free_energy)), float(np.min(prediction.internal_energy))
+    return impossible_energy(domain, len(prediction.atoms), highest, lowest)
+
+
+def impossible_energy(domain: Domain, atoms: int, highest: float, lowest: float) -> str | None:
+    """Describes an energy that no structure can have; None if there is none.
+
+    F falls with tau_e and the internal energy rises, so F has an upper bound and the internal energy a lower bound at
+    every tau_e.
+
+    Args:
+        domain: domain of the model.
+        atoms: number of atoms.
+        highest: highest F, eV.
+        lowest: lowest internal energy, eV.
+    """
+    if domain.free_energy_per_atom is None:
         return None
     low, high = domain.free_energy_per_atom
-    largest = float(np.max(prediction.free_energy)) / len(prediction.atoms)
-    smallest = float(np.min(prediction.internal_energy)) / len(prediction.atoms)
+    largest, smallest = highest / atoms, lowest / atoms
     if largest < high + _UNBOUND and smallest > low - _UNBOUND:
         return None
     name, value = ("F", largest) if largest >= high + _UNBOUND else ("the internal energy", smallest)

@@ -20,6 +20,7 @@ _UNITS = {
     "highest electron temperature": ("highest_electron_temperature", "K"),
     "ion temperature": ("ion_temperature", "K"),
     "largest force": ("largest_force_eV_per_A", "eV/Å"),
+    "largest cross-validation error of F(tau_e) - F(tau_ref)": ("left_out_error_per_atom_eV", "eV/atom"),
     "cross-validation force error": ("left_out_force_error_eV_per_A", "eV/Å"),
     "cross-validation free energy error": ("left_out_free_energy_error_per_atom_eV", "eV/atom"),
     "reference electron temperature": ("reference_electron_temperature", "K"),

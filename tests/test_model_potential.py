@@ -1,0 +1,135 @@
+"""The interatomic potential of a model at every tau_e: training, file, domain and calculator."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from ase import units
+from ase.md.verlet import VelocityVerlet
+
+from fermisea import Calculator, Dataset, DomainWarning, InputError, TrainingConfig, WindowError, load_model, train
+from fermisea.errors import FileFormatError
+from fermisea.utilities.tensor_file import read_tensors, write_tensors
+from test_domain import made_up_snapshot
+
+CONFIG = TrainingConfig(
+    hidden=(8,), epochs=1, order=2, anchor_order=3, potential_order=2, cutoff=4.0, anchor_cutoff=5.0
+)
+NUMBER = 10
+
+
+@pytest.fixture(scope="module")
+def snapshots():
+    return [made_up_snapshot(seed) for seed in range(NUMBER)]
+
+
+@pytest.fixture(scope="module")
+def model(snapshots):
+    return train(Dataset(snapshots), dataclasses.replace(CONFIG, validation_fraction=0.0))
+
+
+def test_training_fits_the_change_of_the_free_energy_of_the_ldos(model, snapshots):
+    """Twenty components of ten structures, whose F(tau_e) the potential must have learned to a percent."""
+    potential, temperatures = model.potential(), [2000.0, 6000.0, model.highest_electron_temperature]
+    for snapshot in snapshots:
+        at = potential.predict(snapshot.atoms, [snapshot.electron_temperature, *temperatures])
+        exact = snapshot.free_energy([snapshot.electron_temperature, *temperatures])
+        np.testing.assert_allclose(at.free_energy[1:] - at.free_energy[0], exact[1:] - exact[0], rtol=0.01)
+        assert (at.heat_capacity > 0).all()
+    assert model.thermal.provenance["features"] == 10
+    assert model.thermal.provenance["structures"] == NUMBER
+
+
+def test_the_potential_is_in_the_model_file(model, snapshots, tmp_path):
+    path = tmp_path / "al.safetensors"
+    model.save(path)
+    atoms = snapshots[3].atoms
+    one, two = (m.potential().predict(atoms, [300.0, 5000.0]) for m in (model, load_model(path)))
+    np.testing.assert_array_equal(one.free_energy, two.free_energy)
+    np.testing.assert_array_equal(one.stress, two.stress)
+    tensors, header = read_tensors(path)
+    del header["checksum"]
+    write_tensors(path, tensors, header | {"thermal": header["thermal"] | {"halvings": 1}})
+    with pytest.raises(FileFormatError, match="thermal terms and regular model differ in size"):
+        load_model(path)
+
+
+def test_at_tau_ref_it_is_the_anchor(model, snapshots):
+    atoms = snapshots[0].atoms
+    at = model.potential().predict(atoms, model.reference_electron_temperature)
+    assert at.free_energy == pytest.approx(model.anchor.predict(atoms).free_energy, abs=1e-10)
+    assert model.predict(atoms, model.reference_electron_temperature).anchored_free_energy == pytest.approx(
+        at.free_energy, abs=1e-9
+    )
+
+
+def test_the_calculator_takes_the_potential(model, snapshots):
+    atoms, tau_e = snapshots[1].atoms.copy(), 6000.0
+    expected = model.potential().predict(atoms, tau_e)
+    atoms.calc = Calculator(model, tau_e, potential=True)
+    assert atoms.get_potential_energy() == expected.free_energy
+    np.testing.assert_array_equal(atoms.get_forces(), expected.forces)
+    np.testing.assert_array_equal(atoms.get_stress(voigt=False), expected.stress)
+    results = atoms.calc.results
+    assert results["internal_energy"] + results["entropy_term"] == pytest.approx(expected.free_energy, abs=1e-10)
+    assert results["heat_capacity"] == expected.heat_capacity
+    assert atoms.calc.prediction is None
+    atoms.calc.electron_temperature = 2000.0
+    assert atoms.get_potential_energy() == model.potential().predict(atoms, 2000.0).free_energy
+    assert atoms.calc.set(potential=False)
+    assert "fermi_level" not in atoms.calc.results
+
+
+@pytest.mark.filterwarnings("ignore::fermisea.DomainWarning")
+def test_free_energy_and_kinetic_energy_of_ions_are_conserved(model, snapshots):
+    """The error of the Verlet algorithm falls as the square of the time step."""
+
+    def fluctuation(step: float) -> float:
+        atoms = snapshots[2].atoms * (2, 2, 2)
+        atoms.set_momenta(np.random.default_rng(0).normal(scale=0.7, size=(len(atoms), 3)))
+        atoms.calc = Calculator(model, 5000.0, potential=True)
+        totals: list[float] = []
+        dynamics = VelocityVerlet(atoms, step * units.fs)
+        dynamics.attach(lambda: totals.append(atoms.get_total_energy()))
+        dynamics.run(round(10 / step))
+        return float(np.ptp(totals))
+
+    assert fluctuation(0.25) == pytest.approx(fluctuation(0.5) / 4, rel=0.1)
+
+
+def test_what_it_cannot_know_it_says(model, snapshots):
+    atoms, potential = snapshots[0].atoms.copy(), model.potential()
+    assert potential.predict(atoms, 3000.0).warnings == ()
+    atoms.set_cell(atoms.cell * 0.98, scale_atoms=True)
+    with pytest.warns(DomainWarning) as told:
+        found = potential.predict(atoms, 3000.0)
+    assert found.warnings == tuple(str(warning.message) for warning in told)
+    assert any(sentence.startswith("volume") for sentence in found.warnings)
+    atoms.calc = Calculator(model, 3000.0, potential=True)
+    with pytest.warns(DomainWarning) as told:
+        atoms.get_potential_energy()
+    assert found.warnings == tuple(str(warning.message) for warning in told)
+    assert atoms.calc.warnings == found.warnings
+    atoms.positions[1] = atoms.positions[0] + 0.3
+    with pytest.raises(InputError, match="unphysical"):
+        potential.predict(atoms, 3000.0)
+    atoms.symbols[0] = "Cu"
+    with pytest.raises(InputError, match="got Cu, but the model knows Al"):
+        potential.predict(atoms, 3000.0)
+    for wrong in (float("nan"), 0.0, -300.0):
+        with pytest.raises(InputError, match="electron temperature: got"):
+            potential.predict(snapshots[0].atoms, wrong)
+    with pytest.raises(WindowError, match="but the potential is fitted up to"):
+        potential.predict(snapshots[0].atoms, [300.0, 1e6])
+
+
+def test_a_model_without_a_potential_says_what_is_missing(snapshots):
+    few = train(Dataset(snapshots[:4]), CONFIG)
+    for model in (few, load_model("aluminium")):
+        assert model.thermal is None
+        with pytest.raises(InputError, match="potential: this model has none; train it on at least eight structures"):
+            model.potential()
+        with pytest.raises(InputError, match="potential: this model has none"):
+            Calculator(model, 1000.0, potential=True)
