@@ -60,9 +60,13 @@ def test_at_tau_ref_it_is_the_anchor(model, snapshots):
     atoms = snapshots[0].atoms
     at = model.potential().predict(atoms, model.reference_electron_temperature)
     assert at.free_energy == pytest.approx(model.anchor.predict(atoms).free_energy, abs=1e-10)
-    assert model.predict(atoms, model.reference_electron_temperature).anchored_free_energy == pytest.approx(
-        at.free_energy, abs=1e-9
+    tau_e = [model.reference_electron_temperature, 4000.0]
+    prediction = model.predict(atoms, tau_e)
+    np.testing.assert_allclose(
+        prediction.potential_free_energy, model.potential().predict(atoms, tau_e).free_energy, rtol=1e-13
     )
+    assert prediction.anchored_free_energy[0] == pytest.approx(prediction.potential_free_energy[0], abs=1e-9)
+    assert prediction.rows()[1]["potential_free_energy"] == prediction.potential_free_energy[1]
 
 
 def test_the_calculator_takes_the_potential(model, snapshots):
@@ -127,6 +131,10 @@ def test_what_it_cannot_know_it_says(model, snapshots):
 
 def test_a_model_without_a_potential_says_what_is_missing(snapshots):
     few = train(Dataset(snapshots[:4]), CONFIG)
+    prediction = few.predict(snapshots[0].atoms, 1000.0)
+    assert "potential_free_energy" not in prediction.rows()[0]
+    with pytest.raises(InputError, match="potential: no F at this tau_e"):
+        _ = prediction.potential_free_energy
     for model in (few, load_model("aluminium")):
         assert model.thermal is None
         with pytest.raises(InputError, match="potential: this model has none; train it on at least eight structures"):

@@ -27,20 +27,14 @@ from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion
 from fermisea.physics.window import LOWEST_TEMPERATURE
 from fermisea.potential import RegularModel, ThermalPotential, ThermalTerms
-from fermisea.prediction.anchor import with_anchor
+from fermisea.prediction.anchor import with_anchor, with_potential
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.ldos import predict_ldos
 from fermisea.prediction.plausibility import implausible, inconsistent, issue, request_outside
 from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
 from fermisea.prediction.request import CHUNK, MEMORY, Request
-from fermisea.prediction.result import NO_REGULAR_PART, Prediction
-
-NO_POTENTIAL = (
-    "potential: this model has none; train it on at least eight structures with total free energies, with the settings "
-    "anchor and potential"
-)
-"""Error text for a potential at every tau_e of a model without one."""
+from fermisea.prediction.result import NO_POTENTIAL, NO_REGULAR_PART, Prediction
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -195,6 +189,8 @@ class Model:
         before = issue(*request_outside(domain, request), allow_outside=allow_outside)
         prediction = predict(request, progress)
         prediction = with_anchor(prediction, self.anchor, apply=anchor)
+        if self.anchor is not None and self.thermal is not None:
+            prediction = with_potential(prediction, ThermalPotential(self.anchor, self.thermal))
         after = issue(inconsistent(domain, prediction), implausible(domain, prediction), allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
 

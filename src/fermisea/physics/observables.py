@@ -37,6 +37,7 @@ class ThermalObservables:
         reference_free_energy: total free energy of the LDOS alone at tau_ref, eV; NaN without total energies.
         anchor_shift: F(tau_ref) of the anchor minus ``reference_free_energy``, eV; NaN without an anchor.
         unanchored: free energies of the LDOS alone in every form, eV; None if ``free_energies`` are these.
+        potential_free_energy: total free energy of an interatomic potential at tau_e, eV; NaN without one.
     """
 
     electron_temperature: float
@@ -51,6 +52,7 @@ class ThermalObservables:
     reference_free_energy: float = math.nan
     anchor_shift: float = math.nan
     unanchored: dict[str, float] | None = None
+    potential_free_energy: float = math.nan
 
     @property
     def anchored(self) -> bool:

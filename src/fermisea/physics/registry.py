@@ -186,6 +186,14 @@ _ALL = (
         attrgetter("anchored_free_energy"),
     ),
     Observable(
+        "potential_free_energy",
+        "F of the potential",
+        r"$F_{\mathrm{potential}}$",
+        "eV",
+        "total free energy of the interatomic potential at tau_e",
+        attrgetter("potential_free_energy"),
+    ),
+    Observable(
         "free_energy_change",
         "F - F(tau_ref)",
         r"$F(\tau_e) - F(\tau_{\mathrm{ref}})$",

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.errors import InputError, WindowError
 from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential.heat import HeatBasis
-from fermisea.potential.model import RegularModel
+from fermisea.potential.model import RegularModel, RegularSites
 from fermisea.utilities.arrays import FloatArray
 
 
@@ -143,14 +144,12 @@ class ThermalPotential:
         """
         temperatures = np.array(temperature_list(electron_temperature))
         self.check(temperatures.tolist())
-        regular, basis, coefficients = self.regular, self.terms.basis, self.terms.coefficients
-        at = regular.at(atoms, threads)
-        descriptors = np.zeros(regular.coefficients.shape)
-        np.add.at(descriptors, at.elements, at.values)
-        counts = np.bincount(at.elements, minlength=len(regular.elements)).astype(np.float64)
-        sums = self.terms.sums(descriptors, counts)
-        shares = basis.free_energy(temperatures) - basis.free_energy(regular.electron_temperature)
-        found = [at.prediction(share @ sums, np.tensordot(share, coefficients, 1)) for share in shares]
+        at, basis = self.regular.at(atoms, threads), self.terms.basis
+        sums = self._sums(at)
+        found = [
+            at.prediction(share @ sums, np.tensordot(share, self.terms.coefficients, 1))
+            for share in self._shares(temperatures)
+        ]
         values: list[Any] = [
             temperatures,
             np.array([p.free_energy for p in found]),
@@ -162,6 +161,27 @@ class ThermalPotential:
         if np.ndim(electron_temperature) == 0:
             values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
         return PotentialPrediction(*values)
+
+    def free_energy(self, atoms: Atoms, electron_temperatures: Sequence[float]) -> FloatArray:
+        """Returns F of a structure at each tau_e, (nT,), eV, without derivatives.
+
+        Arguments and errors are the same as for :meth:`predict`.
+        """
+        self.check(electron_temperatures)
+        at = self.regular.at(atoms)
+        return np.asarray(at.energy + self._shares(electron_temperatures) @ self._sums(at))
+
+    def _sums(self, at: RegularSites) -> FloatArray:
+        """Returns g_k of a structure, (functions,), eV/K^2."""
+        descriptors = np.zeros(self.regular.coefficients.shape)
+        np.add.at(descriptors, at.elements, at.values)
+        counts = np.bincount(at.elements, minlength=len(self.regular.elements)).astype(np.float64)
+        return self.terms.sums(descriptors, counts)
+
+    def _shares(self, electron_temperatures: npt.ArrayLike) -> FloatArray:
+        """Returns the factors of g_k in F(tau_e) - F(tau_ref), (nT, functions), K^2."""
+        basis = self.terms.basis
+        return basis.free_energy(electron_temperatures) - basis.free_energy(self.regular.electron_temperature)
 
     def check(self, electron_temperatures: Sequence[float]) -> None:
         """Refuses a tau_e (K) outside of the range of the potential.

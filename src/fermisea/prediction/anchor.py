@@ -1,11 +1,14 @@
 """Anchor of a prediction: shifts free energy, internal energy, forces and stress, in this module only.
 
 An anchored free energy is F of an interatomic potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS. Forces and
-stress of the LDOS are then derivatives of this difference, and the potential adds its forces and stress.
+stress of the LDOS are then derivatives of this difference, and the potential adds its forces and stress. A potential at
+every tau_e gives a free energy of its own, for comparison.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -31,6 +34,28 @@ class PotentialEnergy(Protocol):
     def forces(self) -> FloatArray: ...  # noqa: D102
     @property
     def stress(self) -> FloatArray: ...  # noqa: D102
+
+
+class ThermalPotential(Protocol):
+    """Interface of an interatomic potential at every tau_e; see :class:`fermisea.potential.ThermalPotential`."""
+
+    @property
+    def highest_electron_temperature(self) -> float: ...  # noqa: D102
+    def free_energy(self, atoms: Atoms, electron_temperatures: Sequence[float]) -> FloatArray: ...  # noqa: D102
+
+
+def with_potential(prediction: Prediction, potential: ThermalPotential) -> Prediction:
+    """Returns a prediction with F of an interatomic potential at each tau_e up to the highest one of the potential."""
+    if not prediction.has_free_energy:
+        return prediction
+    temperatures = [result.electron_temperature for result in prediction.results]
+    known = [t for t in temperatures if t <= potential.highest_electron_temperature]
+    if not known:
+        return prediction
+    values = dict(zip(known, potential.free_energy(prediction.atoms, known).tolist(), strict=True))
+    energies = [values.get(t, math.nan) for t in temperatures]
+    pairs = zip(prediction.results, energies, strict=True)
+    return replace(prediction, results=tuple(replace(r, potential_free_energy=energy) for r, energy in pairs))
 
 
 def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: bool) -> Prediction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 NO_REGULAR_PART = "anchor: this model has no anchor; train it on at least two structures with total free energies"
 """Error text for an anchored free energy of a model without an interatomic potential."""
+
+NO_POTENTIAL = (
+    "potential: this model has none; train it on at least eight structures with total free energies, with the settings "
+    "anchor and potential"
+)
+"""Error text for a potential at every tau_e of a model without one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,6 +129,18 @@ class Prediction:
         """
         self._check_anchor()
         return self._values("anchored_free_energy")
+
+    @property
+    def potential_free_energy(self) -> Any:
+        """F of the interatomic potential at tau_e, eV, for comparison with the anchored F; NaN above its highest tau_e.
+
+        Raises:
+            InputError: without a density, without total energies, or without a potential.
+        """
+        self._check_total("free energy")
+        if all(math.isnan(result.potential_free_energy) for result in self.results):
+            raise InputError("potential: no F at this tau_e; the model has none, or only at lower tau_e")
+        return self._values("potential_free_energy")
 
     @property
     def anchor_shift(self) -> float:
