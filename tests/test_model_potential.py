@@ -49,6 +49,7 @@ def test_the_potential_is_in_the_model_file(model, snapshots, tmp_path):
     one, two = (m.potential().predict(atoms, [300.0, 5000.0]) for m in (model, load_model(path)))
     np.testing.assert_array_equal(one.free_energy, two.free_energy)
     np.testing.assert_array_equal(one.stress, two.stress)
+    np.testing.assert_array_equal(one.free_energy_std, two.free_energy_std)
     tensors, header = read_tensors(path)
     del header["checksum"]
     write_tensors(path, tensors, header | {"thermal": header["thermal"] | {"halvings": 1}})

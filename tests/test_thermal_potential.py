@@ -131,7 +131,7 @@ def test_heat_capacities_of_the_labels_are_never_negative():
     found = fit_thermal(potential.regular, temperatures, wrong)
     for item in wrong:
         design = design_of(found.regular.descriptor, found.elements, item.atoms)
-        assert (found.terms.sums(design.energy.reshape(2, -1), design.counts) > 0).all()
+        assert (found.terms.sums(np.concatenate([design.counts, design.energy])) > 0).all()
         assert (found.predict(item.atoms, np.linspace(50, HIGHEST, 40)).heat_capacity > 0).all()
 
 

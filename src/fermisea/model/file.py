@@ -26,6 +26,7 @@ from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 from fermisea.potential import RegularModel, ThermalTerms
+from fermisea.potential.posterior import Posterior
 from fermisea.prediction.domain import Domain
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.tensor_file import checksum, numbers_of, read_tensors, write_tensors
@@ -107,12 +108,16 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
         entries["anchor"] = model.anchor.to_dict() | {"corrections": corrections}
         tensors["anchor.coefficients"] = torch.from_numpy(model.anchor.coefficients)
         tensors["anchor.constants"] = torch.from_numpy(model.anchor.constants)
+        tensors |= _spread_tensors(model.anchor.posterior, "anchor")
         for index, network in enumerate(model.anchor.corrections):
             tensors |= {f"anchor.{index}.{name}": tensor for name, tensor in network.state_dict().items()}
     if model.thermal is not None:
         entries["thermal"] = model.thermal.to_dict()
         tensors["thermal.coefficients"] = torch.from_numpy(model.thermal.coefficients)
         tensors["thermal.constants"] = torch.from_numpy(model.thermal.constants)
+        tensors |= _spread_tensors(model.thermal.posterior, "thermal")
+        if model.thermal.combination is not None:
+            tensors["thermal.combination"] = torch.from_numpy(model.thermal.combination)
     write_tensors(path, tensors, {"format": FORMAT, "version": VERSION, "units": _UNITS, **entries})
 
 
@@ -227,7 +232,8 @@ def _anchor(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Regular
         if not isinstance(network, Mlp):
             raise ValueError("the anchor has an ensemble, expected networks")  # noqa: TRY004  # a wrong entry
         corrections.append(network)
-    return replace(regular, corrections=tuple(corrections))
+    posterior = _posterior(tensors, "anchor", regular, ())
+    return replace(regular, corrections=tuple(corrections), posterior=posterior)
 
 
 def _thermal(
@@ -237,7 +243,33 @@ def _thermal(
         return None
     if anchor is None:
         raise ValueError("thermal terms without an anchor")
-    return ThermalTerms.from_dict(anchor, header["thermal"], *_linear(tensors, "thermal"))
+    coefficients, constants = _linear(tensors, "thermal")
+    posterior = _posterior(tensors, "thermal", anchor, (len(constants),))
+    combination = None if posterior is None else _numbers(tensors, "thermal.combination", (len(constants),) * 2)
+    return ThermalTerms.from_dict(anchor, header["thermal"], coefficients, constants, posterior, combination)
+
+
+def _spread_tensors(posterior: Posterior | None, prefix: str) -> dict[str, Tensor]:
+    if posterior is None:
+        return {}
+    parts = {"covariance": posterior.covariance, "noise": posterior.noise}
+    return {f"{prefix}.{name}": torch.from_numpy(np.array(values)) for name, values in parts.items()}
+
+
+def _posterior(
+    tensors: Mapping[str, Tensor], prefix: str, regular: RegularModel, shape: tuple[int, ...]
+) -> Posterior | None:
+    if f"{prefix}.covariance" not in tensors:
+        return None
+    columns = regular.constants.size + regular.coefficients.size
+    covariance = _numbers(tensors, f"{prefix}.covariance", (*shape, columns, columns))
+    return Posterior(covariance, _numbers(tensors, f"{prefix}.noise", shape))
+
+
+def _numbers(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> FloatArray:
+    """Returns a checked tensor of a known shape."""
+    check_tensor(name, tensors[name], shape, torch.float64)
+    return tensors[name].numpy()
 
 
 def _linear(tensors: Mapping[str, Tensor], prefix: str) -> tuple[FloatArray, FloatArray]:

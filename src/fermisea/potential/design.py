@@ -10,7 +10,7 @@ from ase import Atoms
 
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.sites import Sites
-from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Design:
 
     def only(self, features: Sequence[int]) -> Design:
         """Returns the columns of some of the features of each element."""
-        elements, every = len(self.counts), self.sites.shape[1]
-        columns = (every * np.arange(elements)[:, None] + np.array(features)).ravel()
+        columns = all_columns(len(self.counts), self.sites.shape[1], features)
         return replace(
             self,
             energy=self.energy[columns],
@@ -42,6 +41,11 @@ class Design:
             strain=self.strain[..., columns],
             sites=self.sites[:, features],
         )
+
+
+def all_columns(elements: int, every: int, features: Sequence[int]) -> IntArray:
+    """Returns the columns of some of ``every`` feature of each element, (columns,)."""
+    return np.asarray((every * np.arange(elements)[:, None] + np.array(features)).ravel())
 
 
 def design_of(descriptor: Descriptor, elements: Sequence[str], atoms: Atoms, *, derivatives: bool = True) -> Design:

@@ -83,6 +83,7 @@ def fit_regular(
             "ridge": fit.ridge,
             **(judged if ridge is None else {}),
         },
+        posterior=fit.posterior,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fermisea.potential.design import Design
+from fermisea.potential.posterior import Posterior, calibrated
 from fermisea.utilities.arrays import FloatArray
 
 _RIDGES = np.logspace(-12, -2, 21)
@@ -54,6 +55,7 @@ class LinearFit:
         left_out_energy_error: root mean square error of energies left out in the cross-validation, eV/atom; None if
             the ridge was given.
         left_out_force_error: the same error of the force components, eV/Angstrom; None without forces.
+        posterior: spread of energies of other structures.
     """
 
     coefficients: FloatArray
@@ -61,6 +63,7 @@ class LinearFit:
     ridge: float
     left_out_energy_error: float | None = None
     left_out_force_error: float | None = None
+    posterior: Posterior | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,15 @@ class Scaling:
         """Returns the row of an energy: counts of the elements, then scaled columns."""
         by_column = np.repeat(design.counts, len(self.centre) // self.elements)
         return np.concatenate([design.counts, (design.energy - by_column * self.centre) / self.scale])
+
+    def matrix(self) -> FloatArray:
+        """Returns the matrix that turns the row of an energy without scaling into ``energy_row``."""
+        elements, features = self.elements, len(self.centre) // self.elements
+        found = np.diag(np.concatenate([np.ones(elements), 1 / self.scale]))
+        for element in range(elements):
+            own = slice(elements + element * features, elements + (element + 1) * features)
+            found[own, element] = -(self.centre / self.scale)[element * features : (element + 1) * features]
+        return found
 
     def rows(self, values: FloatArray) -> FloatArray:
         """Returns the rows of derivatives, (..., columns)."""
@@ -173,7 +185,8 @@ def fit_linear(
     if ridge is None:
         ridge, energy_error, force_error = _choose(blocks, len(elements))
     coefficients, shifts = scaling.coefficients(solve(*total(blocks), ridge, len(elements)))
-    return LinearFit(coefficients, constants + shifts, float(ridge), energy_error, force_error)
+    spread = _posterior(blocks, ridge, scaling)
+    return LinearFit(coefficients, constants + shifts, float(ridge), energy_error, force_error, spread)
 
 
 def total(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
@@ -183,15 +196,43 @@ def total(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
 
 def solve(normal: FloatArray, right: FloatArray, ridge: float, elements: int) -> FloatArray:
     """Returns the solution; the ridge of the element constants is negligibly small."""
-    penalty = np.full(len(right), ridge * normal.trace() / len(right))
+    return np.asarray(np.linalg.solve(_penalised(normal, ridge, elements), right))
+
+
+def _penalised(normal: FloatArray, ridge: float, elements: int) -> FloatArray:
+    """Returns the normal matrix plus the penalty of the ridge."""
+    penalty = np.full(len(normal), ridge * normal.trace() / len(normal))
     penalty[:elements] *= 1e-6
-    return np.asarray(np.linalg.solve(normal + np.diag(penalty), right))
+    return normal + np.diag(penalty)
+
+
+def _folds(blocks: Sequence[Block]) -> list[Sequence[Block]]:
+    """Returns the structures that each fit of the cross-validation leaves out."""
+    return [blocks[number::_FOLDS] for number in range(min(_FOLDS, len(blocks)))]
+
+
+def _posterior(blocks: Sequence[Block], ridge: float, scaling: Scaling) -> Posterior:
+    """Returns the posterior variance, calibrated by the errors of left-out structures."""
+    normal, right = total(blocks)
+    squares, leverages, atoms = [], [], []
+    for fold in _folds(blocks):
+        left_normal, left_right = total(fold)
+        rest = _penalised(normal - left_normal, ridge, scaling.elements)
+        solution = np.linalg.solve(rest, right - left_right)
+        for block in fold:
+            squares.append((float(block.energy @ solution) - block.energy_value) ** 2)
+            leverages.append(float(block.energy @ np.linalg.solve(rest, block.energy)))
+            atoms.append(block.atoms)
+    factor, noise = calibrated(squares, leverages, atoms)
+    matrix = scaling.matrix()
+    inverse = np.linalg.inv(_penalised(normal, ridge, scaling.elements))
+    return Posterior(factor * matrix.T @ inverse @ matrix, np.array(noise))
 
 
 def _choose(blocks: Sequence[Block], elements: int) -> tuple[float, float, float | None]:
     """Returns the ridge with the smallest cross-validation errors, and these errors of energies and forces."""
     normal, right = total(blocks)
-    folds = [blocks[number::_FOLDS] for number in range(min(_FOLDS, len(blocks)))]
+    folds = _folds(blocks)
     tried = []
     for ridge in _RIDGES:
         energies, squares, count = [], 0.0, 0

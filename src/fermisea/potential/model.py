@@ -17,6 +17,7 @@ from fermisea.descriptors.neighbors import weights_of
 from fermisea.descriptors.sites import Sites
 from fermisea.grid import check_structure
 from fermisea.networks.mlp import Mlp
+from fermisea.potential.posterior import Posterior
 from fermisea.utilities.arrays import FloatArray
 
 
@@ -55,6 +56,16 @@ class RegularSites:
     energy: float
     slopes: FloatArray
 
+    def row(self, elements: int) -> FloatArray:
+        """Returns numbers of atoms and sums of descriptors of each element, as one row for linear energies.
+
+        Args:
+            elements: number of elements of the model.
+        """
+        sums = np.zeros((elements, self.values.shape[1]))
+        np.add.at(sums, self.elements, self.values)
+        return np.concatenate([np.bincount(self.elements, minlength=elements), sums.ravel()])
+
     def prediction(self, energy: float = 0.0, coefficients: FloatArray | None = None) -> RegularPrediction:
         """Returns free energy, forces and stress, with an added energy that is linear in the descriptors.
 
@@ -82,6 +93,7 @@ class RegularModel:
         electron_temperature: tau_e of the fitted data, K.
         provenance: data, settings and errors of the fit.
         corrections: network for each element, whose output, eV, is added to the atomic energies; or None.
+        posterior: spread of F for other structures; None if unknown.
     """
 
     descriptor: Descriptor
@@ -91,6 +103,7 @@ class RegularModel:
     electron_temperature: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
     corrections: tuple[Mlp, ...] = ()
+    posterior: Posterior | None = None
 
     @property
     def left_out_error(self) -> float:

@@ -13,7 +13,8 @@ from ase import Atoms
 from fermisea.errors import InputError, WindowError
 from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential.heat import HeatBasis
-from fermisea.potential.model import RegularModel, RegularSites
+from fermisea.potential.model import RegularModel
+from fermisea.potential.posterior import Posterior
 from fermisea.utilities.arrays import FloatArray
 
 
@@ -28,6 +29,7 @@ class PotentialPrediction:
         heat_capacity: tau_e dS/dtau_e at fixed ions and volume, eV/K.
         forces: -dF/dr, (atoms, 3), eV/Angstrom.
         stress: (dF/dstrain)/volume, (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE.
+        free_energy_std: posterior standard deviation of F, eV; NaN if unknown.
         warnings: a sentence for each way in which the structure leaves the domain of a model, if it has been checked.
     """
 
@@ -37,6 +39,7 @@ class PotentialPrediction:
     heat_capacity: float | FloatArray
     forces: FloatArray
     stress: FloatArray
+    free_energy_std: float | FloatArray
     warnings: tuple[str, ...] = ()
 
     @property
@@ -56,21 +59,26 @@ class ThermalTerms:
         coefficients: coefficients of the atomic terms, (functions, elements, features), eV/K^2.
         constants: constant of each element in the atomic terms, (functions, elements), eV/K^2.
         provenance: labels, settings and errors of the fit.
+        posterior: spread of independent combinations of the g_k, eV; None if unknown.
+        combination: g_k as sums of these combinations, (functions, combinations), 1/K^2; None if unknown.
     """
 
     basis: HeatBasis
     coefficients: FloatArray
     constants: FloatArray
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    posterior: Posterior | None = None
+    combination: FloatArray | None = None
 
-    def sums(self, descriptors: FloatArray, counts: FloatArray) -> FloatArray:
-        """Returns g_k of a structure, (functions,), eV/K^2.
+    def sums(self, row: FloatArray) -> FloatArray:
+        """Returns g_k of a structure, (functions,), eV/K^2, from its row, see :class:`Posterior`."""
+        return np.hstack([self.constants, self.coefficients.reshape(self.basis.size, -1)]) @ row
 
-        Args:
-            descriptors: sums of the descriptors over the atoms of each element, (elements, features).
-            counts: number of atoms of each element, (elements,).
-        """
-        return np.tensordot(self.coefficients, descriptors, 2) + self.constants @ counts
+    def variance(self, shares: FloatArray, row: FloatArray, atoms: int) -> FloatArray:
+        """Returns the variance of sums over k of shares (nT, functions) times g_k, (nT,), eV^2; NaN if unknown."""
+        if self.posterior is None or self.combination is None:
+            return np.full(len(shares), np.nan)
+        return np.square(shares @ self.combination) @ self.posterior.variance(row, atoms)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything but the fitted numbers as plain data."""
@@ -82,7 +90,13 @@ class ThermalTerms:
 
     @classmethod
     def from_dict(
-        cls, regular: RegularModel, entries: Mapping[str, Any], coefficients: FloatArray, constants: FloatArray
+        cls,
+        regular: RegularModel,
+        entries: Mapping[str, Any],
+        coefficients: FloatArray,
+        constants: FloatArray,
+        posterior: Posterior | None = None,
+        combination: FloatArray | None = None,
     ) -> Self:
         """Returns the terms that belong to a regular model from the result of ``to_dict``.
 
@@ -94,7 +108,9 @@ class ThermalTerms:
         shapes = (basis.size, *regular.coefficients.shape), (basis.size, *regular.constants.shape)
         if (coefficients.shape, constants.shape) != shapes:
             raise ValueError("thermal terms and regular model differ in size")
-        return cls(basis, coefficients, constants, dict(entries["provenance"]))
+        if combination is not None and combination.shape != (basis.size, basis.size):
+            raise ValueError("thermal terms and their spread differ in size")
+        return cls(basis, coefficients, constants, dict(entries["provenance"]), posterior, combination)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +161,9 @@ class ThermalPotential:
         temperatures = np.array(temperature_list(electron_temperature))
         self.check(temperatures.tolist())
         at, basis = self.regular.at(atoms, threads), self.terms.basis
-        sums = self._sums(at)
-        found = [
-            at.prediction(share @ sums, np.tensordot(share, self.terms.coefficients, 1))
-            for share in self._shares(temperatures)
-        ]
+        row, shares = at.row(len(self.elements)), self._shares(temperatures)
+        sums = self.terms.sums(row)
+        found = [at.prediction(share @ sums, np.tensordot(share, self.terms.coefficients, 1)) for share in shares]
         values: list[Any] = [
             temperatures,
             np.array([p.free_energy for p in found]),
@@ -157,6 +171,7 @@ class ThermalPotential:
             temperatures * (basis.heat(temperatures) @ sums),
             np.array([p.forces for p in found]),
             np.array([p.stress for p in found]),
+            self._spread(shares, row, len(atoms)),
         ]
         if np.ndim(electron_temperature) == 0:
             values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
@@ -169,14 +184,13 @@ class ThermalPotential:
         """
         self.check(electron_temperatures)
         at = self.regular.at(atoms)
-        return np.asarray(at.energy + self._shares(electron_temperatures) @ self._sums(at))
+        sums = self.terms.sums(at.row(len(self.elements)))
+        return np.asarray(at.energy + self._shares(electron_temperatures) @ sums)
 
-    def _sums(self, at: RegularSites) -> FloatArray:
-        """Returns g_k of a structure, (functions,), eV/K^2."""
-        descriptors = np.zeros(self.regular.coefficients.shape)
-        np.add.at(descriptors, at.elements, at.values)
-        counts = np.bincount(at.elements, minlength=len(self.regular.elements)).astype(np.float64)
-        return self.terms.sums(descriptors, counts)
+    def _spread(self, shares: FloatArray, row: FloatArray, atoms: int) -> FloatArray:
+        """Returns the posterior standard deviation of F, (nT,), eV."""
+        own = np.nan if self.regular.posterior is None else self.regular.posterior.variance(row, atoms)
+        return np.asarray(np.sqrt(own + self.terms.variance(shares, row, atoms)))
 
     def _shares(self, electron_temperatures: npt.ArrayLike) -> FloatArray:
         """Returns the factors of g_k in F(tau_e) - F(tau_ref), (nT, functions), K^2."""

@@ -12,12 +12,13 @@ from ase import Atoms
 from fermisea import units
 from fermisea.data.dataset import Dataset
 from fermisea.errors import InputError
-from fermisea.potential.design import design_of
+from fermisea.potential.design import all_columns, design_of
 from fermisea.potential.fit import ENERGY_WEIGHT, STRESS_WEIGHT
 from fermisea.potential.heat import HeatBasis
 from fermisea.potential.least_squares import Targets, Weights, fit_linear
 from fermisea.potential.model import RegularModel
 from fermisea.potential.nonnegative import nearest_nonnegative
+from fermisea.potential.posterior import Posterior
 from fermisea.potential.thermal import ThermalPotential, ThermalTerms
 from fermisea.utilities.arrays import FloatArray
 
@@ -160,7 +161,20 @@ def fit_thermal(
         "electron_temperatures": temperatures.tolist(),
         "left_out_errors": left_out.tolist(),
     }
-    return ThermalPotential(regular, ThermalTerms(basis, coefficients, change[:, :elements].copy(), provenance))
+    constants, combination = change[:, :elements].copy(), np.linalg.inv(triangle)
+    posterior = _embedded([fit.posterior for fit in fits if fit.posterior is not None], regular, features)
+    terms = ThermalTerms(basis, coefficients, constants, provenance, posterior, combination)
+    return ThermalPotential(regular, terms)
+
+
+def _embedded(posteriors: Sequence[Posterior], regular: RegularModel, features: Sequence[int]) -> Posterior:
+    """Returns the posterior of each function for rows with all features."""
+    elements, every = regular.coefficients.shape
+    columns = np.concatenate([np.arange(elements), elements + all_columns(elements, every, features)])
+    covariance = np.zeros((len(posteriors), elements * (1 + every), elements * (1 + every)))
+    for found, posterior in zip(covariance, posteriors, strict=True):
+        found[np.ix_(columns, columns)] = posterior.covariance
+    return Posterior(covariance, np.array([float(posterior.noise) for posterior in posteriors]))
 
 
 def _targets(labels: Labels, row: FloatArray) -> Targets:
