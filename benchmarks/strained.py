@@ -1,0 +1,344 @@
+"""Strained aluminium: the interatomic potential at every tau_e, and the LDOS on two energy axes, against DFT.
+
+Uses the data of strained_data.py. The potential is fitted in closed form to the training snapshots. Networks for the
+LDOS learn it on the axis of the snapshots, and on energies measured from the Fermi level of each structure at tau_ref.
+Compared are F(20 kK) - F(1 kK) and its derivatives for structures outside of the training data. About an hour on one
+core for three seeds; networks are stored and reused.
+
+    python benchmarks/strained.py DIR [--potential-only]
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from common import OUTPUT, Table, digits, finish, options, parse
+from scipy.interpolate import CubicSpline
+from scipy.stats import spearmanr
+from strained_data import LATTICE, LINE, REFERENCE, RUNS, SMALL, written
+
+import fermisea
+from fermisea.data.reference import Reference
+from fermisea.potential import ThermalPotential, fit_regular, fit_thermal, label_temperatures, labels_of
+from fermisea.training import TrainingConfig, train
+
+GPA = 160.21766208
+"""GPa in an eV/Angstrom^3."""
+
+HOT = 20_000.0
+CONFIG = TrainingConfig(validation_fraction=0.0, anchor=False, precision="bfloat16", hidden=(128, 128))
+MEMBERS = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """A self-consistent run: structure, name, F (eV), forces (eV/Angstrom), stress (eV/Angstrom^3)."""
+
+    name: str
+    atoms: Atoms
+    free_energy: float
+    forces: np.ndarray
+    stress: np.ndarray
+
+    @property
+    def pressure(self) -> float:
+        """Pressure, GPa."""
+        return -float(np.trace(self.stress)) / 3 * GPA
+
+
+def runs_of(folder: Path, kind: str, tau_e: float) -> list[Run]:
+    """Returns the finished runs of a kind at a tau_e."""
+    found = []
+    for name, atoms in written(folder, kind).items():
+        path = folder / "scf" / f"{kind}-{name}-{tau_e:.0f}.json"
+        if path.exists():
+            run = json.loads(path.read_text())
+            found.append(Run(name, atoms, run["free_energy"], np.array(run["forces"]), np.array(run["stress"])))
+    return found
+
+
+def rms(values: Any) -> float:
+    """Returns the root mean square."""
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def slopes(volumes: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """Returns -dF/dV at the inner volumes from central differences, GPa."""
+    return -GPA * np.gradient(energies, volumes)[1:-1]
+
+
+def moduli(volumes: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """Returns V d2F/dV2 at the inner volumes from second differences, GPa."""
+    left, right = np.diff(volumes)[:-1], np.diff(volumes)[1:]
+    first = np.diff(energies) / np.diff(volumes)
+    return GPA * volumes[1:-1] * 2 * (first[1:] - first[:-1]) / (left + right)
+
+
+def potential_of(snapshots: Sequence[fermisea.Snapshot], config: TrainingConfig) -> ThermalPotential:
+    """Returns the potential of the training snapshots, as a training fits it."""
+    data = fermisea.Dataset(tuple(snapshots))
+    regular = fit_regular(data, config.make_anchor_descriptor(["Al"]))
+    highest = min(snapshot.highest_electron_temperature for snapshot in snapshots)
+    temperatures = label_temperatures(snapshots[0].broadening.standard_deviation, highest)
+    features = config.make_anchor_descriptor(["Al"]).components(config.potential_order)
+    return fit_thermal(regular, temperatures, labels_of(data, temperatures), features=features)
+
+
+def potential_table(potential: ThermalPotential, folder: Path) -> tuple[Table, list[dict[str, Any]]]:
+    """Returns errors of the potential at each tau_e by kind of structure."""
+    cells, rows = [], []
+    for kind, temperatures in RUNS.items():
+        for tau_e in temperatures:
+            runs = runs_of(folder, kind, tau_e)
+            if not runs:
+                continue
+            found = [potential.predict(run.atoms, tau_e) for run in runs]
+            atoms = np.array([len(run.atoms) for run in runs])
+            energy = 1000 * (np.array([p.free_energy for p in found]) - [run.free_energy for run in runs]) / atoms
+            spread = 1000 * np.array([p.free_energy_std for p in found]) / atoms
+            pressure = [-np.trace(p.stress) / 3 * GPA - run.pressure for p, run in zip(found, runs, strict=True)]
+            forces = np.concatenate([(p.forces - r.forces).ravel() for p, r in zip(found, runs, strict=True)])
+            cells.append(
+                [
+                    kind,
+                    f"{tau_e:g}",
+                    str(len(runs)),
+                    digits(rms(energy)),
+                    digits(rms(spread)),
+                    digits(rms(pressure)),
+                    digits(1000 * rms(forces)),
+                ]
+            )
+            rows += [
+                {
+                    "kind": kind,
+                    "name": run.name,
+                    "tau_e": tau_e,
+                    "error": e,
+                    "spread": s,
+                    "pressure_error": p,
+                }
+                for run, e, s, p in zip(runs, energy.tolist(), spread.tolist(), map(float, pressure), strict=True)
+            ]
+    columns = ("structures", "tau_e (K)", "number", "F (meV/atom)", "spread", "P (GPa)", "forces (meV/Å)")
+    title = "The potential against self-consistent DFT, structures outside of the training data, rms errors"
+    return Table("strained", title, columns, cells), rows
+
+
+def spread_facts(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns how well the spread describes the errors: rank correlation and the fraction within 1.96 spreads."""
+    errors, spreads = (np.array([abs(row[name]) for row in rows]) for name in ("error", "spread"))
+    return {
+        "number": float(len(rows)),
+        "rank_correlation": float(spearmanr(errors, spreads).statistic),
+        "within_95_percent_interval": float(np.mean(errors <= 1.96 * spreads)),
+    }
+
+
+def line_table(potential: ThermalPotential, folder: Path) -> tuple[Table, list[dict[str, Any]]]:
+    """Returns -dF/dV and local bulk moduli of the fcc line at each tau_e."""
+    cells, rows = [], []
+    for tau_e in RUNS["line"]:
+        runs = runs_of(folder, "line", tau_e)
+        if len(runs) < len(LINE):
+            continue
+        volumes = np.array([run.atoms.get_volume() for run in runs])
+        own = np.array([run.free_energy for run in runs])
+        found = np.array([potential.predict(run.atoms, tau_e).free_energy for run in runs])
+        dft, ours = moduli(volumes, own), moduli(volumes, found)
+        pressure = slopes(volumes, found) - slopes(volumes, own)
+        rows.append({"tau_e": tau_e, "dft": dft.tolist(), "potential": ours.tolist(), "pressure": pressure.tolist()})
+        cells.append(
+            [
+                f"{tau_e:g}",
+                digits(rms(pressure)),
+                f"{dft.min():.0f} to {dft.max():.0f}",
+                f"{ours.min():.0f} to {ours.max():.0f}",
+                digits(100 * float(np.abs(ours / dft - 1).max()), 2),
+            ]
+        )
+    columns = ("tau_e (K)", "-dF/dV (GPa, rms error)", "B, DFT (GPa)", "B, potential", "worst difference (%)")
+    title = "fcc line, 17 lattice constants within 4 %: derivatives of F from differences in steps of 0.5 %"
+    return Table("strained_line", title, columns, cells), rows
+
+
+def elastic_table(potential: ThermalPotential, folder: Path) -> tuple[Table, dict[str, Any]]:
+    """Returns elastic constants of fcc at 4.05 Angstrom from differences of stress."""
+    cells, results = [], {}
+    for tau_e in RUNS["elastic"]:
+        runs = {run.name: run for run in runs_of(folder, "elastic", tau_e)}
+        if len(runs) < len(written(folder, "elastic")):
+            continue
+        ours = {name: potential.predict(run.atoms, tau_e).stress for name, run in runs.items()}
+        own = {name: run.stress for name, run in runs.items()}
+        found = {"DFT": constants(own), "potential": constants(ours)}
+        results[f"{tau_e:g}"] = found
+        cells += [[f"{tau_e:g}", name, *(f"{value:.1f}" for value in values)] for name, values in found.items()]
+    title = f"Elastic constants of fcc at {LATTICE} Å from stress at strains of ± {SMALL}, GPa"
+    return Table("strained_elastic", title, ("tau_e (K)", "", "C11", "C12", "C44"), cells), results
+
+
+def constants(stress: Mapping[str, np.ndarray]) -> tuple[float, float, float]:
+    """Returns C11, C12 and C44, GPa, from stress by name of the strain."""
+    tensile = (stress[f"tet{SMALL:+.3f}"] - stress[f"tet{-SMALL:+.3f}"]) / (2 * SMALL) * GPA
+    shear = (stress[f"she{SMALL:+.3f}"] - stress[f"she{-SMALL:+.3f}"]) / (2 * SMALL) * GPA
+    return float(tensile[0, 0]), float((tensile[1, 1] + tensile[2, 2]) / 2), float(shear[0, 1])
+
+
+def shifted(snapshot: fermisea.Snapshot, start: float, size: int) -> fermisea.Snapshot:
+    """Returns a snapshot with energies measured from its Fermi level at tau_ref, on another energy grid."""
+    level = snapshot.reference.fermi_level
+    grid = replace(snapshot.energy_grid, start=start, size=size)
+    wanted = grid.energies + level
+    spline = CubicSpline(snapshot.energies, snapshot.ldos, axis=-1)
+    ldos = np.where(wanted < snapshot.energies[0], 0.0, spline(np.maximum(wanted, snapshot.energies[0])))
+    return fermisea.Snapshot(
+        atoms=snapshot.atoms,
+        grid=snapshot.grid,
+        energy_grid=grid,
+        ldos=ldos.astype(np.float32),
+        density=snapshot.density,
+        electron_temperature=snapshot.electron_temperature,
+        ion_temperature=snapshot.ion_temperature,
+        broadening=snapshot.broadening,
+        reference=Reference(
+            snapshot.reference.free_energy, {}, 0.0, snapshot.electrons, snapshot.reference.entropy_term
+        ),
+        ions=snapshot.ions,
+        functional=snapshot.functional,
+        provenance=snapshot.provenance,
+    )
+
+
+def on_fermi_levels(snapshots: Sequence[fermisea.Snapshot]) -> list[fermisea.Snapshot]:
+    """Returns all snapshots with energies measured from their own Fermi levels, on a common grid."""
+    levels = [snapshot.reference.fermi_level for snapshot in snapshots]
+    grid = snapshots[0].energy_grid
+    start = grid.start - max(levels)
+    size = int((grid.stop - max(levels) - start) / grid.spacing) + 1
+    return [shifted(snapshot, start, size) for snapshot in snapshots]
+
+
+def network(
+    data: Sequence[fermisea.Snapshot], name: str, seed: int, folder: Path, *, members: int = MEMBERS
+) -> fermisea.Model:
+    """Returns an ensemble for the LDOS, from a file if it exists."""
+    path = folder / f"{name}-{seed}.safetensors"
+    if not path.exists():
+        started = time.perf_counter()
+        # F of the shifted LDOS is not F of the DFT code
+        config = replace(CONFIG, seed=100 * seed, ensemble=members, allow_closure_error=True)
+        train(fermisea.Dataset(tuple(data)), config).save(path)
+        print(f"trained {path.name} in {time.perf_counter() - started:.0f} s", flush=True)
+    return fermisea.load_model(path)
+
+
+def changes(predict: Callable[[Atoms], tuple[float, np.ndarray]], folder: Path) -> dict[str, Any]:
+    """Returns errors of F(20 kK) - F(1 kK), its derivatives along the line, and its forces.
+
+    Args:
+        predict: function from a structure to the change of F, eV, and of the forces, eV/Angstrom.
+        folder: folder of the data.
+    """
+    found: dict[str, Any] = {}
+    for kind in ("line", "test", "odd"):
+        pairs = list(zip(runs_of(folder, kind, REFERENCE), runs_of(folder, kind, HOT), strict=False))
+        if not pairs:
+            continue
+        predicted = [predict(hot.atoms) for _, hot in pairs]
+        own = np.array([hot.free_energy - cold.free_energy for cold, hot in pairs])
+        ours = np.array([energy for energy, _ in predicted])
+        atoms = np.array([len(hot.atoms) for _, hot in pairs])
+        found[f"{kind}_free_energy"] = 1000 * rms((ours - own) / atoms)
+        if kind == "line":
+            volumes = np.array([hot.atoms.get_volume() for _, hot in pairs])
+            found["line_pressure"] = rms(slopes(volumes, ours) - slopes(volumes, own))
+            differences = moduli(volumes, ours) - moduli(volumes, own)
+            found["line_modulus"] = float(np.abs(differences).max())
+        else:
+            errors = [p - (hot.forces - cold.forces) for (_, p), (cold, hot) in zip(predicted, pairs, strict=True)]
+            found[f"{kind}_forces"] = 1000 * rms(np.concatenate([e.ravel() for e in errors]))
+    return found
+
+
+def by_potential(potential: ThermalPotential) -> Callable[[Atoms], tuple[float, np.ndarray]]:
+    """Returns the change of F and forces by the potential."""
+
+    def predict(atoms: Atoms) -> tuple[float, np.ndarray]:
+        found = potential.predict(atoms, [REFERENCE, HOT])
+        energies = np.asarray(found.free_energy)
+        return float(energies[1] - energies[0]), found.forces[1] - found.forces[0]
+
+    return predict
+
+
+def by_network(model: fermisea.Model) -> Callable[[Atoms], tuple[float, np.ndarray]]:
+    """Returns the change of F and forces by the LDOS of a model."""
+
+    def predict(atoms: Atoms) -> tuple[float, np.ndarray]:
+        found = model.predict(atoms, [REFERENCE, HOT], forces=True, anchor=False, uncertainty=False, allow_outside=True)
+        energies = np.asarray(found.ldos_free_energy)
+        return float(energies[1] - energies[0]), found.forces[1] - found.forces[0]
+
+    return predict
+
+
+def comparison(
+    potential: ThermalPotential, snapshots: Sequence[fermisea.Snapshot], folder: Path, seeds: int
+) -> tuple[Table, dict[str, Any]]:
+    """Returns errors of F(20 kK) - F(1 kK) by the potential and by networks on both axes."""
+    place = OUTPUT / "strained"
+    place.mkdir(parents=True, exist_ok=True)
+    results: dict[str, list[dict[str, Any]]] = {"potential": [changes(by_potential(potential), folder)]}
+    axes = {"LDOS, absolute energies": snapshots, "LDOS, energies from mu_ref": on_fermi_levels(snapshots)}
+    for title, data in axes.items():
+        name = "absolute" if "absolute" in title else "fermi"
+        models = [network(data, name, seed, place) for seed in range(seeds)]
+        results[title] = [changes(by_network(model), folder) for model in models]
+    names = list(results["potential"][0])
+    cells = [
+        [title, *("; ".join(digits(found[name], 2) for found in runs) for name in names)]
+        for title, runs in results.items()
+    ]
+    title = "Errors of F(20 kK) - F(1 kK): F (meV/atom), pressure and worst local modulus (GPa), forces (meV/Å)"
+    note = f"Ensembles of {MEMBERS}, one number for each seed."
+    return Table("strained_change", title, ("", *(name.replace("_", ", ") for name in names)), cells, note), results
+
+
+def main() -> None:
+    """Fits, compares, prints tables and writes JSON."""
+    parser = options(__doc__, "strained", 3)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--potential-only", action="store_true", help="no networks")
+    values = parse(parser)
+    torch.set_num_threads(1)
+    snapshots = list(fermisea.Dataset.load([values.folder / "data"]))
+    potential = potential_of(snapshots, TrainingConfig())
+    table, rows = potential_table(potential, values.folder)
+    lines, line_rows = line_table(potential, values.folder)
+    elastic, elastic_results = elastic_table(potential, values.folder)
+    tables = [table, lines, elastic]
+    results: dict[str, Any] = {
+        "structures": rows,
+        "line": line_rows,
+        "elastic": elastic_results,
+        "spread": spread_facts(rows),
+        "left_out": dict(potential.terms.provenance) | {"regular": dict(potential.regular.provenance)},
+    }
+    if not values.potential_only:
+        changed, results["change"] = comparison(potential, snapshots, values.folder, values.repeat)
+        tables.append(changed)
+    print(results["spread"])
+    finish(values, tables, results)
+
+
+if __name__ == "__main__":
+    main()
