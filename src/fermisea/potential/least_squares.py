@@ -196,7 +196,15 @@ def total(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
 
 def solve(normal: FloatArray, right: FloatArray, ridge: float, elements: int) -> FloatArray:
     """Returns the solution; the ridge of the element constants is negligibly small."""
-    return np.asarray(np.linalg.solve(_penalised(normal, ridge, elements), right))
+    return _solved(_penalised(normal, ridge, elements), right)
+
+
+def _solved(matrix: FloatArray, right: FloatArray) -> FloatArray:
+    """Returns the solution, the shortest one if the matrix is singular: all structures have one composition."""
+    try:
+        return np.asarray(np.linalg.solve(matrix, right))
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.lstsq(matrix, right, rcond=None)[0])
 
 
 def _penalised(normal: FloatArray, ridge: float, elements: int) -> FloatArray:
@@ -218,14 +226,14 @@ def _posterior(blocks: Sequence[Block], ridge: float, scaling: Scaling) -> Poste
     for fold in _folds(blocks):
         left_normal, left_right = total(fold)
         rest = _penalised(normal - left_normal, ridge, scaling.elements)
-        solution = np.linalg.solve(rest, right - left_right)
+        solution = _solved(rest, right - left_right)
         for block in fold:
             squares.append((float(block.energy @ solution) - block.energy_value) ** 2)
-            leverages.append(float(block.energy @ np.linalg.solve(rest, block.energy)))
+            leverages.append(float(block.energy @ _solved(rest, block.energy)))
             atoms.append(block.atoms)
     factor, noise = calibrated(squares, leverages, atoms)
     matrix = scaling.matrix()
-    inverse = np.linalg.inv(_penalised(normal, ridge, scaling.elements))
+    inverse = _solved(_penalised(normal, ridge, scaling.elements), np.eye(len(normal)))
     return Posterior(factor * matrix.T @ inverse @ matrix, np.array(noise))
 
 

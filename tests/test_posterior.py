@@ -1,0 +1,74 @@
+"""Spread of linear energies: calibration by left-out structures, and errors of other structures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fermisea.potential.design import Design
+from fermisea.potential.least_squares import Targets, Weights, fit_linear
+from fermisea.potential.posterior import Posterior, calibrated
+
+
+def test_calibration_finds_the_variances_of_errors():
+    random = np.random.default_rng(0)
+    leverages, atoms = random.uniform(0.01, 3.0, 4000), random.choice([4.0, 32.0], 4000)
+    errors = random.normal(size=4000) * np.sqrt(2.0 * leverages + 0.05 * atoms)
+    factor, noise = calibrated(errors**2, leverages, atoms)
+    assert factor == pytest.approx(2.0, rel=0.1)
+    assert noise == pytest.approx(0.05, rel=0.1)
+    assert calibrated(np.zeros(3), np.ones(3), np.ones(3)) == (0.0, 0.0)
+    factor, noise = calibrated(2.0 * leverages, leverages, atoms)
+    assert noise < 1e-3
+    assert factor == pytest.approx(2.0, rel=0.05)
+
+
+def design(random: np.random.Generator, atoms: int, first: int, width: float = 1.0) -> Design:
+    """Random descriptors of two elements; ``first`` atoms are of the first one."""
+    sites = 3.0 + width * random.normal(size=(atoms, 5)) * np.array([1, 0.5, 0.2, 0.1, 0.05])
+    own = np.arange(atoms) < first
+    energy = np.concatenate([sites[own].sum(0), sites[~own].sum(0)])
+    counts = np.array([own.sum(), (~own).sum()], dtype=float)
+    return Design(energy, np.zeros((atoms, 3, 10)), np.zeros((3, 3, 10)), counts, sites)
+
+
+@pytest.mark.parametrize("one_composition", [False, True])
+def test_errors_of_other_structures_are_as_large_as_the_spread(one_composition):
+    random = np.random.default_rng(1)
+    true, noise = random.normal(size=10), 0.02
+
+    def energy(of: Design) -> float:
+        atoms = len(of.sites)
+        return float(of.energy @ true + of.counts @ [-5.0, -3.0] + random.normal() * noise * np.sqrt(atoms))
+
+    def symbols(of: Design) -> list[str]:
+        return ["A"] * int(of.counts[0]) + ["B"] * int(of.counts[1])
+
+    def first() -> int:
+        return 3 if one_composition else random.choice([2, 3, 4])
+
+    designs = [design(random, 6, first()) for _ in range(40)]
+    fit = fit_linear(
+        designs, [Targets(energy(d)) for d in designs], [symbols(d) for d in designs], ["A", "B"], Weights(30.0, 0.0)
+    )
+
+    def deviations(width: float) -> tuple[np.ndarray, np.ndarray]:
+        rows, errors = [], []
+        for _ in range(400):
+            of = design(random, 6, first(), width)
+            row = np.concatenate([of.counts, of.energy])
+            errors.append(row @ np.concatenate([fit.constants, fit.coefficients.ravel()]) - energy(of))
+            rows.append(np.sqrt(fit.posterior.variance(row, 6)))
+        return np.array(errors), np.array(rows)
+
+    errors, spreads = deviations(1.0)
+    assert np.sqrt(np.mean(np.square(errors / spreads))) == pytest.approx(1.0, abs=0.3)
+    far, wide = deviations(6.0)
+    assert np.sqrt(np.mean(far**2)) > 1.5 * np.sqrt(np.mean(errors**2))
+    assert 0.4 < np.sqrt(np.mean(np.square(far / wide))) < 1.4  # the spread may be too large, hardly too small
+
+
+def test_several_energies_at_once():
+    matrix = np.array([[2.0, 0.0], [0.0, 3.0]])
+    several = Posterior(np.stack([matrix, 2 * matrix]), np.array([0.1, 0.0]))
+    np.testing.assert_allclose(several.variance(np.array([1.0, 2.0]), 4), [14.4, 28.0])
