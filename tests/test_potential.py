@@ -144,6 +144,29 @@ def test_the_fit_finds_a_model_that_is_linear(parts):
     assert fitted.provenance["ridge"] < 1e-8
 
 
+def rattled(seed: int) -> Atoms:
+    """A cubic cell of one size with displaced atoms."""
+    atoms = bulk("Al", "fcc", a=4.05, cubic=True)
+    atoms.positions += np.random.default_rng(seed).normal(scale=0.12, size=(4, 3))
+    return atoms
+
+
+@pytest.mark.parametrize(("make", "virial"), [(alloy, 0.1), (rattled, 0.0)], ids=["volumes", "one-volume"])
+def test_stress_that_is_no_derivative_of_the_energies(make, virial):
+    """A stress with 0.1 eV for each atom too much: known from energies at several volumes, and otherwise stress."""
+    truth = model_of(PowerSpectrum(2, 4.0, weights={"Al": 1.0, "Mg": 0.7}))
+    data = labelled(truth, range(12), make=make)
+    for snapshot in data:
+        snapshot.reference.stress[:] += 0.1 * len(snapshot.atoms) / snapshot.grid.volume * np.eye(3)
+    fitted = fit_regular(data, truth.descriptor)
+    assert fitted.provenance["virial_per_atom"] == pytest.approx(virial, abs=0.01)
+    for seed in (31, 32):
+        got, expected = fitted.predict(make(seed)), truth.predict(make(seed))
+        assert got.free_energy == pytest.approx(expected.free_energy, abs=4e-4)
+        more = (0.1 - virial) * 4 / make(seed).get_volume()
+        np.testing.assert_allclose(got.stress, expected.stress + more * np.eye(3), atol=4e-4)
+
+
 def test_more_ridge_means_a_looser_fit():
     truth = model_of(PowerSpectrum(2, 4.0, weights={"Al": 1.0, "Mg": 0.7}))
     data = labelled(truth, range(4))
@@ -232,6 +255,6 @@ def test_a_linear_truth_needs_no_network():
     linear = fit_regular(data, truth.descriptor)
     corrected = fit_correction(data, linear, (4,), steps=20)
     got, expected = corrected.predict(alloy(9)), truth.predict(alloy(9))
-    assert got.free_energy == pytest.approx(expected.free_energy, abs=1e-4)
+    assert got.free_energy == pytest.approx(expected.free_energy, abs=4e-4)
     with pytest.raises(InputError, match="at least five"):
         fit_correction(Dataset(data.snapshots[:4]), linear)
