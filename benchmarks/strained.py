@@ -88,8 +88,7 @@ def potential_of(snapshots: Sequence[fermisea.Snapshot], config: TrainingConfig)
     regular = fit_regular(data, config.make_anchor_descriptor(["Al"]))
     highest = min(snapshot.highest_electron_temperature for snapshot in snapshots)
     temperatures = label_temperatures(snapshots[0].broadening.standard_deviation, highest)
-    features = config.make_anchor_descriptor(["Al"]).components(config.potential_order)
-    return fit_thermal(regular, temperatures, labels_of(data, temperatures), features=features)
+    return fit_thermal(regular, temperatures, labels_of(data, temperatures))
 
 
 def potential_table(potential: ThermalPotential, folder: Path) -> tuple[Table, list[dict[str, Any]]]:

@@ -110,3 +110,14 @@ def test_one_neighbour_has_its_closed_form():
 def test_nothing_around_gives_zeros():
     atoms = Atoms("Al", positions=[[0, 0, 0]], cell=[20, 20, 20], pbc=True)
     assert not PowerSpectrum(6, 5.0).compute_points(atoms, [[10, 10, 10]]).any()
+
+
+def test_components_of_a_lower_degree_are_the_lower_power_spectrum():
+    atoms = Atoms("Al4", positions=np.random.default_rng(3).uniform(0, 5, (4, 3)), cell=[5, 5.5, 6], pbc=True)
+    point = np.array([[0.3, 1.0, 2.0]])
+    high, low = PowerSpectrum(5, 4.5), PowerSpectrum(3, 4.5)
+    chosen = high.degrees() <= 3
+    assert chosen.sum() == low.features
+    np.testing.assert_allclose(
+        high.compute_points(atoms, point)[:, chosen], low.compute_points(atoms, point), rtol=1e-12, atol=1e-13
+    )

@@ -145,7 +145,6 @@ def _thermal(terms: ThermalTerms) -> dict[str, Any]:
     return {
         "highest_electron_temperature": terms.basis.highest,
         "structures": made.get("structures"),
-        "features": made.get("features"),
         "left_out_error_per_atom_eV": max(made["left_out_errors"], default=None) if "left_out_errors" in made else None,
     }
 

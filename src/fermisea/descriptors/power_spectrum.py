@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 from ase import Atoms
 
 from fermisea.descriptors.base import Descriptor, check_definition
@@ -14,6 +15,7 @@ from fermisea.descriptors.evaluator import Contraction, Evaluator, check_dtype
 from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
 from fermisea.errors import InputError
+from fermisea.utilities.arrays import IntArray
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class PowerSpectrum(Descriptor):
         """Number of (j, j', l) with j <= j' <= order and l <= j."""
         return (self.order + 1) * (self.order + 2) * (self.order + 3) // 6
 
-    def components(self, order: int) -> list[int]:
-        """Returns the positions of the components with j, j' <= ``order``: the power spectrum of this order."""
-        listed = [(j, k) for j in range(self.order + 1) for k in range(j, self.order + 1) for _ in range(j + 1)]
-        return [position for position, (_, k) in enumerate(listed) if k <= order]
+    def degrees(self) -> IntArray:
+        """Returns the higher degree j' of each component, (features,)."""
+        pairs = ((j, k) for j in range(self.order + 1) for k in range(j, self.order + 1))
+        return np.array([k for j, k in pairs for _ in range(j + 1)])
 
     def evaluator(
         self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0

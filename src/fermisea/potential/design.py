@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.sites import Sites
-from fermisea.utilities.arrays import FloatArray, IntArray
+from fermisea.utilities.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,6 @@ class Design:
     strain: FloatArray
     counts: FloatArray
     sites: FloatArray
-
-    def only(self, features: Sequence[int]) -> Design:
-        """Returns the columns of some of the features of each element."""
-        columns = all_columns(len(self.counts), self.sites.shape[1], features)
-        return replace(
-            self,
-            energy=self.energy[columns],
-            forces=self.forces[..., columns],
-            strain=self.strain[..., columns],
-            sites=self.sites[:, features],
-        )
-
-
-def all_columns(elements: int, every: int, features: Sequence[int]) -> IntArray:
-    """Returns the columns of some of ``every`` feature of each element, (columns,)."""
-    return np.asarray((every * np.arange(elements)[:, None] + np.array(features)).ravel())
 
 
 def design_of(descriptor: Descriptor, elements: Sequence[str], atoms: Atoms, *, derivatives: bool = True) -> Design:

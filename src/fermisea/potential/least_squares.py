@@ -77,14 +77,14 @@ class LinearFit:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and standard deviation of each column over the atoms of its element.
+    """Mean and scale of each column: over the atoms of its element, the standard deviation.
 
     A row of the equations begins with the free columns: the number of atoms of each element and, if stress is fitted, a
     virial for each atom that is no derivative of the energy. The scaled columns follow.
 
     Attributes:
         centre: (columns,).
-        scale: (columns,); 1 for columns that do not vary.
+        scale: (columns,); 1 for columns that do not vary; times a factor of each feature.
         elements: number of elements.
         free: number of free columns.
     """
@@ -96,9 +96,23 @@ class Scaling:
 
     @classmethod
     def of(
-        cls, designs: Sequence[Design], symbols: Sequence[Sequence[str]], elements: Sequence[str], *, stress: bool
+        cls,
+        designs: Sequence[Design],
+        symbols: Sequence[Sequence[str]],
+        elements: Sequence[str],
+        factors: FloatArray | None,
+        *,
+        stress: bool,
     ) -> Scaling:
-        """Returns the scaling for structures with the given chemical symbols, with or without stress in the fit."""
+        """Returns the scaling for structures with the given chemical symbols.
+
+        Args:
+            designs: columns of each structure.
+            symbols: chemical symbols of each structure.
+            elements: elements in the order of the columns.
+            factors: additional factor of the scale of each feature, (features,); None without.
+            stress: whether stress is fitted.
+        """
         centres, scales = [], []
         for element in elements:
             rows = [d.sites[np.array(names) == element] for d, names in zip(designs, symbols, strict=True)]
@@ -107,6 +121,8 @@ class Scaling:
             scales.append(values.std(0))
         scale = np.concatenate(scales)
         scale = np.where(scale > 1e-12 * max(scale.max(), 1e-300), scale, 1.0)
+        if factors is not None:
+            scale = scale * np.tile(factors, len(elements))
         return cls(np.concatenate(centres), scale, len(elements), len(elements) + int(stress))
 
     def energy_row(self, design: Design) -> FloatArray:
@@ -187,6 +203,7 @@ def fit_linear(
     elements: Sequence[str],
     weights: Weights,
     ridge: float | None = None,
+    factors: FloatArray | None = None,
 ) -> LinearFit:
     """Returns the weighted least-squares solution.
 
@@ -199,11 +216,13 @@ def fit_linear(
         elements: elements in the order of the columns.
         weights: weights of energies and stress.
         ridge: ridge parameter; None chooses it.
+        factors: factor of the coefficient of each feature in the penalty of the ridge, (features,); None for equal
+            ones.
     """
     counts = np.array([design.counts for design in designs])
     constants = np.linalg.lstsq(counts, np.array([item.energy for item in targets]), rcond=None)[0]
     stress = weights.virial > 0 and any(item.virial is not None for item in targets)
-    scaling = Scaling.of(designs, symbols, elements, stress=stress)
+    scaling = Scaling.of(designs, symbols, elements, factors, stress=stress)
     blocks = []
     for design, item in zip(designs, targets, strict=True):
         rest = Targets(item.energy - float(design.counts @ constants), item.forces, item.virial)

@@ -11,8 +11,9 @@ from ase import Atoms
 
 from fermisea import units
 from fermisea.data.dataset import Dataset
+from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError
-from fermisea.potential.design import all_columns, design_of
+from fermisea.potential.design import design_of
 from fermisea.potential.fit import ENERGY_WEIGHT, STRESS_WEIGHT
 from fermisea.potential.heat import HeatBasis
 from fermisea.potential.least_squares import Targets, Weights, fit_linear
@@ -27,6 +28,13 @@ _PER_HALVING = 4
 
 _SHARPEST = 0.2
 """Lowest k_B tau_e of labels in standard deviations of the broadening; below, the sharpened integration fails."""
+
+_STIFFNESS = 5.0
+"""Default of ``stiffness`` of :func:`fit_thermal`.
+
+The change of F with tau_e depends on the mean surroundings more than F itself. With 24 strained structures of
+aluminium, errors of left-out structures at 14 and 34 kK fall from 3.3 and 8.1 to 2.7 and 2.5 meV/atom.
+"""
 
 _ABSOLUTE, _RELATIVE = 1e-3, 1e-3
 """Error of a label, eV/atom, and relative to the change of F, in the weights of the fit."""
@@ -91,7 +99,7 @@ def fit_thermal(
     *,
     energy_weight: float = ENERGY_WEIGHT,
     stress_weight: float = STRESS_WEIGHT,
-    features: Sequence[int] | None = None,
+    stiffness: float = _STIFFNESS,
 ) -> ThermalPotential:
     """Returns the potential whose changes with tau_e fit the labels, by constrained least squares.
 
@@ -109,7 +117,8 @@ def fit_thermal(
         labels: changes of F, and of forces and stress where they are known.
         energy_weight: weight of energies over sqrt(atoms), 1/Angstrom, relative to a force component.
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
-        features: components of the descriptor that enter the change with tau_e; by default all.
+        stiffness: factor of the penalised coefficients from each degree of the power spectrum to the next; 1 for other
+            descriptors.
 
     Raises:
         InputError: for fewer than two structures, too few tau_e, or labels of another shape.
@@ -126,35 +135,36 @@ def fit_thermal(
     shares = basis.free_energy(temperatures) - basis.free_energy(regular.electron_temperature)
     rotation, triangle = np.linalg.qr(scale[:, None] * shares)
     project = rotation.T * scale  # labels -> coefficients of the orthonormal functions
-    features = range(regular.descriptor.features) if features is None else features
     designs = [
         design_of(
             regular.descriptor,
             regular.elements,
             item.atoms,
             derivatives=item.forces is not None or item.stress is not None,
-        ).only(features)
+        )
         for item in labels
     ]
+    descriptor = regular.descriptor
+    factors = (
+        np.power(stiffness, descriptor.degrees(), dtype=np.float64) if isinstance(descriptor, PowerSpectrum) else None
+    )
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)
     fits = []
     for row in project:
         targets = [_targets(item, row) for item in labels]
-        fits.append(fit_linear(designs, targets, symbols, regular.elements, weights))
+        fits.append(fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors))
     solution = np.array([np.concatenate([fit.constants, fit.coefficients.ravel()]) for fit in fits])
     rows = np.array([np.concatenate([design.counts, design.energy]) for design in designs])
     solution = nearest_nonnegative(solution, rows, np.linalg.inv(triangle))
     change = np.linalg.solve(triangle, solution)
     elements = len(regular.elements)
-    coefficients = np.zeros((basis.size, *regular.coefficients.shape))
-    coefficients[..., features] = change[:, elements:].reshape(basis.size, elements, len(features))
+    coefficients = change[:, elements:].reshape(basis.size, *regular.coefficients.shape)
     left_out = np.sqrt(
         np.square(rotation / scale[:, None]) @ np.square([fit.left_out_energy_error or 0.0 for fit in fits])
     )
     provenance = {
         "structures": len(labels),
-        "features": len(features),
         "energy_weight": energy_weight,
         "stress_weight": stress_weight,
         "ridges": [fit.ridge for fit in fits],
@@ -162,19 +172,10 @@ def fit_thermal(
         "left_out_errors": left_out.tolist(),
     }
     constants, combination = change[:, :elements].copy(), np.linalg.inv(triangle)
-    posterior = _embedded([fit.posterior for fit in fits if fit.posterior is not None], regular, features)
+    known = [fit.posterior for fit in fits if fit.posterior is not None]
+    posterior = Posterior(np.array([p.covariance for p in known]), np.array([float(p.noise) for p in known]))
     terms = ThermalTerms(basis, coefficients, constants, provenance, posterior, combination)
     return ThermalPotential(regular, terms)
-
-
-def _embedded(posteriors: Sequence[Posterior], regular: RegularModel, features: Sequence[int]) -> Posterior:
-    """Returns the posterior of each function for rows with all features."""
-    elements, every = regular.coefficients.shape
-    columns = np.concatenate([np.arange(elements), elements + all_columns(elements, every, features)])
-    covariance = np.zeros((len(posteriors), elements * (1 + every), elements * (1 + every)))
-    for found, posterior in zip(covariance, posteriors, strict=True):
-        found[np.ix_(columns, columns)] = posterior.covariance
-    return Posterior(covariance, np.array([float(posterior.noise) for posterior in posteriors]))
 
 
 def _targets(labels: Labels, row: FloatArray) -> Targets:

@@ -24,16 +24,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("float32", "bfloat16"),
 }
 
-_COUNTS = (
-    "order",
-    "twojmax",
-    "epochs",
-    "batch_size",
-    "plateau_patience",
-    "ensemble",
-    "anchor_order",
-    "potential_order",
-)
+_COUNTS = ("order", "twojmax", "epochs", "batch_size", "plateau_patience", "ensemble", "anchor_order")
 """Settings that are integers of at least 1."""
 
 
@@ -81,8 +72,6 @@ class TrainingConfig:
         anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
         potential: whether the anchor is extended to a potential at every tau_e, from the LDOS of at least eight
             structures.
-        potential_order: highest order of the power spectrum in the change of this potential with tau_e, at most
-            ``anchor_order``.
         allow_closure_error: whether snapshots whose LDOS misses the free energy of the DFT code by more than 5 meV/atom
             give a warning instead of an error.
         seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the
@@ -124,7 +113,6 @@ class TrainingConfig:
     anchor_cutoff: float = 5.4
     anchor_hidden: tuple[int, ...] = ()
     potential: bool = True
-    potential_order: int = 3
     allow_closure_error: bool = False
     seed: int = 0
     dtype: str = "float32"
@@ -213,7 +201,7 @@ class TrainingConfig:
             return Bispectrum(twojmax=self.twojmax, cutoff=self.cutoff, weights=weights)
         return PowerSpectrum(self.order, self.cutoff, weights, smoothness=self.smoothness)
 
-    def make_anchor_descriptor(self, elements: Sequence[str]) -> PowerSpectrum:
+    def make_anchor_descriptor(self, elements: Sequence[str]) -> Descriptor:
         """Returns the descriptor of the regular model for these elements.
 
         Raises:

@@ -34,7 +34,6 @@ _FREE = (
     "anchor_cutoff",
     "anchor_hidden",
     "potential",
-    "potential_order",
     "allow_closure_error",
 )
 """Fields of a configuration that may be changed on resuming."""

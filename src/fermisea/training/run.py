@@ -239,8 +239,7 @@ def _thermal(training: Dataset, anchor: RegularModel | None, config: TrainingCon
         return None
     highest = min(snapshot.highest_electron_temperature for snapshot in training)
     temperatures = label_temperatures(training.broadening.standard_deviation, highest)
-    features = config.make_anchor_descriptor(anchor.elements).components(config.potential_order)
-    return fit_thermal(anchor, temperatures, labels_of(training, temperatures), features=features).terms
+    return fit_thermal(anchor, temperatures, labels_of(training, temperatures)).terms
 
 
 def _model(
