@@ -64,6 +64,16 @@ def test_a_crystal_has_no_forces_and_is_at_rest_near_its_lattice_constant(alumin
     assert volumes[1] < min(volumes[0], volumes[2])
 
 
+@pytest.mark.filterwarnings("ignore::fermisea.DomainWarning")
+def test_forces_of_the_ldos_vanish_in_a_crystal_with_atoms_on_grid_points(aluminium):
+    """There the density nearly vanishes, 7e-5 1/Angstrom^3, and rounding must not be amplified."""
+    atoms = bulk("Al", "fcc", a=4.2, cubic=True)
+    for shift in (0.0, 1e-7):
+        atoms.positions += shift
+        found = aluminium.predict(atoms, 1000.0, (8, 8, 8), forces=True, anchor=False, uncertainty=False)
+        assert np.abs(found.forces).max() < 2e-5
+
+
 def test_a_folder_of_that_name_does_not_hide_the_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "aluminium").mkdir()

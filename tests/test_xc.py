@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -261,3 +262,16 @@ def test_where_it_fades_the_potential_has_a_finite_slope_through_zero(name):
     plain, fading = functional(name), replace(functional(name), fade=3e-4)
     assert steepest(plain, 1e-7) > 3 * steepest(plain, 1e-6) > 9 * steepest(plain, 1e-5)
     assert steepest(fading, 1e-6) <= steepest(fading, 1e-5) < 1e-2 * steepest(plain, 1e-8)
+
+
+@pytest.mark.parametrize("name", ["pbe", "pbesol"])
+def test_where_it_fades_the_reduced_gradient_stays(name):
+    """The energy fades by the same factor at every reduced gradient, within its weak dependence on the density."""
+    plain, fading = functional(name), replace(functional(name), fade=3e-4)
+    density = torch.logspace(-6, -3, 13, dtype=torch.float64)
+    factors = []
+    for reduced in (0.0, 0.3, 3.0):
+        sigma = (2 * (3 * math.pi**2 * density) ** (1 / 3) * density * reduced) ** 2
+        factors.append(fading.energy_density(density, sigma) / plain.energy_density(density, sigma))
+    torch.testing.assert_close(factors[1], factors[0], rtol=1e-2, atol=0)
+    torch.testing.assert_close(factors[2], factors[0], rtol=0.15, atol=0)

@@ -29,12 +29,8 @@ SOLVER = 1e-10
 ROUNDINGS = 16
 """Allowed relative difference, in units of the rounding error of the network."""
 
-SMALLEST = {"entropy": 1e-2, "heat_capacity": 1e-2, "forces": 10.0, "stress": 0.05}
-"""Smallest scale of relative errors, where terms cancel: eV/K (1 eV at 100 K), eV/K, eV/Angstrom, eV/Angstrom^3.
-
-Forces on atoms that lie on grid points are the least accurate: density and gradient nearly vanish there, and the
-reduced gradient of PBE changes from zero to one within 1e-4 Angstrom.
-"""
+SMALLEST = {"entropy": 1e-2, "heat_capacity": 1e-2, "forces": 1.0, "stress": 0.05}
+"""Smallest scale of relative errors, where terms cancel: eV/K (1 eV at 100 K), eV/K, eV/Angstrom, eV/Angstrom^3."""
 
 GRID_ERRORS = {"free_energy": 2e-2, "fermi_level": 5e-3, "entropy": 2e-6, "heat_capacity": 2e-6, "forces": 0.2}
 """Largest effect of the grid ``FINE`` on a cell of four atoms: eV, eV, eV/K, eV/K, eV/Angstrom."""

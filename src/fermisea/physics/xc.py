@@ -31,7 +31,8 @@ _FADE = 3e-4
 """Density, 1/Angstrom^3, below which exchange and correlation of the density of an LDOS fade out.
 
 Pseudopotentials leave few electrons at a nucleus, and a predicted density may pass through zero there. Without this a
-point where it nearly vanishes adds a force of its own, 1 meV/Angstrom and more in aluminium.
+point where it nearly vanishes adds a force of its own, 1 meV/Angstrom and more in aluminium. The squared gradient fades
+too, so that the reduced gradient is the one of the density itself.
 """
 
 
@@ -66,7 +67,10 @@ class Functional:
         """
         n = density * units.BOHR**3
         if self.fade > 0:  # third power of the density below, unchanged within rounding from six times that density
-            n = -n * torch.expm1(-((density / self.fade) ** 2))
+            factor = -torch.expm1(-((density / self.fade) ** 2))
+            n = n * factor
+            if sigma is not None:  # keeps the reduced gradient, which would diverge
+                sigma = sigma * factor ** (8 / 3)
         present = n > _VACUUM
         n = torch.where(present, n, 1.0)
         if self.needs_gradient:
