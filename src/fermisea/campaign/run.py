@@ -245,7 +245,10 @@ def _difference(
                 digest = wanted.get(symbol, {}).get("sha256", "none")
                 compared[f"pseudopotential of {symbol}"] = (used["sha256"][:12], digest[:12])
         else:
-            compared[_WORDS.get(key, key.replace("_", " "))] = (made.get(key), wanted)
+            got = made.get(key)
+            if got is None and key == "k_spacing_per_A":
+                got = f"unknown (k-mesh {made.get('kpts')})"
+            compared[_WORDS.get(key, key.replace("_", " "))] = (got, wanted)
     for what, (got, wanted) in compared.items():
         if got != wanted:
             return f"{path}: made with {what} {got}, expected {wanted}; choose another folder or remove the file"

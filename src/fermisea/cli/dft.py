@@ -211,13 +211,13 @@ def outcome_row(outcome: Outcome) -> dict[str, Any]:
     row: dict[str, Any] = {"name": outcome.name, "status": outcome.status, "file": outcome.path}
     if outcome.snapshot is None:
         return row | {"error": outcome.error}
-    reference = outcome.snapshot.reference
+    reference, atoms, closure = outcome.snapshot.reference, len(outcome.snapshot.atoms), outcome.record.closure_error
     return row | {
-        "atoms": len(outcome.snapshot.atoms),
+        "atoms": atoms,
         "ion_temperature": outcome.snapshot.ion_temperature,
         "free_energy": reference.free_energy,
         "iterations": outcome.record.iteration or None,
-        "closure_error": outcome.record.closure_error,
+        "closure_error_per_atom": None if closure is None else closure / atoms,
         "entropy_term": reference.entropy_term,
         "fermi_level": reference.fermi_level,
         "seconds": outcome.seconds,
@@ -240,7 +240,7 @@ def _table(rows: list[dict[str, Any]], title: str) -> Any:
         if row["status"] == "failed":
             cells.append((row["name"], "failed", *[""] * (len(columns) - 2)))
             continue
-        atoms, closure = row["atoms"], row["closure_error"]
+        atoms, closure = row["atoms"], row["closure_error_per_atom"]
         cells.append(
             (
                 row["name"],
@@ -249,7 +249,7 @@ def _table(rows: list[dict[str, Any]], title: str) -> Any:
                 f"{row['entropy_term'] / atoms:.5f}",
                 f"{row['fermi_level']:.4f}",
                 str(row["iterations"] or "-"),
-                "-" if closure is None else f"{1000 * closure / atoms:+.3f}",
+                "-" if closure is None else f"{1000 * closure:+.3f}",
                 f"{row['seconds']:.0f}" if row["seconds"] else "-",
             )
         )
