@@ -193,7 +193,7 @@ def test_dft_prints_what_it_chose(tmp_path, capsys):
     assert abs(snapshot.closure_error()) < 0.001  # the window holds the electrons of tau_ref
     # a folder of explicit settings is not continued with other ones
     assert main(command) == 1
-    assert "made with k-spacing None, expected 0.2" in " ".join(capsys.readouterr().err.split())
+    assert "made with k-spacing unknown (k-mesh [2, 2, 2]), expected 0.2" in " ".join(capsys.readouterr().err.split())
 
 
 def test_settings_of_a_campaign_with_several_cells():
