@@ -24,8 +24,10 @@ def blocks(kind: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    data = Dataset(tuple(made_up_snapshot(seed) for seed in range(6)))
-    config = TrainingConfig(order=2, cutoff=4.0, hidden=(16,), epochs=4, anchor_order=2, anchor_cutoff=4.0)
+    data = Dataset(tuple(made_up_snapshot(seed) for seed in range(10)))  # enough for a potential
+    config = TrainingConfig(
+        order=2, cutoff=4.0, validation_fraction=0.0, hidden=(16,), epochs=4, anchor_order=2, anchor_cutoff=4.0
+    )
     train(data, config).save(tmp_path / "al.safetensors")
     data[0].atoms.write(tmp_path / "Al.extxyz")
     return tmp_path
@@ -36,7 +38,7 @@ def test_every_command_and_program_of_the_page_runs(folder):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     scripts = [["bash", "-e", "-c", script] for script in blocks("bash")]
     scripts.append([sys.executable, "-c", "\n".join(blocks("python"))])
-    assert (len(blocks("bash")), len(blocks("python"))) == (2, 2)
+    assert (len(blocks("bash")), len(blocks("python"))) == (2, 3)
     for command in scripts:
         done = subprocess.run(
             command,
