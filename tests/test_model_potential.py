@@ -127,6 +127,19 @@ def test_what_it_cannot_know_it_says(model, snapshots):
         potential.predict(snapshots[0].atoms, [300.0, 1e6])
 
 
+def test_a_potential_that_differs_from_the_ldos_is_a_warning(model, snapshots):
+    tau_e = [1000.0, 4000.0, 11_000.0]
+    for snapshot in snapshots[:4]:
+        assert model.predict(snapshot.atoms, tau_e).warnings == ()
+    assert 0 < model.domain.hot_difference < 0.02
+    wrong = dataclasses.replace(model.thermal, constants=1.5 * model.thermal.constants)
+    with pytest.warns(DomainWarning, match=r"hot free energy: F\(tau_e\) - F\(tau_ref\) at .* from the potential"):
+        found = dataclasses.replace(model, thermal=wrong).predict(snapshots[0].atoms, tau_e)
+    (sentence,) = found.warnings
+    assert f"at {tau_e[2]:g} K" in sentence
+    assert "above the limit of" in sentence
+
+
 def test_a_model_without_a_potential_says_what_is_missing(snapshots):
     few = train(Dataset(snapshots[:4]), CONFIG)
     prediction = few.predict(snapshots[0].atoms, 1000.0)

@@ -53,6 +53,9 @@ class Domain:
         anchor_shift: root mean square difference between F from the LDOS and F of the anchor, eV/atom, in training,
             with the error of the anchor for structures left out of its fit.
         surroundings: distribution of the surroundings of the atoms in training.
+        hot_difference: root mean square difference between F(tau_e) - F(tau_ref) from the LDOS and from the potential,
+            relative to this change, at the highest tau_e in training, with the error of the potential for structures
+            left out of its fit.
     """
 
     elements: tuple[str, ...]
@@ -64,6 +67,7 @@ class Domain:
     free_energy_per_atom: Range | None = None
     anchor_shift: float | None = None
     surroundings: Surroundings | None = None
+    hot_difference: float | None = None
 
     def __repr__(self) -> str:
         low, high = self.electron_temperature
@@ -91,6 +95,7 @@ class Domain:
         free_energies: Sequence[float] | None = None,
         anchor_shifts: Sequence[float] | None = None,
         anchor_error: float = 0.0,
+        hot_difference: float | None = None,
     ) -> Self:
         """Returns the domain of a model from its training structures.
 
@@ -102,6 +107,7 @@ class Domain:
             free_energies: F of each structure at tau_ref, eV, if known.
             anchor_shifts: differences between F from the LDOS and F of the anchor in training, eV/atom, if known.
             anchor_error: error of F of the anchor for structures left out of its fit, eV/atom.
+            hot_difference: as the attribute, if known.
         """
         volumes = [volume_per_atom(atoms) for atoms in structures]
         per_atom = [f / len(a) for f, a in zip(free_energies or (), structures, strict=False)]
@@ -120,6 +126,7 @@ class Domain:
             if anchor_shifts
             else None,
             surroundings=Surroundings.of(structures, descriptor),
+            hot_difference=hot_difference,
         )
 
     def check(
@@ -209,6 +216,7 @@ class Domain:
             grid_spacing=entries["grid_spacing"],
             distances=dict(entries["distances"]),
             anchor_shift=entries["anchor_shift"],
+            hot_difference=entries.get("hot_difference"),
             surroundings=None if near is None else Surroundings.from_dict(near),
             **{name: None if value is None else _range(value) for name, value in ranges.items()},
         )

@@ -19,6 +19,9 @@ from fermisea.prediction.result import Prediction
 _UNBOUND = 10.0
 """Impossible difference from F of the training structures, eV/atom: larger than any cohesive energy."""
 
+_SMALL = 0.01
+"""Difference between changes of F with tau_e, eV/atom, that needs no warning."""
+
 _SHIFT = 12.0
 """Largest difference between F from the LDOS and F of the anchor, relative to its spread in the domain.
 
@@ -107,8 +110,36 @@ def impossible_energy(domain: Domain, atoms: int, highest: float, lowest: float)
 
 
 def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
-    """Describes a difference between F from the LDOS and F of the anchor that is larger than in training."""
-    if prediction.anchor is None or domain.anchor_shift is None or not prediction.has_free_energy:
+    """Describes differences between F from the LDOS and from the potentials that are larger than in training."""
+    if not prediction.has_free_energy:
+        return []
+    return _anchor_differs(domain, prediction) + _potential_differs(domain, prediction)
+
+
+def _potential_differs(domain: Domain, prediction: Prediction) -> list[str]:
+    """Describes the largest difference between F(tau_e) - F(tau_ref) from the LDOS and from the potential."""
+    if domain.hot_difference is None or prediction.anchor is None:
+        return []
+    atoms, worst, found = len(prediction.atoms), _SHIFT * domain.hot_difference, []
+    for result in prediction.results:
+        change = result.potential_free_energy - prediction.anchor
+        difference = result.free_energy_change - change
+        if abs(difference) > max(worst * abs(change), _SMALL * atoms):
+            worst = abs(difference / change)
+            limit = f"{100 * _SHIFT * domain.hot_difference:.1f} %"
+            ldos, potential = (f"{value / atoms:.3f}" for value in (result.free_energy_change, change))
+            sentence = (
+                f"hot free energy: F(tau_e) - F(tau_ref) at {result.electron_temperature:g} K is {ldos} eV/atom from the "
+                f"LDOS and {potential} from the potential; the difference of {100 * worst:.1f} % is above the limit of "
+                f"{limit} from the training structures, and one of them or both are wrong"
+            )
+            found = [sentence]
+    return found
+
+
+def _anchor_differs(domain: Domain, prediction: Prediction) -> list[str]:
+    """Describes a difference between F from the LDOS and F of the anchor at tau_ref."""
+    if prediction.anchor is None or domain.anchor_shift is None:
         return []
     shift, limit = abs(prediction.anchor_shift) / len(prediction.atoms), _SHIFT * domain.anchor_shift
     if shift <= limit:

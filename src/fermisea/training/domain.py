@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fermisea.data.dataset import Dataset
@@ -25,28 +27,51 @@ def training_domain(model: Model, training: Dataset) -> Domain:
     """
     whole = model.total_energy_obstacle is None
     chosen = np.unique(np.linspace(0, len(training) - 1, _PREDICTED).round().astype(int))
-    shifts = [] if model.anchor is None else [_anchor_shift(model, training, index) for index in chosen]
+    pairs = [] if model.anchor is None else [_differences(model, training, index) for index in chosen]
     return Domain.of(
         [snapshot.atoms for snapshot in training],
         model.descriptor if model.anchor is None else model.anchor.descriptor,
         electron_temperature=(LOWEST_TEMPERATURE, model.highest_electron_temperature),
         grid_spacing=model.grid_spacing,
         free_energies=[snapshot.reference.free_energy for snapshot in training] if whole else None,
-        anchor_shifts=shifts,
+        anchor_shifts=[shift for shift, _ in pairs],
         anchor_error=0.0 if model.anchor is None else model.anchor.left_out_error,
+        hot_difference=_hot_difference(model, [hot for _, hot in pairs]),
     )
 
 
-def _anchor_shift(model: Model, training: Dataset, index: int) -> float:
-    """Returns F of the anchor minus F from the LDOS for one training structure, eV/atom."""
-    snapshot = training[index]
+def _hot_difference(model: Model, pairs: Sequence[tuple[float, float] | None]) -> float | None:
+    """Returns the relative difference of changes of F with tau_e, with the error of the potential; None without it."""
+    known = [pair for pair in pairs if pair is not None]
+    if not known or model.thermal is None:
+        return None
+    differences, changes = np.array(known).T
+    squares = np.mean(np.square(differences / changes))
+    left_out = model.thermal.provenance["left_out_errors"][-1] / np.abs(changes).mean()
+    return float(np.sqrt(squares + left_out**2))
+
+
+def _differences(model: Model, training: Dataset, index: int) -> tuple[float, tuple[float, float] | None]:
+    """Returns differences between potentials and LDOS for one training structure, eV/atom.
+
+    Returns:
+        F of the anchor minus F from the LDOS; and, if there is a potential, F(tau_e) - F(tau_ref) of the LDOS minus the
+        same change of the potential at the highest tau_e, with this change.
+    """
+    snapshot, tau_ref = training[index], model.reference_electron_temperature
+    temperatures = [tau_ref] if model.thermal is None else [tau_ref, model.thermal.basis.highest]
     with domain_warnings_ignored():
         predicted = model.predict(
             snapshot.atoms,
-            model.reference_electron_temperature,
+            temperatures,
             snapshot.grid,
             uncertainty=False,
             allow_beyond_window=True,
             allow_outside=True,
         )
-    return predicted.anchor_shift / len(snapshot.atoms)
+    atoms, last = len(snapshot.atoms), predicted.results[-1]
+    shift = predicted.anchor_shift / atoms
+    if model.thermal is None:
+        return shift, None
+    change = last.potential_free_energy - predicted.results[0].potential_free_energy
+    return shift, ((last.free_energy_change - change) / atoms, change / atoms)
