@@ -136,7 +136,6 @@ def test_a_potential_that_differs_from_the_ldos_is_a_warning(model, snapshots):
     with pytest.warns(DomainWarning, match=r"hot free energy: F\(tau_e\) - F\(tau_ref\) at .* from the potential"):
         found = dataclasses.replace(model, thermal=wrong).predict(snapshots[0].atoms, tau_e)
     (sentence,) = found.warnings
-    assert f"at {tau_e[2]:g} K" in sentence
     assert "above the limit of" in sentence
 
 

@@ -129,9 +129,9 @@ def _potential_differs(domain: Domain, prediction: Prediction) -> list[str]:
             limit = f"{100 * _SHIFT * domain.hot_difference:.1f} %"
             ldos, potential = (f"{value / atoms:.3f}" for value in (result.free_energy_change, change))
             sentence = (
-                f"hot free energy: F(tau_e) - F(tau_ref) at {result.electron_temperature:g} K is {ldos} eV/atom from the "
-                f"LDOS and {potential} from the potential; the difference of {100 * worst:.1f} % is above the limit of "
-                f"{limit} from the training structures, and one of them or both are wrong"
+                f"hot free energy: F(tau_e) - F(tau_ref) at {result.electron_temperature:g} K is {ldos} eV/atom from "
+                f"the LDOS and {potential} from the potential; the difference of {100 * worst:.1f} % is above the "
+                f"limit of {limit} from the training structures, and one of them or both are wrong"
             )
             found = [sentence]
     return found
