@@ -228,6 +228,7 @@ class Calculator(AseCalculator):
             "internal_energy": found.internal_energy,
             "entropy_term": -electron_temperature * found.entropy,
             "heat_capacity": found.heat_capacity,
+            "free_energy_std": found.free_energy_std,
             "forces": found.forces,
             "stress": full_3x3_to_voigt_6_stress(found.stress),
         }
