@@ -11,6 +11,7 @@ from ase.md.verlet import VelocityVerlet
 
 from fermisea import Calculator, Dataset, DomainWarning, InputError, TrainingConfig, WindowError, load_model, train
 from fermisea.errors import FileFormatError
+from fermisea.potential import labels_of
 from fermisea.utilities.tensor_file import read_tensors, write_tensors
 from test_domain import made_up_snapshot
 
@@ -37,6 +38,14 @@ def test_training_fits_the_change_of_the_free_energy_of_the_ldos(model, snapshot
         np.testing.assert_allclose(at.free_energy[1:] - at.free_energy[0], exact[1:] - exact[0], rtol=0.01)
         assert (at.heat_capacity > 0).all()
     assert model.thermal.provenance["structures"] == NUMBER
+
+
+def test_labels_do_not_depend_on_the_number_of_temperatures_at_once(snapshots, monkeypatch):
+    temperatures = np.array([500.0, 2000.0, 5000.0, 9000.0])
+    (whole,) = labels_of(Dataset(snapshots[:1]), temperatures)
+    monkeypatch.setattr("fermisea.potential.thermal_fit._VALUES", 500)  # two densities of 216 points
+    (parts,) = labels_of(Dataset(snapshots[:1]), temperatures)
+    np.testing.assert_allclose(parts.free_energy, whole.free_energy, rtol=1e-12)
 
 
 def test_the_potential_is_in_the_model_file(model, snapshots, tmp_path):

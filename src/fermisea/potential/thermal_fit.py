@@ -36,6 +36,9 @@ The change of F with tau_e depends on the mean surroundings more than F itself. 
 aluminium, errors of left-out structures at 14 and 34 kK fall from 3.3 and 8.1 to 2.7 and 2.5 meV/atom.
 """
 
+_VALUES = 2**25
+"""Largest number of density values of one snapshot that are held at once."""
+
 _ABSOLUTE, _RELATIVE = 1e-3, 1e-3
 """Error of a label, eV/atom, and relative to the change of F, in the weights of the fit."""
 
@@ -85,7 +88,10 @@ def labels_of(
     """
     found = []
     for index, snapshot in enumerate(dataset):
-        values = snapshot.free_energy([dataset.electron_temperature, *electron_temperatures])
+        wanted = [dataset.electron_temperature, *electron_temperatures]
+        step = max(1, _VALUES // snapshot.grid.size)
+        parts = [snapshot.free_energy(wanted[start : start + step]) for start in range(0, len(wanted), step)]
+        values = np.concatenate(parts)
         found.append(Labels(snapshot.atoms, values[1:] - values[0]))
         if progress is not None:
             progress(index + 1, len(dataset))
