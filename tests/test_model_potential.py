@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from ase import units
+from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
 
 from fermisea import Calculator, Dataset, DomainWarning, InputError, TrainingConfig, WindowError, load_model, train
 from fermisea.errors import FileFormatError
 from fermisea.potential import labels_of
+from fermisea.potential.posterior import Posterior
 from fermisea.utilities.tensor_file import read_tensors, write_tensors
 from test_domain import made_up_snapshot
 
@@ -132,8 +133,62 @@ def test_what_it_cannot_know_it_says(model, snapshots):
     for wrong in (float("nan"), 0.0, -300.0):
         with pytest.raises(InputError, match="electron temperature: got"):
             potential.predict(snapshots[0].atoms, wrong)
+    with pytest.raises(InputError, match="electron temperature: got nan"):
+        potential.predict(snapshots[0].atoms, [1000.0, float("nan")])
+    with pytest.raises(InputError, match="structure: "):
+        potential.predict(Atoms("Al", pbc=True), 1000.0)
     with pytest.raises(WindowError, match="but the potential is fitted up to"):
         potential.predict(snapshots[0].atoms, [300.0, 1e6])
+    with pytest.raises(WindowError, match="but the potential is fitted up to"):
+        Calculator(model, 1e5, potential=True, allow_beyond_window=True)
+    with pytest.raises(InputError, match="potential: got 'yes', expected True or False"):
+        Calculator(model, 1000.0, potential="yes")
+
+
+def test_results_that_the_training_data_do_not_support_are_warnings(model, snapshots):
+    atoms = snapshots[0].atoms
+    cold = dataclasses.replace(model.thermal, constants=-model.thermal.constants)
+    with pytest.warns(DomainWarning, match="heat capacity: C_e of the potential at 6000 K is negative"):
+        dataclasses.replace(model, thermal=cold).potential().predict(atoms, [1000.0, 6000.0])
+    wide = Posterior(1e6 * model.anchor.posterior.covariance, np.array(1.0))
+    wide = dataclasses.replace(model, anchor=dataclasses.replace(model.anchor, posterior=wide))
+    with pytest.warns(DomainWarning, match=r"spread: the estimated error of F .* meV/atom, above the limit of"):
+        wide.potential().predict(atoms, 3000.0)
+    assert "tau_ref = 1000 K" in repr(model.potential())
+
+
+def test_a_model_that_lost_its_anchor_has_no_potential(model, tmp_path):
+    bare = dataclasses.replace(model, anchor=None)
+    bare.save(tmp_path / "bare.safetensors")
+    assert load_model(tmp_path / "bare.safetensors").thermal is None
+    assert "interatomic potential" not in repr(bare)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"highest": 500.0}, "halvings of 500 K"),
+        ({"halvings": 6.9}, "has 6.9 halvings"),
+    ],
+)
+def test_a_potential_that_cannot_be_is_refused(model, tmp_path, changes, message):
+    path = tmp_path / "al.safetensors"
+    model.save(path)
+    tensors, header = read_tensors(path)
+    del header["checksum"]
+    write_tensors(path, tensors, header | {"thermal": header["thermal"] | changes})
+    with pytest.raises(FileFormatError, match=message):
+        load_model(path)
+
+
+def test_negative_variances_are_refused(model, tmp_path):
+    path = tmp_path / "al.safetensors"
+    model.save(path)
+    tensors, header = read_tensors(path)
+    del header["checksum"]
+    write_tensors(path, tensors | {"thermal.noise": -tensors["thermal.noise"] - 1}, header)
+    with pytest.raises(FileFormatError, match="negative variances"):
+        load_model(path)
 
 
 def test_a_potential_that_differs_from_the_ldos_is_a_warning(model, snapshots):
@@ -152,7 +207,7 @@ def test_a_model_without_a_potential_says_what_is_missing(snapshots):
     few = train(Dataset(snapshots[:4]), CONFIG)
     prediction = few.predict(snapshots[0].atoms, 1000.0)
     assert "potential_free_energy" not in prediction.rows()[0]
-    with pytest.raises(InputError, match="potential: no F at this tau_e"):
+    with pytest.raises(InputError, match="potential: the model has no F of a potential"):
         _ = prediction.potential_free_energy
     for model in (few, load_model("aluminium")):
         assert model.thermal is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -152,12 +153,21 @@ def test_nearest_nonnegative_solution():
 
 def test_bad_input_is_named():
     potential, atoms = potential_of(), alloy()
-    with pytest.raises(WindowError, match="30001 K, but the potential is fitted up to 30000 K"):
+    with pytest.raises(WindowError, match=r"30001 K, but the potential is fitted up to 30000\.0 K"):
         potential.predict(atoms, 30_001.0)
     with pytest.raises(InputError, match=r"got 0\.5 K"):
         potential.predict(atoms, [0.5, 300.0])
     with pytest.raises(InputError, match="got 3 electronic temperatures, expected at least"):
         fit_thermal(potential.regular, np.array([1e3, 2e3, 3e3]), labels(potential, range(3), [1e3, 2e3, 3e3]))
+    temperatures = label_temperatures(0.2, HIGHEST)
+    for wrong in (temperatures[::-1], temperatures - 1e5, np.full(12, 4e4)):
+        with pytest.raises(InputError, match="expected ascending ones that end above tau_ref = 1000 K"):
+            fit_thermal(potential.regular, wrong, labels(potential, range(3), temperatures))
+    for name in ("stiffness", "energy_weight", "stress_weight"):
+        with pytest.raises(InputError, match=f"{name}: got nan"):
+            fit_thermal(potential.regular, temperatures, labels(potential, range(3), temperatures), **{name: math.nan})
+    with pytest.raises(InputError, match="got broadening 0 eV"):
+        label_temperatures(0.0, HIGHEST)
     with pytest.raises(InputError, match="labels of 1 structure"):
         fit_thermal(
             potential.regular,

@@ -101,7 +101,8 @@ class Calculator(AseCalculator):
                 F from the LDOS alone.
             uncertainty: whether the spread of an ensemble is computed, which takes time.
             potential: whether to use the interatomic potential of the model at tau_e, :meth:`fermisea.Model.potential`,
-                in place of its LDOS: hundreds of times faster, without density, Fermi level and spread.
+                in place of its LDOS: much faster, without density and Fermi level. Grid, anchor and uncertainty then
+                have no effect.
             allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
             allow_outside: whether an unphysical structure or energy gives a warning instead of an error.
             options: options of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
@@ -148,6 +149,9 @@ class Calculator(AseCalculator):
         """
         if unknown := sorted(set(parameters) - _PARAMETERS):
             raise InputError(f"calculator: got {', '.join(unknown)}, expected only {', '.join(sorted(_PARAMETERS))}")
+        known = dict(self.parameters) | parameters
+        if not isinstance(known.get("potential", False), bool):
+            raise InputError(f"calculator: potential: got {known['potential']!r}, expected True or False")
         if "electron_temperature" in parameters:
             values = temperature_list(parameters["electron_temperature"])
             if len(values) != 1:
@@ -155,21 +159,29 @@ class Calculator(AseCalculator):
                     f"calculator: electron temperature: got {list(values)}, expected one number in kelvin; make a "
                     "calculator for each, or use model.predict"
                 )
-            (value,) = values
-            beyond = parameters.get("allow_beyond_window", self.parameters.get("allow_beyond_window", False))
-            highest = self.model.highest_electron_temperature
-            check_temperature(self.model.energy_grid, highest, value, allow_beyond_window=bool(beyond))
-            parameters["electron_temperature"] = value
+            (parameters["electron_temperature"],) = values
+        if {"electron_temperature", "potential"} & set(parameters):
+            self._check_temperature(**(known | parameters))
         if parameters.get("anchor") and self.model.anchor is None:
             raise InputError(NO_REGULAR_PART)
-        if parameters.get("potential"):
-            self.model.potential()  # an error for a model without one
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]
         if "anchor" in changed:
             self._shape = None  # the default grid depends on anchoring
         return changed
+
+    def _check_temperature(
+        self, electron_temperature: float, *, potential: bool = False, allow_beyond_window: bool = False, **_: Any
+    ) -> None:
+        """Refuses a tau_e (K) above the limit of the potential or of the energy window, and a missing potential."""
+        if potential:
+            self.model.potential().thermal.check([electron_temperature])
+            return
+        highest = self.model.highest_electron_temperature
+        check_temperature(
+            self.model.energy_grid, highest, electron_temperature, allow_beyond_window=bool(allow_beyond_window)
+        )
 
     def calculate(
         self,

@@ -145,7 +145,7 @@ def _thermal(terms: ThermalTerms) -> dict[str, Any]:
     return {
         "highest_electron_temperature": terms.basis.highest,
         "structures": made.get("structures"),
-        "left_out_error_per_atom_eV": max(made["left_out_errors"], default=None) if "left_out_errors" in made else None,
+        "left_out_error_per_atom_eV": max(made["left_out_errors"], default=None),
     }
 
 
@@ -159,4 +159,5 @@ def _regular(anchor: RegularModel) -> dict[str, Any]:
         "structures": made.get("structures"),
         "left_out_free_energy_error_per_atom_eV": made.get("left_out_free_energy_error"),
         "left_out_force_error_eV_per_A": made.get("left_out_force_error"),
+        "pulay_virial_per_atom_eV": made.get("pulay_virial_per_atom"),
     }

@@ -23,6 +23,6 @@ def described(model: StoredModel) -> str:
         lines.append("no anchor: F from the LDOS alone")
     else:
         lines.append(f"F anchored to an interatomic potential at {model.anchor.electron_temperature:g} K")
-    if model.thermal is not None:
+    if model.anchor is not None and model.thermal is not None:
         lines.append(f"an interatomic potential at tau_e up to {model.thermal.basis.highest:.0f} K")
     return "\n".join(lines)

@@ -80,7 +80,7 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
     Raises:
         StorageError: if the file cannot be written.
     """
-    tensors = {f"network.{name}": value.contiguous() for name, value in model.network.state_dict().items()}
+    tensors = {f"network.{name}": value.clone().contiguous() for name, value in model.network.state_dict().items()}
     ions = {}
     for symbol, ion in model.ions.items():
         ions[symbol] = ion.to_dict()
@@ -111,7 +111,7 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
         tensors |= _spread_tensors(model.anchor.posterior, "anchor")
         for index, network in enumerate(model.anchor.corrections):
             tensors |= {f"anchor.{index}.{name}": tensor for name, tensor in network.state_dict().items()}
-    if model.thermal is not None:
+    if model.anchor is not None and model.thermal is not None:
         entries["thermal"] = model.thermal.to_dict()
         tensors["thermal.coefficients"] = torch.from_numpy(model.thermal.coefficients)
         tensors["thermal.constants"] = torch.from_numpy(model.thermal.constants)
@@ -263,7 +263,10 @@ def _posterior(
         return None
     columns = regular.constants.size + regular.coefficients.size
     covariance = _numbers(tensors, f"{prefix}.covariance", (*shape, columns, columns))
-    return Posterior(covariance, _numbers(tensors, f"{prefix}.noise", shape))
+    noise = _numbers(tensors, f"{prefix}.noise", shape)
+    if noise.min() < 0 or np.diagonal(covariance, axis1=-2, axis2=-1).min() < 0:
+        raise ValueError(f"{prefix}.covariance or {prefix}.noise has negative variances")
+    return Posterior(covariance, noise)
 
 
 def _numbers(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> FloatArray:

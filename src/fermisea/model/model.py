@@ -195,7 +195,7 @@ class Model:
         return replace(prediction, warnings=before + after)
 
     def potential(self) -> ModelPotential:
-        """Returns the interatomic potential at every tau_e, hundreds of times faster than a prediction of the LDOS.
+        """Returns the interatomic potential at every tau_e, which is much faster than a prediction of the LDOS.
 
         F, entropy, heat capacity, forces and stress come from a sum of atomic terms, fitted to the free energies of DFT
         at tau_ref and to the change of F with tau_e from the LDOS of the training data. There is no density.
@@ -245,7 +245,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
 
 
 def combine_models(models: Sequence[Model]) -> Model:
-    """Returns an ensemble of the networks of several models; everything else comes from the first model.
+    """Returns an ensemble of the networks of several models; anchor and potential come from the first model.
 
     Raises:
         InputError: for fewer than two models, or models that differ in more than their networks.

@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase import Atoms
 
+from fermisea.grid import check_structure
 from fermisea.physics.window import temperature_list
 from fermisea.potential import PotentialPrediction, ThermalPotential
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.plausibility import impossible_energy, issue, structure_outside
 
+_SPREAD = 4.0
+"""Largest spread of F per atom, relative to the error of F for structures left out of the fit."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class ModelPotential:
     """F, entropy, heat capacity, forces and stress at every tau_e as sums over atoms, without an LDOS.
 
@@ -25,6 +29,10 @@ class ModelPotential:
 
     thermal: ThermalPotential
     domain: Domain
+
+    def __repr__(self) -> str:
+        highest, elements = self.highest_electron_temperature, ", ".join(self.elements)
+        return f"Potential of {elements}, tau_ref = {self.reference_electron_temperature:g} K, up to {highest:.0f} K"
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -65,11 +73,34 @@ class ModelPotential:
                 energy, unless ``allow_outside``.
             WindowError: for tau_e above ``highest_electron_temperature``.
         """
+        check_structure(atoms, "structure")
         temperatures = temperature_list(electron_temperature)
         self.thermal.check(temperatures)
         found, impossible = structure_outside(self.domain, atoms, temperatures)
         before = issue(found, impossible, allow_outside=allow_outside)
         prediction = self.thermal.predict(atoms, electron_temperature, threads)
         highest, lowest = float(np.max(prediction.free_energy)), float(np.min(prediction.internal_energy))
-        after = issue([], impossible_energy(self.domain, len(atoms), highest, lowest), allow_outside=allow_outside)
+        impossible = impossible_energy(self.domain, len(atoms), highest, lowest)
+        after = issue(self._unreliable(prediction, len(atoms)), impossible, allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
+
+    def _unreliable(self, prediction: PotentialPrediction, atoms: int) -> list[str]:
+        """Describes a spread that is much larger than in training, and a heat capacity that is negative."""
+        temperatures = np.atleast_1d(prediction.electron_temperature)
+        spread = np.atleast_1d(prediction.free_energy_std) / atoms
+        limit = _SPREAD * np.hypot(self.thermal.regular.left_out_error, self.thermal.terms.left_out_error(temperatures))
+        found = []
+        worst = int(np.argmax(spread / limit))
+        if spread[worst] > limit[worst]:
+            found.append(
+                f"spread: the estimated error of F of the potential at {temperatures[worst]:g} K is "
+                f"{1000 * spread[worst]:.0f} meV/atom, above the limit of {1000 * limit[worst]:.0f} meV/atom from the "
+                "training structures; the potential extrapolates"
+            )
+        heat = np.atleast_1d(prediction.heat_capacity)
+        if heat.min() < 0:
+            found.append(
+                f"heat capacity: C_e of the potential at {temperatures[heat.argmin()]:g} K is negative; the structure "
+                "lies outside the training data"
+            )
+        return found

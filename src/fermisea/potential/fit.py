@@ -34,9 +34,9 @@ def fit_regular(
     Columns are scaled to equal variance over the atoms. The ridge parameter is chosen by cross-validation: each fold
     leaves out a twentieth of the structures, at least one.
 
-    At a fixed cutoff the stress of a plane-wave code is not the derivative of its free energies (P. G. Dacosta, O. H.
-    Nielsen, K. Kunc, J. Phys. C 19, 3163 (1986)). The difference is fitted as one virial for each atom, eV, and is not
-    part of the stress of the model: ``provenance["virial_per_atom"]``.
+    At a fixed cutoff the stress of a plane-wave code is not the derivative of its free energies: the difference is the
+    Pulay stress (P. G. Dacosta, O. H. Nielsen, K. Kunc, J. Phys. C 19, 3163 (1986)). It is fitted as a constant virial
+    per atom, eV, and is not part of the stress of the model: ``provenance["pulay_virial_per_atom"]``.
 
     Args:
         dataset: snapshots with free energies of the DFT code at one tau_e; forces and stress are used where available.
@@ -85,7 +85,7 @@ def fit_regular(
             "energy_weight": energy_weight,
             "stress_weight": stress_weight,
             "ridge": fit.ridge,
-            "virial_per_atom": fit.virial,
+            "pulay_virial_per_atom": fit.virial,
             **(judged if ridge is None else {}),
         },
         posterior=fit.posterior,

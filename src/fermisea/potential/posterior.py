@@ -1,7 +1,7 @@
 """Spread of an energy that is linear in descriptors: posterior variance of the ridge regression, calibrated.
 
 The variance of an energy is the variance of the coefficients in the direction of the structure, times a factor, plus a
-part for each atom. Factor and part maximise the likelihood of the errors for structures left out of the fit. Source: C.
+noise variance per atom. Both maximise the likelihood of the errors for structures left out of the fit. Source: C.
 E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning (MIT Press, 2006), sections 2.1 and 5.4.
 """
 
@@ -49,6 +49,7 @@ def calibrated(squares: npt.ArrayLike, leverages: npt.ArrayLike, atoms: npt.Arra
         atoms: numbers of atoms, (structures,).
     """
     error, leverage, count = (np.asarray(values, dtype=np.float64) for values in (squares, leverages, atoms))
+    leverage = np.maximum(leverage, 0.0)
     if not error.any():
         return 0.0, 0.0
     scales = np.array([error.mean() / max(leverage.mean(), 1e-300), error.mean() / count.mean()])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from fermisea import units
 from fermisea.errors import InputError, WindowError
 from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential.heat import HeatBasis
@@ -80,6 +81,11 @@ class ThermalTerms:
             return np.full(len(shares), np.nan)
         return np.square(shares @ self.combination) @ self.posterior.variance(row, atoms)
 
+    def left_out_error(self, electron_temperature: npt.ArrayLike) -> FloatArray:
+        """Returns the error of F(tau_e) - F(tau_ref) for structures left out of the fit, (...), eV/atom."""
+        known = self.provenance["electron_temperatures"], self.provenance["left_out_errors"]
+        return np.asarray(np.interp(np.asarray(electron_temperature, dtype=np.float64), *known))
+
     def to_dict(self) -> dict[str, Any]:
         """Returns everything but the fitted numbers as plain data."""
         return {
@@ -104,13 +110,18 @@ class ThermalTerms:
             KeyError, TypeError, InputError: for other data.
             ValueError: if sizes are inconsistent.
         """
-        basis = HeatBasis(float(entries["highest"]), int(entries["halvings"]))
+        highest, halvings, provenance = float(entries["highest"]), entries["halvings"], dict(entries["provenance"])
+        if not isinstance(halvings, int) or highest < regular.electron_temperature:
+            raise ValueError(f"the potential has {halvings} halvings of {highest:g} K")
+        for name in ("electron_temperatures", "left_out_errors"):
+            provenance[name] = [float(value) for value in provenance[name]]
+        basis = HeatBasis(highest, halvings)
         shapes = (basis.size, *regular.coefficients.shape), (basis.size, *regular.constants.shape)
         if (coefficients.shape, constants.shape) != shapes:
             raise ValueError("thermal terms and regular model differ in size")
         if combination is not None and combination.shape != (basis.size, basis.size):
             raise ValueError("thermal terms and their spread differ in size")
-        return cls(basis, coefficients, constants, dict(entries["provenance"]), posterior, combination)
+        return cls(basis, coefficients, constants, provenance, posterior, combination)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,10 +215,12 @@ class ThermalPotential:
             InputError: for a tau_e that is too low or not a number.
             WindowError: for a tau_e above ``highest_electron_temperature``.
         """
-        if not (lowest := min(electron_temperatures)) >= LOWEST_TEMPERATURE:
+        for electron_temperature in electron_temperatures:
+            units.thermal_energy(electron_temperature)
+        if (lowest := min(electron_temperatures)) < LOWEST_TEMPERATURE:
             raise InputError(f"electron temperature: got {lowest:g} K, expected at least {LOWEST_TEMPERATURE:g} K")
         if (highest := max(electron_temperatures)) > self.highest_electron_temperature:
             raise WindowError(
                 f"electron temperature: got {highest:g} K, but the potential is fitted up to "
-                f"{self.highest_electron_temperature:.0f} K; train on data with a wider energy window"
+                f"{self.highest_electron_temperature:.1f} K; train on data with a wider energy window"
             )

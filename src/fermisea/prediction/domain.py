@@ -216,10 +216,18 @@ class Domain:
             grid_spacing=entries["grid_spacing"],
             distances=dict(entries["distances"]),
             anchor_shift=entries["anchor_shift"],
-            hot_difference=entries.get("hot_difference"),
+            hot_difference=_limit(entries.get("hot_difference")),
             surroundings=None if near is None else Surroundings.from_dict(near),
             **{name: None if value is None else _range(value) for name, value in ranges.items()},
         )
+
+
+def _limit(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"the domain has the limit {value}")
+    return float(value)
 
 
 def _range(values: Sequence[float]) -> Range:

@@ -123,15 +123,15 @@ def _potential_differs(domain: Domain, prediction: Prediction) -> list[str]:
     atoms, worst, found = len(prediction.atoms), _SHIFT * domain.hot_difference, []
     for result in prediction.results:
         change = result.potential_free_energy - prediction.anchor
-        difference = result.free_energy_change - change
-        if abs(difference) > max(worst * abs(change), _SMALL * atoms):
-            worst = abs(difference / change)
+        difference, size = result.free_energy_change - change, max(abs(change), abs(result.free_energy_change))
+        if abs(difference) > max(worst * size, _SMALL * atoms):
+            worst = abs(difference / size)
             limit = f"{100 * _SHIFT * domain.hot_difference:.1f} %"
             ldos, potential = (f"{value / atoms:.3f}" for value in (result.free_energy_change, change))
             sentence = (
                 f"hot free energy: F(tau_e) - F(tau_ref) at {result.electron_temperature:g} K is {ldos} eV/atom from "
                 f"the LDOS and {potential} from the potential; the difference of {100 * worst:.1f} % is above the "
-                f"limit of {limit} from the training structures, and one of them or both are wrong"
+                f"limit of {limit} from the training structures; at least one of them is wrong"
             )
             found = [sentence]
     return found

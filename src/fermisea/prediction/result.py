@@ -139,7 +139,7 @@ class Prediction:
         """
         self._check_total("free energy")
         if all(math.isnan(result.potential_free_energy) for result in self.results):
-            raise InputError("potential: no F at this tau_e; the model has none, or only at lower tau_e")
+            raise InputError("potential: the model has no F of a potential at this tau_e")
         return self._values("potential_free_energy")
 
     @property

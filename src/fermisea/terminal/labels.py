@@ -23,6 +23,7 @@ _UNITS = {
     "largest cross-validation error of F(tau_e) - F(tau_ref)": ("left_out_error_per_atom_eV", "eV/atom"),
     "cross-validation force error": ("left_out_force_error_eV_per_A", "eV/Å"),
     "cross-validation free energy error": ("left_out_free_energy_error_per_atom_eV", "eV/atom"),
+    "Pulay virial": ("pulay_virial_per_atom_eV", "eV/atom"),
     "reference electron temperature": ("reference_electron_temperature", "K"),
     "regular model (anchor)": ("regular_part", "1"),
     "SCF tolerance": ("scf_tolerance_eV_per_atom", "eV/atom"),
