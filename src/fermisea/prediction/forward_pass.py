@@ -22,7 +22,6 @@ from fermisea.grid import RealSpaceGrid, Tile
 from fermisea.networks.ensemble import Network
 from fermisea.networks.precision import HiddenLayers
 from fermisea.prediction.gradient import Cotangent, tile_gradient
-from fermisea.prediction.size import check_chunk
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.threads import in_order
 
@@ -102,9 +101,8 @@ class ForwardPass:
             progress: callback with the number of finished points and the total number.
 
         Raises:
-            InputError: for a chunk below 1, an unknown precision, or an invalid structure.
+            InputError: for an unknown precision or an invalid structure.
         """
-        check_chunk(chunk)
         self._network, self._layers = network, HiddenLayers(network, precision)
         self._chunk, self._atoms = chunk, len(atoms)
         self._progress, self._done, self._total = progress, 0, points

@@ -17,7 +17,7 @@ from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.window import check_temperature, temperature_list
 from fermisea.prediction.readout import Head
-from fermisea.prediction.size import check_memory, check_size
+from fermisea.prediction.size import check_sizes
 
 CHUNK = 16384
 """Default number of grid points of a tile."""
@@ -167,17 +167,14 @@ class Request:
         """
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
-        check_memory(memory)
         temperatures = temperature_list(electron_temperature)
         head = model.heads[0]
         for t in temperatures:
             highest = head.highest_electron_temperature
             check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         grid = prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
-        check_size(grid, _BYTES * len(temperatures) if density else 0)
         own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
-        if own is not None:
-            check_size(own)
+        check_sizes(grid, own, _BYTES * len(temperatures) if density else 0, chunk=chunk, memory=memory)
         width = sum(member.widths[-1] for member in model.network.members)
         keeps = density and grid.size * width * model.network.dtype.itemsize <= memory
         guessing = _coarse(grid) if density and own is None and not keeps else None

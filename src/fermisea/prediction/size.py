@@ -13,6 +13,28 @@ _MOST = 1e11
 """Largest number of grid points; a pass over so many points takes more than a day on a processor."""
 
 
+def check_sizes(
+    grid: RealSpaceGrid, dos_grid: RealSpaceGrid | None, bytes_per_point: int, *, chunk: object, memory: object
+) -> None:
+    """Refuses sizes of a prediction that are invalid, or too large for the machine.
+
+    Args:
+        grid: grid of the density.
+        dos_grid: grid of the DOS, None for the same one.
+        bytes_per_point: size of the fields of the result at one point of ``grid``, bytes; 0 without fields.
+        chunk: number of points of a tile.
+        memory: largest size of a stored hidden layer, bytes.
+
+    Raises:
+        InputError: for such sizes.
+    """
+    check_memory(memory)
+    check_chunk(chunk)
+    check_size(grid, bytes_per_point)
+    if dos_grid is not None:
+        check_size(dos_grid)
+
+
 def check_size(grid: RealSpaceGrid, bytes_per_point: int = 0) -> None:
     """Refuses a grid whose fields exceed the memory of the machine, or with too many points for any machine.
 
