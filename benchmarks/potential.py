@@ -1,8 +1,8 @@
 """Forces from the interatomic potential of a model at every tau_e against forces from its LDOS, and molecular dynamics.
 
 The shipped aluminium model gets a potential from F(tau_e) - F(tau_ref) of its own LDOS for 24 rattled crystals of 32
-atoms; cells narrower than the cutoff give a potential that is unstable in larger cells. Timed is a force call of the ASE
-calculator for 32 atoms at 10,000 K, anchored, with the density; the two kinds are interleaved.
+atoms; cells narrower than the cutoff give a potential that is unstable in larger cells. Timed is a force call of the
+ASE calculator for 32 atoms at 10,000 K, anchored, with the density; the two kinds are interleaved.
 Then 4000 atoms move for two picoseconds at constant energy, with electrons at 10,000 K.
 
     python benchmarks/potential.py
