@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from fermisea.prediction.plausibility import domain_warnings_ignored
 
 _PREDICTED = 8
 """Largest number of training structures whose F from the LDOS is compared with the anchor."""
+
+_BELOW = 0.95
+"""Highest tau_e of the comparison of LDOS and potential, relative to the limits of both."""
 
 
 def training_domain(model: Model, training: Dataset) -> Domain:
@@ -47,8 +51,14 @@ def _hot_difference(model: Model, pairs: Sequence[tuple[float, float] | None]) -
         return None
     differences, changes = np.array(known).T
     squares = np.mean(np.square(differences / changes))
-    left_out = model.thermal.provenance["left_out_errors"][-1] / np.abs(changes).mean()
+    left_out = float(model.thermal.left_out_error(_hottest(model))) / np.abs(changes).mean()
     return float(np.sqrt(squares + left_out**2))
+
+
+def _hottest(model: Model) -> float:
+    """Returns a tau_e, K, a little below the limits of LDOS and potential."""
+    potential = math.inf if model.thermal is None else model.thermal.basis.highest
+    return _BELOW * min(model.highest_electron_temperature, potential)
 
 
 def _differences(model: Model, training: Dataset, index: int) -> tuple[float, tuple[float, float] | None]:
@@ -56,10 +66,10 @@ def _differences(model: Model, training: Dataset, index: int) -> tuple[float, tu
 
     Returns:
         F of the anchor minus F from the LDOS; and, if there is a potential, F(tau_e) - F(tau_ref) of the LDOS minus the
-        same change of the potential at the highest tau_e, with this change.
+        same change of the potential at a high tau_e, with this change.
     """
     snapshot, tau_ref = training[index], model.reference_electron_temperature
-    temperatures = [tau_ref] if model.thermal is None else [tau_ref, model.thermal.basis.highest]
+    temperatures = [tau_ref] if model.thermal is None else [tau_ref, _hottest(model)]
     with domain_warnings_ignored():
         predicted = model.predict(
             snapshot.atoms,
