@@ -322,7 +322,9 @@ def comparison(
     ]
     title = "Errors of F(20 kK) - F(1 kK): F (meV/atom), pressure and worst local modulus (GPa), forces (meV/Å)"
     note = f"Ensembles of {MEMBERS}, one number for each seed."
-    return Table("strained_change", title, ("", *(name.replace("_", ", ", 1).replace("_", " ") for name in names)), cells, note), results
+    return Table(
+        "strained_change", title, ("", *(name.replace("_", ", ", 1).replace("_", " ") for name in names)), cells, note
+    ), results
 
 
 def main() -> None:
