@@ -26,11 +26,12 @@ from scipy.stats import spearmanr
 from strained_data import LATTICE, LINE, REFERENCE, RUNS, SMALL, written
 
 import fermisea
+from fermisea import units
 from fermisea.data.reference import Reference
 from fermisea.potential import ThermalPotential, fit_regular, fit_thermal, label_temperatures, labels_of
 from fermisea.training import TrainingConfig, train
 
-GPA = 160.21766208
+GPA = 1 / units.GIGAPASCAL
 """GPa in an eV/Angstrom^3."""
 
 HOT = 20_000.0

@@ -9,10 +9,22 @@ import pytest
 from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
 
-from fermisea import Calculator, Dataset, DomainWarning, InputError, TrainingConfig, WindowError, load_model, train
+from fermisea import (
+    Broadening,
+    Calculator,
+    Dataset,
+    DomainWarning,
+    InputError,
+    Snapshot,
+    TrainingConfig,
+    WindowError,
+    load_model,
+    train,
+)
 from fermisea.errors import FileFormatError
-from fermisea.potential import labels_of
+from fermisea.potential import fit_regular, labels_of
 from fermisea.potential.posterior import Posterior
+from fermisea.training import domain, run
 from fermisea.utilities.tensor_file import read_tensors, write_tensors
 from test_domain import made_up_snapshot
 
@@ -155,6 +167,36 @@ def test_results_that_the_training_data_do_not_support_are_warnings(model, snaps
     with pytest.warns(DomainWarning, match=r"spread: the estimated error of F .* meV/atom, above the limit of"):
         wide.potential().predict(atoms, 3000.0)
     assert "tau_ref = 1000 K" in repr(model.potential())
+
+
+def changed(snapshot, **values):
+    """A snapshot with other attributes."""
+    names = ("atoms", "grid", "energy_grid", "ldos", "density", "electron_temperature", "ion_temperature", "broadening")
+    names += ("reference", "ions", "functional", "provenance")
+    return Snapshot(**({name: getattr(snapshot, name) for name in names} | values))
+
+
+@pytest.mark.filterwarnings("ignore:.*F from the LDOS differs from F of the DFT code")
+def test_a_sharp_ldos_and_a_narrow_window_do_not_end_a_training(snapshots):
+    config = dataclasses.replace(CONFIG, validation_fraction=0.0, allow_closure_error=True)
+    sharp = [changed(s, broadening=Broadening("methfessel-paxton", 0.0)) for s in snapshots]
+    assert train(Dataset(sharp), config).thermal is not None
+    narrow = [changed(s, electron_temperature=20_000.0) for s in snapshots]
+    anchor = fit_regular(Dataset(narrow), config.make_anchor_descriptor(["Al"]))
+    assert run._thermal(Dataset(narrow), anchor, config) is None
+
+
+@pytest.mark.parametrize("tau_ref", [1000.0, 11_000.0])
+def test_the_comparison_of_ldos_and_potential_is_far_from_tau_ref(model, tau_ref):
+    tau_e = domain._compared(dataclasses.replace(model, reference_electron_temperature=tau_ref))
+    assert tau_e <= 0.95 * model.highest_electron_temperature
+    assert max(tau_e / tau_ref, tau_ref / tau_e) >= 2
+
+
+def test_a_perfect_agreement_survives_the_file(model, tmp_path):
+    perfect = dataclasses.replace(model.training_domain, hot_difference=0.0)
+    dataclasses.replace(model, training_domain=perfect).save(tmp_path / "al.safetensors")
+    assert load_model(tmp_path / "al.safetensors").domain.hot_difference == 0.0
 
 
 def test_a_model_that_lost_its_anchor_has_no_potential(model, tmp_path):

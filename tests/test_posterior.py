@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fermisea.potential.design import Design
-from fermisea.potential.least_squares import Targets, Weights, fit_linear
+from fermisea.potential.equations import Targets, Weights
+from fermisea.potential.least_squares import fit_linear
 from fermisea.potential.posterior import Posterior, calibrated
 
 

@@ -166,7 +166,7 @@ def test_bad_input_is_named():
     for name in ("stiffness", "energy_weight", "stress_weight"):
         with pytest.raises(InputError, match=f"{name}: got nan"):
             fit_thermal(potential.regular, temperatures, labels(potential, range(3), temperatures), **{name: math.nan})
-    with pytest.raises(InputError, match="got broadening 0 eV"):
+    with pytest.raises(InputError, match="got an energy resolution of 0 eV"):
         label_temperatures(0.0, HIGHEST)
     with pytest.raises(InputError, match="labels of 1 structure"):
         fit_thermal(

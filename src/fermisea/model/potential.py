@@ -31,18 +31,9 @@ class ModelPotential:
     domain: Domain
 
     def __repr__(self) -> str:
-        highest, elements = self.highest_electron_temperature, ", ".join(self.elements)
-        return f"Potential of {elements}, tau_ref = {self.reference_electron_temperature:g} K, up to {highest:.0f} K"
-
-    @property
-    def elements(self) -> tuple[str, ...]:
-        """Elements of the potential."""
-        return self.thermal.elements
-
-    @property
-    def reference_electron_temperature(self) -> float:
-        """tau_ref, K."""
-        return self.thermal.reference_electron_temperature
+        elements, highest = ", ".join(self.thermal.elements), self.highest_electron_temperature
+        tau_ref = self.thermal.reference_electron_temperature
+        return f"Potential of {elements}, tau_ref = {tau_ref:g} K, tau_e up to {highest:.0f} K"
 
     @property
     def highest_electron_temperature(self) -> float:
@@ -71,7 +62,7 @@ class ModelPotential:
         Raises:
             InputError: for an element outside the model, an invalid tau_e or structure, or an impossible structure or
                 energy, unless ``allow_outside``.
-            WindowError: for tau_e above ``highest_electron_temperature``.
+            WindowError: for a tau_e above ``highest_electron_temperature``.
         """
         check_structure(atoms, "structure")
         temperatures = temperature_list(electron_temperature)
@@ -90,7 +81,7 @@ class ModelPotential:
         spread = np.atleast_1d(prediction.free_energy_std) / atoms
         limit = _SPREAD * np.hypot(self.thermal.regular.left_out_error, self.thermal.terms.left_out_error(temperatures))
         found = []
-        worst = int(np.argmax(spread / limit))
+        worst = int(np.argmax(spread - limit))
         if spread[worst] > limit[worst]:
             found.append(
                 f"spread: the estimated error of F of the potential at {temperatures[worst]:g} K is "

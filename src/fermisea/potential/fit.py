@@ -12,7 +12,8 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
 from fermisea.potential.design import design_of
-from fermisea.potential.least_squares import Targets, Weights, fit_linear
+from fermisea.potential.equations import Targets, Weights
+from fermisea.potential.least_squares import fit_linear
 from fermisea.potential.model import RegularModel
 
 ENERGY_WEIGHT, STRESS_WEIGHT = 30.0, 1.0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fermisea.potential.design import Design
+from fermisea.potential.equations import Block, Scaling, Targets, Weights
 from fermisea.potential.posterior import Posterior, calibrated
 from fermisea.utilities.arrays import FloatArray
 
@@ -24,34 +25,6 @@ volume it stays near zero.
 
 _HIDDEN = 1e-15
 """Smallest eigenvalue of the normal matrix, relative to the largest, that counts."""
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Values of one structure to be fitted.
-
-    Attributes:
-        energy: energy of the cell, eV.
-        forces: (atoms, 3), eV/Angstrom; None if unknown.
-        virial: stress times volume, (3, 3), eV; None if unknown.
-    """
-
-    energy: float
-    forces: FloatArray | None = None
-    virial: FloatArray | None = None
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights relative to a force component.
-
-    Attributes:
-        energy: weight of energies over sqrt(atoms), 1/Angstrom.
-        virial: weight of stress times volume over sqrt(atoms), 1/Angstrom; 0 excludes the stress.
-    """
-
-    energy: float
-    virial: float
 
 
 @dataclass(frozen=True)
@@ -72,131 +45,10 @@ class LinearFit:
     coefficients: FloatArray
     constants: FloatArray
     ridge: float
-    virial: float = 0.0
-    left_out_energy_error: float | None = None
-    left_out_force_error: float | None = None
-    posterior: Posterior | None = None
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Mean and scale of each column: over the atoms of its element, the standard deviation.
-
-    A row of the equations begins with the free columns: the number of atoms of each element and, if stress is fitted,
-    the Pulay virial per atom. The scaled columns follow.
-
-    Attributes:
-        centre: (columns,).
-        scale: (columns,); 1 for columns that do not vary; times a factor of each feature.
-        elements: number of elements.
-        free: number of free columns.
-    """
-
-    centre: FloatArray
-    scale: FloatArray
-    elements: int
-    free: int
-
-    @classmethod
-    def of(
-        cls,
-        designs: Sequence[Design],
-        symbols: Sequence[Sequence[str]],
-        elements: Sequence[str],
-        factors: FloatArray | None,
-        *,
-        stress: bool,
-    ) -> Scaling:
-        """Returns the scaling for structures with the given chemical symbols.
-
-        Args:
-            designs: columns of each structure.
-            symbols: chemical symbols of each structure.
-            elements: elements in the order of the columns.
-            factors: additional factor of the scale of each feature, (features,); None without.
-            stress: whether stress is fitted.
-        """
-        centres, scales = [], []
-        for element in elements:
-            rows = [d.sites[np.array(names) == element] for d, names in zip(designs, symbols, strict=True)]
-            values = np.concatenate(rows)
-            centres.append(values.mean(0))
-            scales.append(values.std(0))
-        scale = np.concatenate(scales)
-        scale = np.where(scale > 1e-12 * max(scale.max(), 1e-300), scale, 1.0)
-        if factors is not None:
-            scale = scale * np.tile(factors, len(elements))
-        return cls(np.concatenate(centres), scale, len(elements), len(elements) + int(stress))
-
-    def energy_row(self, design: Design) -> FloatArray:
-        """Returns the row of an energy: free columns, then scaled columns."""
-        by_column = np.repeat(design.counts, len(self.centre) // self.elements)
-        free = np.zeros(self.free)
-        free[: self.elements] = design.counts
-        return np.concatenate([free, (design.energy - by_column * self.centre) / self.scale])
-
-    def matrix(self) -> FloatArray:
-        """Returns the matrix that turns the row of an energy without scaling into ``energy_row``."""
-        elements, features = self.elements, len(self.centre) // self.elements
-        found = np.zeros((self.free + len(self.scale), elements + len(self.scale)))
-        found[:elements, :elements] = np.eye(elements)
-        found[self.free :, elements:] = np.diag(1 / self.scale)
-        for element in range(elements):
-            own = slice(element * features, (element + 1) * features)
-            found[self.free :][own, element] = -(self.centre / self.scale)[own]
-        return found
-
-    def rows(self, values: FloatArray) -> FloatArray:
-        """Returns the rows of derivatives, (..., columns)."""
-        flat = values.reshape(-1, values.shape[-1]) / self.scale
-        return np.hstack([np.zeros((len(flat), self.free)), flat])
-
-    def virial_rows(self, design: Design) -> FloatArray:
-        """Returns the rows of stress times volume, (9, columns), with the Pulay virial per atom."""
-        found = self.rows(design.strain)
-        found[:, self.free - 1] = len(design.sites) * np.eye(3).ravel()
-        return found
-
-    def coefficients(self, solution: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Returns coefficients, (elements, features), and constants, (elements,), without the scaling."""
-        shape = (self.elements, len(self.centre) // self.elements)
-        coefficients = (solution[self.free :] / self.scale).reshape(shape)
-        return coefficients, solution[: self.elements] - (coefficients * self.centre.reshape(shape)).sum(1)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Normal equations of one structure, with its errors; columns as in ``Scaling``."""
-
-    normal: FloatArray
-    right: FloatArray
-    energy: FloatArray
-    energy_value: float
-    forces: FloatArray
-    force_values: FloatArray
-    atoms: int
-
-    @classmethod
-    def of(cls, design: Design, targets: Targets, scaling: Scaling, weights: Weights) -> Block:
-        """Returns the equations of a structure."""
-        atoms = len(design.sites)
-        energy = scaling.energy_row(design)
-        forces, force_values = np.zeros((0, len(energy))), np.zeros(0)
-        if targets.forces is not None:
-            forces = scaling.rows(design.forces)
-            force_values = np.asarray(targets.forces, dtype=np.float64).ravel()
-        factor = weights.energy / math.sqrt(atoms)
-        parts = [(energy[None] * factor, np.array([targets.energy]) * factor), (forces, force_values)]
-        if targets.virial is not None and weights.virial > 0:
-            factor = weights.virial / math.sqrt(atoms)
-            parts.append((scaling.virial_rows(design) * factor, targets.virial.ravel() * factor))
-        matrix, right = (np.concatenate(items) for items in zip(*parts, strict=True))
-        return cls(matrix.T @ matrix, matrix.T @ right, energy, targets.energy, forces, force_values, atoms)
-
-    def errors(self, solution: FloatArray) -> tuple[float, float, int]:
-        """Returns the error of the energy, eV/atom, the sum of squared force errors, and their number."""
-        forces = self.forces @ solution - self.force_values
-        return (float(self.energy @ solution) - self.energy_value) / self.atoms, float(forces @ forces), len(forces)
+    virial: float
+    left_out_energy_error: float | None
+    left_out_force_error: float | None
+    posterior: Posterior
 
 
 def fit_linear(
@@ -233,7 +85,7 @@ def fit_linear(
     energy_error = force_error = None
     if ridge is None:
         ridge, energy_error, force_error = _choose(blocks, scaling)
-    solution = solve(*total(blocks), ridge, scaling)
+    solution = _solution(*_total(blocks), ridge, scaling)
     coefficients, shifts = scaling.coefficients(solution)
     return LinearFit(
         coefficients,
@@ -246,13 +98,13 @@ def fit_linear(
     )
 
 
-def total(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
+def _total(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
     """Returns the sums of matrices and right-hand sides."""
     return np.sum([block.normal for block in blocks], axis=0), np.sum([block.right for block in blocks], axis=0)
 
 
-def solve(normal: FloatArray, right: FloatArray, ridge: float, scaling: Scaling) -> FloatArray:
-    """Returns the solution; the ridge of the free columns is negligibly small."""
+def _solution(normal: FloatArray, right: FloatArray, ridge: float, scaling: Scaling) -> FloatArray:
+    """Returns the solution of penalised normal equations."""
     return _solved(_penalised(normal, ridge, scaling), right)
 
 
@@ -265,7 +117,7 @@ def _solved(matrix: FloatArray, right: FloatArray) -> FloatArray:
 
 
 def _penalised(normal: FloatArray, ridge: float, scaling: Scaling) -> FloatArray:
-    """Returns the normal matrix plus the penalties of the ridge and of the Pulay virial."""
+    """Returns the normal matrix with penalties: of the ridge, negligible for constants, and of the Pulay virial."""
     penalty = np.full(len(normal), ridge * normal.trace() / len(normal))
     penalty[: scaling.elements] *= 1e-6
     penalty[scaling.elements : scaling.free] = _VIRIAL
@@ -279,10 +131,10 @@ def _folds(blocks: Sequence[Block]) -> list[Sequence[Block]]:
 
 def _posterior(blocks: Sequence[Block], ridge: float, scaling: Scaling) -> Posterior:
     """Returns the posterior variance, calibrated by the errors of left-out structures."""
-    normal, right = total(blocks)
+    normal, right = _total(blocks)
     squares, leverages, atoms = [], [], []
     for fold in _folds(blocks):
-        left_normal, left_right = total(fold)
+        left_normal, left_right = _total(fold)
         rest = _penalised(normal - left_normal, ridge, scaling)
         solution, root = _solved(rest, right - left_right), _inverse_root(rest)
         for block in fold:
@@ -302,14 +154,14 @@ def _inverse_root(matrix: FloatArray) -> FloatArray:
 
 def _choose(blocks: Sequence[Block], scaling: Scaling) -> tuple[float, float, float | None]:
     """Returns the ridge with the smallest cross-validation errors, and these errors of energies and forces."""
-    normal, right = total(blocks)
+    normal, right = _total(blocks)
     folds = _folds(blocks)
     tried = []
     for ridge in _RIDGES:
         energies, squares, count = [], 0.0, 0
         for fold in folds:
-            left_normal, left_right = total(fold)
-            rest = solve(normal - left_normal, right - left_right, ridge, scaling)
+            left_normal, left_right = _total(fold)
+            rest = _solution(normal - left_normal, right - left_right, ridge, scaling)
             for block in fold:
                 energy, force, number = block.errors(rest)
                 energies.append(energy)

@@ -28,7 +28,7 @@ class Posterior:
 
     Attributes:
         covariance: covariance of the coefficients, (..., columns, columns), in the square of their unit.
-        noise: variance of the energy for each atom, (...).
+        noise: variance of the energy per atom, (...), in the square of the unit of the energy.
     """
 
     covariance: FloatArray
@@ -41,15 +41,14 @@ class Posterior:
 
 
 def calibrated(squares: npt.ArrayLike, leverages: npt.ArrayLike, atoms: npt.ArrayLike) -> tuple[float, float]:
-    """Returns factor and variance for each atom that maximise the likelihood of errors of left-out structures.
+    """Returns the factor and the noise variance per atom that maximise the likelihood of errors of left-out structures.
 
     Args:
-        squares: squared errors of the energy of the cell, (structures,).
+        squares: squared errors of the energy of the cell, (structures,), in the square of the unit of the energy.
         leverages: variances before calibration, (structures,).
         atoms: numbers of atoms, (structures,).
     """
     error, leverage, count = (np.asarray(values, dtype=np.float64) for values in (squares, leverages, atoms))
-    leverage = np.maximum(leverage, 0.0)
     if not error.any():
         return 0.0, 0.0
     scales = np.array([error.mean() / max(leverage.mean(), 1e-300), error.mean() / count.mean()])

@@ -82,9 +82,12 @@ class ThermalTerms:
         return np.square(shares @ self.combination) @ self.posterior.variance(row, atoms)
 
     def left_out_error(self, electron_temperature: npt.ArrayLike) -> FloatArray:
-        """Returns the error of F(tau_e) - F(tau_ref) for structures left out of the fit, (...), eV/atom."""
+        """Returns the error of F(tau_e) - F(tau_ref) for left-out structures, (...), eV/atom; NaN if unknown."""
+        asked = np.asarray(electron_temperature, dtype=np.float64)
+        if "left_out_errors" not in self.provenance:
+            return np.full(asked.shape, np.nan)
         known = self.provenance["electron_temperatures"], self.provenance["left_out_errors"]
-        return np.asarray(np.interp(np.asarray(electron_temperature, dtype=np.float64), *known))
+        return np.asarray(np.interp(asked, *known))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything but the fitted numbers as plain data."""
@@ -167,7 +170,7 @@ class ThermalPotential:
         Raises:
             InputError: for an element outside the potential, a tau_e that is no positive number, and as
                 ``Descriptor.evaluator``.
-            WindowError: for tau_e above ``highest_electron_temperature``.
+            WindowError: for a tau_e above ``highest_electron_temperature``.
         """
         temperatures = np.array(temperature_list(electron_temperature))
         self.check(temperatures.tolist())

@@ -1,4 +1,4 @@
-"""Fit of a potential at every tau_e to changes of F, forces and stress with tau_e, in closed form."""
+"""Fit of a potential at every tau_e to changes of F, forces and stress with tau_e, by constrained least squares."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from fermisea import units
 from fermisea.data.dataset import Dataset
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError
+from fermisea.physics.window import LOWEST_TEMPERATURE
 from fermisea.potential.design import design_of
+from fermisea.potential.equations import Targets, Weights
 from fermisea.potential.fit import ENERGY_WEIGHT, STRESS_WEIGHT
 from fermisea.potential.heat import HeatBasis
-from fermisea.potential.least_squares import Targets, Weights, fit_linear
+from fermisea.potential.least_squares import fit_linear
 from fermisea.potential.model import RegularModel
 from fermisea.potential.nonnegative import nearest_nonnegative
 from fermisea.potential.posterior import Posterior
@@ -27,7 +29,7 @@ _PER_HALVING = 4
 """Number of electronic temperatures of labels within a factor of two."""
 
 _SHARPEST = 0.2
-"""Lowest k_B tau_e of labels in standard deviations of the broadening; below, the sharpened integration fails."""
+"""Lowest k_B tau_e of labels over the energy resolution of the LDOS; below, the sharpened integration fails."""
 
 _STIFFNESS = 7.0
 """Default of ``stiffness`` of :func:`fit_thermal`.
@@ -60,19 +62,23 @@ class Labels:
     stress: FloatArray | None = None
 
 
-def label_temperatures(broadening: float, highest: float) -> FloatArray:
-    """Returns the electronic temperatures of labels, K, ascending, with a constant ratio, up to ``highest``.
+def label_temperatures(resolution: float, highest: float) -> FloatArray:
+    """Returns the electronic temperatures of labels, (nT,), K, ascending, with a constant ratio, up to ``highest``.
 
     Args:
-        broadening: standard deviation of the LDOS, eV, which limits the lowest tau_e.
+        resolution: energy resolution of the LDOS, eV, which limits the lowest tau_e: the standard deviation of the
+            broadening, or the spacing of the energies if it is larger.
         highest: highest tau_e, K.
 
     Raises:
-        InputError: for a broadening or a tau_e that is not above zero.
+        InputError: for a resolution or a tau_e that is not above zero.
     """
-    if not (broadening > 0 and highest > 0):
-        raise InputError(f"labels: got broadening {broadening:g} eV and tau_e {highest:g} K, expected values above 0")
-    lowest = min(_SHARPEST * broadening / units.BOLTZMANN, highest / 2)
+    if not (resolution > 0 and highest > 0):
+        raise InputError(
+            f"labels: got an energy resolution of {resolution:g} eV and tau_e up to {highest:g} K, expected values "
+            "above 0; give the broadening or spacing of the LDOS, and the limit of its window"
+        )
+    lowest = min(max(_SHARPEST * resolution / units.BOLTZMANN, LOWEST_TEMPERATURE), highest / 2)
     steps = math.floor(_PER_HALVING * math.log2(highest / lowest))
     return np.asarray(highest * 2.0 ** (np.arange(-steps, 1) / _PER_HALVING))
 
@@ -84,7 +90,7 @@ def labels_of(
 
     Args:
         dataset: snapshots with total free energies.
-        electron_temperatures: tau_e of the labels, K.
+        electron_temperatures: tau_e of the labels, (nT,), K.
         progress: callback with the number of snapshots done and the total number of snapshots.
 
     Raises:
@@ -124,12 +130,12 @@ def fit_thermal(
 
     Args:
         regular: regular model at tau_ref, whose descriptor is used.
-        electron_temperatures: tau_e of the labels, K, ascending; the last is the highest tau_e of the potential.
+        electron_temperatures: tau_e of the labels, (nT,), K, ascending; the last is the highest tau_e of the potential.
         labels: changes of F, and of forces and stress where they are known.
         energy_weight: weight of energies over sqrt(atoms), 1/Angstrom, relative to a force component.
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
-        stiffness: factor of the penalised coefficients from each degree of the power spectrum to the next; 1 for other
-            descriptors.
+        stiffness: factor of the coefficients in the penalty of the ridge, from each degree of the power spectrum to the
+            next; without effect for other descriptors.
 
     Raises:
         InputError: for fewer than two structures, too few or unsuitable tau_e, or invalid weights.
@@ -156,10 +162,9 @@ def fit_thermal(
         )
         for item in labels
     ]
-    descriptor = regular.descriptor
-    factors = (
-        np.power(stiffness, descriptor.degrees(), dtype=np.float64) if isinstance(descriptor, PowerSpectrum) else None
-    )
+    factors = None
+    if isinstance(regular.descriptor, PowerSpectrum):
+        factors = np.power(stiffness, regular.descriptor.degrees(), dtype=np.float64)
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)
     fits = []
@@ -168,25 +173,28 @@ def fit_thermal(
         fits.append(fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors))
     solution = np.array([np.concatenate([fit.constants, fit.coefficients.ravel()]) for fit in fits])
     rows = np.array([np.concatenate([design.counts, design.energy]) for design in designs])
-    solution = nearest_nonnegative(solution, rows, np.linalg.inv(triangle))
-    change = np.linalg.solve(triangle, solution)
+    combination = np.linalg.inv(triangle)
+    change = combination @ nearest_nonnegative(solution, rows, combination)
     elements = len(regular.elements)
-    coefficients = change[:, elements:].reshape(basis.size, *regular.coefficients.shape)
-    left_out = np.sqrt(
-        np.square(rotation / scale[:, None]) @ np.square([fit.left_out_energy_error or 0.0 for fit in fits])
-    )
+    left_out = np.array([fit.left_out_energy_error for fit in fits], dtype=np.float64)
     provenance = {
         "structures": len(labels),
         "energy_weight": energy_weight,
         "stress_weight": stress_weight,
         "ridges": [fit.ridge for fit in fits],
         "electron_temperatures": temperatures.tolist(),
-        "left_out_errors": left_out.tolist(),
+        "left_out_errors": np.sqrt(np.square(rotation / scale[:, None]) @ np.square(left_out)).tolist(),
     }
-    constants, combination = change[:, :elements].copy(), np.linalg.inv(triangle)
-    known = [fit.posterior for fit in fits if fit.posterior is not None]
-    posterior = Posterior(np.array([p.covariance for p in known]), np.array([float(p.noise) for p in known]))
-    terms = ThermalTerms(basis, coefficients, constants, provenance, posterior, combination)
+    covariances = np.array([fit.posterior.covariance for fit in fits])
+    noises = np.array([fit.posterior.noise for fit in fits])
+    terms = ThermalTerms(
+        basis,
+        change[:, elements:].reshape(basis.size, *regular.coefficients.shape),
+        change[:, :elements].copy(),
+        provenance,
+        Posterior(covariances, noises),
+        combination,
+    )
     return ThermalPotential(regular, terms)
 
 

@@ -54,8 +54,8 @@ class Domain:
             with the error of the anchor for structures left out of its fit.
         surroundings: distribution of the surroundings of the atoms in training.
         hot_difference: root mean square difference between F(tau_e) - F(tau_ref) from the LDOS and from the potential,
-            relative to this change, at the highest tau_e in training, with the error of the potential for structures
-            left out of its fit.
+            relative to this change, at one tau_e far from tau_ref, with the error of the potential for structures left
+            out of its fit.
     """
 
     elements: tuple[str, ...]
@@ -225,7 +225,7 @@ class Domain:
 def _limit(value: Any) -> float | None:
     if value is None:
         return None
-    if not (math.isfinite(value) and value > 0):
+    if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"the domain has the limit {value}")
     return float(value)
 

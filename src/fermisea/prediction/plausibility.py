@@ -61,7 +61,8 @@ def structure_outside(
 ) -> tuple[list[str], str | None]:
     """Describes how a structure leaves the domain, and why it cannot exist, if it cannot.
 
-    Arguments are those of ``Domain.check``; a tau_e outside of the domain is not described.
+    Arguments are the same as for ``Domain.check``. A tau_e outside of the domain has no sentence, because the check of
+    the energy window refuses it.
     """
     if (impossible := domain.impossible(atoms)) is not None:
         return [], impossible
@@ -87,8 +88,8 @@ def implausible(domain: Domain, prediction: Prediction) -> str | None:
 def impossible_energy(domain: Domain, atoms: int, highest: float, lowest: float) -> str | None:
     """Describes an energy that no structure can have; None if there is none.
 
-    F falls with tau_e and the internal energy rises, so F has an upper bound and the internal energy a lower bound at
-    every tau_e.
+    F falls with tau_e and the internal energy rises. The range of F in training, at tau_ref, therefore bounds F from
+    above and the internal energy from below at every higher tau_e.
 
     Args:
         domain: domain of the model.

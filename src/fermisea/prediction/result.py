@@ -34,8 +34,8 @@ NO_REGULAR_PART = "anchor: this model has no anchor; train it on at least two st
 """Error text for an anchored free energy of a model without an interatomic potential."""
 
 NO_POTENTIAL = (
-    "potential: this model has none; train it on at least eight structures with total free energies, with the settings "
-    "anchor and potential"
+    "potential: this model has none; train it on at least eight structures with total free energies and a window for "
+    "tau_e above tau_ref, with the settings anchor and potential"
 )
 """Error text for a potential at every tau_e of a model without one."""
 

@@ -16,8 +16,8 @@ from fermisea.prediction.plausibility import domain_warnings_ignored
 _PREDICTED = 8
 """Largest number of training structures whose F from the LDOS is compared with the anchor."""
 
-_BELOW = 0.95
-"""Highest tau_e of the comparison of LDOS and potential, relative to the limits of both."""
+_BELOW, _APART = 0.95, 2.0
+"""tau_e at which LDOS and potential are compared: relative to the limits of both, and at least relative to tau_ref."""
 
 
 def training_domain(model: Model, training: Dataset) -> Domain:
@@ -51,14 +51,18 @@ def _hot_difference(model: Model, pairs: Sequence[tuple[float, float] | None]) -
         return None
     differences, changes = np.array(known).T
     squares = np.mean(np.square(differences / changes))
-    left_out = float(model.thermal.left_out_error(_hottest(model))) / np.abs(changes).mean()
-    return float(np.sqrt(squares + left_out**2))
+    left_out = float(model.thermal.left_out_error(_compared(model))) / np.abs(changes).mean()
+    found = float(np.sqrt(squares + left_out**2))
+    return found if math.isfinite(found) else None
 
 
-def _hottest(model: Model) -> float:
-    """Returns a tau_e, K, a little below the limits of LDOS and potential."""
-    potential = math.inf if model.thermal is None else model.thermal.basis.highest
-    return _BELOW * min(model.highest_electron_temperature, potential)
+def _compared(model: Model) -> float:
+    """Returns a tau_e, K, far from tau_ref: a little below the limits of LDOS and potential, or else below tau_ref."""
+    tau_ref, potential = model.reference_electron_temperature, math.inf
+    if model.thermal is not None:
+        potential = model.thermal.basis.highest
+    highest = _BELOW * min(model.highest_electron_temperature, potential)
+    return highest if highest >= _APART * tau_ref else max(tau_ref / _APART, LOWEST_TEMPERATURE)
 
 
 def _differences(model: Model, training: Dataset, index: int) -> tuple[float, tuple[float, float] | None]:
@@ -66,10 +70,10 @@ def _differences(model: Model, training: Dataset, index: int) -> tuple[float, tu
 
     Returns:
         F of the anchor minus F from the LDOS; and, if there is a potential, F(tau_e) - F(tau_ref) of the LDOS minus the
-        same change of the potential at a high tau_e, with this change.
+        same change of the potential at ``_compared``, with this change.
     """
     snapshot, tau_ref = training[index], model.reference_electron_temperature
-    temperatures = [tau_ref] if model.thermal is None else [tau_ref, _hottest(model)]
+    temperatures = [tau_ref] if model.thermal is None else [tau_ref, _compared(model)]
     with domain_warnings_ignored():
         predicted = model.predict(
             snapshot.atoms,

@@ -45,7 +45,7 @@ from fermisea.training.resumption import begun, identity_of, load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
 from fermisea.training.validation import Validation
 
-ENOUGH = 8
+_ENOUGH = 8
 """Smallest number of structures for a potential at every tau_e."""
 
 
@@ -234,11 +234,14 @@ def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
 
 
 def _thermal(training: Dataset, anchor: RegularModel | None, config: TrainingConfig) -> ThermalTerms | None:
-    """Returns the change of the anchor with tau_e, if requested and if there are enough structures."""
-    if anchor is None or not config.potential or len(training) < ENOUGH:
+    """Returns the change of the anchor with tau_e, if requested and if structures and energy window allow it."""
+    if anchor is None or not config.potential or len(training) < _ENOUGH:
         return None
     highest = min(snapshot.highest_electron_temperature for snapshot in training)
-    temperatures = label_temperatures(training.broadening.standard_deviation, highest)
+    if highest <= anchor.electron_temperature:
+        return None
+    resolution = max(training.broadening.standard_deviation, training.energy_grid.spacing)
+    temperatures = label_temperatures(resolution, highest)
     return fit_thermal(anchor, temperatures, labels_of(training, temperatures)).terms
 
 
