@@ -254,75 +254,105 @@ def network(
     return fermisea.load_model(path)
 
 
-def changes(predict: Callable[[Atoms], tuple[float, np.ndarray]], folder: Path) -> dict[str, Any]:
-    """Returns errors of F(20 kK) - F(1 kK), its derivatives along the line, and its forces.
+@dataclass(frozen=True)
+class Change:
+    """F(20 kK) - F(1 kK) of a structure, eV, its estimated error, eV, and the change of the forces, eV/Angstrom."""
 
-    Args:
-        predict: function from a structure to the change of F, eV, and of the forces, eV/Angstrom.
-        folder: folder of the data.
-    """
-    found: dict[str, Any] = {}
-    for kind in ("line", "test", "odd"):
-        pairs = list(zip(runs_of(folder, kind, REFERENCE), runs_of(folder, kind, HOT), strict=False))
-        if not pairs:
-            continue
-        predicted = [predict(hot.atoms) for _, hot in pairs]
-        own = np.array([hot.free_energy - cold.free_energy for cold, hot in pairs])
-        ours = np.array([energy for energy, _ in predicted])
-        atoms = np.array([len(hot.atoms) for _, hot in pairs])
-        found[f"{kind}_free_energy"] = 1000 * rms((ours - own) / atoms)
-        if kind == "line":
-            volumes = np.array([hot.atoms.get_volume() for _, hot in pairs])
-            found["line_pressure"] = rms(slopes(volumes, ours) - slopes(volumes, own))
-            differences = moduli(volumes, ours) - moduli(volumes, own)
-            found["line_modulus"] = float(np.abs(differences).max())
-        else:
-            errors = [p - (hot.forces - cold.forces) for (_, p), (cold, hot) in zip(predicted, pairs, strict=True)]
-            found[f"{kind}_forces"] = 1000 * rms(np.concatenate([e.ravel() for e in errors]))
+    free_energy: float
+    spread: float
+    forces: np.ndarray
+
+
+def by_potential(potential: ThermalPotential) -> Callable[[Atoms], Change]:
+    """Returns the change of F and forces by the potential."""
+
+    def predict(atoms: Atoms) -> Change:
+        found = potential.predict(atoms, [REFERENCE, HOT])
+        cold, hot = np.asarray(found.free_energy)
+        own, whole = np.asarray(found.free_energy_std)
+        return Change(float(hot - cold), float(np.sqrt(whole**2 - own**2)), found.forces[1] - found.forces[0])
+
+    return predict
+
+
+def by_network(model: fermisea.Model) -> Callable[[Atoms], Change]:
+    """Returns the change of F and forces by the LDOS of a model."""
+
+    def predict(atoms: Atoms) -> Change:
+        found = model.predict(atoms, [REFERENCE, HOT], forces=True, anchor=False, allow_outside=True)
+        cold, hot = np.asarray(found.ldos_free_energy)
+        assert found.uncertainty is not None  # noqa: S101  # an ensemble
+        spread = float(found.uncertainty.free_energy_change[1])
+        return Change(float(hot - cold), spread, found.forces[1] - found.forces[0])
+
+    return predict
+
+
+Changes = Mapping[str, Sequence[Change]]
+"""Changes by kind of structure, in the order of the runs."""
+
+
+def changes(predict: Callable[[Atoms], Change], folder: Path) -> Changes:
+    """Returns the changes of the structures with runs at both electronic temperatures."""
+    kinds = ("line", "test", "odd")
+    return {kind: [predict(run.atoms) for run in runs_of(folder, kind, HOT)] for kind in kinds}
+
+
+def weighted(one: Changes, other: Changes) -> Changes:
+    """Returns the means of two changes of each structure, with weights of one over the square of the spread."""
+    found = {}
+    for kind, pairs in ((kind, zip(one[kind], other[kind], strict=True)) for kind in one):
+        found[kind] = []
+        for a, b in pairs:
+            share = b.spread**2 / (a.spread**2 + b.spread**2)
+            spread = a.spread * b.spread / float(np.hypot(a.spread, b.spread))
+            mean = share * a.free_energy + (1 - share) * b.free_energy
+            found[kind].append(Change(mean, spread, share * a.forces + (1 - share) * b.forces))
     return found
 
 
-def by_potential(potential: ThermalPotential) -> Callable[[Atoms], tuple[float, np.ndarray]]:
-    """Returns the change of F and forces by the potential."""
-
-    def predict(atoms: Atoms) -> tuple[float, np.ndarray]:
-        found = potential.predict(atoms, [REFERENCE, HOT])
-        energies = np.asarray(found.free_energy)
-        return float(energies[1] - energies[0]), found.forces[1] - found.forces[0]
-
-    return predict
-
-
-def by_network(model: fermisea.Model) -> Callable[[Atoms], tuple[float, np.ndarray]]:
-    """Returns the change of F and forces by the LDOS of a model."""
-
-    def predict(atoms: Atoms) -> tuple[float, np.ndarray]:
-        found = model.predict(atoms, [REFERENCE, HOT], forces=True, anchor=False, uncertainty=False, allow_outside=True)
-        energies = np.asarray(found.ldos_free_energy)
-        return float(energies[1] - energies[0]), found.forces[1] - found.forces[0]
-
-    return predict
+def change_errors(found: Changes, folder: Path) -> dict[str, float]:
+    """Returns errors of F(20 kK) - F(1 kK), of its derivatives along the line, and of its forces."""
+    errors: dict[str, float] = {}
+    for kind, ours in found.items():
+        pairs = list(zip(runs_of(folder, kind, REFERENCE), runs_of(folder, kind, HOT), strict=True))
+        own = np.array([hot.free_energy - cold.free_energy for cold, hot in pairs])
+        energies = np.array([change.free_energy for change in ours])
+        atoms = np.array([len(hot.atoms) for _, hot in pairs])
+        errors[f"{kind}_free_energy"] = 1000 * rms((energies - own) / atoms)
+        if kind == "line":
+            volumes = np.array([hot.atoms.get_volume() for _, hot in pairs])
+            errors["line_pressure"] = rms(slopes(volumes, energies) - slopes(volumes, own))
+            differences = moduli(volumes, energies) - moduli(volumes, own)
+            errors["line_modulus"] = float(np.abs(differences).max())
+        else:
+            wrong = [c.forces - (hot.forces - cold.forces) for c, (cold, hot) in zip(ours, pairs, strict=True)]
+            errors[f"{kind}_forces"] = 1000 * rms(np.concatenate([e.ravel() for e in wrong]))
+    return errors
 
 
 def comparison(
     potential: ThermalPotential, snapshots: Sequence[fermisea.Snapshot], folder: Path, seeds: int
 ) -> tuple[Table, dict[str, Any]]:
-    """Returns errors of F(20 kK) - F(1 kK) by the potential and by networks on both axes."""
+    """Returns errors of F(20 kK) - F(1 kK) by the potential, by networks on both axes, and by weighted means."""
     place = OUTPUT / "strained"
     place.mkdir(parents=True, exist_ok=True)
-    results: dict[str, list[dict[str, Any]]] = {"potential": [changes(by_potential(potential), folder)]}
+    ours = changes(by_potential(potential), folder)
+    results: dict[str, list[dict[str, float]]] = {"potential": [change_errors(ours, folder)]}
     axes = {"LDOS, absolute energies": snapshots, "LDOS, energies from mu_ref": on_fermi_levels(snapshots)}
     for title, data in axes.items():
         name = "absolute" if "absolute" in title else "fermi"
-        models = [network(data, name, seed, place) for seed in range(seeds)]
-        results[title] = [changes(by_network(model), folder) for model in models]
+        networks = [changes(by_network(network(data, name, seed, place)), folder) for seed in range(seeds)]
+        results[title] = [change_errors(found, folder) for found in networks]
+        both = title.replace("LDOS", "potential and LDOS")
+        results[both] = [change_errors(weighted(ours, found), folder) for found in networks]
     names = list(results["potential"][0])
     cells = [
         [title, *("; ".join(digits(found[name], 2) for found in runs) for name in names)]
         for title, runs in results.items()
     ]
     title = "Errors of F(20 kK) - F(1 kK): F (meV/atom), pressure and worst local modulus (GPa), forces (meV/Å)"
-    note = f"Ensembles of {MEMBERS}, one number for each seed."
+    note = f"Ensembles of {MEMBERS}, one number for each seed. Potential and LDOS: means weighted by spreads."
     return Table(
         "strained_change", title, ("", *(name.replace("_", ", ", 1).replace("_", " ") for name in names)), cells, note
     ), results

@@ -43,6 +43,8 @@ def test_a_data_set_has_the_units_of_the_registry(prediction):
     assert {name for name in missing if not name.startswith("free_energy_")} == {
         "anchored_free_energy",
         "potential_free_energy",
+        "ldos_entropy",
+        "ldos_heat_capacity",
     }
 
 

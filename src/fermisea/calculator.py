@@ -18,9 +18,10 @@ from fermisea.errors import DomainWarning, InputError
 from fermisea.model.model import Model, load_model
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.physics.window import check_temperature, temperature_list
+from fermisea.prediction.anchor import FreeEnergy, chosen_free_energy
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.request import FINER, prediction_grid
-from fermisea.prediction.result import NO_REGULAR_PART, Prediction
+from fermisea.prediction.result import Prediction
 
 _KEPT = (0.8, 1.2)
 """Range of the grid spacing, relative to a new grid, within which the number of points is kept."""
@@ -32,7 +33,7 @@ _STEP = 1.0
 _PARAMETERS = frozenset(
     (
         "electron_temperature",
-        "anchor",
+        "free_energy",
         "grid",
         "uncertainty",
         "potential",
@@ -59,7 +60,8 @@ class Calculator(AseCalculator):
     Both ``energy`` and ``free_energy`` are the total free energy F(tau_e), and ``forces`` and ``stress`` are its
     derivatives; F plus the kinetic energy of the ions is conserved at constant tau_e. Further ``results``, in eV, are
     ``internal_energy``, ``fermi_level``, ``entropy_term`` (-TS), ``ldos_free_energy``, ``anchored_free_energy``,
-    ``transfer_error``, and for an ensemble ``free_energy_std``, the spread of F over its networks. With
+    ``transfer_error``; and where they are known, ``free_energy_std``, the spread of F of the potential or over the
+    networks of an ensemble, and ``free_energy_uncertainty``, which includes the transfer error. With
     ``potential=True`` the results come from the interatomic potential of the model: energies, entropy term, heat
     capacity, forces and stress.
 
@@ -83,6 +85,7 @@ class Calculator(AseCalculator):
         model: Model | str | Path,
         electron_temperature: float,
         *,
+        free_energy: FreeEnergy | None = None,
         anchor: bool | None = None,
         grid: tuple[int, int, int] | None = None,
         uncertainty: bool = True,
@@ -96,19 +99,21 @@ class Calculator(AseCalculator):
         Args:
             model: a model, or the path of a model.
             electron_temperature: tau_e, K.
-            anchor: whether F is anchored; by default, if the model has an anchor.
+            free_energy: origin of F, forces and stress, as in :meth:`fermisea.Model.predict`.
+            anchor: short form: True for ``"anchored"``, False for ``"ldos"``.
             grid: number of grid points along each lattice vector; by default the spacing in training, or 7/8 of it for
                 F from the LDOS alone.
             uncertainty: whether the spread of an ensemble is computed, which takes time.
-            potential: whether to use the interatomic potential of the model at tau_e, :meth:`fermisea.Model.potential`,
-                in place of its LDOS: much faster, without density and Fermi level. Grid, anchor and uncertainty then
-                have no effect.
+            potential: whether to use the interatomic potential of the model at tau_e alone,
+                :meth:`fermisea.Model.potential`: much faster, without an LDOS. The prediction of the LDOS, Fermi level
+                and transfer error are then missing, and the other options have no effect.
             allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
             allow_outside: whether an unphysical structure or energy gives a warning instead of an error.
             options: options of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
 
         Raises:
-            InputError: for a model without total free energies or without the requested anchor, or an invalid tau_e.
+            InputError: for a model without total free energies or without the requested origin of F, or an invalid
+                tau_e.
             WindowError: for a tau_e above the highest one of the model.
             FileFormatError: for a file that is not a model.
         """
@@ -122,7 +127,8 @@ class Calculator(AseCalculator):
             raise InputError(f"calculator: the model has no total free energy: {self.model.total_energy_obstacle}")
         super().__init__(  # type: ignore[no-untyped-call]
             electron_temperature=electron_temperature,
-            anchor=self.model.anchor is not None if anchor is None else anchor,
+            free_energy=self._origin(free_energy, anchor, 0.0) if self.model.thermal is None else free_energy,
+            anchor=None if self.model.thermal is None else anchor,
             grid=grid,
             uncertainty=uncertainty,
             potential=potential,
@@ -147,6 +153,8 @@ class Calculator(AseCalculator):
             InputError: for an unknown parameter, an invalid tau_e or a missing anchor.
             WindowError: for a tau_e above the highest one of the model.
         """
+        if (anchor := parameters.pop("anchor", None)) is not None:
+            parameters["free_energy"] = self._origin(parameters.get("free_energy"), anchor, 0.0)
         if unknown := sorted(set(parameters) - _PARAMETERS):
             raise InputError(f"calculator: got {', '.join(unknown)}, expected only {', '.join(sorted(_PARAMETERS))}")
         known = dict(self.parameters) | parameters
@@ -162,12 +170,12 @@ class Calculator(AseCalculator):
             (parameters["electron_temperature"],) = values
         if {"electron_temperature", "potential"} & set(parameters):
             self._check_temperature(**(known | parameters))
-        if parameters.get("anchor") and self.model.anchor is None:
-            raise InputError(NO_REGULAR_PART)
+        if "free_energy" in parameters:
+            self._origin(parameters["free_energy"], None, 0.0)
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]
-        if "anchor" in changed:
+        if "free_energy" in changed:
             self._shape = None  # the default grid depends on anchoring
         return changed
 
@@ -210,7 +218,7 @@ class Calculator(AseCalculator):
                 self.atoms,
                 temperature,
                 self._grid(self.atoms, wanted["grid"]),
-                anchor=wanted["anchor"],
+                free_energy=wanted["free_energy"],
                 forces="forces" in properties or "stress" in properties,
                 uncertainty=wanted["uncertainty"],
                 allow_beyond_window=wanted["allow_beyond_window"],
@@ -223,8 +231,9 @@ class Calculator(AseCalculator):
         self.results |= {name: OBSERVABLES[name].getter(result) for name in _REPORTED}
         if prediction.anchor is not None:
             self.results["anchored_free_energy"] = result.anchored_free_energy
-        if prediction.uncertainty is not None:
-            self.results["free_energy_std"] = prediction.free_energy_std
+        if "free_energy_std" in (row := prediction.rows()[0]):
+            self.results["free_energy_std"] = row["free_energy_std"]
+            self.results["free_energy_uncertainty"] = row["free_energy_uncertainty"]
         if prediction.mechanics is not None:
             self.results["forces"] = prediction.forces
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
@@ -245,6 +254,22 @@ class Calculator(AseCalculator):
             "stress": full_3x3_to_voigt_6_stress(found.stress),
         }
 
+    def _origin(self, free_energy: FreeEnergy | None, anchor: bool | None, electron_temperature: float) -> FreeEnergy:
+        """Returns the origin of F at a tau_e, K.
+
+        Raises:
+            InputError: for an unknown origin, or one that the model does not have.
+        """
+        thermal = self.model.thermal
+        return chosen_free_energy(
+            free_energy,
+            anchor,
+            anchored=self.model.anchor is not None,
+            highest=None if thermal is None else thermal.basis.highest,
+            electron_temperatures=[electron_temperature],
+            density=True,
+        )[0]
+
     def _warn(self, sentences: tuple[str, ...]) -> None:
         """Issues the first warning of each kind: of all sentences that differ in their numbers only."""
         self.warnings = sentences
@@ -258,7 +283,8 @@ class Calculator(AseCalculator):
         """Returns the number of points along each lattice vector: the requested or, if suitable, the previous one."""
         if asked is not None:
             return asked
-        fresh = prediction_grid(self.model, atoms, None, 1.0 if self.parameters["anchor"] else FINER).shape
+        origin = self._origin(dict(self.parameters)["free_energy"], None, self.electron_temperature)
+        fresh = prediction_grid(self.model, atoms, None, FINER if origin == "ldos" else 1.0).shape
         if self._shape is None or not all(
             _KEPT[0] <= new / old <= _KEPT[1] for new, old in zip(fresh, self._shape, strict=True)
         ):

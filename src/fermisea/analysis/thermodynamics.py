@@ -16,6 +16,7 @@ from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.registry import OBSERVABLES
+from fermisea.prediction.anchor import FreeEnergy
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
@@ -40,7 +41,7 @@ class Thermodynamics:
         internal_energy: U = F + tau_e S, (n,), eV; NaN if the model has no total free energy.
         entropy: S, (n,), eV/K.
         fermi_level: mu, (n,), eV.
-        heat_capacity: C_e = dU/dtau_e at fixed density of states, (n,), eV/K.
+        heat_capacity: C_e = dU/dtau_e, (n,), eV/K; of the LDOS at fixed density of states.
         pressure: electronic pressure P_e = -d(F(tau_e) - F(tau_1))/dV with tau_1 the lowest tau_e, (n,), eV/Angstrom^3;
             NaN if it was not requested.
         transfer_error: estimated error of F(tau_e) - F(tau_ref), (n,), eV; NaN without F.
@@ -116,6 +117,7 @@ def thermo(
     lowest: float = 300.0,
     tolerance: float = 1e-3,
     pressure: bool = True,
+    free_energy: FreeEnergy | None = None,
     anchor: bool | None = None,
     grid: tuple[int, int, int] | None = None,
     allow_beyond_window: bool = False,
@@ -133,8 +135,10 @@ def thermo(
         lowest: lowest tau_e, K.
         tolerance: error of the linear interpolation, as a fraction of the largest C_e and of k_B times the highest
             tau_e.
-        pressure: whether the electronic pressure is computed, which needs a pass over the grid for each tau_e.
-        anchor: whether F is anchored; by default, if the model has an anchor.
+        pressure: whether the electronic pressure is computed; with the LDOS it needs a pass over the grid for each
+            tau_e.
+        free_energy: origin of F, S, C_e and pressure, as in :meth:`fermisea.Model.predict`.
+        anchor: short form: True for ``"anchored"``, False for ``"ldos"``.
         grid: number of grid points along each lattice vector; by default, spacing as in training.
         allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
         allow_outside: whether a structure or an energy that cannot exist gives a warning instead of an error.
@@ -151,8 +155,8 @@ def thermo(
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance: got {tolerance:g}, expected a number between 0 and 1")
     whole = model.total_energy_obstacle is None
-    if anchor and not whole:
-        raise InputError(f"anchor: {model.total_energy_obstacle}")
+    if (anchor or free_energy is not None) and not whole:
+        raise InputError(f"free energy: {model.total_energy_obstacle}")
     with domain_warnings_ignored():  # the prediction below issues them
         first = model.predict(
             atoms,
@@ -170,6 +174,7 @@ def thermo(
         temperatures.tolist(),
         first.grid,
         density=whole,
+        free_energy=free_energy,
         anchor=anchor if whole else False,
         forces=pressure and whole,
         uncertainty=False,

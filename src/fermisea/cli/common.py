@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,16 +21,32 @@ from fermisea.utilities.files import check_writable_folder
 Json = Annotated[bool, typer.Option("--json", help="Results as a single JSON document on standard output.")]
 """Option of every command."""
 
-Anchor = Annotated[
-    bool | None,
+
+class Origin(StrEnum):
+    """Origin of F in a prediction."""
+
+    POTENTIAL = "potential"
+    ANCHORED = "anchored"
+    LDOS = "ldos"
+
+
+FreeEnergyOrigin = Annotated[
+    Origin | None,
     typer.Option(
-        "--anchor/--no-anchor",
-        help="Anchored F (interatomic potential at tau_ref plus the change with tau_e from the LDOS), or F from the "
-        "LDOS alone.  [dim]\\[default: anchored if the model has an anchor][/]",
+        "--free-energy",
+        help="Origin of F, S, C_e, forces and stress: interatomic potential at tau_e; anchored, the potential at "
+        "tau_ref plus the change with tau_e from the LDOS; or the LDOS alone.  "
+        "[dim]\\[default: the first one that the model has][/]",
         show_default=False,
     ),
 ]
-"""Option of commands that print F; None, the default, means anchored if the model has an anchor."""
+"""Option of commands that print F; None is the default of :meth:`fermisea.Model.predict`."""
+
+Anchor = Annotated[
+    bool | None,
+    typer.Option("--anchor/--no-anchor", help="Short forms of --free-energy anchored and ldos.", show_default=False),
+]
+"""Option of commands that print F, a short form of the option above."""
 
 AllowOutside = Annotated[
     bool,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import fermisea
-from fermisea.cli.common import AllowOutside, Anchor, Json, ModelFile, output_folder, print_json
+from fermisea.cli.common import AllowOutside, Anchor, FreeEnergyOrigin, Json, ModelFile, output_folder, print_json
 from fermisea.cli.prediction_files import write_density_cubes, write_prediction
 from fermisea.cli.prediction_tables import energy_columns, mechanical_columns, notes
 from fermisea.terminal import progress_bar, stdout, table
@@ -57,7 +57,7 @@ def predict(
         tuple[int, int, int] | None,
         typer.Option(
             help="Three numbers of grid points, one along each lattice vector.  [dim]\\[default: grid spacing of the "
-            "training data; 7/8 of this spacing for --forces with --no-anchor][/]"
+            "training data; 7/8 of this spacing for --forces of the LDOS alone][/]"
         ),
     ] = None,
     dos_grid: Annotated[
@@ -67,6 +67,7 @@ def predict(
             "C_e.  [dim]\\[default: as --grid][/]"
         ),
     ] = None,
+    free_energy: FreeEnergyOrigin = None,
     anchor: Anchor = None,
     forces: Annotated[
         bool,
@@ -111,6 +112,7 @@ def predict(
             grid,
             dos_grid=dos_grid,
             density=not no_density,
+            free_energy=None if free_energy is None else free_energy.value,
             anchor=anchor,
             forces=forces,
             precision=precision.value,
@@ -130,6 +132,8 @@ def predict(
     if json:
         formula = structure.get_chemical_formula()
         names = {"atoms": len(structure), "formula": formula, "warnings": prediction.warnings}
+        if prediction.has_free_energy:
+            names["free_energy_origin"] = prediction.origin
         found = prediction.mechanics or [None] * len(rows)
         whole = [
             row if own is None else row | {"forces": own.forces, "stress": own.stress}
@@ -145,7 +149,7 @@ def predict(
         console.print(note)
     if prediction.mechanics is not None:
         console.print(table("Forces and stress", *mechanical_columns(prediction)))
-        if not prediction.anchored:
+        if prediction.origin == "ldos":
             console.print(
                 "Forces and stress are derivatives of F from the LDOS alone; the pressure has the largest error."
             )

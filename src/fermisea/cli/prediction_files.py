@@ -51,14 +51,19 @@ def free_energy_figure(prediction: Prediction, title: str) -> Figure:
     """Returns F per atom against tau_e with a smooth curve and the estimated error."""
     from fermisea.prediction.curve import free_energy_curve  # noqa: PLC0415  # only when needed
 
-    atoms, spread = len(prediction.atoms), prediction.uncertainty
+    atoms = len(prediction.atoms)
+    spread = None
+    if prediction.origin == "potential":
+        spread = np.atleast_1d(prediction.free_energy_std) / atoms
+    elif prediction.uncertainty is not None:
+        spread = np.atleast_1d(prediction.uncertainty.free_energy_change) / atoms
     x, y = free_energy_curve(prediction)
     return fermisea.plots.free_energy_figure(
         [result.electron_temperature for result in prediction.results],
         np.array([result.free_energy for result in prediction.results]) / atoms,
         curve=(x, y / atoms),
         transfer_error=np.array([result.transfer_error for result in prediction.results]) / atoms,
-        spread=None if spread is None else np.atleast_1d(spread.free_energy_change) / atoms,
+        spread=spread,
         reference_electron_temperature=prediction.reference_electron_temperature,
         title=title,
     )

@@ -24,8 +24,8 @@ NONE = "—"
 def energy_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Returns the most important numbers per atom at each tau_e, by heading.
 
-    These are F (E_b without total energies), transfer error, spread over an ensemble, -TS, mu and C_e. An error that is
-    zero by construction is None.
+    These are F (E_b without total energies), its estimated error, transfer error, -TS, mu and C_e. Without total
+    energies, the error is the spread over an ensemble. A transfer error that is zero by construction is None.
     """
     atoms, reference = len(prediction.atoms), prediction.reference_electron_temperature
     energy = "free_energy" if prediction.has_free_energy else "band_energy"
@@ -35,12 +35,12 @@ def energy_rows(prediction: Prediction) -> list[dict[str, Any]]:
         at_reference = row["electron_temperature"] == reference
         found: dict[str, Any] = {OBSERVABLES["electron_temperature"].label(): row["electron_temperature"]}
         found[OBSERVABLES[energy].label(per_atom=True)] = row[energy]
+        error = "free_energy_uncertainty" if prediction.has_free_energy else "band_energy_std"
+        if error in row:
+            found[with_unit("error", unit)] = factor * row[error]
         if prediction.has_free_energy:
             value = None if at_reference else factor * row["transfer_error"]
             found[with_unit(OBSERVABLES["transfer_error"].symbol, unit)] = value
-        if prediction.uncertainty is not None:
-            value = None if at_reference and prediction.anchored else factor * row[f"{energy}_std"]
-            found[with_unit("spread", unit)] = value
         found[OBSERVABLES["entropy_term"].label(per_atom=True)] = result.entropy_term / atoms
         found[OBSERVABLES["fermi_level"].label()] = row["fermi_level"]
         found[with_unit(OBSERVABLES["heat_capacity"].symbol, "k_B/atom")] = row["heat_capacity"] / BOLTZMANN
@@ -93,20 +93,37 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
             "transfer error: estimated error of F(tau_e) - F(tau_ref) from using the LDOS of tau_ref, without "
             "network errors"
         )
-    if prediction.uncertainty is not None:
-        what = "F" if prediction.has_free_energy else "E_b"
-        what = "F(tau_e) - F(tau_ref)" if prediction.anchored else what
-        members = len(prediction.uncertainty.members)
-        found.append(f"spread: standard deviation of {what} over the {members} networks of the model")
+    if (error := _error(prediction)) is not None:
+        found.append(f"error: {error}")
     if prediction.has_free_energy and any(r.electron_temperature == reference for r in prediction.results):
         found.append(f"{NONE}: at tau_e = tau_ref {_at_reference(prediction, model)}")
     if prediction.has_free_energy and prediction.anchor is not None:
         shift = f"{1000 * prediction.anchor_shift / atoms:+.2f} meV/atom"
-        if prediction.anchored:
+        if prediction.origin == "potential":
+            differences = [r.potential_free_energy - r.anchored_free_energy for r in prediction.results]
+            worst = max(differences, key=abs)
+            found.append(
+                "F, S and C_e come from the interatomic potential of the model; F with the change with tau_e from the "
+                f"LDOS (--free-energy anchored) differs by at most {1000 * abs(worst) / atoms:.2f} meV/atom"
+            )
+        elif prediction.anchored:
             found.append(f"anchor: shifts F from the LDOS by {shift} at every tau_e")
         else:
-            found.append(f"F comes from the LDOS alone; the anchor (--anchor) would shift F by {shift}")
+            found.append(f"F comes from the LDOS alone; --free-energy anchored would shift F by {shift}")
     return found
+
+
+def _error(prediction: Prediction) -> str | None:
+    """Describes the printed error; None if there is none."""
+    members = 0 if prediction.uncertainty is None else len(prediction.uncertainty.members)
+    if not prediction.has_free_energy:
+        return f"standard deviation of E_b over the {members} networks of the model" if members else None
+    if "free_energy_uncertainty" not in prediction.rows()[0]:
+        return None
+    if prediction.origin == "potential":
+        return "estimated standard error of F: posterior deviation of the potential, and transfer error"
+    anchor = ", error of the anchor" if prediction.anchored else ""
+    return f"estimated standard error of F: deviation over the {members} networks{anchor}, and transfer error"
 
 
 def _at_reference(prediction: Prediction, model: Model) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 import fermisea
-from fermisea.cli.common import AllowOutside, Anchor, Json, ModelFile, output_folder, print_json
+from fermisea.cli.common import AllowOutside, Anchor, FreeEnergyOrigin, Json, ModelFile, output_folder, print_json
 from fermisea.physics.registry import OBSERVABLES, with_unit
 from fermisea.terminal import progress_bar, stdout, table
 from fermisea.utilities.counts import counted
@@ -35,6 +35,7 @@ def thermo(
     to: Annotated[float, typer.Option("--to", help="Highest electronic temperature (tau_e), K.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for table, figure and parameter files.", show_default=False)],
     start: Annotated[float, typer.Option("--from", help="Lowest electronic temperature (tau_e), K.")] = 300.0,
+    free_energy: FreeEnergyOrigin = None,
     anchor: Anchor = None,
     no_pressure: Annotated[
         bool,
@@ -105,6 +106,7 @@ def thermo(
             to,
             lowest=start,
             pressure=not no_pressure,
+            free_energy=None if free_energy is None else free_energy.value,
             anchor=anchor,
             grid=grid,
             allow_beyond_window=allow_beyond_window,

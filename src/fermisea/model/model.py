@@ -25,16 +25,16 @@ from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion
-from fermisea.physics.window import LOWEST_TEMPERATURE
+from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential import RegularModel, ThermalPotential, ThermalTerms
-from fermisea.prediction.anchor import with_anchor, with_potential
+from fermisea.prediction.anchor import FreeEnergy, chosen_free_energy, with_anchor, with_potential
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.ldos import predict_ldos
 from fermisea.prediction.plausibility import implausible, inconsistent, issue, request_outside
 from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
 from fermisea.prediction.request import CHUNK, MEMORY, Request
-from fermisea.prediction.result import NO_POTENTIAL, NO_REGULAR_PART, Prediction
+from fermisea.prediction.result import NO_POTENTIAL, Prediction
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,6 +113,7 @@ class Model:
         precision: str = "float32",
         integration: IntegrationName = "sharpened",
         uncertainty: bool = True,
+        free_energy: FreeEnergy | None = None,
         anchor: bool | None = None,
         forces: bool = False,
         allow_beyond_window: bool = False,
@@ -123,8 +124,15 @@ class Model:
     ) -> Prediction:
         """Returns density, DOS, free energy and other observables at one or several tau_e.
 
-        If the model has an anchor (an interatomic potential at tau_ref), free energies, forces and stress are
-        *anchored*: F of the potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS.
+        ``free_energy`` selects the origin of F, and with it of U, S, C_e, forces and stress:
+
+        - ``"potential"``: the interatomic potential of the model at tau_e, the default if the model has one;
+        - ``"anchored"``: the potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS, the default if the model has
+          a potential at tau_ref only;
+        - ``"ldos"``: the LDOS alone.
+
+        The prediction holds all three as ``potential_free_energy``, ``anchored_free_energy`` and ``ldos_free_energy``.
+        Density, DOS, Fermi level and band energy always come from the LDOS.
 
         A structure or result outside of ``domain`` is a :class:`fermisea.DomainWarning` and one of the ``warnings`` of
         the prediction. An unphysical structure or energy is an error.
@@ -133,7 +141,7 @@ class Model:
             atoms: periodic structure of elements of the model, Angstrom.
             electron_temperature: tau_e, K.
             grid: grid of the density, or its shape; by default, points at most as far apart as in training, or 7/8 of
-                that distance for forces that are not anchored.
+                that distance for forces of the LDOS alone.
             dos_grid: shape of another grid for the DOS and its observables; the change of E_b - TS is
                 ``dos_grid_error`` of the prediction.
             density: whether to compute densities; without them there is no total free energy, and only the grid of the
@@ -145,10 +153,10 @@ class Model:
             uncertainty: whether to compute the spread over the members of an ensemble. If the hidden layer fits into
                 ``memory``, or without densities, the spread needs no pass over the grid; otherwise one for each
                 member.
-            anchor: whether energies, forces and stress are anchored; by default, if the model has an anchor. With False
-                they come from the LDOS alone. The prediction holds both free energies in any case.
-            forces: whether to compute forces and stress of the second-order free energy; each tau_e needs another pass
-                over the grid.
+            free_energy: origin of F, ``"potential"``, ``"anchored"`` or ``"ldos"``.
+            anchor: short form: True for ``"anchored"``, False for ``"ldos"``.
+            forces: whether to compute forces and stress. Those of the LDOS need another pass over the grid for each
+                tau_e.
             allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
             allow_outside: whether an unphysical structure or energy is a warning instead of an error.
             chunk: largest number of points of a tile.
@@ -156,19 +164,23 @@ class Model:
             progress: callback with the number of finished points and the total number, for all passes.
 
         Raises:
-            InputError: for a missing anchor; for an unknown element, invalid positions or cell, tau_e <= 0 or an
-                unknown precision; for forces without a total free energy, or with ``dos_grid``; for an impossible
+            InputError: for a missing potential or anchor; for an unknown element, invalid positions or cell, tau_e <= 0
+                or an unknown precision; for forces without a total free energy, or with ``dos_grid``; for an impossible
                 structure or energy, unless ``allow_outside``.
             WindowError: if a tau_e is above the limit of the energy window.
         """
-        if anchor is None:
-            anchor = self.anchor is not None and density
-        elif anchor and (self.anchor is None or not density):
-            raise InputError(
-                NO_REGULAR_PART
-                if self.anchor is None
-                else "anchor: got density=False too, but the free energy of the LDOS needs the density"
-            )
+        temperatures = temperature_list(electron_temperature)
+        potential = self._thermal_potential
+        chosen, unusual = chosen_free_energy(
+            free_energy,
+            anchor,
+            anchored=self.anchor is not None,
+            highest=None if potential is None else potential.highest_electron_temperature,
+            electron_temperatures=temperatures,
+            density=density,
+        )
+        if chosen == "potential" and potential is not None:
+            potential.check(temperatures)
         request = Request.of(
             self,
             atoms,
@@ -176,8 +188,8 @@ class Model:
             grid,
             dos_grid=dos_grid,
             density=density,
-            forces=forces,
-            forces_of_change=anchor,
+            forces=forces and chosen != "potential",
+            forces_of_change=chosen == "anchored",
             allow_beyond_window=allow_beyond_window,
             precision=precision,
             integration=integration,
@@ -186,11 +198,13 @@ class Model:
             memory=memory,
         )
         domain = self.domain
-        before = issue(*request_outside(domain, request), allow_outside=allow_outside)
+        found, impossible = request_outside(domain, request)
+        before = issue([*unusual, *found], impossible, allow_outside=allow_outside)
         prediction = predict(request, progress)
-        prediction = with_anchor(prediction, self.anchor, apply=anchor)
-        if self.anchor is not None and self.thermal is not None:
-            prediction = with_potential(prediction, ThermalPotential(self.anchor, self.thermal))
+        prediction = with_anchor(prediction, self.anchor, apply=chosen != "ldos")
+        if potential is not None:
+            apply = chosen == "potential"
+            prediction = with_potential(prediction, potential, apply=apply, forces=forces and apply)
         after = issue(inconsistent(domain, prediction), implausible(domain, prediction), allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
 
@@ -203,9 +217,16 @@ class Model:
         Raises:
             InputError: for a model without one.
         """
-        if self.anchor is None or self.thermal is None:
+        if self._thermal_potential is None:
             raise InputError(NO_POTENTIAL)
-        return ModelPotential(ThermalPotential(self.anchor, self.thermal), self.domain)
+        return ModelPotential(self._thermal_potential, self.domain)
+
+    @property
+    def _thermal_potential(self) -> ThermalPotential | None:
+        """The potential without checks of the domain; None without one."""
+        if self.anchor is None or self.thermal is None:
+            return None
+        return ThermalPotential(self.anchor, self.thermal)
 
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK

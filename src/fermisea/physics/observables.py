@@ -20,39 +20,62 @@ from fermisea.physics.xc import smooth_functional
 from fermisea.utilities.arrays import FloatArray
 
 
+@dataclass(frozen=True)
+class PotentialObservables:
+    """Observables of an interatomic potential at one electronic temperature, for the whole cell.
+
+    Attributes:
+        free_energy: F, eV.
+        entropy: S = -dF/dtau_e, eV/K.
+        heat_capacity: C_e = tau_e dS/dtau_e, eV/K.
+        deviations: posterior standard deviation of each of these and of ``internal_energy``, by name, in its unit; NaN
+            where it is unknown.
+    """
+
+    free_energy: float
+    entropy: float
+    heat_capacity: float
+    deviations: Mapping[str, float]
+
+
 @dataclass(frozen=True, eq=False)
 class ThermalObservables:
     """Observables of one structure at one electronic temperature, for the whole cell.
+
+    F, U, S and C_e come from an interatomic potential if ``uses_potential`` is set, and from the LDOS otherwise.
 
     Attributes:
         electron_temperature: tau_e, K.
         fermi_level: mu, eV.
         electrons: number of electrons in the DOS at mu.
         band_energy: E_b, eV.
-        entropy: S, eV/K.
-        heat_capacity: C_e = dE_b/dtau_e at fixed DOS and electron number, eV/K.
-        free_energies: total free energy in every form, eV, anchored if ``anchored`` is set; empty if there is none.
+        ldos_entropy: S of the LDOS, eV/K.
+        ldos_heat_capacity: C_e = dE_b/dtau_e of the LDOS at fixed DOS and electron number, eV/K.
+        free_energies: total free energy of the LDOS in every form, eV, anchored if ``anchored`` is set; empty if there
+            is none.
         transfer_error: |F_KS - F_HF| / 2, eV; NaN without total energies.
         density: (nx, ny, nz), 1/Angstrom^3; empty if it was not requested.
         reference_free_energy: total free energy of the LDOS alone at tau_ref, eV; NaN without total energies.
         anchor_shift: F(tau_ref) of the anchor minus ``reference_free_energy``, eV; NaN without an anchor.
         unanchored: free energies of the LDOS alone in every form, eV; None if ``free_energies`` are these.
-        potential_free_energy: total free energy of an interatomic potential at tau_e, eV; NaN without one.
+        potential: observables of an interatomic potential at tau_e; None without one.
+        uses_potential: whether F, U, S and C_e come from this potential.
     """
 
     electron_temperature: float
     fermi_level: float
     electrons: float
     band_energy: float
-    entropy: float
-    heat_capacity: float
+    ldos_entropy: float
+    ldos_heat_capacity: float
     free_energies: dict[str, float]
     transfer_error: float
     density: FloatArray
     reference_free_energy: float = math.nan
     anchor_shift: float = math.nan
     unanchored: dict[str, float] | None = None
-    potential_free_energy: float = math.nan
+    potential: PotentialObservables | None = None
+    uses_potential: bool = False
 
     @property
     def anchored(self) -> bool:
@@ -61,8 +84,23 @@ class ThermalObservables:
 
     @property
     def free_energy(self) -> float:
-        """Total free energy F in the second-order form, eV; NaN without total energies."""
-        return self.free_energies.get("second_order", math.nan)
+        """Total free energy F, eV, of the potential or in the second-order form; NaN without total energies."""
+        return self._of_potential("free_energy", self.free_energies.get("second_order", math.nan))
+
+    @property
+    def entropy(self) -> float:
+        """S, eV/K, minus the derivative of F with respect to tau_e."""
+        return self._of_potential("entropy", self.ldos_entropy)
+
+    @property
+    def heat_capacity(self) -> float:
+        """C_e = tau_e dS/dtau_e at fixed ions and volume, and of the LDOS at fixed DOS, eV/K."""
+        return self._of_potential("heat_capacity", self.ldos_heat_capacity)
+
+    @property
+    def potential_free_energy(self) -> float:
+        """F of the potential, eV; NaN without one."""
+        return math.nan if self.potential is None else self.potential.free_energy
 
     @property
     def ldos_free_energy(self) -> float:
@@ -85,9 +123,17 @@ class ThermalObservables:
         """-tau_e S, eV; negative."""
         return -self.electron_temperature * self.entropy
 
-    def internal_energy(self, form: str = "second_order") -> float:
-        """Returns U = F + tau_e S, eV, anchored like F; NaN without total energies."""
-        return self.free_energies.get(form, math.nan) + self.electron_temperature * self.entropy
+    def internal_energy(self, form: str | None = None) -> float:
+        """Returns U = F + tau_e S, eV, or U of the LDOS in one form; NaN without total energies."""
+        if form is None:
+            return self.free_energy + self.electron_temperature * self.entropy
+        return self.free_energies.get(form, math.nan) + self.electron_temperature * self.ldos_entropy
+
+    def _of_potential(self, name: str, otherwise: float) -> float:
+        """Returns an observable of the potential if it is used, and the given value otherwise."""
+        if self.potential is None or not self.uses_potential:
+            return otherwise
+        return float(getattr(self.potential, name))
 
     def anchor_to(self, free_energy: float, *, apply: bool = True) -> ThermalObservables:
         """Returns these observables with the free energy of an anchor at tau_ref.
@@ -181,8 +227,8 @@ def observables_of(
             fermi_level=state.fermi_level,
             electrons=dos.integral(w.electrons),
             band_energy=band_energy,
-            entropy=entropy,
-            heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),
+            ldos_entropy=entropy,
+            ldos_heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),
             free_energies=forms,
             transfer_error=transfer_error(forms) if forms else math.nan,
             density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),

@@ -31,7 +31,8 @@ class Observable:
         shape: names of the dimensions of the value at one electronic temperature.
         extensive: whether the value is proportional to the number of atoms, so that it can be shown per atom.
         anchored: whether the value contains the total free energy, which an anchor shifts.
-        spread: whether the spread over the networks of an ensemble is reported.
+        spread: whether a standard deviation is reported.
+        from_potential: whether an interatomic potential replaces the value of the LDOS.
         written: whether rows of results hold the value; the others follow from those rows.
     """
 
@@ -45,6 +46,7 @@ class Observable:
     extensive: bool = True
     anchored: bool = False
     spread: bool = False
+    from_potential: bool = False
     written: bool = True
 
     def unit_of(self, *, per_atom: bool = False) -> str:
@@ -105,10 +107,11 @@ _ALL = (
         "F",
         "$F$",
         "eV",
-        "total Mermin free energy, anchored where the model has an anchor",
+        "total Mermin free energy: of the potential, anchored, or of the LDOS alone",
         attrgetter("free_energy"),
         anchored=True,
         spread=True,
+        from_potential=True,
     ),
     Observable(
         "band_energy", "E_b", "$E_b$", "eV", "band energy, integral of f eps D", attrgetter("band_energy"), spread=True
@@ -118,9 +121,10 @@ _ALL = (
         "S",
         "$S$",
         "eV/K",
-        "electronic entropy, k_B times the integral of sigma D; positive",
+        "electronic entropy, -dF/dtau_e; of the LDOS k_B times the integral of sigma D; positive",
         attrgetter("entropy"),
         spread=True,
+        from_potential=True,
     ),
     Observable(
         "entropy_term",
@@ -146,9 +150,10 @@ _ALL = (
         "C_e",
         "$C_e$",
         "eV/K",
-        "electronic heat capacity, dU/dtau_e = dE_b/dtau_e = tau_e dS/dtau_e at fixed ions, volume and D",
+        "electronic heat capacity, tau_e dS/dtau_e at fixed ions and volume; of the LDOS at fixed D",
         attrgetter("heat_capacity"),
         spread=True,
+        from_potential=True,
     ),
     Observable("electrons", "N", "$N$", "1", "number of valence electrons in the cell", attrgetter("electrons")),
     Observable(
@@ -160,6 +165,7 @@ _ALL = (
         lambda result: result.internal_energy(),
         anchored=True,
         spread=True,
+        from_potential=True,
     ),
     Observable(
         "transfer_error",
@@ -192,6 +198,22 @@ _ALL = (
         "eV",
         "total free energy of the interatomic potential at tau_e",
         attrgetter("potential_free_energy"),
+    ),
+    Observable(
+        "ldos_entropy",
+        "S of the LDOS",
+        r"$S_{\mathrm{LDOS}}$",
+        "eV/K",
+        "electronic entropy of the LDOS, k_B times the integral of sigma D, beside S of a potential",
+        lambda result: result.ldos_entropy if result.uses_potential else math.nan,
+    ),
+    Observable(
+        "ldos_heat_capacity",
+        "C_e of the LDOS",
+        r"$C_{e,\mathrm{LDOS}}$",
+        "eV/K",
+        "electronic heat capacity of the LDOS at fixed D, beside C_e of a potential",
+        lambda result: result.ldos_heat_capacity if result.uses_potential else math.nan,
     ),
     Observable(
         "free_energy_change",

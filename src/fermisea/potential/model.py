@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -29,11 +30,13 @@ class RegularPrediction:
         free_energy: free energy of the cell, eV.
         forces: (atoms, 3), eV/Angstrom.
         stress: (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE.
+        free_energy_std: estimated standard error of the free energy, eV; NaN if it was not computed.
     """
 
     free_energy: float
     forces: FloatArray
     stress: FloatArray
+    free_energy_std: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,12 @@ class RegularModel:
             InputError: for an element outside the model, atoms at nearly the same place, and as
                 ``Descriptor.evaluator``.
         """
-        return self.at(atoms, threads).prediction()
+        at = self.at(atoms, threads)
+        deviation = self.left_out_error * len(atoms)
+        if self.posterior is not None:
+            variance = self.posterior.variance(at.row(len(self.elements)), len(atoms))
+            deviation = math.sqrt(float(variance))
+        return replace(at.prediction(), free_energy_std=deviation)
 
     def at(self, atoms: Atoms, threads: int | None = None) -> RegularSites:
         """Returns the descriptors of the atoms of a structure, with the energy of the model.

@@ -31,6 +31,9 @@ class PotentialPrediction:
         forces: -dF/dr, (atoms, 3), eV/Angstrom.
         stress: (dF/dstrain)/volume, (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE.
         free_energy_std: posterior standard deviation of F, eV; NaN if unknown.
+        entropy_std: the same of the entropy, eV/K.
+        heat_capacity_std: the same of the heat capacity, eV/K.
+        internal_energy_std: the same of F + tau_e S, eV.
         warnings: a sentence for each way in which the structure leaves the domain of a model, if it has been checked.
     """
 
@@ -41,6 +44,9 @@ class PotentialPrediction:
     forces: FloatArray
     stress: FloatArray
     free_energy_std: float | FloatArray
+    entropy_std: float | FloatArray
+    heat_capacity_std: float | FloatArray
+    internal_energy_std: float | FloatArray
     warnings: tuple[str, ...] = ()
 
     @property
@@ -158,7 +164,12 @@ class ThermalPotential:
         return self.terms.basis.highest
 
     def predict(
-        self, atoms: Atoms, electron_temperature: float | Sequence[float], threads: int | None = None
+        self,
+        atoms: Atoms,
+        electron_temperature: float | Sequence[float],
+        threads: int | None = None,
+        *,
+        derivatives: bool = True,
     ) -> PotentialPrediction:
         """Returns free energy, entropy, heat capacity, forces and stress of a structure.
 
@@ -166,6 +177,7 @@ class ThermalPotential:
             atoms: positions and cell, periodic in all three directions.
             electron_temperature: tau_e, K; one or several.
             threads: number of threads.
+            derivatives: whether to compute forces and stress; without, both are empty.
 
         Raises:
             InputError: for an element outside the potential, a tau_e that is no positive number, and as
@@ -174,37 +186,35 @@ class ThermalPotential:
         """
         temperatures = np.array(temperature_list(electron_temperature))
         self.check(temperatures.tolist())
-        at, basis = self.regular.at(atoms, threads), self.terms.basis
-        row, shares = at.row(len(self.elements)), self._shares(temperatures)
-        sums = self.terms.sums(row)
-        found = [at.prediction(share @ sums, np.tensordot(share, self.terms.coefficients, 1)) for share in shares]
+        at, terms = self.regular.at(atoms, threads), self.terms
+        row, shares, kelvin = at.row(len(self.elements)), self._shares(temperatures), temperatures[:, None]
+        sums = terms.sums(row)
+        entropy, heat = terms.basis.entropy(temperatures), kelvin * terms.basis.heat(temperatures)
+        forces, stress = np.empty((len(shares), 0, 3)), np.empty((len(shares), 0, 3))
+        if derivatives:
+            found = [at.prediction(share @ sums, np.tensordot(share, terms.coefficients, 1)) for share in shares]
+            forces, stress = np.array([p.forces for p in found]), np.array([p.stress for p in found])
+        own = np.nan if self.regular.posterior is None else self.regular.posterior.variance(row, len(atoms))
+
+        def deviation(shares: FloatArray, own: Any) -> FloatArray:
+            """Returns the posterior standard deviation, (nT,), of sums of the g_k, with the variance of the rest."""
+            return np.asarray(np.sqrt(own + terms.variance(shares, row, len(atoms))))
+
         values: list[Any] = [
             temperatures,
-            np.array([p.free_energy for p in found]),
-            basis.entropy(temperatures) @ sums,
-            temperatures * (basis.heat(temperatures) @ sums),
-            np.array([p.forces for p in found]),
-            np.array([p.stress for p in found]),
-            self._spread(shares, row, len(atoms)),
+            at.energy + shares @ sums,
+            entropy @ sums,
+            heat @ sums,
+            forces,
+            stress,
+            deviation(shares, own),
+            deviation(entropy, 0.0),
+            deviation(heat, 0.0),
+            deviation(shares + kelvin * entropy, own),
         ]
         if np.ndim(electron_temperature) == 0:
             values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
         return PotentialPrediction(*values)
-
-    def free_energy(self, atoms: Atoms, electron_temperatures: Sequence[float]) -> FloatArray:
-        """Returns F of a structure at each tau_e, (nT,), eV, without derivatives.
-
-        Arguments and errors are the same as for :meth:`predict`.
-        """
-        self.check(electron_temperatures)
-        at = self.regular.at(atoms)
-        sums = self.terms.sums(at.row(len(self.elements)))
-        return np.asarray(at.energy + self._shares(electron_temperatures) @ sums)
-
-    def _spread(self, shares: FloatArray, row: FloatArray, atoms: int) -> FloatArray:
-        """Returns the posterior standard deviation of F, (nT,), eV."""
-        own = np.nan if self.regular.posterior is None else self.regular.posterior.variance(row, atoms)
-        return np.asarray(np.sqrt(own + self.terms.variance(shares, row, atoms)))
 
     def _shares(self, electron_temperatures: npt.ArrayLike) -> FloatArray:
         """Returns the factors of g_k in F(tau_e) - F(tau_ref), (nT, functions), K^2."""

@@ -1,22 +1,79 @@
-"""Anchor of a prediction: shifts free energy, internal energy, forces and stress, in this module only.
+"""Free energies of a prediction: of the LDOS alone, anchored, or of an interatomic potential at every tau_e.
 
 An anchored free energy is F of an interatomic potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS. Forces and
 stress of the LDOS are then derivatives of this difference, and the potential adds its forces and stress. A potential at
-every tau_e gives a free energy of its own, for comparison.
+every tau_e replaces the change of the LDOS, too. This module alone decides which of them ``free_energy`` is.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
+import numpy as np
 from ase import Atoms
 
+from fermisea.errors import InputError
+from fermisea.physics.observables import PotentialObservables
 from fermisea.prediction.forces import Mechanics
-from fermisea.prediction.result import Prediction
+from fermisea.prediction.result import NO_POTENTIAL, NO_REGULAR_PART, Prediction
 from fermisea.utilities.arrays import FloatArray
+
+FreeEnergy = Literal["potential", "anchored", "ldos"]
+"""Origin of F, U, S, C_e, forces and stress."""
+
+FREE_ENERGIES: tuple[FreeEnergy, ...] = ("potential", "anchored", "ldos")
+"""Names of the origins, the most accurate first."""
+
+
+def chosen_free_energy(
+    asked: FreeEnergy | None,
+    anchor: bool | None,
+    *,
+    anchored: bool,
+    highest: float | None,
+    electron_temperatures: Sequence[float],
+    density: bool,
+) -> tuple[FreeEnergy, list[str]]:
+    """Returns the origin of F, and a warning if it is not the most accurate one of the model.
+
+    Args:
+        asked: requested origin; None for the most accurate one.
+        anchor: short form, True for ``"anchored"`` and False for ``"ldos"``; None if ``asked`` is given.
+        anchored: whether the model has a potential at tau_ref.
+        highest: highest tau_e of the potential at every tau_e, K; None without one.
+        electron_temperatures: tau_e, K.
+        density: whether densities, and with them total free energies, are requested.
+
+    Raises:
+        InputError: for an unknown origin, two origins, or an origin that the model does not have.
+    """
+    if asked is not None and anchor is not None:
+        raise InputError("free energy: got free_energy and anchor, which is its short form; omit one of them")
+    if asked is None and anchor is not None:
+        asked = "anchored" if anchor else "ldos"
+    if asked is not None and asked not in FREE_ENERGIES:
+        raise InputError(f"free energy: got {asked!r}, expected {', '.join(FREE_ENERGIES)}")
+    if asked in ("potential", "anchored") and not density:
+        raise InputError(f"free energy: got {asked!r} and density=False, but a total free energy needs the density")
+    if asked == "potential" and highest is None:
+        raise InputError(NO_POTENTIAL)
+    if asked == "anchored" and not anchored:
+        raise InputError(NO_REGULAR_PART)
+    if asked is not None:
+        return asked, []
+    if not density:
+        return "ldos", []
+    if highest is None:
+        return "anchored" if anchored else "ldos", []
+    if max(electron_temperatures) <= highest:
+        return "potential", []
+    warning = (
+        f"free energy: the potential is fitted up to {highest:.0f} K; F is anchored instead: F of the potential at "
+        "tau_ref plus the change of F from the LDOS"
+    )
+    return "anchored", [warning]
 
 
 class Potential(Protocol):
@@ -31,6 +88,8 @@ class PotentialEnergy(Protocol):
     @property
     def free_energy(self) -> float: ...  # noqa: D102
     @property
+    def free_energy_std(self) -> float: ...  # noqa: D102
+    @property
     def forces(self) -> FloatArray: ...  # noqa: D102
     @property
     def stress(self) -> FloatArray: ...  # noqa: D102
@@ -41,21 +100,74 @@ class ThermalPotential(Protocol):
 
     @property
     def highest_electron_temperature(self) -> float: ...  # noqa: D102
-    def free_energy(self, atoms: Atoms, electron_temperatures: Sequence[float]) -> FloatArray: ...  # noqa: D102
+    def predict(  # noqa: D102
+        self, atoms: Atoms, electron_temperature: Sequence[float], *, derivatives: bool
+    ) -> ThermalEnergies: ...
 
 
-def with_potential(prediction: Prediction, potential: ThermalPotential) -> Prediction:
-    """Returns a prediction with F of an interatomic potential at each tau_e up to the highest one of the potential."""
-    if not prediction.has_free_energy:
-        return prediction
+class ThermalEnergies(Protocol):
+    """The prediction of an interatomic potential at several tau_e; see :class:`fermisea.potential.PotentialPrediction`.
+
+    NAME_std is the standard deviation of each number.
+    """
+
+    @property
+    def free_energy(self) -> float | FloatArray: ...  # noqa: D102
+    @property
+    def entropy(self) -> float | FloatArray: ...  # noqa: D102
+    @property
+    def heat_capacity(self) -> float | FloatArray: ...  # noqa: D102
+    @property
+    def forces(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def stress(self) -> FloatArray: ...  # noqa: D102
+
+
+_DEVIATIONS = ("free_energy", "internal_energy", "entropy", "heat_capacity")
+"""Observables with a standard deviation."""
+
+
+def with_potential(
+    prediction: Prediction, potential: ThermalPotential, *, apply: bool, forces: bool = False
+) -> Prediction:
+    """Returns a prediction with the observables of an interatomic potential at each tau_e up to its highest one.
+
+    Args:
+        prediction: prediction of the LDOS, anchored or not.
+        potential: interatomic potential at every tau_e.
+        apply: whether F, U, S and C_e come from the potential, which then must know each tau_e; otherwise its F is only
+            an additional observable.
+        forces: whether to add forces and stress of the potential.
+    """
     temperatures = [result.electron_temperature for result in prediction.results]
-    known = [t for t in temperatures if t <= potential.highest_electron_temperature]
-    if not known:
+    known = sorted({t for t in temperatures if t <= potential.highest_electron_temperature})
+    if not prediction.has_free_energy or not known:
         return prediction
-    values = dict(zip(known, potential.free_energy(prediction.atoms, known).tolist(), strict=True))
-    energies = [values.get(t, math.nan) for t in temperatures]
-    pairs = zip(prediction.results, energies, strict=True)
-    return replace(prediction, results=tuple(replace(r, potential_free_energy=energy) for r, energy in pairs))
+    found = potential.predict(prediction.atoms, known, derivatives=forces)
+    places = {t: index for index, t in enumerate(known)}
+
+    def value(name: str, index: int) -> float:
+        return float(np.asarray(getattr(found, name))[index])
+
+    def own(t: float) -> PotentialObservables | None:
+        """Returns the observables of the potential at a tau_e, if there are any."""
+        if (index := places.get(t)) is None:
+            return None
+        return PotentialObservables(
+            free_energy=value("free_energy", index),
+            entropy=value("entropy", index),
+            heat_capacity=value("heat_capacity", index),
+            deviations={name: value(f"{name}_std", index) for name in _DEVIATIONS},
+        )
+
+    results = tuple(
+        replace(result, potential=own(result.electron_temperature), uses_potential=apply)
+        for result in prediction.results
+    )
+    if not forces:
+        return replace(prediction, results=results)
+    mechanics = tuple(Mechanics(found.forces[places[t]], found.stress[places[t]]) for t in temperatures)
+    return replace(prediction, results=results, mechanics=mechanics)
 
 
 def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: bool) -> Prediction:
@@ -72,7 +184,7 @@ def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: b
         return prediction
     own = potential.predict(prediction.atoms)
     results = tuple(result.anchor_to(own.free_energy, apply=apply) for result in prediction.results)
-    found = replace(prediction, results=results, anchor=own.free_energy, anchored=apply)
+    found = replace(prediction, results=results, anchor=own.free_energy, anchor_std=own.free_energy_std, anchored=apply)
     if not apply:
         return found
     if found.uncertainty is not None:

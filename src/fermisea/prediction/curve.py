@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from fermisea.physics.observables import ThermalObservables
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
 
@@ -13,7 +14,7 @@ def free_energy_curve(prediction: Prediction, count: int = 200) -> tuple[FloatAr
     """Returns tau_e (K) and F (eV) of the cell between the lowest and the highest tau_e, (count,) each.
 
     The Harris-Foulkes form follows from the density of states alone: it is E_b - tau_e S plus a constant. Only the
-    difference between the second-order and the Harris-Foulkes form is interpolated. This difference is as small as the
+    difference between F and the Harris-Foulkes form is interpolated. This difference is as small as the
     transfer error and vanishes at tau_ref. The curve goes through every predicted F.
 
     Args:
@@ -27,8 +28,11 @@ def free_energy_curve(prediction: Prediction, count: int = 200) -> tuple[FloatAr
         weights = dos.weights(dos.fermi_level(electrons, temperature), temperature)
         return dos.integral(weights.band_energy - temperature * weights.entropy)
 
-    rest = {r.electron_temperature: r.free_energy - (r.band_energy + r.entropy_term) for r in results}
-    harris = results[0].free_energies["harris_foulkes"] - (results[0].band_energy + results[0].entropy_term)
+    def of_ldos(result: ThermalObservables) -> float:
+        return result.band_energy - result.electron_temperature * result.ldos_entropy
+
+    rest = {r.electron_temperature: r.free_energy - of_ldos(r) for r in results}
+    harris = results[0].free_energies["harris_foulkes"] - of_ldos(results[0])
     known = {prediction.reference_electron_temperature: harris} | rest
     places = np.array(sorted(known))
     offset = PchipInterpolator(places, [known[t] for t in places])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermisea.physics.registry import FORMS, OBSERVABLES, SCALARS, SHORT_CUT_UNIT, SHORT_CUTS
+from fermisea.prediction.spread import spreads_of, uncertainty_of
 from fermisea.prediction.values import PredictionValues
 
 if TYPE_CHECKING:
@@ -56,19 +57,20 @@ def dataset_of(prediction: PredictionValues) -> xr.Dataset:
 
 
 def _spreads(prediction: PredictionValues) -> dict[str, Any]:
-    """Returns the standard deviations over an ensemble as variables NAME_std."""
-    spread = prediction.uncertainty
-    if spread is None:
-        return {}
-    found: dict[str, Any] = {
-        f"{name}_std": _variable(name, np.atleast_1d(values)) for name, values in spread.scalars().items()
-    }
-    found["dos_std"] = ("energy", spread.dos, _attributes("dos"))
-    if prediction.has_density:
-        values = spread.density.reshape(len(prediction.results), *prediction.grid.shape)
-        found["density_std"] = _variable("density", values)
-    for _, _, attributes in found.values():
-        attributes["long_name"] = f"Standard deviation over the networks: {attributes['long_name']}"
+    """Returns the standard deviations of the potential or over an ensemble as variables NAME_std."""
+    found: dict[str, Any] = {f"{name}_std": _variable(name, values) for name, values in spreads_of(prediction).items()}
+    if (spread := prediction.uncertainty) is not None:
+        found["dos_std"] = ("energy", spread.dos, _attributes("dos"))
+        if prediction.has_density:
+            values = spread.density.reshape(len(prediction.results), *prediction.grid.shape)
+            found["density_std"] = _variable("density", values)
+    for name, (_, _, attributes) in found.items():
+        own = prediction.origin == "potential" and OBSERVABLES[name.removesuffix("_std")].from_potential
+        whose = "of the potential" if own else "over the networks"
+        attributes["long_name"] = f"Standard deviation {whose}: {attributes['long_name']}"
+    if not np.isnan(uncertainty := uncertainty_of(prediction)).any():
+        described = {"units": "eV", "long_name": "Estimated standard error of F: spread and transfer error"}
+        found["free_energy_uncertainty"] = ("electron_temperature", uncertainty, described)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from fermisea.physics.observables import ThermalObservables
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.prediction.dataset import dataset_of
 from fermisea.prediction.forces import Mechanics
+from fermisea.prediction.spread import spreads_of, uncertainty_of
 from fermisea.prediction.table import described, rows_of, table_of
 from fermisea.prediction.uncertainty import Uncertainty
 from fermisea.utilities.arrays import FloatArray
@@ -50,14 +51,15 @@ class Prediction:
         atoms: structure.
         grid: grid of the density.
         density_of_states: DOS of the structure; it does not depend on tau_e.
-        results: observables at each tau_e, anchored if ``anchored`` is set.
+        results: observables at each tau_e; F, U, S and C_e have the origin ``origin``.
         reference_electron_temperature: tau_ref of the model, K.
         scalar: whether tau_e was a single temperature, not a sequence.
         errors: estimated errors of short cuts, by name, for each of the results, eV.
         total_energy_obstacle: reason why there is no total free energy; None if there is one.
         uncertainty: spread over the networks of an ensemble, anchored like the results; None without an ensemble.
         anchor: free energy of the model's interatomic potential at tau_ref, eV; None without one.
-        anchored: whether free and internal energies, their spread, forces and stress are anchored.
+        anchor_std: estimated standard error of ``anchor``, eV; 0 without one.
+        anchored: whether the free energies of the LDOS are shifted to F of this potential at tau_ref.
         mechanics: forces and stress for each of the results; None if not requested.
         warnings: a sentence for each way in which structure or results leave the domain of the model.
     """
@@ -72,6 +74,7 @@ class Prediction:
     total_energy_obstacle: str | None = None
     uncertainty: Uncertainty | None = None
     anchor: float | None = None
+    anchor_std: float = 0.0
     anchored: bool = False
     mechanics: tuple[Mechanics, ...] | None = None
     warnings: tuple[str, ...] = ()
@@ -111,8 +114,16 @@ class Prediction:
 
     @property
     def free_energy(self) -> Any:
-        """Total free energy F of the cell in the second-order form, eV: anchored if ``anchored`` is set."""
-        return self.free_energy_by("second_order")
+        """Total free energy F of the cell, eV, from the ``origin``; of the LDOS in the second-order form."""
+        self._check_total("free energy")
+        return self._values("free_energy")
+
+    @property
+    def origin(self) -> str:
+        """Origin of F, U, S, C_e, forces and stress: ``"potential"``, ``"anchored"`` or ``"ldos"``."""
+        if self.results[0].uses_potential:
+            return "potential"
+        return "anchored" if self.anchored else "ldos"
 
     @property
     def ldos_free_energy(self) -> Any:
@@ -132,7 +143,7 @@ class Prediction:
 
     @property
     def potential_free_energy(self) -> Any:
-        """F of the interatomic potential at tau_e, eV, for comparison with the anchored F; NaN above its highest tau_e.
+        """F of the interatomic potential at tau_e, eV; NaN above its highest tau_e.
 
         Raises:
             InputError: without a density, without total energies, or without a potential.
@@ -154,19 +165,32 @@ class Prediction:
 
     @property
     def free_energy_std(self) -> Any:
-        """Spread of the free energy over the networks of an ensemble, eV.
+        """Spread of the free energy, eV: of the potential, or over the networks of an ensemble.
 
         The networks share the anchor, so the spread of an anchored F is the spread of F(tau_e) - F(tau_ref).
 
         Raises:
-            InputError: without an ensemble, a density or total energies.
+            InputError: without a potential or an ensemble, a density or total energies.
         """
         self._check_total("free energy")
-        if self.uncertainty is None:
+        found = spreads_of(self)
+        if "free_energy" not in found:
             raise InputError(
                 "uncertainty: there is no ensemble spread; use a model with several networks and uncertainty=True"
             )
-        return self.uncertainty.free_energy
+        return self._numbers(found["free_energy"])
+
+    @property
+    def free_energy_uncertainty(self) -> Any:
+        """Estimated standard error of the free energy, eV: spread and transfer error, added in squares.
+
+        NaN without a spread.
+
+        Raises:
+            InputError: without a density or total energies.
+        """
+        self._check_total("free energy")
+        return self._numbers(uncertainty_of(self))
 
     @property
     def forces(self) -> Any:
@@ -213,7 +237,7 @@ class Prediction:
         return values[0] if self.scalar else values
 
     def free_energy_by(self, form: str) -> Any:
-        """Returns the total free energy in one of the forms of :mod:`fermisea.physics.free_energy`, eV.
+        """Returns F of the LDOS, anchored if ``anchored`` is set, in a form of :mod:`fermisea.physics.free_energy`, eV.
 
         Raises:
             InputError: for an unknown form, with a list of the known forms; without a density or total energies.
@@ -235,8 +259,13 @@ class Prediction:
 
     @property
     def entropy(self) -> Any:
-        """S, positive, eV/K."""
+        """S, positive, eV/K, from the ``origin``."""
         return self._values("entropy")
+
+    @property
+    def ldos_entropy(self) -> Any:
+        """S from the LDOS, eV/K."""
+        return self._numbers([result.ldos_entropy for result in self.results])
 
     @property
     def internal_energy(self) -> Any:
@@ -251,8 +280,13 @@ class Prediction:
 
     @property
     def heat_capacity(self) -> Any:
-        """C_e at fixed ions, volume and DOS, eV/K."""
+        """C_e at fixed ions and volume, eV/K, from the ``origin``; of the LDOS at fixed DOS."""
         return self._values("heat_capacity")
+
+    @property
+    def ldos_heat_capacity(self) -> Any:
+        """C_e from the LDOS, at fixed ions, volume and DOS, eV/K."""
+        return self._numbers([result.ldos_heat_capacity for result in self.results])
 
     @property
     def electrons(self) -> Any:
@@ -300,14 +334,16 @@ class Prediction:
         return self._error("precision_error_band_free_energy")
 
     def _values(self, name: str) -> Any:
-        values = np.array([OBSERVABLES[name].getter(result) for result in self.results])
-        return float(values[0]) if self.scalar else values
+        return self._numbers([OBSERVABLES[name].getter(result) for result in self.results])
+
+    def _numbers(self, values: Sequence[float] | FloatArray) -> Any:
+        found = np.array(values)
+        return float(found[0]) if self.scalar else found
 
     def _error(self, name: str) -> Any:
         if name not in self.errors:
             raise InputError(f"{name}: this prediction used no such short cut (dos_grid, precision)")
-        values = np.array(self.errors[name])
-        return float(values[0]) if self.scalar else values
+        return self._numbers(self.errors[name])
 
     def _check_density(self, name: str) -> None:
         if not self.has_density:

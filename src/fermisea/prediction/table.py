@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fermisea.physics.registry import OBSERVABLES, SCALARS, SHORT_CUT_UNIT, per_atom_unit, with_unit
+from fermisea.prediction.spread import spreads_of, uncertainty_of
 from fermisea.prediction.values import PredictionValues
 from fermisea.utilities.counts import counted
 from fermisea.utilities.signs import spelt
@@ -17,6 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_ORIGINS = {
+    "potential": "F, S and C_e of the potential",
+    "anchored": "F anchored",
+    "ldos": "F from the LDOS alone",
+}
+"""Sentences about the origin of F."""
+
 _PRINTED = 12
 """Largest number of electronic temperatures in the printed form of a prediction."""
 
@@ -24,21 +30,24 @@ _PRINTED = 12
 def rows_of(prediction: PredictionValues, *, per_atom: bool = False) -> list[dict[str, float]]:
     """Returns a row of numbers for each tau_e.
 
-    Rows hold the available observables of the registry, the estimated errors of short cuts, and the spread over an
-    ensemble as NAME_std.
+    Rows hold the available observables of the registry, the estimated errors of short cuts, the spread of potential or
+    networks as NAME_std, and free_energy_uncertainty.
 
     Args:
         prediction: observables at one or several tau_e.
         per_atom: whether to divide extensive observables by the number of atoms.
     """
     atoms = len(prediction.atoms)
-    spread = {} if prediction.uncertainty is None else prediction.uncertainty.scalars()
+    spread = spreads_of(prediction)
+    uncertainty = uncertainty_of(prediction)
     rows = []
     for index, result in enumerate(prediction.results):
         values = {o.name: float(o.getter(result)) for o in SCALARS if o.written}
         row = {name: value for name, value in values.items() if not math.isnan(value)}
         row |= {name: errors[index] for name, errors in prediction.errors.items()}
-        row |= {f"{name}_std": float(np.atleast_1d(deviations)[index]) for name, deviations in spread.items()}
+        row |= {f"{name}_std": float(deviations[index]) for name, deviations in spread.items()}
+        if not math.isnan(uncertainty[index]):
+            row["free_energy_uncertainty"] = float(uncertainty[index])
         if per_atom:
             row = {name: value / atoms if _extensive(name) else value for name, value in row.items()}
         rows.append(row)
@@ -65,13 +74,13 @@ def unit_of(name: str, *, per_atom: bool = False) -> str:
 
 def described(prediction: PredictionValues) -> str:
     """Returns a prediction in a few lines: structure, grid, anchor, and a small table for the cell."""
-    atoms, spread = prediction.atoms, prediction.uncertainty
+    atoms, spread, potential = prediction.atoms, prediction.uncertainty, prediction.origin == "potential"
     grid = " x ".join(map(str, prediction.grid.shape))
     facts = [f"grid {grid}", f"tau_ref = {prediction.reference_electron_temperature:g} K"]
-    if spread is not None:
+    if spread is not None and not potential:
         facts.append(f"spread of {len(spread.members)} networks as std")
     if prediction.has_free_energy:
-        facts.append("F anchored" if prediction.anchored else "F from the LDOS alone")
+        facts.append(_ORIGINS[prediction.origin])
     energy = "free_energy" if prediction.has_free_energy else "band_energy"
     forms = {"electron_temperature": ":g", energy: ":.4f", f"{energy}_std": ":.1e"}
     forms |= {"entropy": ":.3e", "fermi_level": ":.4f", "heat_capacity": ":.3e"}
@@ -80,7 +89,7 @@ def described(prediction: PredictionValues) -> str:
         [_symbol(name) for name in forms if name in rows[0]],
         *([f"{{{form}}}".format(row[name]) for name, form in forms.items() if name in row] for row in rows[:_PRINTED]),
     ]
-    if prediction.anchored and spread is not None:  # F(tau_ref) is F of the anchor, independent of the networks
+    if prediction.origin == "anchored" and spread is not None:  # networks share F(tau_ref)
         for line, row in zip(cells[1:], rows, strict=False):
             if row["electron_temperature"] == prediction.reference_electron_temperature:
                 line[2] = "-"

@@ -37,6 +37,10 @@ class PredictionValues(Protocol):
     @property
     def anchor(self) -> float | None: ...  # noqa: D102
     @property
+    def anchor_std(self) -> float: ...  # noqa: D102
+    @property
+    def origin(self) -> str: ...  # noqa: D102
+    @property
     def anchored(self) -> bool: ...  # noqa: D102
     @property
     def mechanics(self) -> tuple[Mechanics, ...] | None: ...  # noqa: D102

@@ -1,0 +1,38 @@
+"""Estimated errors of a prediction: the spread of its potential or of its networks, and the transfer error."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fermisea.physics.registry import SCALARS
+from fermisea.prediction.values import PredictionValues
+from fermisea.utilities.arrays import FloatArray
+
+
+def spreads_of(prediction: PredictionValues) -> dict[str, FloatArray]:
+    """Returns the known standard deviations of the scalars of a prediction, (nT,), by name, in their units.
+
+    F, U, S and C_e of a potential have its posterior standard deviation. All else has the standard deviation over the
+    networks of an ensemble.
+    """
+    spread = prediction.uncertainty
+    found = {} if spread is None else {name: np.atleast_1d(values) for name, values in spread.scalars().items()}
+    if prediction.results[0].uses_potential:
+        for name in [o.name for o in SCALARS if o.from_potential and o.spread]:
+            found.pop(name, None)
+            values = [r.potential.deviations[name] for r in prediction.results if r.potential is not None]
+            if not np.isnan(values).any():
+                found[name] = np.array(values)
+    return found
+
+
+def uncertainty_of(prediction: PredictionValues) -> FloatArray:
+    """Returns the estimated standard error of F, (nT,), eV: spread and transfer error; NaN without a spread.
+
+    The spread of an anchored F over the networks lacks the error of the anchor itself.
+    """
+    transfer = np.array([result.transfer_error for result in prediction.results])
+    spread = spreads_of(prediction).get("free_energy", np.full(len(transfer), np.nan))
+    if prediction.anchored and not prediction.results[0].uses_potential:
+        spread = np.hypot(spread, prediction.anchor_std)
+    return np.hypot(spread, transfer)
