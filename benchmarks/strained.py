@@ -21,13 +21,12 @@ import numpy as np
 import torch
 from ase import Atoms
 from common import OUTPUT, Table, digits, finish, options, parse
-from scipy.interpolate import CubicSpline
 from scipy.stats import spearmanr
 from strained_data import LATTICE, LINE, REFERENCE, RUNS, SMALL, written
 
 import fermisea
 from fermisea import units
-from fermisea.data.reference import Reference
+from fermisea.data.energy_shift import common_grid, shifted
 from fermisea.potential import ThermalPotential, fit_regular, fit_thermal, label_temperatures, labels_of
 from fermisea.training import TrainingConfig, train
 
@@ -35,8 +34,10 @@ GPA = 1 / units.GIGAPASCAL
 """GPa in an eV/Angstrom^3."""
 
 HOT = 20_000.0
-CONFIG = TrainingConfig(validation_fraction=0.0, anchor=False, precision="bfloat16", hidden=(128, 128))
 MEMBERS = 4
+CONFIG = TrainingConfig(
+    validation_fraction=0.0, anchor=False, precision="bfloat16", hidden=(128, 128), ensemble=MEMBERS
+)
 
 
 @dataclass(frozen=True)
@@ -206,49 +207,22 @@ def constants(stress: Mapping[str, np.ndarray]) -> tuple[float, float, float]:
     return float(tensile[0, 0]), float((tensile[1, 1] + tensile[2, 2]) / 2), float(shear[0, 1])
 
 
-def shifted(snapshot: fermisea.Snapshot, start: float, size: int) -> fermisea.Snapshot:
-    """Returns a snapshot with energies measured from its Fermi level at tau_ref, on another energy grid."""
-    level = snapshot.reference.fermi_level
-    grid = replace(snapshot.energy_grid, start=start, size=size)
-    wanted = grid.energies + level
-    spline = CubicSpline(snapshot.energies, snapshot.ldos, axis=-1)
-    ldos = np.where(wanted < snapshot.energies[0], 0.0, spline(np.maximum(wanted, snapshot.energies[0])))
-    return fermisea.Snapshot(
-        atoms=snapshot.atoms,
-        grid=snapshot.grid,
-        energy_grid=grid,
-        ldos=ldos.astype(np.float32),
-        density=snapshot.density,
-        electron_temperature=snapshot.electron_temperature,
-        ion_temperature=snapshot.ion_temperature,
-        broadening=snapshot.broadening,
-        reference=Reference(
-            snapshot.reference.free_energy, {}, 0.0, snapshot.electrons, snapshot.reference.entropy_term
-        ),
-        ions=snapshot.ions,
-        functional=snapshot.functional,
-        provenance=snapshot.provenance,
-    )
-
-
 def on_fermi_levels(snapshots: Sequence[fermisea.Snapshot]) -> list[fermisea.Snapshot]:
     """Returns all snapshots with energies measured from their own Fermi levels, on a common grid."""
     levels = [snapshot.reference.fermi_level for snapshot in snapshots]
-    grid = snapshots[0].energy_grid
-    start = grid.start - max(levels)
-    size = int((grid.stop - max(levels) - start) / grid.spacing) + 1
-    return [shifted(snapshot, start, size) for snapshot in snapshots]
+    grid = common_grid(snapshots[0].energy_grid, levels)
+    return [shifted(snapshot, level, grid) for snapshot, level in zip(snapshots, levels, strict=True)]
 
 
 def network(
-    data: Sequence[fermisea.Snapshot], name: str, seed: int, folder: Path, *, members: int = MEMBERS
+    data: Sequence[fermisea.Snapshot], name: str, seed: int, folder: Path, energy_axis: str = "absolute"
 ) -> fermisea.Model:
     """Returns an ensemble for the LDOS, from a file if it exists."""
     path = folder / f"{name}-{seed}.safetensors"
     if not path.exists():
         started = time.perf_counter()
-        # F of the shifted LDOS is not F of the DFT code
-        config = replace(CONFIG, seed=100 * seed, ensemble=members, allow_closure_error=True)
+        # F of an LDOS with energies from mu_ref is not F of the DFT code
+        config = replace(CONFIG, seed=100 * seed, energy_axis=energy_axis, allow_closure_error=True)
         train(fermisea.Dataset(tuple(data)), config).save(path)
         print(f"trained {path.name} in {time.perf_counter() - started:.0f} s", flush=True)
     return fermisea.load_model(path)
@@ -339,10 +313,14 @@ def comparison(
     place.mkdir(parents=True, exist_ok=True)
     ours = changes(by_potential(potential), folder)
     results: dict[str, list[dict[str, float]]] = {"potential": [change_errors(ours, folder)]}
-    axes = {"LDOS, absolute energies": snapshots, "LDOS, energies from mu_ref": on_fermi_levels(snapshots)}
-    for title, data in axes.items():
-        name = "absolute" if "absolute" in title else "fermi"
-        networks = [changes(by_network(network(data, name, seed, place)), folder) for seed in range(seeds)]
+    moved = on_fermi_levels(snapshots)
+    for name, (title, data) in {
+        "absolute": ("LDOS, absolute energies", snapshots),
+        "fermi": ("LDOS, energies from mu_ref", moved),
+        "density": ("LDOS, energies from e_ref(n)", snapshots),
+    }.items():
+        axis = "density" if name == "density" else "absolute"
+        networks = [changes(by_network(network(data, name, seed, place, axis)), folder) for seed in range(seeds)]
         results[title] = [change_errors(found, folder) for found in networks]
         both = title.replace("LDOS", "potential and LDOS")
         results[both] = [change_errors(weighted(ours, found), folder) for found in networks]

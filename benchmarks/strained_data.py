@@ -2,7 +2,7 @@
 
 Cells of four atoms, PBE, GTH pseudopotential, 217.7 eV, 8x8x8 shifted k-points, LDOS every 0.2 eV for tau_e up to
 34,000 K. Training: 24 snapshots at tau_ref = 1000 K, lattice constants within 4.5 %, shears up to 3 %, displacements of
-0 to 0.15 A. Self-consistent runs without an LDOS at 1, 15, 20 and 25 kK: fcc at 17 lattice constants within 4 %, small
+0 to 0.15 A; and nine strained crystals. Self-consistent runs without an LDOS at 1, 15, 20 and 25 kK: fcc at 17 lattice constants within 4 %, small
 strains for elastic constants, eight strained and rattled cells, and nine unlike the training data (a vacancy, liquid-
 like, sheared by 6 %). Three hours on two cores; the same command resumes after an interruption.
 
@@ -42,6 +42,9 @@ RUNS = {
     "odd": (1000.0, 20_000.0),
 }
 """Electronic temperatures of self-consistent runs, K."""
+
+LDOS = {"train": "data", "ordered": "data-ordered", "test": "data-test"}
+"""Folders of snapshots with an LDOS."""
 
 
 def crystal(scale: float = 1.0) -> Atoms:
@@ -121,8 +124,21 @@ def liquid(seed: int, scale: float, shortest: float = 2.3) -> Atoms:
             return atoms
 
 
+def ordered() -> dict[str, Atoms]:
+    """Returns further crystals for training by name: at six volumes, with uniaxial strains, and with a shear."""
+    found = {f"volume-{scale:g}": crystal(scale) for scale in (0.9575, 0.9775, 0.9925, 1.0075, 1.0225, 1.0425)}
+    shear = np.zeros((3, 3))
+    shear[0, 1] = shear[1, 0] = 0.01
+    strains = {"uniaxial+0.015": np.diag([0.015, 0, 0]), "uniaxial-0.015": np.diag([-0.015, 0, 0]), "shear+0.02": shear}
+    for name, strain in strains.items():
+        found[name] = crystal()
+        found[name].set_cell(found[name].cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return found
+
+
 KINDS: dict[str, Callable[[], dict[str, Atoms]]] = {
     "train": training,
+    "ordered": ordered,
     "line": line,
     "test": test,
     "elastic": elastic,
@@ -171,12 +187,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--workers", type=int, default=2)
     values = parser.parse_args()
-    if "train" in values.only:
+    for kind in (kind for kind in LDOS if kind in values.only):
         fermisea.run_campaign(
             SETTINGS.make_engine(),
-            written(values.folder, "train"),
+            written(values.folder, kind),
             REFERENCE,
-            values.folder / "data",
+            values.folder / LDOS[kind],
             workers=values.workers,
             end=lambda outcome: print(f"{outcome.status} {outcome.name}", flush=True),
         )

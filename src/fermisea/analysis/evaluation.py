@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from fermisea.data.energy_shift import shifted
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.model.model import Model
@@ -133,7 +135,8 @@ def _rows(
             chunk=chunk,
             memory=memory,
         )
-    true = snapshot.observables(temperatures)
+    true, compared = snapshot.observables(temperatures), _on_axis(model, snapshot)
+    common = slice(compared.energy_grid.size)
     atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
     shared = {
         "snapshot": index,
@@ -142,9 +145,9 @@ def _rows(
         "ion_temperature": snapshot.ion_temperature,
     }
     once = {
-        "ldos_error_percent": _ldos_error(model, snapshot, chunk),
-        "dos_error_percent": percent_error(predicted.dos, snapshot.dos),
-        **_dos_members(predicted, snapshot.dos),
+        "ldos_error_percent": _ldos_error(model, compared, chunk),
+        "dos_error_percent": percent_error(predicted.dos[common], compared.dos),
+        **_dos_members(predicted, compared.dos),
         "closure_density_error_percent": percent_error(true[-1].density, snapshot.density),
     }
     totals: list[dict[str, float]] = [{} for _ in asked]
@@ -220,7 +223,17 @@ def _dos_members(predicted: Prediction, true: FloatArray) -> dict[str, list[floa
     """Returns the errors of the DOS of the networks of an ensemble, percent."""
     if predicted.uncertainty is None:
         return {}
-    return {"dos_percent_member_errors": [percent_error(dos, true) for dos in predicted.uncertainty.member_dos]}
+    member_dos = predicted.uncertainty.member_dos[:, : len(true)]
+    return {"dos_percent_member_errors": [percent_error(dos, true) for dos in member_dos]}
+
+
+def _on_axis(model: Model, snapshot: Snapshot) -> Snapshot:
+    """Returns a snapshot with the energies of a model, as far as the energies of the snapshot reach."""
+    if model.axis is None:
+        return snapshot
+    zero, own = model.axis.reference(snapshot.electrons, snapshot.grid.volume), model.energy_grid
+    size = int((snapshot.energy_grid.stop - zero - own.start) / own.spacing + 1e-9) + 1
+    return shifted(snapshot, zero, replace(own, size=min(size, own.size)))
 
 
 def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
@@ -229,20 +242,21 @@ def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
     error = spread = 0.0
     for part, ldos in ldos_chunks(model, snapshot.atoms, snapshot.grid, chunk):
         true = snapshot.read_ldos(part).astype(np.float64)
-        error += float(np.sum((ldos - true) ** 2))
+        error += float(np.sum((ldos[:, : len(mean)] - true) ** 2))
         spread += float(np.sum((true - mean) ** 2))
     return percent_of_spread(error, spread)
 
 
 def _check_same_kind(model: Model, snapshot: Snapshot, index: int) -> None:
-    compared = {
-        "energy grid": (snapshot.energy_grid, model.energy_grid),
+    own, expected = snapshot.energy_grid, model.energy_grid
+    compared: dict[str, tuple[Any, Any]] = {
+        "energy grid": (own, expected) if model.axis is None else (own.spacing, expected.spacing),
         "broadening": (snapshot.broadening, model.broadening),
         "functional": (snapshot.functional, model.functional),
         "electron temperature": (snapshot.electron_temperature, model.reference_electron_temperature),
     }
-    for name, (got, expected) in compared.items():
-        if got != expected:
+    for name, (got, wanted) in compared.items():
+        if got != wanted:
             raise InputError(
-                f"snapshot {index}: its {name} is {got}, the model has {expected}; use data of the same kind"
+                f"snapshot {index}: its {name} is {got}, the model has {wanted}; use data of the same kind"
             )

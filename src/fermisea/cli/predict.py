@@ -128,7 +128,7 @@ def predict(
             from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415  # only when needed
 
             ldos = loaded.ldos(structure, prediction.grid)
-            files += write_ldos_cubes(out, structure, ldos, loaded.energy_grid)
+            files += write_ldos_cubes(out, structure, ldos, loaded.absolute_energies(structure))
     if json:
         formula = structure.get_chemical_formula()
         names = {"atoms": len(structure), "formula": formula, "warnings": prediction.warnings}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from ase import Atoms
 
 from fermisea.data.density import check_density
 from fermisea.data.reference import Reference
-from fermisea.data.snapshot_file import StoredLdos, from_dataset, read_snapshot, to_dataset, write_snapshot
+from fermisea.data.snapshot_file import from_dataset, read_snapshot, to_dataset, write_snapshot
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid, check_grid, check_structure
 from fermisea.physics.broadening import Broadening
@@ -35,6 +35,20 @@ _BLOCK = 2**23
 
 _NEGATIVE = 0.01
 """Allowed negative values, as a fraction of the highest density of states; rounding and Fourier filters cause some."""
+
+
+@runtime_checkable
+class LdosSource(Protocol):
+    """An LDOS that is read on access, from a file or computed from another one."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...  # noqa: D102
+
+    def read(self) -> npt.NDArray[np.float32]:
+        """Returns the whole LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3)."""
+
+    def read_points(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Returns the LDOS of points of the flattened grid, (points, energies), 1/(eV Angstrom^3)."""
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -78,7 +92,7 @@ class Snapshot:
         atoms: Atoms,
         grid: RealSpaceGrid,
         energy_grid: EnergyGrid,
-        ldos: npt.NDArray[np.float32] | StoredLdos,
+        ldos: npt.NDArray[np.float32] | LdosSource,
         density: FloatArray,
         electron_temperature: float,
         ion_temperature: float | None,
@@ -92,19 +106,19 @@ class Snapshot:
     ) -> None:
         """Creates a snapshot from its attributes; without ``dos``, the DOS is computed from the LDOS.
 
-        ``ldos`` is (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), for both spins, or a reference to the file.
+        ``ldos`` is (nx, ny, nz, energies), float32, 1/(eV Angstrom^3), for both spins, or a source that reads it.
 
         Raises:
             InputError: for inconsistent arguments, or for numbers that are not finite or impossible.
         """
-        source = ldos if isinstance(ldos, StoredLdos) else np.asarray(ldos, dtype=np.float32)
+        source = ldos if isinstance(ldos, LdosSource) else np.asarray(ldos, dtype=np.float32)
         density = np.asarray(density, dtype=np.float64)
         check_structure(atoms, periodic=False)
         check_grid(grid, atoms)
         _check_ldos(grid, energy_grid, source)
         check_density(density, grid, electrons(ions, list(atoms.symbols)), "density")
         if dos is None:
-            values = source.read() if isinstance(source, StoredLdos) else source
+            values = source.read() if isinstance(source, LdosSource) else source
             dos = np.asarray(grid.voxel * np.sum(values.reshape(-1, energy_grid.size), axis=0, dtype=np.float64))
         _check_dos(DensityOfStates(energy_grid.energies, dos, broadening.standard_deviation))
         _check_forces(reference, len(atoms))
@@ -133,13 +147,13 @@ class Snapshot:
     @property
     def ldos(self) -> npt.NDArray[np.float32]:
         """The LDOS, (nx, ny, nz, energies), 1/(eV Angstrom^3); read at each access if it is in a file."""
-        source: npt.NDArray[np.float32] | StoredLdos = self._ldos  # type: ignore[attr-defined]
-        return source.read() if isinstance(source, StoredLdos) else source
+        source: npt.NDArray[np.float32] | LdosSource = self._ldos  # type: ignore[attr-defined]
+        return source.read() if isinstance(source, LdosSource) else source
 
     def read_ldos(self, points: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Returns the LDOS of some points of the flattened grid, (points, energies), reading little else."""
-        source: npt.NDArray[np.float32] | StoredLdos = self._ldos  # type: ignore[attr-defined]
-        if isinstance(source, StoredLdos):
+        source: npt.NDArray[np.float32] | LdosSource = self._ldos  # type: ignore[attr-defined]
+        if isinstance(source, LdosSource):
             return source.read_points(points)
         return np.asarray(source.reshape(-1, self.energy_grid.size)[points])
 
@@ -317,7 +331,7 @@ class Snapshot:
             raise FileFormatError(f"{name}: {error}") from error
 
 
-def _check_ldos(grid: RealSpaceGrid, energy_grid: EnergyGrid, ldos: npt.NDArray[np.float32] | StoredLdos) -> None:
+def _check_ldos(grid: RealSpaceGrid, energy_grid: EnergyGrid, ldos: npt.NDArray[np.float32] | LdosSource) -> None:
     expected = (*grid.shape, energy_grid.size)
     if tuple(ldos.shape) != expected:
         raise InputError(f"LDOS: got shape {tuple(ldos.shape)}, expected the grid and energies {expected}")

@@ -11,10 +11,11 @@ def described(model: StoredModel) -> str:
     widths = "-".join(map(str, (network.inputs, *network.members[0].widths, network.outputs)))
     count = len(network.members)
     networks = f"one network {widths}" if count == 1 else f"an ensemble of {count} networks {widths}"
+    axis = "" if model.axis is None else ", from a zero that depends on the mean density of electrons"
     lines = [
         f"Model of {', '.join(model.elements)}, functional {model.functional}",
         f"tau_ref = {model.reference_electron_temperature:g} K, tau_e up to {model.highest_electron_temperature:.0f} K",
-        f"energies {grid.start:g} to {grid.stop:g} eV in steps of {grid.spacing:g} eV",
+        f"energies {grid.start:g} to {grid.stop:g} eV in steps of {grid.spacing:g} eV{axis}",
         f"{networks} on {type(model.descriptor).__name__} descriptors",
     ]
     if model.total_energy_obstacle:

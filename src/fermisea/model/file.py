@@ -24,6 +24,7 @@ from fermisea.model.soundness import check_network, check_tensor, check_tensors
 from fermisea.networks.ensemble import Network, architecture, network_of
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
+from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.physics.ions import Ion
 from fermisea.potential import RegularModel, ThermalTerms
 from fermisea.potential.posterior import Posterior
@@ -71,6 +72,8 @@ class StoredModel(Protocol):
     @property
     def thermal(self) -> ThermalTerms | None: ...  # noqa: D102
     @property
+    def axis(self) -> EnergyAxis | None: ...  # noqa: D102
+    @property
     def training_domain(self) -> Domain | None: ...  # noqa: D102
 
 
@@ -103,6 +106,8 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
     }
     if model.training_domain is not None:
         entries["domain"] = model.training_domain.to_dict()
+    if model.axis is not None:
+        entries["energy_axis"] = asdict(model.axis)
     if model.anchor is not None:
         corrections = [architecture(network) for network in model.anchor.corrections]
         entries["anchor"] = model.anchor.to_dict() | {"corrections": corrections}
@@ -203,6 +208,7 @@ def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
         "total_energy_obstacle": header.get("total_energy_obstacle"),
         "anchor": anchor,
         "thermal": _thermal(header, tensors, anchor),
+        "axis": EnergyAxis(**header["energy_axis"]) if "energy_axis" in header else None,
         "training_domain": Domain.from_dict(header["domain"]) if "domain" in header else None,
     }
 

@@ -24,7 +24,8 @@ from fermisea.networks.ensemble import Ensemble, Network
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import IntegrationName
-from fermisea.physics.ions import Ion
+from fermisea.physics.energy_axis import EnergyAxis
+from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential import RegularModel, ThermalPotential, ThermalTerms
 from fermisea.prediction.anchor import FreeEnergy, chosen_free_energy, with_anchor, with_potential
@@ -44,7 +45,7 @@ class Model:
     Attributes:
         network: network from descriptors to the LDOS, or an ensemble of networks.
         descriptor: descriptor of the surroundings of a point.
-        energy_grid: energies of the LDOS.
+        energy_grid: energies of the LDOS, relative to the zero of ``axis``; see ``absolute_energies``.
         broadening: kernel and standard deviation (eV) of the training LDOS.
         ions: valence charge and core density of each element of the model.
         functional: name of the exchange-correlation functional.
@@ -56,6 +57,7 @@ class Model:
         anchor: regular model (interatomic potential at tau_ref) that gives F(tau_ref); None without an anchor.
         thermal: change of F of the anchor with tau_e, for :meth:`potential`; None without one.
         training_domain: domain of the training structures; None if it is not in the model file.
+        axis: zero of ``energy_grid`` as a function of the structure; None for absolute energies.
     """
 
     network: Network
@@ -72,6 +74,7 @@ class Model:
     anchor: RegularModel | None = None
     thermal: ThermalTerms | None = None
     training_domain: Domain | None = None
+    axis: EnergyAxis | None = None
 
     def __repr__(self) -> str:
         return described(self)
@@ -90,8 +93,18 @@ class Model:
                 self.broadening,
                 self.reference_electron_temperature,
                 self.highest_electron_temperature,
+                axis=self.axis,
             ),
         )
+
+    def absolute_energies(self, atoms: Atoms) -> EnergyGrid:
+        """Returns the energies of the LDOS of a structure, relative to the average potential of its cell.
+
+        Raises:
+            InputError: for an element outside the model.
+        """
+        number = electrons(self.ions, list(atoms.symbols))
+        return self.heads[0].absolute(number, abs(float(np.linalg.det(atoms.cell.array)))).energy_grid
 
     @property
     def domain(self) -> Domain:
@@ -231,7 +244,10 @@ class Model:
     def ldos(
         self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK
     ) -> npt.NDArray[np.float32]:
-        """Returns the complete LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3), a large array needed nowhere else."""
+        """Returns the complete LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3), a large array needed nowhere else.
+
+        Its energies are the ``absolute_energies`` of the structure.
+        """
         return predict_ldos(self, atoms, grid, chunk=chunk)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -272,7 +288,15 @@ def combine_models(models: Sequence[Model]) -> Model:
         InputError: for fewer than two models, or models that differ in more than their networks.
     """
     first, *others = models
-    names = ("descriptor", "energy_grid", "broadening", "functional", "reference_electron_temperature", "elements")
+    names = (
+        "descriptor",
+        "energy_grid",
+        "broadening",
+        "functional",
+        "reference_electron_temperature",
+        "elements",
+        "axis",
+    )
     for number, other in enumerate(others, start=2):
         for name in names:
             one, two = getattr(first, name), getattr(other, name)

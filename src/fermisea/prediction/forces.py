@@ -24,6 +24,7 @@ from torch import Tensor
 
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
 from fermisea.physics.integration import EnergyIntegral
@@ -81,6 +82,7 @@ def thermal_mechanics(
         grid=request.grid,
         ions=request.ions,
         functional=smooth_functional(request.functional),
+        axis=request.head.axis,
     )
     return tuple(derivatives.of(state, change=request.forces_of_change) for state in states)
 
@@ -98,6 +100,7 @@ class LdosForces:
         grid: grid of the densities.
         ions: ion of each element.
         functional: exchange-correlation functional.
+        axis: zero of the energies of the LDOS as a function of the structure; None for absolute energies.
     """
 
     forward: ForwardPass
@@ -108,6 +111,7 @@ class LdosForces:
     grid: RealSpaceGrid
     ions: Mapping[str, Ion]
     functional: Functional
+    axis: EnergyAxis | None = None
 
     def of(self, state: ThermalState, *, change: bool = False) -> Mechanics:
         """Returns forces and stress of F(tau_e), or with ``change`` of F(tau_e) - F(tau_ref), in one pass.
@@ -140,6 +144,9 @@ class LdosForces:
         explicit = self._without_the_ldos(math.fsum(factor for factor, _ in terms), core_potential)
         by_positions, by_strain = self._through_the_ldos(energies, potentials, [self.reference, state])
         by_strain += explicit[1] + strain.numpy() + total * np.eye(3)
+        if self.axis is not None and not change:  # a shift of all energies changes E_b by N times the shift
+            number = math.fsum(charges(self.ions, list(self.atoms.symbols)))
+            by_strain += number * self.axis.strain_derivative(number, self.grid.volume) * np.eye(3)
         return Mechanics(-(by_positions + explicit[0]), (by_strain + by_strain.T) / (2 * self.grid.volume))
 
     def _positions(self) -> Tensor:

@@ -8,7 +8,7 @@ volume of a point, exactly, and an integral of the LDOS over energies with weigh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from fermisea.grid import EnergyGrid
 from fermisea.networks.ensemble import Ensemble, Network
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
+from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.physics.integration import EnergyIntegral
 
 
@@ -31,6 +32,7 @@ class Head:
         reference_electron_temperature: tau_ref of the training LDOS, K.
         highest_electron_temperature: highest tau_e for which the energy window is valid, K.
         first_output: index of the network's output for the first energy.
+        axis: zero of ``energy_grid`` as a function of the structure; None for absolute energies.
     """
 
     energy_grid: EnergyGrid
@@ -38,6 +40,18 @@ class Head:
     reference_electron_temperature: float
     highest_electron_temperature: float
     first_output: int = 0
+    axis: EnergyAxis | None = None
+
+    def absolute(self, electrons: float, volume: float) -> Head:
+        """Returns the head with the absolute energies of a cell.
+
+        Args:
+            electrons: number of valence electrons.
+            volume: volume of the cell, Angstrom^3.
+        """
+        if self.axis is None:
+            return self
+        return replace(self, energy_grid=self.axis.absolute(self.energy_grid, electrons, volume))
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class Request:
         atoms: structure.
         network: network from descriptors to the LDOS.
         descriptor: descriptor of the network.
-        head: LDOS of the model.
+        head: LDOS of the model, with absolute energies.
         ions: ion of each element of the model.
         functional: name of the exchange-correlation functional; only total free energies need a known one.
         electrons: number of valence electrons in the cell.
@@ -168,11 +168,12 @@ class Request:
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
         temperatures = temperature_list(electron_temperature)
-        head = model.heads[0]
+        highest = model.heads[0].highest_electron_temperature
         for t in temperatures:
-            highest = head.highest_electron_temperature
-            check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
+            check_temperature(model.heads[0].energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         grid = prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
+        number = electrons(model.ions, list(atoms.symbols))
+        head = model.heads[0].absolute(number, grid.volume)
         own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
         check_sizes(grid, own, _BYTES * len(temperatures) if density else 0, chunk=chunk, memory=memory)
         width = sum(member.widths[-1] for member in model.network.members)
@@ -186,7 +187,7 @@ class Request:
             head=head,
             ions=model.ions,
             functional=model.functional,
-            electrons=electrons(model.ions, list(atoms.symbols)),
+            electrons=number,
             grid=grid,
             dos_grid=own,
             guessing_grid=guessing,

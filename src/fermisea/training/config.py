@@ -16,6 +16,7 @@ from fermisea.networks.mlp import ACTIVATIONS, DTYPES, check_choice
 from fermisea.utilities.toml import check_keys, read_toml
 
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "energy_axis": ("absolute", "density"),
     "descriptor": ("power_spectrum", "bispectrum"),
     "activation": tuple(ACTIVATIONS),
     "schedule": ("cosine", "plateau", "constant"),
@@ -66,6 +67,9 @@ class TrainingConfig:
         validation_fraction: fraction of the structures held out to choose the best epoch; 0 trains on all structures.
         patience: number of epochs without a lower validation loss before training stops; None for no limit.
         ensemble: number of networks, trained together on the same batches from different initial weights.
+        energy_axis: zero of energy of the network's LDOS: ``"absolute"``, the average potential of the cell; or
+            ``"density"``, which follows the Fermi levels of the data with the mean density of electrons. Data at one
+            volume have absolute energies.
         anchor: whether a regular model (interatomic potential) is fitted to the free energies at tau_ref as an anchor.
         anchor_order: highest order of the power spectrum of the regular model.
         anchor_cutoff: cutoff of the descriptors of the regular model, Angstrom.
@@ -108,6 +112,7 @@ class TrainingConfig:
     validation_fraction: float = 0.1
     patience: int | None = None
     ensemble: int = 1
+    energy_axis: str = "density"
     anchor: bool = True
     anchor_order: int = 5
     anchor_cutoff: float = 5.4

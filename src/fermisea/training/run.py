@@ -15,12 +15,14 @@ import torch
 
 from fermisea.data.closure import check_closure
 from fermisea.data.dataset import Dataset
+from fermisea.data.energy_shift import axis_of, on_axis
 from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import Descriptor
 from fermisea.model.model import Model
 from fermisea.networks.ensemble import Ensemble
 from fermisea.networks.mlp import Mlp
 from fermisea.networks.precision import chosen_precision
+from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.potential import (
     RegularModel,
     ThermalTerms,
@@ -97,9 +99,12 @@ def train(
     file = None if checkpoint is None else Path(checkpoint)
     state = begun(file, identity, resume=resume)
     closure = check_closure(dataset.snapshots, dataset.names, allow=config.allow_closure_error)
+    axis = axis_of(dataset) if config.energy_axis == "density" else None
     with joined(where) as processes:
         tell = progress if progress is not None and processes.first else lambda _: None
-        training, held_out = dataset.split(config.validation_fraction, config.seed)
+        original, _ = dataset.split(config.validation_fraction, config.seed)
+        learned = dataset if axis is None else on_axis(dataset, axis)
+        training, held_out = learned.split(config.validation_fraction, config.seed)
         descriptor = config.make_descriptor(sorted(dataset.ions))
         points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch, processes)
         points.device = where
@@ -110,7 +115,7 @@ def train(
             Mlp(
                 descriptor.features,
                 config.hidden,
-                dataset.energy_grid.size,
+                learned.energy_grid.size,
                 config.activation,
                 dtype=config.dtype,
                 seed=config.seed + number,
@@ -143,24 +148,24 @@ def train(
                 f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite "
                 f"number; lower the learning rate (now {config.learning_rate:g}){kept}",
                 loop.history,
-                _model(networks, descriptor, dataset, closure, config, loop.history) if loop.epoch else None,
+                _model(networks, descriptor, learned, axis, closure, config, loop.history) if loop.epoch else None,
             ) from error
         for member in members:
             member.restore_best()
             if config.readout == "ridge":
                 fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
-        anchor = _anchor(training, config)
+        anchor = _anchor(original, config)
         model = replace(
-            _model(networks, descriptor, dataset, closure, config, loop.history),
+            _model(networks, descriptor, learned, axis, closure, config, loop.history),
             anchor=anchor,
-            thermal=_thermal(training, anchor, config),
+            thermal=_thermal(original, anchor, config),
         )
         if validation is not None:
             model.provenance["final"] |= validation.errors(model.network, processes)
             if len(networks) > 1:
                 model.provenance["members"] = [validation.errors(network, processes) for network in networks]
         model.network.cpu()
-        return replace(model, training_domain=training_domain(model, training))
+        return replace(model, training_domain=training_domain(model, original))
 
 
 def _run(
@@ -249,6 +254,7 @@ def _model(
     networks: Sequence[Mlp],
     descriptor: Descriptor,
     dataset: Dataset,
+    axis: EnergyAxis | None,
     closure: Sequence[float | None],
     config: TrainingConfig,
     history: list[dict[str, float]],
@@ -285,4 +291,5 @@ def _model(
         grid_spacing=max(max(s.grid.spacing) for s in dataset),
         provenance=provenance,
         total_energy_obstacle=first.total_energy_obstacle,
+        axis=axis,
     )
