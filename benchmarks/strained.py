@@ -22,18 +22,19 @@ import torch
 from ase import Atoms
 from common import OUTPUT, Table, digits, finish, options, parse
 from scipy.stats import spearmanr
-from strained_data import LATTICE, LINE, REFERENCE, RUNS, SMALL, written
+from strained_data import LATTICE, LDOS, LINE, REFERENCE, RUNS, SMALL, written
 
 import fermisea
 from fermisea import units
 from fermisea.data.energy_shift import common_grid, shifted
-from fermisea.potential import ThermalPotential, fit_regular, fit_thermal, label_temperatures, labels_of
+from fermisea.potential import Labels, ThermalPotential, fit_regular, fit_thermal, label_temperatures, labels_of
 from fermisea.training import TrainingConfig, train
 
 GPA = 1 / units.GIGAPASCAL
 """GPa in an eV/Angstrom^3."""
 
 HOT = 20_000.0
+COMMITTEE = 10
 MEMBERS = 4
 CONFIG = TrainingConfig(
     validation_fraction=0.0, anchor=False, precision="bfloat16", hidden=(128, 128), ensemble=MEMBERS
@@ -84,13 +85,36 @@ def moduli(volumes: np.ndarray, energies: np.ndarray) -> np.ndarray:
     return GPA * volumes[1:-1] * 2 * (first[1:] - first[:-1]) / (left + right)
 
 
-def potential_of(snapshots: Sequence[fermisea.Snapshot], config: TrainingConfig) -> ThermalPotential:
-    """Returns the potential of the training snapshots, as a training fits it."""
-    data = fermisea.Dataset(tuple(snapshots))
-    regular = fit_regular(data, config.make_anchor_descriptor(["Al"]))
-    highest = min(snapshot.highest_electron_temperature for snapshot in snapshots)
-    temperatures = label_temperatures(snapshots[0].broadening.standard_deviation, highest)
-    return fit_thermal(regular, temperatures, labels_of(data, temperatures))
+@dataclass(frozen=True)
+class Labelled:
+    """Training snapshots with the changes of F with tau_e from their LDOS.
+
+    Attributes:
+        snapshots: the snapshots.
+        temperatures: tau_e of the labels, K.
+        labels: changes of F of each snapshot.
+    """
+
+    snapshots: Sequence[fermisea.Snapshot]
+    temperatures: np.ndarray
+    labels: Sequence[Labels]
+
+    @classmethod
+    def of(cls, snapshots: Sequence[fermisea.Snapshot], highest: float) -> Labelled:
+        """Integrates the LDOS of snapshots for tau_e up to ``highest``, K."""
+        temperatures = label_temperatures(snapshots[0].broadening.standard_deviation, highest)
+        return cls(snapshots, temperatures, labels_of(fermisea.Dataset(tuple(snapshots)), temperatures))
+
+    def some(self, chosen: Sequence[int]) -> Labelled:
+        """Returns some of the snapshots."""
+        return Labelled([self.snapshots[i] for i in chosen], self.temperatures, [self.labels[i] for i in chosen])
+
+    def potential(self, stiffness: float | None = None) -> ThermalPotential:
+        """Returns the potential, as a training fits it."""
+        data = fermisea.Dataset(tuple(self.snapshots))
+        regular = fit_regular(data, TrainingConfig().make_anchor_descriptor(["Al"]))
+        options = {} if stiffness is None else {"stiffness": stiffness}
+        return fit_thermal(regular, self.temperatures, self.labels, **options)
 
 
 def potential_table(potential: ThermalPotential, folder: Path) -> tuple[Table, list[dict[str, Any]]]:
@@ -106,6 +130,7 @@ def potential_table(potential: ThermalPotential, folder: Path) -> tuple[Table, l
             energy = 1000 * (np.array([p.free_energy for p in found]) - [run.free_energy for run in runs]) / atoms
             spread = 1000 * np.array([p.free_energy_std for p in found]) / atoms
             pressure = [-np.trace(p.stress) / 3 * GPA - run.pressure for p, run in zip(found, runs, strict=True)]
+            pulay = [pulay_pressure(potential, run.atoms) for run in runs]
             forces = np.concatenate([(p.forces - r.forces).ravel() for p, r in zip(found, runs, strict=True)])
             cells.append(
                 [
@@ -115,6 +140,7 @@ def potential_table(potential: ThermalPotential, folder: Path) -> tuple[Table, l
                     digits(rms(energy)),
                     digits(rms(spread)),
                     digits(rms(pressure)),
+                    digits(rms(np.add(pressure, pulay))),
                     digits(1000 * rms(forces)),
                 ]
             )
@@ -129,19 +155,115 @@ def potential_table(potential: ThermalPotential, folder: Path) -> tuple[Table, l
                 }
                 for run, e, s, p in zip(runs, energy.tolist(), spread.tolist(), map(float, pressure), strict=True)
             ]
-    columns = ("structures", "tau_e (K)", "number", "F (meV/atom)", "spread", "P (GPa)", "forces (meV/Å)")
+    columns = (
+        "structures",
+        "tau_e (K)",
+        "number",
+        "F (meV/atom)",
+        "spread",
+        "P (GPa)",
+        "P with Pulay part",
+        "forces (meV/Å)",
+    )
     title = "The potential against self-consistent DFT, structures outside of the training data, rms errors"
     return Table("strained", title, columns, cells), rows
 
 
-def spread_facts(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Returns how well the spread describes the errors: rank correlation and the fraction within 1.96 spreads."""
-    errors, spreads = (np.array([abs(row[name]) for row in rows]) for name in ("error", "spread"))
+def pulay_pressure(potential: ThermalPotential, atoms: Atoms) -> float:
+    """Returns the pressure, GPa, by which the stress of the plane-wave code differs from the derivative of its F."""
+    virial = float(potential.regular.provenance["pulay_virial_per_atom"])
+    return -virial * len(atoms) / atoms.get_volume() * GPA
+
+
+def spread_facts(errors: np.ndarray, spreads: np.ndarray) -> dict[str, float]:
+    """Returns how well spreads describe errors: rank correlation, and the fraction within 1.96 spreads."""
     return {
-        "number": float(len(rows)),
-        "rank_correlation": float(spearmanr(errors, spreads).statistic),
-        "within_95_percent_interval": float(np.mean(errors <= 1.96 * spreads)),
+        "number": float(len(errors)),
+        "rank_correlation": float(spearmanr(np.abs(errors), spreads).statistic),
+        "within_95_percent_interval": float(np.mean(np.abs(errors) <= 1.96 * spreads)),
     }
+
+
+def committee(labelled: Labelled) -> tuple[list[ThermalPotential], float]:
+    """Returns potentials of random three quarters of the structures, and the factor that calibrates their spread.
+
+    With this factor, the mean square of the errors over the spreads is 1 for F and F(tau_e) of the structures that a
+    potential has not seen.
+    """
+    random, number = np.random.default_rng(3), len(labelled.snapshots)
+    chosen = [np.sort(random.permutation(number)[: round(0.75 * number)]) for _ in range(COMMITTEE)]
+    potentials = [labelled.some(part.tolist()).potential() for part in chosen]
+    ratios = []
+    for index, (snapshot, label) in enumerate(zip(labelled.snapshots, labelled.labels, strict=True)):
+        unseen = [k for k, part in enumerate(chosen) if index not in part]
+        if len(unseen) < 2:
+            continue
+        hot = int(np.argmin(np.abs(labelled.temperatures - HOT)))
+        asked = [REFERENCE, labelled.temperatures[hot]]
+        found = np.array([potentials[k].predict(snapshot.atoms, asked, derivatives=False).free_energy for k in unseen])
+        true = snapshot.reference.free_energy + np.array([0.0, label.free_energy[hot]])
+        ratios += list((found.mean(0) - true) / found.std(0, ddof=1))
+    return potentials, rms(ratios)
+
+
+def spread_table(labelled: Labelled, rows: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Table, dict[str, Any]]:
+    """Returns how well two kinds of spread describe the errors: posterior, and committee of fits to some structures."""
+    potentials, factor = committee(labelled)
+    structures = {(kind, name): atoms for kind in RUNS for name, atoms in written(folder, kind).items()}
+    found = []
+    for row in rows:
+        atoms = structures[row["kind"], row["name"]]
+        values = [p.predict(atoms, row["tau_e"], derivatives=False).free_energy for p in potentials]
+        found.append(1000 * factor * float(np.std(values, ddof=1)) / len(atoms))
+    errors, kinds = np.array([row["error"] for row in rows]), np.array([row["kind"] for row in rows])
+    spreads = {"posterior": np.array([row["spread"] for row in rows]), "committee": np.array(found)}
+    cells, results = [], {}
+    for title, spread in spreads.items():
+        for kind, part in {"all": kinds != "", **{kind: kinds == kind for kind in RUNS}}.items():
+            facts = spread_facts(errors[part], spread[part])
+            results[f"{title}_{kind}"] = facts
+            cells.append(
+                [
+                    title,
+                    kind,
+                    f"{facts['number']:.0f}",
+                    f"{facts['rank_correlation']:.2f}",
+                    f"{100 * facts['within_95_percent_interval']:.0f}",
+                    digits(rms(errors[part])),
+                    digits(rms(spread[part])),
+                ]
+            )
+    columns = ("spread", "structures", "number", "rank correlation", "within 95 % (%)", "error (meV/atom)", "spread")
+    title = "Spread of F of the potential against its error, all tau_e"
+    note = f"Committee: {COMMITTEE} fits to three quarters of the structures, spread times {factor:.2f}."
+    return Table("strained_spread", title, columns, cells, note), results
+
+
+def recipe_table(labelled: Labelled, random: int, folder: Path) -> tuple[Table, dict[str, Any]]:
+    """Returns errors of potentials from other training data: the same number of structures, or without strain.
+
+    Args:
+        labelled: all training snapshots; the first ``random`` are strained and rattled, the others are crystals.
+        random: number of the first.
+        folder: folder of the data.
+    """
+    every = list(range(len(labelled.snapshots)))
+    ordered = every[random:]
+    recipes = {
+        f"{random} strained and rattled": every[:random],
+        f"{random - len(ordered)} of these, {len(ordered)} crystals": [*every[: random - len(ordered)], *ordered],
+        f"{len(every)}, all": every,
+    }
+    cells, results = [], {}
+    for title, chosen in recipes.items():
+        potential = labelled.some(chosen).potential()
+        found = change_errors(changes(by_potential(potential), folder), folder)
+        worst = [f"{row['worst_to_stress']:.0f}" for row in line_table(potential, folder)[1]]
+        results[title] = found
+        cells.append([title, *(digits(value, 2) for value in found.values()), "; ".join(worst)])
+    names = (name.replace("_", ", ", 1).replace("_", " ") for name in found)
+    title = "Potentials from other data: errors as above, and worst error of B along the line at each tau_e (%)"
+    return Table("strained_recipes", title, ("training data", *names, "B"), cells), results
 
 
 def line_table(potential: ThermalPotential, folder: Path) -> tuple[Table, list[dict[str, Any]]]:
@@ -158,7 +280,8 @@ def line_table(potential: ThermalPotential, folder: Path) -> tuple[Table, list[d
         smooth = -volumes[1:-1] * np.gradient([run.pressure for run in runs], volumes)[1:-1]
         pressure = slopes(volumes, found) - slopes(volumes, own)
         moduli_of = {"dft": dft, "dft_stress": smooth, "potential": ours, "pressure": pressure}
-        rows.append({"tau_e": tau_e} | {name: values.tolist() for name, values in moduli_of.items()})
+        worst = {"worst_to_stress": 100 * float(np.abs(ours / smooth - 1).max())}
+        rows.append({"tau_e": tau_e} | worst | {name: values.tolist() for name, values in moduli_of.items()})
         cells.append(
             [
                 f"{tau_e:g}",
@@ -226,6 +349,60 @@ def network(
         train(fermisea.Dataset(tuple(data)), config).save(path)
         print(f"trained {path.name} in {time.perf_counter() - started:.0f} s", flush=True)
     return fermisea.load_model(path)
+
+
+def scaled(atoms: Atoms, strain: float) -> Atoms:
+    """Returns a structure with every length multiplied by 1 + strain."""
+    other = atoms.copy()
+    other.set_cell((1 + strain) * atoms.cell.array, scale_atoms=True)
+    return other
+
+
+def identity_table(potential: ThermalPotential, model: fermisea.Model, folder: Path) -> tuple[Table, dict[str, Any]]:
+    """Returns differences between the pressure from the stress and -dF/dV, and the smallest heat capacity.
+
+    Args:
+        potential: potential at every tau_e, which is also the anchor of the LDOS.
+        model: LDOS without an anchor.
+        folder: folder of the data.
+    """
+    whole = replace(model, anchor=potential.regular, thermal=potential.terms)
+    names, cells, results = ("potential", "anchored", "ldos"), [], {}
+    structures = list(written(folder, "test").values())[:4]
+    for name in names:
+        worst = {}
+        for kind, step in (("fixed", 1e-3), ("default", 5e-3)):
+            found = []
+            for atoms in structures:
+                shape = whole.predict(atoms, HOT, uncertainty=False).grid.shape
+                options: dict[str, Any] = {"free_energy": name, "forces": True, "uncertainty": False}
+                options["grid"] = shape if kind == "fixed" else None
+
+                def predicted(strain: float, atoms: Atoms = atoms, options: dict[str, Any] = options) -> Any:
+                    return whole.predict(scaled(atoms, strain), HOT, **options)
+
+                low, lower, upper, high = (predicted(k * step).free_energy for k in (-2, -1, 1, 2))
+                slope = (low - 8 * lower + 8 * upper - high) / (12 * step)
+                from_stress = -float(np.trace(predicted(0.0).stress)) / 3 * GPA
+                found.append((from_stress, -slope / (3 * atoms.get_volume()) * GPA))
+            pairs = np.array(found)
+            differences = np.abs(pairs[:, 0] - pairs[:, 1])
+            worst[kind] = float((differences / np.abs(pairs[:, 0])).max() if kind == "fixed" else differences.max())
+        results[name] = worst
+        cells.append([name, f"{worst['fixed']:.1e}", f"{worst['default']:.1e}"])
+    asked = np.geomspace(50.0, potential.highest_electron_temperature, 60)
+    unseen = [atoms for kind in ("line", "test", "elastic") for atoms in written(folder, kind).values()]
+    heat = [potential.predict(atoms, asked, derivatives=False).heat_capacity for atoms in unseen]
+    results["smallest_heat_capacity"] = float(np.min(heat))
+    columns = ("F", "fixed relative grid, relative", "default grids (GPa)")
+    title = "Largest difference between the pressure from the stress and -dF/dV at 20,000 K, four strained structures"
+    note = (
+        f"C_e of the potential is positive for {len(unseen)} unseen structures from 50 K to "
+        f"{potential.highest_electron_temperature:.0f} K."
+        if results["smallest_heat_capacity"] > 0
+        else "C_e of the potential is negative somewhere."
+    )
+    return Table("strained_identities", title, columns, cells, note), results
 
 
 @dataclass(frozen=True)
@@ -336,6 +513,24 @@ def comparison(
     ), results
 
 
+def axis_table(snapshots: Sequence[fermisea.Snapshot], folder: Path, seeds: int) -> Table:
+    """Returns errors of LDOS, DOS, density and Fermi level of the test structures on absolute energies and e_ref(n)."""
+    unseen = list(fermisea.Dataset.load([folder / LDOS["test"]]))
+    names = ("ldos_error_percent", "dos_error_percent", "density_error_percent", "fermi_level_error")
+    cells = []
+    for axis in ("absolute", "density"):
+        errors = []
+        for seed in range(seeds):
+            model = network(snapshots, axis, seed, OUTPUT / "strained", axis)
+            rows = fermisea.evaluate(model, unseen, [REFERENCE])
+            errors.append([rms([row[name] for row in rows]) for name in names])
+        means = np.array(errors)
+        cells.append([f"LDOS, {axis}", *("; ".join(digits(float(v), 3) for v in column) for column in means.T)])
+    columns = ("energies", "LDOS (%)", "DOS (%)", "density (%)", "mu (eV)")
+    title = "Strained and rattled test structures at tau_ref: rms errors on two energy axes"
+    return Table("strained_axis", title, columns, cells, f"Ensembles of {MEMBERS}, one number for each seed.")
+
+
 def main() -> None:
     """Fits, compares, prints tables and writes JSON."""
     parser = options(__doc__, "strained", 3)
@@ -343,23 +538,30 @@ def main() -> None:
     parser.add_argument("--potential-only", action="store_true", help="no networks")
     values = parse(parser)
     torch.set_num_threads(1)
-    snapshots = list(fermisea.Dataset.load([values.folder / "data"]))
-    potential = potential_of(snapshots, TrainingConfig())
+    first = list(fermisea.Dataset.load([values.folder / LDOS["train"]]))
+    crystals = list(fermisea.Dataset.load([values.folder / LDOS["ordered"]]))
+    highest = min(snapshot.highest_electron_temperature for snapshot in (*first, *crystals))
+    labelled = Labelled.of([*first, *crystals], highest)
+    potential = labelled.potential()
     table, rows = potential_table(potential, values.folder)
     lines, line_rows = line_table(potential, values.folder)
     elastic, elastic_results = elastic_table(potential, values.folder)
-    tables = [table, lines, elastic]
+    spread, spread_results = spread_table(labelled, rows, values.folder)
+    recipes, recipe_results = recipe_table(labelled, len(first), values.folder)
+    tables = [table, lines, elastic, spread, recipes]
     results: dict[str, Any] = {
         "structures": rows,
         "line": line_rows,
         "elastic": elastic_results,
-        "spread": spread_facts(rows),
+        "spread": spread_results,
+        "recipes": recipe_results,
         "left_out": dict(potential.terms.provenance) | {"regular": dict(potential.regular.provenance)},
     }
     if not values.potential_only:
-        changed, results["change"] = comparison(potential, snapshots, values.folder, values.repeat)
-        tables.append(changed)
-    print(results["spread"])
+        changed, results["change"] = comparison(potential, first, values.folder, values.repeat)
+        model = network(first, "density", 0, OUTPUT / "strained", "density")
+        identities, results["identities"] = identity_table(potential, model, values.folder)
+        tables += [changed, identities, axis_table(first, values.folder, values.repeat)]
     finish(values, tables, results)
 
 

@@ -360,7 +360,7 @@ def test_a_number_that_is_not_finite_is_found():
     model = random_model()
     prediction = model.predict(structure(1), [500.0, 2000.0])
     assert implausible(model.domain, prediction) is None
-    for name in ("band_energy", "entropy"):
+    for name in ("band_energy", "ldos_entropy"):
         broken = dataclasses.replace(prediction.results[1], **{name: math.nan})
         results = (prediction.results[0], broken)
         assert "at 2000 K" in implausible(model.domain, dataclasses.replace(prediction, results=results))

@@ -94,7 +94,7 @@ def fit_linear(
         float(solution[scaling.elements : scaling.free].sum()),
         energy_error,
         force_error,
-        _posterior(blocks, ridge, scaling),
+        _posterior(blocks, ridge, scaling, force_error),
     )
 
 
@@ -129,8 +129,12 @@ def _folds(blocks: Sequence[Block]) -> list[Sequence[Block]]:
     return [blocks[number::_FOLDS] for number in range(min(_FOLDS, len(blocks)))]
 
 
-def _posterior(blocks: Sequence[Block], ridge: float, scaling: Scaling) -> Posterior:
-    """Returns the posterior variance, calibrated by the errors of left-out structures."""
+def _posterior(blocks: Sequence[Block], ridge: float, scaling: Scaling, force_error: float | None) -> Posterior:
+    """Returns the posterior variance, calibrated by the errors of left-out structures.
+
+    The equations of forces have the weight 1, so their error is at least the noise of the equations. Energies of
+    left-out structures alone do not tell it, because these structures resemble the others.
+    """
     normal, right = _total(blocks)
     squares, leverages, atoms = [], [], []
     for fold in _folds(blocks):
@@ -142,6 +146,7 @@ def _posterior(blocks: Sequence[Block], ridge: float, scaling: Scaling) -> Poste
             leverages.append(float(np.sum(np.square(root @ block.energy))))
             atoms.append(block.atoms)
     factor, noise = calibrated(squares, leverages, atoms)
+    factor = max(factor, 0.0 if force_error is None else force_error**2)
     root = _inverse_root(_penalised(normal, ridge, scaling)) @ scaling.matrix()
     return Posterior(factor * root.T @ root, np.array(noise))
 

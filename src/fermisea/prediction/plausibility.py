@@ -73,7 +73,9 @@ def structure_outside(
 def implausible(domain: Domain, prediction: Prediction) -> str | None:
     """Describes an energy that no structure can have, or that is not finite; None if there is none."""
     for result in prediction.results:
-        energies = (result.band_energy, result.entropy, result.fermi_level, *result.free_energies.values())
+        energies = [result.band_energy, result.ldos_entropy, result.fermi_level, *result.free_energies.values()]
+        if result.potential is not None:
+            energies += [result.potential.free_energy, result.potential.entropy]
         if not all(map(math.isfinite, energies)):
             return (
                 f"free energy: the result at {result.electron_temperature:g} K is not a finite number; check the cell "
