@@ -1,7 +1,7 @@
 """F(tau_e) - F(tau_ref) at one volume: from the potential and from the LDOS, against the LDOS of unseen snapshots.
 
-Uses the data of al8_data.py: sixteen training and twenty test structures of eight atoms. F of the LDOS of a snapshot, in
-the second-order form, is right to 0.2 meV/atom. About six minutes on one core for two seeds; models are stored and
+Uses the data of al8_data.py: sixteen training and twenty test structures of eight atoms. F of the LDOS of a snapshot,
+in the second-order form, is right to 0.2 meV/atom. About six minutes on one core for two seeds; models are stored and
 reused.
 
     python benchmarks/origins.py DIR

@@ -49,8 +49,8 @@ def test_errors_of_other_structures_are_as_large_as_the_spread(one_composition):
         return 3 if one_composition else random.choice([2, 3, 4])
 
     designs = [design(random, 6, first()) for _ in range(40)]
-    fit = fit_linear(
-        designs, [Targets(energy(d)) for d in designs], [symbols(d) for d in designs], ["A", "B"], Weights(30.0, 0.0)
+    (fit,) = fit_linear(
+        designs, [[Targets(energy(d)) for d in designs]], [symbols(d) for d in designs], ["A", "B"], Weights(30.0, 0.0)
     )
 
     def deviations(width: float) -> tuple[np.ndarray, np.ndarray]:

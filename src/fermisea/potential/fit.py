@@ -68,8 +68,8 @@ def fit_regular(
         if progress is not None:
             progress(index + 1, len(dataset))
     symbols = [snapshot.atoms.get_chemical_symbols() for snapshot in dataset]
-    fit = fit_linear(
-        designs, [_targets(s) for s in dataset], symbols, elements, Weights(energy_weight, stress_weight), ridge
+    (fit,) = fit_linear(
+        designs, [[_targets(s) for s in dataset]], symbols, elements, Weights(energy_weight, stress_weight), ridge
     )
     judged = {
         "left_out_free_energy_error": fit.left_out_energy_error,

@@ -53,20 +53,21 @@ class LinearFit:
 
 def fit_linear(
     designs: Sequence[Design],
-    targets: Sequence[Targets],
+    targets: Sequence[Sequence[Targets]],
     symbols: Sequence[Sequence[str]],
     elements: Sequence[str],
     weights: Weights,
     ridge: float | None = None,
     factors: FloatArray | None = None,
-) -> LinearFit:
-    """Returns the weighted least-squares solution.
+) -> list[LinearFit]:
+    """Returns the weighted least-squares solutions for one or several sets of targets of the same structures.
 
-    The ridge parameter is chosen by cross-validation: each fold leaves out a twentieth of the structures, at least one.
+    One ridge parameter for all sets is chosen by cross-validation: each fold leaves out a twentieth of the structures,
+    at least one. With a ridge parameter of their own, sets with small targets would be fitted less reliably.
 
     Args:
         designs: columns of each structure.
-        targets: values of each structure.
+        targets: for each set, the values of each structure.
         symbols: chemical symbols of each structure.
         elements: elements in the order of the columns.
         weights: weights of energies and stress.
@@ -75,22 +76,34 @@ def fit_linear(
             ones.
     """
     counts = np.array([design.counts for design in designs])
-    constants = np.linalg.lstsq(counts, np.array([item.energy for item in targets]), rcond=None)[0]
-    stress = weights.virial > 0 and any(item.virial is not None for item in targets)
+    stress = weights.virial > 0 and any(item.virial is not None for values in targets for item in values)
     scaling = Scaling.of(designs, symbols, elements, factors, stress=stress)
-    blocks = []
-    for design, item in zip(designs, targets, strict=True):
-        rest = Targets(item.energy - float(design.counts @ constants), item.forces, item.virial)
-        blocks.append(Block.of(design, rest, scaling, weights))
-    energy_error = force_error = None
-    if ridge is None:
-        ridge, energy_error, force_error = _choose(blocks, scaling)
+    sets, constants = [], []
+    for values in targets:
+        offsets = np.linalg.lstsq(counts, np.array([item.energy for item in values]), rcond=None)[0]
+        blocks = []
+        for design, item in zip(designs, values, strict=True):
+            rest = Targets(item.energy - float(design.counts @ offsets), item.forces, item.virial)
+            blocks.append(Block.of(design, rest, scaling, weights))
+        sets.append(blocks)
+        constants.append(offsets)
+    given = ridge is not None
+    chosen = float(_choose(sets, scaling) if ridge is None else ridge)
+    return [
+        _fit(blocks, chosen, scaling, offsets, judged=not given)
+        for blocks, offsets in zip(sets, constants, strict=True)
+    ]
+
+
+def _fit(blocks: Sequence[Block], ridge: float, scaling: Scaling, offsets: FloatArray, *, judged: bool) -> LinearFit:
+    """Returns the solution for one set of targets, with its cross-validation errors if ``judged`` is set."""
+    energy_error, force_error = _left_out_errors(blocks, ridge, scaling) if judged else (None, None)
     solution = _solution(*_total(blocks), ridge, scaling)
     coefficients, shifts = scaling.coefficients(solution)
     return LinearFit(
         coefficients,
-        constants + shifts,
-        float(ridge),
+        offsets + shifts,
+        ridge,
         float(solution[scaling.elements : scaling.free].sum()),
         energy_error,
         force_error,
@@ -157,24 +170,23 @@ def _inverse_root(matrix: FloatArray) -> FloatArray:
     return np.asarray((vectors / np.sqrt(np.maximum(values, _HIDDEN * values[-1]))).T)
 
 
-def _choose(blocks: Sequence[Block], scaling: Scaling) -> tuple[float, float, float | None]:
-    """Returns the ridge with the smallest cross-validation errors, and these errors of energies and forces."""
+def _choose(sets: Sequence[Sequence[Block]], scaling: Scaling) -> float:
+    """Returns the ridge with the smallest cross-validation errors of energies and forces of all sets."""
+    tried = np.array([[_left_out_errors(blocks, ridge, scaling) for blocks in sets] for ridge in _RIDGES], dtype=float)
+    energies, forces = np.sqrt(np.square(np.nan_to_num(tried)).sum(axis=1)).T
+    cost = energies / max(energies.min(), 1e-12) + forces / max(forces.min(), 1e-12)
+    return float(_RIDGES[int(np.argmin(cost))])
+
+
+def _left_out_errors(blocks: Sequence[Block], ridge: float, scaling: Scaling) -> tuple[float, float | None]:
+    """Returns root mean square errors of energies, eV/atom, and of forces, eV/Angstrom, of left-out structures."""
     normal, right = _total(blocks)
-    folds = _folds(blocks)
-    tried = []
-    for ridge in _RIDGES:
-        energies, squares, count = [], 0.0, 0
-        for fold in folds:
-            left_normal, left_right = _total(fold)
-            rest = _solution(normal - left_normal, right - left_right, ridge, scaling)
-            for block in fold:
-                energy, force, number = block.errors(rest)
-                energies.append(energy)
-                squares, count = squares + force, count + number
-        energy_error, force_error = float(np.sqrt(np.mean(np.square(energies)))), math.sqrt(squares / max(count, 1))
-        tried.append((energy_error, force_error, float(ridge)))
-    least_energy, least_force = min(t[0] for t in tried), min(t[1] for t in tried)
-    energy_error, force_error, ridge = min(
-        tried, key=lambda t: t[0] / max(least_energy, 1e-12) + t[1] / max(least_force, 1e-12)
-    )
-    return ridge, energy_error, force_error if count else None
+    energies, squares, count = [], 0.0, 0
+    for fold in _folds(blocks):
+        left_normal, left_right = _total(fold)
+        rest = _solution(normal - left_normal, right - left_right, ridge, scaling)
+        for block in fold:
+            energy, force, number = block.errors(rest)
+            energies.append(energy)
+            squares, count = squares + force, count + number
+    return float(np.sqrt(np.mean(np.square(energies)))), math.sqrt(squares / count) if count else None

@@ -121,7 +121,7 @@ def fit_thermal(
     """Returns the potential whose changes with tau_e fit the labels, by constrained least squares.
 
     The functions of tau_e are combined so that their values at the tau_e of the labels are orthonormal. The fit then
-    separates into one ridge regression for each function, with a cross-validated ridge parameter. If a coefficient of
+    separates into one ridge regression for each function, with one cross-validated ridge parameter. If a coefficient of
     C_e / tau_e is negative for a structure of the labels, all coefficients are projected onto the nearest solution
     without negative ones, in the metric of the least squares.
 
@@ -167,10 +167,8 @@ def fit_thermal(
         factors = np.power(stiffness, regular.descriptor.degrees(), dtype=np.float64)
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)
-    fits = []
-    for row in project:
-        targets = [_targets(item, row) for item in labels]
-        fits.append(fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors))
+    targets = [[_targets(item, row) for item in labels] for row in project]
+    fits = fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors)
     solution = np.array([np.concatenate([fit.constants, fit.coefficients.ravel()]) for fit in fits])
     rows = np.array([np.concatenate([design.counts, design.energy]) for design in designs])
     combination = np.linalg.inv(triangle)
@@ -181,7 +179,7 @@ def fit_thermal(
         "structures": len(labels),
         "energy_weight": energy_weight,
         "stress_weight": stress_weight,
-        "ridges": [fit.ridge for fit in fits],
+        "ridge": fits[0].ridge,
         "electron_temperatures": temperatures.tolist(),
         "left_out_errors": np.sqrt(np.square(rotation / scale[:, None]) @ np.square(left_out)).tolist(),
     }
