@@ -167,8 +167,8 @@ def test_command_line(tmp_path, capsys):
     np.testing.assert_allclose([row["free_energy_std"] for row in rows], expected.free_energy, rtol=1e-3)
     assert main([*words, "--grid", "8", "8", "8", "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
-    assert "spread (meV/atom)" in out
-    assert "over the 3 networks of the model" in out
+    assert "error (meV/atom)" in out
+    assert "estimated standard error of F: deviation over the 3 networks" in out
     assert main(["info", model]) == 0
     assert "members" in capsys.readouterr().out
 

@@ -46,6 +46,7 @@ SMALL = TransferSettings(
     large_energy_window=(-8.0, 12.0),
     dft=Campaign(cutoff=60.0, kpts=(1, 1, 2), energy_spacing=0.5, energy_window=(-8.0, 16.0)),
     training=TrainingConfig(
+        energy_axis="absolute",
         validation_fraction=0.0,
         epochs=2,
         hidden=(8,),
@@ -385,6 +386,7 @@ def test_shipped_settings_can_be_used(name):
         ({"combinations": ()}, "expected sets of at least two"),
         ({"combinations": ((100.0,),)}, "expected sets of at least two"),
         ({"training": replace(SMALL.training, anchor=False)}, "compares anchored and other free energies"),
+        ({"training": replace(SMALL.training, energy_axis="density")}, "energy_axis = density, expected absolute"),
         ({"dft": replace(SMALL.dft, engine="espresso", pseudopotentials={"Al": "Al.upf"})}, "need planewave"),
         ({"dft": replace(SMALL.dft, energy_window=None)}, "got no energy_window"),
     ],

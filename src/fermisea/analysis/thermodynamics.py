@@ -156,7 +156,7 @@ def thermo(
         raise InputError(f"tolerance: got {tolerance:g}, expected a number between 0 and 1")
     whole = model.total_energy_obstacle is None
     if (anchor or free_energy is not None) and not whole:
-        raise InputError(f"free energy: {model.total_energy_obstacle}")
+        raise InputError(f"{'free energy' if anchor is None else 'anchor'}: {model.total_energy_obstacle}")
     with domain_warnings_ignored():  # the prediction below issues them
         first = model.predict(
             atoms,

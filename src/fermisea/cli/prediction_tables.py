@@ -121,9 +121,16 @@ def _error(prediction: Prediction) -> str | None:
     if "free_energy_uncertainty" not in prediction.rows()[0]:
         return None
     if prediction.origin == "potential":
-        return "estimated standard error of F: posterior deviation of the potential, and transfer error"
-    anchor = ", error of the anchor" if prediction.anchored else ""
-    return f"estimated standard error of F: deviation over the {members} networks{anchor}, and transfer error"
+        return "estimated standard error of F: posterior deviation of the potential and transfer error"
+    per_atom = 1000 / len(prediction.atoms)
+    spread = f"at most {per_atom * float(np.max(prediction.free_energy_std)):.2f} meV/atom"
+    if not prediction.anchored:
+        return f"estimated standard error of F: deviation over the {members} networks ({spread}) and transfer error"
+    anchor = f"{per_atom * prediction.anchor_std:.2f} meV/atom"
+    return (
+        f"estimated standard error of F: error of the anchor ({anchor}), deviation of F(tau_e) - F(tau_ref) over the "
+        f"{members} networks ({spread}) and transfer error"
+    )
 
 
 def _at_reference(prediction: Prediction, model: Model) -> str:

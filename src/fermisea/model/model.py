@@ -19,7 +19,7 @@ from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.model.bundled import model_domain, model_path, shipped_models
 from fermisea.model.describe import described
 from fermisea.model.file import read_model, write_model
-from fermisea.model.potential import ModelPotential
+from fermisea.model.potential import ModelPotential, unreliable
 from fermisea.networks.ensemble import Ensemble, Network
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
@@ -36,6 +36,7 @@ from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
 from fermisea.prediction.request import CHUNK, MEMORY, Request
 from fermisea.prediction.result import NO_POTENTIAL, Prediction
+from fermisea.prediction.spread import spreads_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -218,7 +219,12 @@ class Model:
         if potential is not None:
             apply = chosen == "potential"
             prediction = with_potential(prediction, potential, apply=apply, forces=forces and apply)
-        after = issue(inconsistent(domain, prediction), implausible(domain, prediction), allow_outside=allow_outside)
+        doubtful = inconsistent(domain, prediction)
+        if prediction.origin == "potential" and potential is not None:
+            deviations, heat = spreads_of(prediction), np.array([r.heat_capacity for r in prediction.results])
+            spread = deviations.get("free_energy", np.full(len(temperatures), np.nan))
+            doubtful += unreliable(potential, len(atoms), temperatures, spread, heat)
+        after = issue(doubtful, implausible(domain, prediction), allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
 
     def potential(self) -> ModelPotential:

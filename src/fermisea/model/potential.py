@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.grid import check_structure
@@ -72,26 +73,47 @@ class ModelPotential:
         prediction = self.thermal.predict(atoms, electron_temperature, threads)
         highest, lowest = float(np.max(prediction.free_energy)), float(np.min(prediction.internal_energy))
         impossible = impossible_energy(self.domain, len(atoms), highest, lowest)
-        after = issue(self._unreliable(prediction, len(atoms)), impossible, allow_outside=allow_outside)
+        doubtful = unreliable(
+            self.thermal,
+            len(atoms),
+            prediction.electron_temperature,
+            prediction.free_energy_std,
+            prediction.heat_capacity,
+        )
+        after = issue(doubtful, impossible, allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
 
-    def _unreliable(self, prediction: PotentialPrediction, atoms: int) -> list[str]:
-        """Describes a spread that is much larger than in training, and a heat capacity that is negative."""
-        temperatures = np.atleast_1d(prediction.electron_temperature)
-        spread = np.atleast_1d(prediction.free_energy_std) / atoms
-        limit = _SPREAD * np.hypot(self.thermal.regular.left_out_error, self.thermal.terms.left_out_error(temperatures))
-        found = []
-        worst = int(np.argmax(spread - limit))
-        if spread[worst] > limit[worst]:
-            found.append(
-                f"spread: the estimated error of F of the potential at {temperatures[worst]:g} K is "
-                f"{1000 * spread[worst]:.0f} meV/atom, above the limit of {1000 * limit[worst]:.0f} meV/atom from the "
-                "training structures; the potential extrapolates"
-            )
-        heat = np.atleast_1d(prediction.heat_capacity)
-        if heat.min() < 0:
-            found.append(
-                f"heat capacity: C_e of the potential at {temperatures[heat.argmin()]:g} K is negative; the structure "
-                "lies outside the training data"
-            )
-        return found
+
+def unreliable(
+    thermal: ThermalPotential,
+    atoms: int,
+    electron_temperatures: npt.ArrayLike,
+    free_energy_std: npt.ArrayLike,
+    heat_capacity: npt.ArrayLike,
+) -> list[str]:
+    """Describes a spread that is much larger than in training, and a heat capacity that is negative.
+
+    Args:
+        thermal: the potential.
+        atoms: number of atoms.
+        electron_temperatures: tau_e, K.
+        free_energy_std: estimated error of F at each tau_e, eV.
+        heat_capacity: C_e at each tau_e, eV/K.
+    """
+    temperatures, heat = np.atleast_1d(electron_temperatures), np.atleast_1d(heat_capacity)
+    spread = np.atleast_1d(free_energy_std) / atoms
+    limit = _SPREAD * np.hypot(thermal.regular.left_out_error, thermal.terms.left_out_error(temperatures))
+    found = []
+    worst = int(np.argmax(spread - limit))
+    if spread[worst] > limit[worst]:
+        found.append(
+            f"spread: the estimated error of F of the potential at {temperatures[worst]:g} K is "
+            f"{1000 * spread[worst]:.0f} meV/atom, above the limit of {1000 * limit[worst]:.0f} meV/atom from the "
+            "training structures; the potential extrapolates"
+        )
+    if heat.min() < 0:
+        found.append(
+            f"heat capacity: C_e of the potential at {temperatures[heat.argmin()]:g} K is negative; the structure "
+            "lies outside the training data"
+        )
+    return found

@@ -99,6 +99,11 @@ class TransferSettings:
                 "training: got anchor = false, expected true, because the study compares anchored and other free "
                 "energies"
             )
+        if self.training.energy_axis != "absolute":
+            raise InputError(
+                f"training: got energy_axis = {self.training.energy_axis}, expected absolute, because the study compares "
+                "models on the energies of the DFT calculations"
+            )
         if not (self.references or self.large_repeat):
             return
         if self.dft.engine != "planewave":
