@@ -101,8 +101,8 @@ class TransferSettings:
             )
         if self.training.energy_axis != "absolute":
             raise InputError(
-                f"training: got energy_axis = {self.training.energy_axis}, expected absolute, because the study compares "
-                "models on the energies of the DFT calculations"
+                f"training: got energy_axis = {self.training.energy_axis}, expected absolute, because the study "
+                "compares models on the energies of the DFT calculations"
             )
         if not (self.references or self.large_repeat):
             return
