@@ -169,7 +169,10 @@ def test_refuses_data_of_another_kind(model, snapshot, changes, named):
 def test_every_column_has_a_unit_or_is_no_quantity(rows):
     bare = {name for row in (*rows, *summary(rows)) for name in row if name not in evaluation_units()}
     assert bare <= {"snapshot", "snapshots", "formula", "atoms"}
-    assert set(ERROR_MEASURES) <= {name for row in rows for name in row} | {"anchored_free_energy_error"}
+    assert set(ERROR_MEASURES) <= {name for row in rows for name in row} | {
+        "anchored_free_energy_error",
+        "potential_free_energy_error",
+    }
 
 
 def test_differences_of_observables_are_named_after_them():

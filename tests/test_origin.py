@@ -7,9 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase import Atoms
 from typer.testing import CliRunner
 
-from fermisea import Calculator, Dataset, DomainWarning, InputError, TrainingConfig, WindowError, thermo, train
+from fermisea import (
+    Calculator,
+    Dataset,
+    DomainWarning,
+    InputError,
+    TrainingConfig,
+    WindowError,
+    evaluate,
+    thermo,
+    train,
+)
 from fermisea.cli.app import app
 from fermisea.data.structures import write_structure
 from fermisea.prediction.anchor import FREE_ENERGIES
@@ -62,6 +73,11 @@ def test_the_potential_is_the_default(model, snapshots):
         )
     assert "F, S and C_e of the potential" in repr(found)
     np.testing.assert_array_equal(found.data.entropy, own.entropy)
+    data = found.data
+    assert data.attrs["free_energy_origin"] == "potential"
+    whole = data.internal_energy - data.electron_temperature * data.entropy
+    np.testing.assert_allclose(data.free_energy.sel(form="potential"), whole, rtol=1e-13)
+    np.testing.assert_array_equal(data.free_energy.sel(form="second_order"), found.anchored_free_energy)
     assert found.data.entropy_std.attrs["long_name"].startswith("Standard deviation of the potential")
     assert found.data.fermi_level_std.attrs["long_name"].startswith("Standard deviation over the networks")
 
@@ -119,17 +135,31 @@ def test_wrong_origins_are_refused(model, few, snapshots):
             of.predict(atoms, 1000.0, **options)
     with pytest.raises(InputError, match="expected potential, anchored, ldos"):
         Calculator(model, 1000.0).set(free_energy="regular")
+    with pytest.raises(InputError, match="anchor: got 'ldos', expected True, False or None"):
+        Calculator(model, 1000.0, anchor="ldos")
+    with pytest.raises(InputError, match="got potential=True and the origin 'ldos' of F; omit one of them"):
+        Calculator(model, 1000.0, free_energy="ldos", potential=True)
+    obstacle = replace(model, total_energy_obstacle="data of another code")
+    with pytest.raises(InputError, match="forces: the model has no total free energy"):
+        obstacle.predict(atoms, 1000.0, forces=True)
+    with pytest.raises(InputError, match="structure"):
+        model.absolute_energies(Atoms("Al"))
 
 
 def test_above_its_range_the_anchored_free_energy_replaces_the_potential(model, snapshots):
     atoms, highest = snapshots[0].atoms, model.potential().highest_electron_temperature
     with (
         pytest.warns(UserWarning, match="energy window"),
-        pytest.warns(DomainWarning, match="the potential is fitted up to .* K; F is anchored instead"),
+        pytest.warns(DomainWarning, match="the potential is fitted up to .* K; at all requested tau_e, F is anchored"),
     ):
         found = model.predict(atoms, [1000.0, 1.1 * highest], allow_beyond_window=True)
     assert found.origin == "anchored"
-    assert any("anchored instead" in sentence for sentence in found.warnings)
+    assert any("F is anchored instead" in sentence for sentence in found.warnings)
+    first, last = found.rows()
+    assert list(first) == list(last)
+    assert np.isnan(last["potential_free_energy"])
+    assert np.isnan(found.data.potential_free_energy[1])
+    assert "potential_free_energy (eV)" in found.table().columns
     with pytest.raises(WindowError, match="the potential is fitted up to"):
         model.predict(atoms, 1.1 * highest, free_energy="potential", allow_beyond_window=True)
 
@@ -152,6 +182,9 @@ def test_both_calculators_have_the_same_energies(model, snapshots):
     assert atoms.get_potential_energy() == full["anchored_free_energy"]
     atoms.calc.set(anchor=False)
     assert atoms.get_potential_energy() == full["ldos_free_energy"]
+    atoms.calc.set(anchor=None)
+    assert atoms.get_potential_energy() == full["potential_free_energy"] == full["free_energy"]
+    assert full["heat_capacity"] == pytest.approx(fast["heat_capacity"], rel=1e-12)
 
 
 def test_the_command_prints_origin_error_and_difference(model, snapshots, tmp_path):
@@ -170,6 +203,30 @@ def test_the_command_prints_origin_error_and_difference(model, snapshots, tmp_pa
         for row in document["rows"]:
             assert row["free_energy"] == row[f"{name}_free_energy"]
     assert json.loads(run_cli("predict", *asked, "--json")) == documents["potential"]
+
+
+@pytest.mark.filterwarnings("ignore::fermisea.DomainWarning")
+def test_warnings_of_the_potential_are_warnings_of_the_prediction(model, snapshots):
+    """The same sentences about spread and heat capacity as from the potential alone."""
+    errors = [1e-9] * len(model.thermal.provenance["electron_temperatures"])
+    narrow = replace(model.thermal, provenance=dict(model.thermal.provenance) | {"left_out_errors": errors})
+    quiet = replace(model.anchor, provenance=dict(model.anchor.provenance) | {"left_out_free_energy_error": 1e-9})
+    doubtful = replace(model, anchor=quiet, thermal=replace(narrow, constants=-narrow.constants))
+    atoms = snapshots[0].atoms
+    alone = doubtful.potential().predict(atoms, TEMPERATURES, allow_outside=True).warnings
+    own = {sentence for sentence in alone if sentence.startswith(("spread", "heat capacity"))}
+    assert len(own) == 2
+    assert own <= set(doubtful.predict(atoms, TEMPERATURES, allow_outside=True).warnings)
+
+
+def test_an_evaluation_judges_the_potential(model, snapshots):
+    rows = evaluate(model, snapshots[:2], TEMPERATURES)
+    for row in rows:
+        snapshot, t = snapshots[row["snapshot"]], row["electron_temperature"]
+        reference = snapshot.electron_temperature
+        change = snapshot.free_energy(t) - snapshot.free_energy(reference)
+        found = model.potential().predict(snapshot.atoms, t).free_energy - snapshot.reference.free_energy - change
+        assert row["potential_free_energy_error"] == pytest.approx(found / len(snapshot.atoms), abs=1e-8)
 
 
 def test_thermodynamics_follow_the_origin(model, snapshots):

@@ -48,6 +48,7 @@ _REPORTED = (
     "internal_energy",
     "fermi_level",
     "entropy_term",
+    "heat_capacity",
     "ldos_free_energy",
     "transfer_error",
 )
@@ -127,8 +128,7 @@ class Calculator(AseCalculator):
             raise InputError(f"calculator: the model has no total free energy: {self.model.total_energy_obstacle}")
         super().__init__(  # type: ignore[no-untyped-call]
             electron_temperature=electron_temperature,
-            free_energy=self._origin(free_energy, anchor, 0.0) if self.model.thermal is None else free_energy,
-            anchor=None if self.model.thermal is None else anchor,
+            free_energy=self._asked(free_energy, anchor),
             grid=grid,
             uncertainty=uncertainty,
             potential=potential,
@@ -153,8 +153,8 @@ class Calculator(AseCalculator):
             InputError: for an unknown parameter, an invalid tau_e or a missing anchor.
             WindowError: for a tau_e above the highest one of the model.
         """
-        if (anchor := parameters.pop("anchor", None)) is not None:
-            parameters["free_energy"] = self._origin(parameters.get("free_energy"), anchor, 0.0)
+        if "anchor" in parameters:
+            parameters["free_energy"] = self._asked(parameters.get("free_energy"), parameters.pop("anchor"))
         if unknown := sorted(set(parameters) - _PARAMETERS):
             raise InputError(f"calculator: got {', '.join(unknown)}, expected only {', '.join(sorted(_PARAMETERS))}")
         known = dict(self.parameters) | parameters
@@ -171,7 +171,11 @@ class Calculator(AseCalculator):
         if {"electron_temperature", "potential"} & set(parameters):
             self._check_temperature(**(known | parameters))
         if "free_energy" in parameters:
-            self._origin(parameters["free_energy"], None, 0.0)
+            self._asked(parameters["free_energy"], None)
+        if known.get("potential", False) and known.get("free_energy") not in (None, "potential"):
+            raise InputError(
+                f"calculator: got potential=True and the origin {known['free_energy']!r} of F; omit one of them"
+            )
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]
@@ -231,6 +235,8 @@ class Calculator(AseCalculator):
         self.results |= {name: OBSERVABLES[name].getter(result) for name in _REPORTED}
         if prediction.anchor is not None:
             self.results["anchored_free_energy"] = result.anchored_free_energy
+        if result.potential is not None:
+            self.results["potential_free_energy"] = result.potential_free_energy
         if "free_energy_std" in (row := prediction.rows()[0]):
             self.results["free_energy_std"] = row["free_energy_std"]
             self.results["free_energy_uncertainty"] = row["free_energy_uncertainty"]
@@ -253,6 +259,15 @@ class Calculator(AseCalculator):
             "forces": found.forces,
             "stress": full_3x3_to_voigt_6_stress(found.stress),
         }
+
+    def _asked(self, free_energy: FreeEnergy | None, anchor: bool | None) -> FreeEnergy | None:
+        """Returns the origin of F in place of its short form; None for the default of a model with a potential.
+
+        Raises:
+            InputError: for an unknown origin, or one that the model does not have.
+        """
+        origin = self._origin(free_energy, anchor, 0.0)
+        return None if free_energy is None and anchor is None and self.model.thermal is not None else origin
 
     def _origin(self, free_energy: FreeEnergy | None, anchor: bool | None, electron_temperature: float) -> FreeEnergy:
         """Returns the origin of F at a tau_e, K.

@@ -27,6 +27,10 @@ DEFAULT_TEMPERATURES = (300.0, 1000.0, 3000.0, 10_000.0)
 """Default tau_e of an evaluation in addition to tau_ref, K, up to the limit of the window."""
 
 
+_COMMON = 0.9
+"""Smallest fraction of the energies of a model that a snapshot must cover."""
+
+
 def evaluate(
     model: Model,
     snapshots: Iterable[Snapshot],
@@ -51,6 +55,7 @@ def evaluate(
         free_energy, free_energy_change: values of the snapshot.
         transfer_error: |F_KS - F_HF| / 2 of the prediction.
         reference_error: error of F(tau_ref) against the free energy of the DFT code.
+        potential_free_energy_error: the same error of F of the potential at tau_e, if the model has one.
         anchored_free_energy_error: error of anchored F against the free energy of the DFT code plus the change of F of
             the snapshot.
         closure_error: F(tau_ref) of the LDOS of the snapshot minus the free energy of the DFT code.
@@ -170,6 +175,9 @@ def _rows(
             anchored = np.asarray(predicted.anchored_free_energy) - (true_energies - true_energies[-1]) - energy
             for k, total in enumerate(totals):
                 total["anchored_free_energy_error"] = float(anchored[k]) / atoms
+                if predicted.results[k].potential is not None:
+                    difference = predicted.results[k].potential_free_energy - predicted.anchored_free_energy[k]
+                    total["potential_free_energy_error"] = float(anchored[k] + difference) / atoms
     rows = []
     spreads = _spreads(predicted, true, atoms)
     for k, t in enumerate(asked):
@@ -233,6 +241,11 @@ def _on_axis(model: Model, snapshot: Snapshot) -> Snapshot:
         return snapshot
     zero, own = model.axis.reference(snapshot.electrons, snapshot.grid.volume), model.energy_grid
     size = int((snapshot.energy_grid.stop - zero - own.start) / own.spacing + 1e-9) + 1
+    if size < _COMMON * own.size:
+        raise InputError(
+            f"snapshot: its energies end at {snapshot.energy_grid.stop:.2f} eV, the energies of the model at "
+            f"{own.stop + zero:.2f} eV for this structure; use data with the same energy window as in training"
+        )
     return shifted(snapshot, zero, replace(own, size=min(size, own.size)))
 
 

@@ -24,6 +24,7 @@ _SHOWN = {
     "free_energy_change_error": 3,
     "reference_error": 3,
     "anchored_free_energy_error": 3,
+    "potential_free_energy_error": 3,
     "entropy_term_error": 3,
     "fermi_level_error": 2,
     "density_error_percent": 3,
@@ -114,8 +115,8 @@ def _notes(summary: list[dict[str, Any]], reference: float) -> list[str]:
         found.append("F(tau_ref) of the LDOS: prediction minus the free energy of the DFT code.")
     if "anchored_free_energy_error" in summary[0]:
         found.append(
-            "anchored F: prediction minus the free energy of the DFT code at tau_ref; at another tau_e, for "
-            "which the data have no DFT run, F(tau_e) - F(tau_ref) from the LDOS of the snapshot is added to it."
+            "anchored F, F of the potential: prediction minus the free energy of the DFT code at tau_ref; at another "
+            "tau_e, for which the data have no DFT run, F(tau_e) - F(tau_ref) from the LDOS of the snapshot is added."
         )
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,7 +129,9 @@ def _model(file: Path) -> dict[str, Any]:
         "network": [model.network.inputs, *model.network.members[0].widths, model.network.outputs],
         "weights": sum(tensor.numel() for tensor in model.network.parameters()),
         "energies_eV": {"start": grid.start, "stop": grid.stop, "spacing": grid.spacing, "size": grid.size},
-        "energy_axis": None if model.axis is None else asdict(model.axis),
+        "energy_axis": None
+        if model.axis is None
+        else {"offset_eV": model.axis.offset, "slope_eV_A2": model.axis.slope, "energies": "relative to this axis"},
         "broadening_eV": model.broadening.standard_deviation,
         "grid_spacing_A": model.grid_spacing,
         "domain": {name: value for name, value in model.domain.to_dict().items() if name != "surroundings"},

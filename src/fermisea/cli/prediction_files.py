@@ -40,30 +40,33 @@ def write_prediction(prediction: Prediction, out: Path, model: Path, loaded: Mod
     figure = fermisea.plots.dos_figure(prediction.energies, density_of_states, temperatures, levels, title=title)
     files += fermisea.plots.save_figure(figure, out / "dos")
     if len(set(temperatures)) > 1 and prediction.has_free_energy:
-        files += fermisea.plots.save_figure(free_energy_figure(prediction, title), out / "free_energy")
+        files += fermisea.plots.save_figure(free_energy_figure(prediction, title, loaded), out / "free_energy")
     if prediction.mechanics is not None:
         files += _write_mechanics(prediction, out)
     _write_page(prediction, out, model, loaded)
     return files
 
 
-def free_energy_figure(prediction: Prediction, title: str) -> Figure:
+def free_energy_figure(prediction: Prediction, title: str, model: Model) -> Figure:
     """Returns F per atom against tau_e with a smooth curve and the estimated error."""
     from fermisea.prediction.curve import free_energy_curve  # noqa: PLC0415  # only when needed
 
     atoms = len(prediction.atoms)
-    spread = None
+    spread, name = None, "network spread"
     if prediction.origin == "potential":
-        spread = np.atleast_1d(prediction.free_energy_std) / atoms
+        spread, name = np.atleast_1d(prediction.free_energy_std) / atoms, "potential"
     elif prediction.uncertainty is not None:
         spread = np.atleast_1d(prediction.uncertainty.free_energy_change) / atoms
     x, y = free_energy_curve(prediction)
+    if prediction.origin == "potential":
+        y = np.asarray(model.potential().thermal.predict(prediction.atoms, x.tolist(), derivatives=False).free_energy)
     return fermisea.plots.free_energy_figure(
         [result.electron_temperature for result in prediction.results],
         np.array([result.free_energy for result in prediction.results]) / atoms,
         curve=(x, y / atoms),
         transfer_error=np.array([result.transfer_error for result in prediction.results]) / atoms,
         spread=spread,
+        spread_name=name,
         reference_electron_temperature=prediction.reference_electron_temperature,
         title=title,
     )

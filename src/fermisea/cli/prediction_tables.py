@@ -93,6 +93,10 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
             "transfer error: estimated error of F(tau_e) - F(tau_ref) from using the LDOS of tau_ref, without "
             "network errors"
         )
+    if not prediction.has_free_energy and model.thermal is not None:
+        found.append(
+            "S and C_e come from the LDOS; with a density, they come from the interatomic potential of the model"
+        )
     if (error := _error(prediction)) is not None:
         found.append(f"error: {error}")
     if prediction.has_free_energy and any(r.electron_temperature == reference for r in prediction.results):

@@ -122,6 +122,8 @@ def thermo(
         formula, outside = structure.get_chemical_formula(), found.prediction.warnings
         surfaces = {"left_surface": electrons.left_surface, "right_surface": electrons.right_surface}
         document = {"formula": formula, "warnings": outside, "rows": rows, "fit": summary, "files": files}
+        if found.prediction.has_free_energy:
+            document["free_energy_origin"] = found.prediction.origin
         print_json(document | {"ttm_mod": None if fit is None else surfaces})
         return
     picked = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(int))]

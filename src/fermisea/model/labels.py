@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 
+from fermisea.physics.window import temperature_list
 from fermisea.potential import Labels
 from fermisea.prediction.anchor import FreeEnergy
-from fermisea.utilities.arrays import FloatArray
 
 if TYPE_CHECKING:
     from fermisea.model.model import Model
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def network_labels(
     model: Model,
     structures: Sequence[Atoms],
-    electron_temperatures: FloatArray,
+    electron_temperatures: float | Sequence[float],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Labels]:
     """Returns changes of F, forces and stress between tau_ref and other tau_e from the LDOS of a model.
@@ -37,7 +37,7 @@ def network_labels(
         WindowError: for a tau_e above the limit of the energy window.
     """
     found = []
-    asked = [model.reference_electron_temperature, *(float(t) for t in electron_temperatures)]
+    asked = [model.reference_electron_temperature, *temperature_list(electron_temperatures)]
     origin: FreeEnergy = "ldos" if model.anchor is None else "anchored"
     for index, atoms in enumerate(structures):
         p = model.predict(atoms, asked, free_energy=origin, forces=True, uncertainty=False)

@@ -15,7 +15,7 @@ from ase import Atoms
 
 from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.grid import EnergyGrid, RealSpaceGrid, check_structure
 from fermisea.model.bundled import model_domain, model_path, shipped_models
 from fermisea.model.describe import described
 from fermisea.model.file import read_model, write_model
@@ -102,8 +102,9 @@ class Model:
         """Returns the energies of the LDOS of a structure, relative to the average potential of its cell.
 
         Raises:
-            InputError: for an element outside the model.
+            InputError: for an element outside the model, or an invalid structure.
         """
+        check_structure(atoms)
         number = electrons(self.ions, list(atoms.symbols))
         return self.heads[0].absolute(number, abs(float(np.linalg.det(atoms.cell.array)))).energy_grid
 
@@ -184,7 +185,7 @@ class Model:
             WindowError: if a tau_e is above the limit of the energy window.
         """
         temperatures = temperature_list(electron_temperature)
-        potential = self._thermal_potential
+        potential = None if self.total_energy_obstacle else self._thermal_potential
         chosen, unusual = chosen_free_energy(
             free_energy,
             anchor,

@@ -102,6 +102,13 @@ _ALL = (
         "Anchored F minus F(tau_ref) of the DFT code and the change from there of the snapshot's LDOS",
     ),
     ErrorMeasure(
+        "potential_free_energy_error",
+        "F of the potential",
+        r"$F$ of the potential",
+        _ENERGY,
+        "F of the potential minus F(tau_ref) of the DFT code and the change from there of the snapshot's LDOS",
+    ),
+    ErrorMeasure(
         "closure_error",
         "closure of F",
         "closure of $F$",

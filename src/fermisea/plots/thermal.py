@@ -31,6 +31,7 @@ def free_energy_figure(
     dft: Mapping[float, float] | None = None,
     transfer_error: npt.ArrayLike | None = None,
     spread: npt.ArrayLike | None = None,
+    spread_name: str = "network spread",
     reference_electron_temperature: float | None = None,
     title: str = "",
 ) -> Figure:
@@ -47,8 +48,9 @@ def free_energy_figure(
         dft: free energies of self-consistent runs (eV/atom) by tau_e (K), which must be among the predicted ones. The
             zero of F is then the lowest of these temperatures.
         transfer_error: estimated error of the change of tau_e, at each tau_e, eV/atom.
-        spread: standard deviation of F(tau_e) - F(tau_ref) over the networks of an ensemble, at each tau_e, eV/atom;
-            added to the transfer error in quadrature.
+        spread: standard deviation of F or F(tau_e) - F(tau_ref), at each tau_e, eV/atom; added to the transfer error in
+            quadrature.
+        spread_name: name of this deviation in the legend.
         reference_electron_temperature: tau_ref of the training data (K), marked.
         title: title of the figure.
 
@@ -62,7 +64,7 @@ def free_energy_figure(
     index = _positions(temperature, list(dft))
     zero = index[0] if index else 0
     change = energy - energy[zero]
-    estimate = _Estimate(temperature, _optional(transfer_error, order), _optional(spread, order))
+    estimate = _Estimate(temperature, _optional(transfer_error, order), _optional(spread, order), spread_name)
     panels = 2 if dft or estimate.total is not None else 1
     with panels_figure(panels, (2.4, 1.0), 4.3 if panels == 2 else 3.0) as (figure, axes):
         top = axes[0]
@@ -194,12 +196,14 @@ class _Estimate:
     Attributes:
         temperature: tau_e, (n,), K.
         transfer: transfer error, (n,), eV/atom; None if unknown.
-        spread: standard deviation over the networks of an ensemble, (n,), eV/atom; None without an ensemble.
+        spread: standard deviation, (n,), eV/atom; None without one.
+        spread_name: name of the standard deviation.
     """
 
     temperature: FloatArray
     transfer: FloatArray | None
     spread: FloatArray | None
+    spread_name: str = "network spread"
 
     @property
     def total(self) -> FloatArray | None:
@@ -211,8 +215,8 @@ class _Estimate:
     def label(self) -> str:
         """Errors included in the estimate."""
         if self.transfer is not None and self.spread is not None:
-            return "transfer error and network spread"
-        return "network spread" if self.transfer is None else "transfer error (no network error)"
+            return f"transfer error and {self.spread_name}"
+        return self.spread_name if self.transfer is None else "transfer error (no network error)"
 
 
 def _error_panel(axis: Axes, index: Sequence[int], error: FloatArray, estimate: _Estimate) -> None:
@@ -242,7 +246,7 @@ def _estimate_panel(axis: Axes, estimate: _Estimate, reference: float | None) ->
         series = [
             ("total", *series[0][1:]),
             ("transfer error", estimate.transfer, {**mark("^"), "linestyle": line, "color": INK}),
-            ("network spread", estimate.spread, {**mark("s", GREY), "linestyle": line, "color": GREY}),
+            (estimate.spread_name, estimate.spread, {**mark("s", GREY), "linestyle": line, "color": GREY}),
         ]
     shown = np.full(total.size, fill_value=True)
     if line == "none" and reference is not None:  # F(tau_ref) needs no transfer: its mark would say "no error at all"
@@ -252,7 +256,8 @@ def _estimate_panel(axis: Axes, estimate: _Estimate, reference: float | None) ->
         axis.plot(points, 1000 * values[shown], **style, label=label, clip_on=False)
     axis.set_ylim(0, 1000 * 1.7 * max(float(total.max()), 1e-6))
     axis.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axis.set_ylabel("est. error of\n$F(\\tau_e)-F(\\tau_{ref})$\n(meV/atom)")
+    what = "$F(\\tau_e)-F(\\tau_{ref})$" if estimate.spread_name == "network spread" else "$F$"
+    axis.set_ylabel(f"est. error of\n{what}\n(meV/atom)")
     axis.legend(loc="upper left", ncols=3, borderaxespad=0.1, columnspacing=1.0, handletextpad=0.2)
 
 

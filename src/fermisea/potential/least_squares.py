@@ -138,8 +138,13 @@ def _penalised(normal: FloatArray, ridge: float, scaling: Scaling) -> FloatArray
 
 
 def _folds(blocks: Sequence[Block]) -> list[Sequence[Block]]:
-    """Returns the structures that each fit of the cross-validation leaves out."""
-    return [blocks[number::_FOLDS] for number in range(min(_FOLDS, len(blocks)))]
+    """Returns the structures that each fit of the cross-validation leaves out; equal structures stay together."""
+    groups: dict[bytes, list[Block]] = {}
+    for block in blocks:
+        groups.setdefault(np.float32(block.energy).tobytes(), []).append(block)
+    parts = list(groups.values())
+    chosen = (parts[number::_FOLDS] for number in range(min(_FOLDS, len(parts))))
+    return [[block for part in fold for block in part] for fold in chosen]
 
 
 def _posterior(blocks: Sequence[Block], ridge: float, scaling: Scaling, force_error: float | None) -> Posterior:

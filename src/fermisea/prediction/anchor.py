@@ -50,13 +50,20 @@ def chosen_free_energy(
         InputError: for an unknown origin, two origins, or an origin that the model does not have.
     """
     if asked is not None and anchor is not None:
-        raise InputError("free energy: got free_energy and anchor, which is its short form; omit one of them")
+        raise InputError(
+            "free energy: got free_energy (--free-energy) and its short form, anchor (--anchor); omit one of them"
+        )
+    if anchor not in (True, False, None):
+        raise InputError(f"anchor: got {anchor!r}, expected True, False or None")
     if asked is None and anchor is not None:
         asked = "anchored" if anchor else "ldos"
     if asked is not None and asked not in FREE_ENERGIES:
         raise InputError(f"free energy: got {asked!r}, expected {', '.join(FREE_ENERGIES)}")
     if asked in ("potential", "anchored") and not density:
-        raise InputError(f"free energy: got {asked!r} and density=False, but a total free energy needs the density")
+        raise InputError(
+            f"free energy: got {asked!r} and density=False (--no-density), but a total free energy needs the density; "
+            "omit one of them"
+        )
     if asked == "potential" and highest is None:
         raise InputError(NO_POTENTIAL)
     if asked == "anchored" and not anchored:
@@ -70,8 +77,8 @@ def chosen_free_energy(
     if max(electron_temperatures) <= highest:
         return "potential", []
     warning = (
-        f"free energy: the potential is fitted up to {highest:.0f} K; F is anchored instead: F of the potential at "
-        "tau_ref plus the change of F from the LDOS"
+        f"free energy: the potential is fitted up to {highest:.0f} K; at all requested tau_e, F is anchored instead (F "
+        "of the potential at tau_ref plus the change of F from the LDOS), and S, C_e, forces and stress follow"
     )
     return "anchored", [warning]
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def dataset_of(prediction: PredictionValues) -> xr.Dataset:
     """Returns all observables of a prediction, with the dimension electron_temperature.
 
-    The free energy has the dimension form; the spread of an observable over an ensemble is NAME_std.
+    The free energy has the dimension form: the forms of F of the LDOS, after F of the potential if F comes from it. The
+    standard deviation of an observable is NAME_std.
     """
     import xarray as xr  # noqa: PLC0415  # importing it takes a quarter of a second
 
@@ -36,8 +37,11 @@ def dataset_of(prediction: PredictionValues) -> xr.Dataset:
     if prediction.has_density:
         variables["density"] = _variable("density", np.stack([result.density for result in results]))
     if prediction.has_free_energy:
-        coordinates["form"] = list(FORMS)
-        energies = [[row[f"free_energy_{form}"] for row in rows] for form in FORMS]
+        names = {form: f"free_energy_{form}" for form in FORMS}
+        if prediction.origin == "potential":
+            names = {"potential": "potential_free_energy"} | names
+        coordinates["form"] = list(names)
+        energies = [[row[name] for row in rows] for name in names.values()]
         variables["free_energy"] = (("form", "electron_temperature"), energies, _attributes("free_energy"))
         if prediction.anchor is not None:
             described = {"units": "eV", "long_name": "Anchored minus LDOS free energy, equal at every tau_e"}
@@ -49,6 +53,8 @@ def dataset_of(prediction: PredictionValues) -> xr.Dataset:
     data = xr.Dataset(variables | _spreads(prediction), coordinates)
     data.attrs["reference_electron_temperature"] = prediction.reference_electron_temperature
     data.attrs["broadening"] = prediction.density_of_states.broadening
+    if prediction.has_free_energy:
+        data.attrs["free_energy_origin"] = prediction.origin
     if prediction.total_energy_obstacle:
         data.attrs["total_energy_obstacle"] = prediction.total_energy_obstacle
     if prediction.warnings:
@@ -69,7 +75,7 @@ def _spreads(prediction: PredictionValues) -> dict[str, Any]:
         whose = "of the potential" if own else "over the networks"
         attributes["long_name"] = f"Standard deviation {whose}: {attributes['long_name']}"
     if not np.isnan(uncertainty := uncertainty_of(prediction)).any():
-        described = {"units": "eV", "long_name": "Estimated standard error of F: spread and transfer error"}
+        described = {"units": "eV", "long_name": "Estimated standard error of F"}
         found["free_energy_uncertainty"] = ("electron_temperature", uncertainty, described)
     return found
 

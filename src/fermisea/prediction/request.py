@@ -168,12 +168,12 @@ class Request:
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
         temperatures = temperature_list(electron_temperature)
-        highest = model.heads[0].highest_electron_temperature
-        for t in temperatures:
-            check_temperature(model.heads[0].energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         grid = prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
         number = electrons(model.ions, list(atoms.symbols))
         head = model.heads[0].absolute(number, grid.volume)
+        for t in temperatures:
+            highest = head.highest_electron_temperature
+            check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
         check_sizes(grid, own, _BYTES * len(temperatures) if density else 0, chunk=chunk, memory=memory)
         width = sum(member.widths[-1] for member in model.network.members)

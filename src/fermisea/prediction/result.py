@@ -182,9 +182,10 @@ class Prediction:
 
     @property
     def free_energy_uncertainty(self) -> Any:
-        """Estimated standard error of the free energy, eV: spread and transfer error, added in squares.
+        """Estimated standard error of the free energy, eV; NaN without a spread.
 
-        NaN without a spread.
+        The spread of the potential or, for an anchored F, the spread over the networks and the error of the anchor, and
+        the transfer error, added in squares.
 
         Raises:
             InputError: without a density or total energies.

@@ -30,8 +30,8 @@ _PRINTED = 12
 def rows_of(prediction: PredictionValues, *, per_atom: bool = False) -> list[dict[str, float]]:
     """Returns a row of numbers for each tau_e.
 
-    Rows hold the available observables of the registry, the estimated errors of short cuts, the spread of potential or
-    networks as NAME_std, and free_energy_uncertainty.
+    Rows hold the available observables of the registry, NaN where one is known at other tau_e only, the estimated
+    errors of short cuts, the spread of potential or networks as NAME_std, and free_energy_uncertainty.
 
     Args:
         prediction: observables at one or several tau_e.
@@ -40,10 +40,11 @@ def rows_of(prediction: PredictionValues, *, per_atom: bool = False) -> list[dic
     atoms = len(prediction.atoms)
     spread = spreads_of(prediction)
     uncertainty = uncertainty_of(prediction)
+    numbers = [{o.name: float(o.getter(result)) for o in SCALARS if o.written} for result in prediction.results]
+    known = [name for name in numbers[0] if not all(math.isnan(values[name]) for values in numbers)]
     rows = []
-    for index, result in enumerate(prediction.results):
-        values = {o.name: float(o.getter(result)) for o in SCALARS if o.written}
-        row = {name: value for name, value in values.items() if not math.isnan(value)}
+    for index, values in enumerate(numbers):
+        row = {name: values[name] for name in known}
         row |= {name: errors[index] for name, errors in prediction.errors.items()}
         row |= {f"{name}_std": float(deviations[index]) for name, deviations in spread.items()}
         if not math.isnan(uncertainty[index]):
