@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -100,6 +101,10 @@ def test_data_keep_their_energies_and_share_a_grid(data):
     assert all(zero + moved.energy_grid.stop <= data.energy_grid.stop + 1e-9 for zero in zeros)
     assert [s.reference.fermi_level for s in data] == levels
     assert axis_of(Dataset((data[0], data[0]))) is None
+    sharp = [copy.copy(snapshot) for snapshot in data]
+    for snapshot in sharp:
+        snapshot.__dict__["broadening"] = dataclasses.replace(snapshot.broadening, standard_deviation=0.0)
+    assert axis_of(Dataset(tuple(sharp))) is None
 
 
 @pytest.mark.parametrize("temperature", [1000.0, 6000.0])

@@ -15,6 +15,9 @@ from fermisea.grid import EnergyGrid
 from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.utilities.arrays import FloatArray
 
+_RESOLVED = 0.8
+"""Smallest broadening, relative to the spacing of the energies, of an LDOS that splines interpolate well."""
+
 
 @dataclass(frozen=True, eq=False)
 class ShiftedLdos:
@@ -74,11 +77,20 @@ def shifted(snapshot: Snapshot, zero: float, grid: EnergyGrid) -> Snapshot:
 
 
 def axis_of(dataset: Dataset) -> EnergyAxis | None:
-    """Returns the energy axis that follows the Fermi levels of snapshots; None if the volumes hardly differ."""
+    """Returns the energy axis that follows the Fermi levels of snapshots at tau_ref.
+
+    There is none if the volumes hardly differ, or if the energies are too far apart for the broadening, so that splines
+    between them would overshoot.
+
+    Raises:
+        CapacityError: for an LDOS that does not hold all electrons.
+    """
+    if dataset.broadening.standard_deviation < _RESOLVED * dataset.energy_grid.spacing:
+        return None
     return EnergyAxis.of(
-        [snapshot.reference.fermi_level for snapshot in dataset],
-        [snapshot.electrons for snapshot in dataset],
-        [snapshot.grid.volume for snapshot in dataset],
+        [s.density_of_states.fermi_level(s.electrons, s.electron_temperature) for s in dataset],
+        [s.electrons for s in dataset],
+        [s.grid.volume for s in dataset],
     )
 
 

@@ -69,7 +69,7 @@ class TrainingConfig:
         ensemble: number of networks, trained together on the same batches from different initial weights.
         energy_axis: zero of energy of the network's LDOS: ``"absolute"``, the average potential of the cell; or
             ``"density"``, which follows the Fermi levels of the data with the mean density of electrons. Data at one
-            volume have absolute energies.
+            volume, or with a broadening below 0.8 times the spacing of the energies, have absolute energies.
         anchor: whether a regular model (interatomic potential) is fitted to the free energies at tau_ref as an anchor.
         anchor_order: highest order of the power spectrum of the regular model.
         anchor_cutoff: cutoff of the descriptors of the regular model, Angstrom.
