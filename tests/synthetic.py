@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
@@ -9,6 +11,7 @@ from ase.build import bulk
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
 from fermisea.grid import EnergyGrid, RealSpaceGrid
+from fermisea.model.model import Model
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.ions import Ion
 
@@ -75,3 +78,11 @@ def made_up_snapshot(seed: int, shape: tuple[int, int, int] = (6, 6, 6), **optio
     draft = Snapshot(density=density, reference=reference(0.0, level), **values)
     free_energy = float(draft.free_energy(REFERENCE_TEMPERATURE))
     return Snapshot(density=density, reference=reference(free_energy, level), **values)
+
+
+def with_known_pressure(model: Model) -> Model:
+    """A model whose potential is taken to know the pressure, although its made-up data have one volume."""
+    assert model.thermal is not None
+    zeros = [0.0] * len(model.thermal.provenance["electron_temperatures"])
+    provenance = dict(model.thermal.provenance) | {"pressure_errors": zeros}
+    return replace(model, thermal=replace(model.thermal, provenance=provenance))

@@ -26,6 +26,7 @@ from fermisea.potential import fit_regular, labels_of
 from fermisea.potential.posterior import Posterior
 from fermisea.training import domain, run
 from fermisea.utilities.tensor_file import read_tensors, write_tensors
+from synthetic import with_known_pressure
 from test_domain import made_up_snapshot
 
 CONFIG = TrainingConfig(hidden=(8,), epochs=1, order=2, anchor_order=3, cutoff=4.0, anchor_cutoff=5.0)
@@ -39,7 +40,7 @@ def snapshots():
 
 @pytest.fixture(scope="module")
 def model(snapshots):
-    return train(Dataset(snapshots), dataclasses.replace(CONFIG, validation_fraction=0.0))
+    return with_known_pressure(train(Dataset(snapshots), dataclasses.replace(CONFIG, validation_fraction=0.0)))
 
 
 def test_training_fits_the_change_of_the_free_energy_of_the_ldos(model, snapshots):

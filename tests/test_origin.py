@@ -24,10 +24,22 @@ from fermisea import (
 from fermisea.cli.app import app
 from fermisea.data.structures import write_structure
 from fermisea.prediction.anchor import FREE_ENERGIES
+from synthetic import with_known_pressure
 from test_domain import made_up_snapshot
 
 TEMPERATURES, GRID = [1000.0, 4000.0, 9000.0], (6, 6, 6)
 
+
+SETTINGS = TrainingConfig(
+    hidden=(8,),
+    epochs=1,
+    order=2,
+    anchor_order=3,
+    cutoff=4.0,
+    anchor_cutoff=5.0,
+    ensemble=2,
+    validation_fraction=0.0,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:stress of the LDOS:fermisea.DomainWarning")
 
@@ -39,8 +51,7 @@ def snapshots():
 
 @pytest.fixture(scope="module")
 def model(snapshots):
-    settings = TrainingConfig(hidden=(8,), epochs=1, order=2, anchor_order=3, cutoff=4.0, anchor_cutoff=5.0, ensemble=2)
-    return train(Dataset(snapshots), replace(settings, validation_fraction=0.0))
+    return with_known_pressure(train(Dataset(snapshots), SETTINGS))
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +130,42 @@ def test_a_model_without_a_potential_is_anchored(few, snapshots):
     alone = replace(few, anchor=None).predict(atoms, TEMPERATURES)
     assert alone.origin == "ldos"
     assert few.predict(atoms, 1000.0, density=False).origin == "ldos"
+
+
+def test_data_at_one_volume_say_nothing_about_the_pressure(snapshots, model):
+    """The spread of the pressure shows it: F is then anchored, and stress of the potential is a warning."""
+    one = train(Dataset(snapshots), SETTINGS)
+    atoms, hot = snapshots[1].atoms, [9000.0]
+    thermal = one.potential().thermal
+    expected = [thermal.pressure_std(snapshot.atoms, hot)[0] for snapshot in snapshots]
+    assert one.thermal.pressure_error(9000.0) == pytest.approx(np.sqrt(np.mean(np.square(expected))), rel=0.1)
+    assert not one.thermal.has_pressure
+    assert one.predict(atoms, hot).origin == "anchored"
+    assert Calculator(one, 9000.0).get_potential_energy(atoms) == one.predict(atoms, 9000.0).anchored_free_energy
+    with pytest.warns(DomainWarning, match=r"stress of the potential: .* hardly differ in volume; train on several"):
+        one.predict(atoms, hot, free_energy="potential", forces=True)
+    with pytest.warns(DomainWarning, match="stress of the potential"):
+        one.potential().predict(atoms, hot)
+    one.predict(atoms, hot, free_energy="potential")  # no stress, no warning
+    assert model.predict(atoms, hot, forces=True).warnings == ()
+
+
+def test_a_spread_of_the_pressure_is_the_spread_of_a_derivative(model, snapshots):
+    """Against the posterior of the sums over atoms, by a linear energy whose coefficients are drawn from it."""
+    thermal, atoms, t = model.potential().thermal, snapshots[0].atoms, np.array([8000.0])
+    rows = []
+    for scale in (0.999, 1.001):
+        other = atoms.copy()
+        other.set_cell(scale * atoms.cell.array, scale_atoms=True)
+        rows.append((thermal.regular.at(other).row(1), other.get_volume()))
+    slope = (rows[1][0] - rows[0][0]) / (rows[1][1] - rows[0][1])
+    basis = thermal.terms.basis
+    shares = (basis.free_energy(t) - basis.free_energy(1000.0)) @ thermal.terms.combination
+    variance = slope @ thermal.regular.posterior.covariance @ slope
+    variance += sum(
+        s**2 * (slope @ c @ slope) for s, c in zip(shares[0], thermal.terms.posterior.covariance, strict=True)
+    )
+    assert thermal.pressure_std(atoms, t)[0] == pytest.approx(np.sqrt(variance), rel=1e-9)
 
 
 def test_wrong_origins_are_refused(model, few, snapshots):

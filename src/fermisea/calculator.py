@@ -281,6 +281,7 @@ class Calculator(AseCalculator):
             anchor,
             anchored=self.model.anchor is not None,
             highest=None if thermal is None else thermal.basis.highest,
+            pressure=thermal is not None and thermal.has_pressure,
             electron_temperatures=[electron_temperature],
             density=True,
         )[0]

@@ -12,6 +12,7 @@ from rich.text import Text
 import fermisea
 from fermisea.cli.common import Json, print_json
 from fermisea.terminal import facts, printable, progress_bar, stdout
+from fermisea.units import GIGAPASCAL
 
 if TYPE_CHECKING:
     from fermisea.potential import RegularModel, ThermalTerms
@@ -149,6 +150,7 @@ def _thermal(terms: ThermalTerms) -> dict[str, Any]:
         "highest_electron_temperature": terms.basis.highest,
         "structures": made.get("structures"),
         "left_out_error_per_atom_eV": max(made["left_out_errors"], default=None),
+        "pressure_error_GPa": max(made["pressure_errors"]) / GIGAPASCAL if "pressure_errors" in made else None,
     }
 
 

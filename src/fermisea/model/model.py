@@ -141,9 +141,10 @@ class Model:
 
         ``free_energy`` selects the origin of F, and with it of U, S, C_e, forces and stress:
 
-        - ``"potential"``: the interatomic potential of the model at tau_e, the default if the model has one;
-        - ``"anchored"``: the potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS, the default if the model has
-          a potential at tau_ref only;
+        - ``"potential"``: the interatomic potential of the model at tau_e, the default if the model has one that was
+          trained at several volumes, so that it knows the pressure;
+        - ``"anchored"``: the potential at tau_ref plus F(tau_e) - F(tau_ref) of the LDOS, otherwise the default if the
+          model has a potential at tau_ref;
         - ``"ldos"``: the LDOS alone.
 
         The prediction holds all three as ``potential_free_energy``, ``anchored_free_energy`` and ``ldos_free_energy``.
@@ -191,6 +192,7 @@ class Model:
             anchor,
             anchored=self.anchor is not None,
             highest=None if potential is None else potential.highest_electron_temperature,
+            pressure=potential is not None and potential.terms.has_pressure,
             electron_temperatures=temperatures,
             density=density,
         )
@@ -224,7 +226,7 @@ class Model:
         if prediction.origin == "potential" and potential is not None:
             deviations, heat = spreads_of(prediction), np.array([r.heat_capacity for r in prediction.results])
             spread = deviations.get("free_energy", np.full(len(temperatures), np.nan))
-            doubtful += unreliable(potential, len(atoms), temperatures, spread, heat)
+            doubtful += unreliable(potential, len(atoms), temperatures, spread, heat, stress=forces)
         after = issue(doubtful, implausible(domain, prediction), allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
 

@@ -11,9 +11,10 @@ from ase import Atoms
 
 from fermisea.grid import check_structure
 from fermisea.physics.window import temperature_list
-from fermisea.potential import PotentialPrediction, ThermalPotential
+from fermisea.potential import PRESSURE_LIMIT, PotentialPrediction, ThermalPotential
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.plausibility import impossible_energy, issue, structure_outside
+from fermisea.units import GIGAPASCAL
 
 _SPREAD = 4.0
 """Largest spread of F per atom, relative to the error of F for structures left out of the fit."""
@@ -79,6 +80,7 @@ class ModelPotential:
             prediction.electron_temperature,
             prediction.free_energy_std,
             prediction.heat_capacity,
+            stress=True,
         )
         after = issue(doubtful, impossible, allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
@@ -90,8 +92,10 @@ def unreliable(
     electron_temperatures: npt.ArrayLike,
     free_energy_std: npt.ArrayLike,
     heat_capacity: npt.ArrayLike,
+    *,
+    stress: bool,
 ) -> list[str]:
-    """Describes a spread that is much larger than in training, and a heat capacity that is negative.
+    """Describes a spread much larger than in training, a negative heat capacity, and a stress that is not known.
 
     Args:
         thermal: the potential.
@@ -99,6 +103,7 @@ def unreliable(
         electron_temperatures: tau_e, K.
         free_energy_std: estimated error of F at each tau_e, eV.
         heat_capacity: C_e at each tau_e, eV/K.
+        stress: whether stress was requested.
     """
     temperatures, heat = np.atleast_1d(electron_temperatures), np.atleast_1d(heat_capacity)
     spread = np.atleast_1d(free_energy_std) / atoms
@@ -115,5 +120,12 @@ def unreliable(
         found.append(
             f"heat capacity: C_e of the potential at {temperatures[heat.argmin()]:g} K is negative; the structure "
             "lies outside the training data"
+        )
+    errors = thermal.terms.pressure_error(temperatures)
+    if stress and errors.max() > PRESSURE_LIMIT:
+        found.append(
+            f"stress of the potential: the estimated error of the pressure at {temperatures[errors.argmax()]:g} K is "
+            f"{errors.max() / GIGAPASCAL:.1f} GPa, because the training structures hardly differ in volume; train on "
+            "several volumes, or take the change of F and stress with tau_e from the LDOS (free_energy='anchored')"
         )
     return found

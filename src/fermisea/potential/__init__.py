@@ -3,10 +3,11 @@
 from fermisea.potential.correction import fit_correction
 from fermisea.potential.fit import fit_regular
 from fermisea.potential.model import RegularModel, RegularPrediction
-from fermisea.potential.thermal import PotentialPrediction, ThermalPotential, ThermalTerms
+from fermisea.potential.thermal import PRESSURE_LIMIT, PotentialPrediction, ThermalPotential, ThermalTerms
 from fermisea.potential.thermal_fit import Labels, fit_thermal, label_temperatures, labels_of
 
 __all__ = [
+    "PRESSURE_LIMIT",
     "Labels",
     "PotentialPrediction",
     "RegularModel",

@@ -18,6 +18,12 @@ from fermisea.potential.model import RegularModel
 from fermisea.potential.posterior import Posterior
 from fermisea.utilities.arrays import FloatArray
 
+PRESSURE_LIMIT = 1.0 * units.GIGAPASCAL
+"""Largest estimated error of the pressure of a potential that needs no warning, eV/Angstrom^3."""
+
+_STRAIN = 1e-3
+"""Strain of differences of descriptors."""
+
 
 @dataclass(frozen=True)
 class PotentialPrediction:
@@ -95,6 +101,23 @@ class ThermalTerms:
         known = self.provenance["electron_temperatures"], self.provenance["left_out_errors"]
         return np.asarray(np.interp(asked, *known))
 
+    def pressure_error(self, electron_temperature: npt.ArrayLike) -> FloatArray:
+        """Returns the estimated error of the pressure in the training structures, (...), eV/Angstrom^3; NaN if unknown.
+
+        It is large if the training structures have one volume: labels of F then say nothing about the pressure.
+        """
+        asked = np.asarray(electron_temperature, dtype=np.float64)
+        if "pressure_errors" not in self.provenance:
+            return np.full(asked.shape, np.nan)
+        known = self.provenance["electron_temperatures"], self.provenance["pressure_errors"]
+        return np.asarray(np.interp(asked, *known))
+
+    @property
+    def has_pressure(self) -> bool:
+        """Whether the training structures determine the pressure at every tau_e, to 1 GPa."""
+        errors = self.provenance.get("pressure_errors")
+        return errors is not None and max(errors) <= PRESSURE_LIMIT
+
     def to_dict(self) -> dict[str, Any]:
         """Returns everything but the fitted numbers as plain data."""
         return {
@@ -122,7 +145,7 @@ class ThermalTerms:
         highest, halvings, provenance = float(entries["highest"]), entries["halvings"], dict(entries["provenance"])
         if not isinstance(halvings, int) or highest < regular.electron_temperature:
             raise ValueError(f"the potential has {halvings} halvings of {highest:g} K")
-        for name in ("electron_temperatures", "left_out_errors"):
+        for name in {"electron_temperatures", "left_out_errors", "pressure_errors"} & set(provenance):
             provenance[name] = [float(value) for value in provenance[name]]
         basis = HeatBasis(highest, halvings)
         shapes = (basis.size, *regular.coefficients.shape), (basis.size, *regular.constants.shape)
@@ -215,6 +238,28 @@ class ThermalPotential:
         if np.ndim(electron_temperature) == 0:
             values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
         return PotentialPrediction(*values)
+
+    def pressure_std(self, atoms: Atoms, electron_temperatures: npt.ArrayLike) -> FloatArray:
+        """Returns the posterior standard deviation of the pressure, (nT,), eV/Angstrom^3; NaN if unknown.
+
+        The descriptors are differentiated with respect to the volume by central differences.
+
+        Args:
+            atoms: positions and cell, periodic in all three directions.
+            electron_temperatures: tau_e, (nT,), K.
+
+        Raises:
+            InputError: as :meth:`predict`.
+        """
+        rows, volumes = [], []
+        for sign in (-1, 1):
+            other = atoms.copy()
+            other.set_cell((1 + sign * _STRAIN) * atoms.cell.array, scale_atoms=True)
+            rows.append(self.regular.at(other).row(len(self.elements)))
+            volumes.append(float(other.get_volume()))
+        slope = (rows[1] - rows[0]) / (volumes[1] - volumes[0])
+        own = np.nan if self.regular.posterior is None else self.regular.posterior.variance(slope, 0)
+        return np.asarray(np.sqrt(own + self.terms.variance(self._shares(electron_temperatures), slope, 0)))
 
     def _shares(self, electron_temperatures: npt.ArrayLike) -> FloatArray:
         """Returns the factors of g_k in F(tau_e) - F(tau_ref), (nT, functions), K^2."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -125,8 +126,8 @@ def fit_thermal(
     C_e / tau_e is negative for a structure of the labels, all coefficients are projected onto the nearest solution
     without negative ones, in the metric of the least squares.
 
-    The provenance holds the root mean square error of the change of F for left-out structures at each tau_e of the
-    labels, eV/atom.
+    The provenance holds, at each tau_e of the labels, the root mean square error of the change of F for left-out
+    structures, eV/atom, and the estimated error of the pressure, eV/Angstrom^3.
 
     Args:
         regular: regular model at tau_ref, whose descriptor is used.
@@ -175,7 +176,7 @@ def fit_thermal(
     change = combination @ nearest_nonnegative(solution, rows, combination)
     elements = len(regular.elements)
     left_out = np.array([fit.left_out_energy_error for fit in fits], dtype=np.float64)
-    provenance = {
+    provenance: dict[str, Any] = {
         "structures": len(labels),
         "energy_weight": energy_weight,
         "stress_weight": stress_weight,
@@ -193,7 +194,10 @@ def fit_thermal(
         Posterior(covariances, noises),
         combination,
     )
-    return ThermalPotential(regular, terms)
+    potential = ThermalPotential(regular, terms)
+    deviations = [potential.pressure_std(item.atoms, temperatures) for item in labels]
+    provenance["pressure_errors"] = np.sqrt(np.mean(np.square(deviations), axis=0)).tolist()
+    return potential
 
 
 def _check(

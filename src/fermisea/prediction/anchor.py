@@ -33,6 +33,7 @@ def chosen_free_energy(
     *,
     anchored: bool,
     highest: float | None,
+    pressure: bool,
     electron_temperatures: Sequence[float],
     density: bool,
 ) -> tuple[FreeEnergy, list[str]]:
@@ -43,6 +44,7 @@ def chosen_free_energy(
         anchor: short form, True for ``"anchored"`` and False for ``"ldos"``; None if ``asked`` is given.
         anchored: whether the model has a potential at tau_ref.
         highest: highest tau_e of the potential at every tau_e, K; None without one.
+        pressure: whether the training structures determine the pressure of this potential.
         electron_temperatures: tau_e, K.
         density: whether densities, and with them total free energies, are requested.
 
@@ -72,7 +74,7 @@ def chosen_free_energy(
         return asked, []
     if not density:
         return "ldos", []
-    if highest is None:
+    if highest is None or not pressure:
         return "anchored" if anchored else "ldos", []
     if max(electron_temperatures) <= highest:
         return "potential", []
