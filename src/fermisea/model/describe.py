@@ -22,8 +22,12 @@ def described(model: StoredModel) -> str:
         lines.append(f"no total free energy: {model.total_energy_obstacle}")
     elif model.anchor is None:
         lines.append("no anchor: F from the LDOS alone")
+    elif model.thermal is not None and model.thermal.has_pressure:
+        lines.append(f"F from an interatomic potential at tau_e up to {model.thermal.basis.highest:.0f} K")
     else:
         lines.append(f"F anchored to an interatomic potential at {model.anchor.electron_temperature:g} K")
-    if model.anchor is not None and model.thermal is not None:
-        lines.append(f"an interatomic potential at tau_e up to {model.thermal.basis.highest:.0f} K")
+        if model.thermal is not None:
+            lines.append(
+                f"an interatomic potential at tau_e up to {model.thermal.basis.highest:.0f} K, for one volume only"
+            )
     return "\n".join(lines)

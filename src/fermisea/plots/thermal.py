@@ -256,8 +256,8 @@ def _estimate_panel(axis: Axes, estimate: _Estimate, reference: float | None) ->
         axis.plot(points, 1000 * values[shown], **style, label=label, clip_on=False)
     axis.set_ylim(0, 1000 * 1.7 * max(float(total.max()), 1e-6))
     axis.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    what = "$F(\\tau_e)-F(\\tau_{ref})$" if estimate.spread_name == "network spread" else "$F$"
-    axis.set_ylabel(f"est. error of\n{what}\n(meV/atom)")
+    what = "\n$F(\\tau_e)-F(\\tau_{ref})$" if estimate.spread_name == "network spread" else " $F$"
+    axis.set_ylabel(f"est. error of{what}\n(meV/atom)")
     axis.legend(loc="upper left", ncols=3, borderaxespad=0.1, columnspacing=1.0, handletextpad=0.2)
 
 
