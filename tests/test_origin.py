@@ -23,7 +23,7 @@ from fermisea import (
 )
 from fermisea.cli.app import app
 from fermisea.data.structures import write_structure
-from fermisea.prediction.anchor import FREE_ENERGIES
+from fermisea.prediction.origin import FREE_ENERGIES
 from synthetic import with_known_pressure
 from test_domain import made_up_snapshot
 
@@ -151,7 +151,7 @@ def test_data_at_one_volume_say_nothing_about_the_pressure(snapshots, model):
 
 
 def test_a_spread_of_the_pressure_is_the_spread_of_a_derivative(model, snapshots):
-    """Against the posterior of the sums over atoms, by a linear energy whose coefficients are drawn from it."""
+    """Against the variance of the derivative of a linear energy with respect to the volume."""
     thermal, atoms, t = model.potential().thermal, snapshots[0].atoms, np.array([8000.0])
     rows = []
     for scale in (0.999, 1.001):

@@ -18,10 +18,11 @@ from fermisea.errors import DomainWarning, InputError
 from fermisea.model.model import Model, load_model
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.physics.window import check_temperature, temperature_list
-from fermisea.prediction.anchor import FreeEnergy, chosen_free_energy
+from fermisea.prediction.origin import FreeEnergy
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import Prediction
+from fermisea.prediction.spread import spreads_of
 
 _KEPT = (0.8, 1.2)
 """Range of the grid spacing, relative to a new grid, within which the number of points is kept."""
@@ -150,7 +151,7 @@ class Calculator(AseCalculator):
         """Changes parameters with the names of ``__init__``; results are discarded if a parameter changes.
 
         Raises:
-            InputError: for an unknown parameter, an invalid tau_e or a missing anchor.
+            InputError: for an unknown parameter, an invalid tau_e, or an origin of F that the model does not have.
             WindowError: for a tau_e above the highest one of the model.
         """
         if "anchor" in parameters:
@@ -237,9 +238,9 @@ class Calculator(AseCalculator):
             self.results["anchored_free_energy"] = result.anchored_free_energy
         if result.potential is not None:
             self.results["potential_free_energy"] = result.potential_free_energy
-        if "free_energy_std" in (row := prediction.rows()[0]):
-            self.results["free_energy_std"] = row["free_energy_std"]
-            self.results["free_energy_uncertainty"] = row["free_energy_uncertainty"]
+        if "free_energy" in spreads_of(prediction):
+            self.results["free_energy_std"] = prediction.free_energy_std
+            self.results["free_energy_uncertainty"] = prediction.free_energy_uncertainty
         if prediction.mechanics is not None:
             self.results["forces"] = prediction.forces
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
@@ -275,16 +276,7 @@ class Calculator(AseCalculator):
         Raises:
             InputError: for an unknown origin, or one that the model does not have.
         """
-        thermal = self.model.thermal
-        return chosen_free_energy(
-            free_energy,
-            anchor,
-            anchored=self.model.anchor is not None,
-            highest=None if thermal is None else thermal.basis.highest,
-            pressure=thermal is not None and thermal.has_pressure,
-            electron_temperatures=[electron_temperature],
-            density=True,
-        )[0]
+        return self.model.chosen_origin(free_energy, anchor, [electron_temperature])[0]
 
     def _warn(self, sentences: tuple[str, ...]) -> None:
         """Issues the first warning of each kind: of all sentences that differ in their numbers only."""

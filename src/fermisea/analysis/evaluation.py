@@ -243,8 +243,9 @@ def _on_axis(model: Model, snapshot: Snapshot) -> Snapshot:
     size = int((snapshot.energy_grid.stop - zero - own.start) / own.spacing + 1e-9) + 1
     if size < _COMMON * own.size:
         raise InputError(
-            f"snapshot: its energies end at {snapshot.energy_grid.stop:.2f} eV, the energies of the model at "
-            f"{own.stop + zero:.2f} eV for this structure; use data with the same energy window as in training"
+            f"snapshot of {snapshot.atoms.get_chemical_formula()}: its energies end at {snapshot.energy_grid.stop:.2f} "
+            f"eV, expected about {own.stop + zero:.2f} eV, as the energies of the model; use data with the same energy "
+            "window as in training"
         )
     return shifted(snapshot, zero, replace(own, size=min(size, own.size)))
 

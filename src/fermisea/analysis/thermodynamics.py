@@ -16,7 +16,7 @@ from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.registry import OBSERVABLES
-from fermisea.prediction.anchor import FreeEnergy
+from fermisea.prediction.origin import FreeEnergy
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray

@@ -36,7 +36,7 @@ FreeEnergyOrigin = Annotated[
         "--free-energy",
         help="Origin of F, S, C_e, forces and stress: interatomic potential at tau_e; anchored, the potential at "
         "tau_ref plus the change with tau_e from the LDOS; or the LDOS alone.  "
-        "[dim]\\[default: the first one that the model has][/]",
+        "[dim]\\[default: potential if its pressure is known, otherwise anchored, otherwise ldos][/]",
         show_default=False,
     ),
 ]

@@ -93,7 +93,7 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
             "transfer error: estimated error of F(tau_e) - F(tau_ref) from using the LDOS of tau_ref, without "
             "network errors"
         )
-    if not prediction.has_free_energy and model.thermal is not None:
+    if not prediction.has_free_energy and model.thermal is not None and model.thermal.has_pressure:
         found.append(
             "S and C_e come from the LDOS; with a density, they come from the interatomic potential of the model"
         )

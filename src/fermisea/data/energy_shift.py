@@ -102,10 +102,8 @@ def on_axis(dataset: Dataset, axis: EnergyAxis) -> Dataset:
 
 
 def common_grid(grid: EnergyGrid, zeros: Sequence[float]) -> EnergyGrid:
-    """Returns energies relative to several zeros, eV: from the lowest first one to the lowest last one."""
-    start = grid.start - max(zeros)
-    size = int((grid.stop - max(zeros) - start) / grid.spacing + 1e-9) + 1
-    return EnergyGrid(start, grid.spacing, size)
+    """Returns energies relative to each of several zeros, eV, whose last is within ``grid`` for every zero."""
+    return replace(grid, start=grid.start - max(zeros))
 
 
 def _interpolation(old: FloatArray, new: FloatArray) -> FloatArray:

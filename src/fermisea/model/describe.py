@@ -27,7 +27,6 @@ def described(model: StoredModel) -> str:
     else:
         lines.append(f"F anchored to an interatomic potential at {model.anchor.electron_temperature:g} K")
         if model.thermal is not None:
-            lines.append(
-                f"an interatomic potential at tau_e up to {model.thermal.basis.highest:.0f} K, for one volume only"
-            )
+            highest = f"{model.thermal.basis.highest:.0f} K"
+            lines.append(f"an interatomic potential at tau_e up to {highest}, with unknown pressure")
     return "\n".join(lines)

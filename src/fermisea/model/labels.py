@@ -9,7 +9,7 @@ from ase import Atoms
 
 from fermisea.physics.window import temperature_list
 from fermisea.potential import Labels
-from fermisea.prediction.anchor import FreeEnergy
+from fermisea.prediction.origin import FreeEnergy
 
 if TYPE_CHECKING:
     from fermisea.model.model import Model

@@ -28,9 +28,9 @@ from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential import RegularModel, ThermalPotential, ThermalTerms
-from fermisea.prediction.anchor import FreeEnergy, chosen_free_energy, with_anchor, with_potential
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.ldos import predict_ldos
+from fermisea.prediction.origin import FreeEnergy, chosen_free_energy, with_anchor, with_potential
 from fermisea.prediction.plausibility import implausible, inconsistent, issue, request_outside
 from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
@@ -187,15 +187,7 @@ class Model:
         """
         temperatures = temperature_list(electron_temperature)
         potential = None if self.total_energy_obstacle else self._thermal_potential
-        chosen, unusual = chosen_free_energy(
-            free_energy,
-            anchor,
-            anchored=self.anchor is not None,
-            highest=None if potential is None else potential.highest_electron_temperature,
-            pressure=potential is not None and potential.terms.has_pressure,
-            electron_temperatures=temperatures,
-            density=density,
-        )
+        chosen, unusual = self.chosen_origin(free_energy, anchor, temperatures, density=density)
         if chosen == "potential" and potential is not None:
             potential.check(temperatures)
         request = Request.of(
@@ -229,6 +221,29 @@ class Model:
             doubtful += unreliable(potential, len(atoms), temperatures, spread, heat, stress=forces)
         after = issue(doubtful, implausible(domain, prediction), allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)
+
+    def chosen_origin(
+        self,
+        free_energy: FreeEnergy | None,
+        anchor: bool | None,
+        electron_temperatures: Sequence[float],
+        *,
+        density: bool = True,
+    ) -> tuple[FreeEnergy, list[str]]:
+        """Returns the origin of F for a prediction, and a warning if it is not the default of the model.
+
+        Arguments and errors are the same as for :meth:`predict`.
+        """
+        thermal = None if self.total_energy_obstacle or self.anchor is None else self.thermal
+        return chosen_free_energy(
+            free_energy,
+            anchor,
+            anchored=self.anchor is not None,
+            highest=None if thermal is None else thermal.basis.highest,
+            pressure=thermal is not None and thermal.has_pressure,
+            electron_temperatures=electron_temperatures,
+            density=density,
+        )
 
     def potential(self) -> ModelPotential:
         """Returns the interatomic potential at every tau_e, which is much faster than a prediction of the LDOS.

@@ -27,9 +27,10 @@ def spreads_of(prediction: PredictionValues) -> dict[str, FloatArray]:
 
 
 def uncertainty_of(prediction: PredictionValues) -> FloatArray:
-    """Returns the estimated standard error of F, (nT,), eV: spread and transfer error; NaN without a spread.
+    """Returns the estimated standard error of F, (nT,), eV; NaN without a spread.
 
-    The spread of an anchored F over the networks lacks the error of the anchor itself.
+    It is the root of the sum of the squares of spread and transfer error and, for an anchored F, of the error of the
+    anchor, which all networks share.
     """
     transfer = np.array([result.transfer_error for result in prediction.results])
     spread = spreads_of(prediction).get("free_energy", np.full(len(transfer), np.nan))
