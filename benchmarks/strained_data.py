@@ -4,10 +4,10 @@ Cells of four atoms, PBE, GTH pseudopotential, 217.7 eV, 8x8x8 shifted k-points,
 tau_e up to 34,000 K. Training: 24 snapshots at tau_ref = 1000 K, lattice constants within 4.5 %, shears up to 3 %,
 displacements of 0 to 0.15 A; and nine strained crystals. Self-consistent runs without an LDOS at 1, 15, 20 and 25 kK:
 fcc at 17 lattice constants within 4 %, small strains for elastic constants, eight strained and rattled cells, and nine
-unlike the training data (a vacancy, liquid-like, sheared by 6 %). Four hours on two cores; the same command resumes
-after an interruption.
+unlike the training data (a vacancy, liquid-like, sheared by 6 %); for the spread alone, twelve further rattled cells,
+four vacancies and four liquid-like cells. Five hours on two cores; the same command resumes after an interruption.
 
-    python benchmarks/strained_data.py DIR [--only train line test elastic odd] [--workers 2]
+    python benchmarks/strained_data.py DIR [--only train line test elastic odd further] [--workers 2]
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ RUNS = {
     "elastic": (15_000.0, 25_000.0),
     "test": (1000.0, 20_000.0),
     "odd": (1000.0, 20_000.0),
+    "further": (1000.0, 20_000.0),
 }
 """Electronic temperatures of self-consistent runs, K."""
 
@@ -96,22 +97,39 @@ def elastic() -> dict[str, Atoms]:
 
 def test() -> dict[str, Atoms]:
     """Returns strained and rattled cells by name."""
-    random = np.random.default_rng(11)
+    return rattled(11, 500, 8)
+
+
+def rattled(seed: int, first: int, number: int) -> dict[str, Atoms]:
+    """Returns cells with random strains and displacements by name, with seeds from ``first``."""
+    random = np.random.default_rng(seed)
     ranges = ((0.965, 1.035), (0.0, 0.03), (0.04, 0.12))
-    return {f"rattled-{n}": deformed(500 + n, *(random.uniform(*limits) for limits in ranges)) for n in range(8)}
+    return {f"rattled-{n}": deformed(first + n, *(random.uniform(*limits) for limits in ranges)) for n in range(number)}
+
+
+def vacancy(seed: int, scale: float, removed: int) -> Atoms:
+    """Returns a rattled crystal without one of its atoms."""
+    atoms = deformed(seed, scale, 0.0, 0.05)
+    del atoms[removed]
+    return atoms
 
 
 def odd() -> dict[str, Atoms]:
     """Returns structures unlike the training data by name: vacancies, liquid-like cells, large shears."""
-    found = {}
-    for n in range(3):
-        atoms = deformed(700 + n, 0.98 + 0.02 * n, 0.0, 0.05)
-        del atoms[n]
-        found[f"vacancy-{n}"] = atoms
+    found = {f"vacancy-{n}": vacancy(700 + n, 0.98 + 0.02 * n, n) for n in range(3)}
     for n in range(4):
         found[f"liquid-{n}"] = liquid(800 + n, 0.98 + 0.02 * n)
     for n in range(2):
         found[f"sheared-{n}"] = deformed(900 + n, 0.99 + 0.02 * n, 0.06, 0.05)
+    return found
+
+
+def further() -> dict[str, Atoms]:
+    """Returns further structures for the spread by name: rattled cells, vacancies and liquid-like cells."""
+    found = rattled(12, 520, 12)
+    for n, scale in enumerate((0.975, 0.99, 1.005, 1.02)):
+        found[f"vacancy-{n}"] = vacancy(720 + n, scale, n)
+        found[f"liquid-{n}"] = liquid(820 + n, scale)
     return found
 
 
@@ -144,6 +162,7 @@ KINDS: dict[str, Callable[[], dict[str, Atoms]]] = {
     "test": test,
     "elastic": elastic,
     "odd": odd,
+    "further": further,
 }
 
 

@@ -163,7 +163,7 @@ def test_results_that_the_training_data_do_not_support_are_warnings(model, snaps
     cold = dataclasses.replace(model.thermal, constants=-model.thermal.constants)
     with pytest.warns(DomainWarning, match="heat capacity: C_e of the potential at 6000 K is negative"):
         dataclasses.replace(model, thermal=cold).potential().predict(atoms, [1000.0, 6000.0])
-    wide = Posterior(1e6 * model.anchor.posterior.covariance, np.array(1.0))
+    wide = Posterior(model.anchor.posterior.covariance, np.array(1e6), np.array(1.0))
     wide = dataclasses.replace(model, anchor=dataclasses.replace(model.anchor, posterior=wide))
     with pytest.warns(DomainWarning, match=r"spread: the estimated error of F .* meV/atom, above the limit of"):
         wide.potential().predict(atoms, 3000.0)

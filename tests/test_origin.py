@@ -160,11 +160,10 @@ def test_a_spread_of_the_pressure_is_the_spread_of_a_derivative(model, snapshots
         rows.append((thermal.regular.at(other).row(1), other.get_volume()))
     slope = (rows[1][0] - rows[0][0]) / (rows[1][1] - rows[0][1])
     basis = thermal.terms.basis
-    shares = (basis.free_energy(t) - basis.free_energy(1000.0)) @ thermal.terms.combination
-    variance = slope @ thermal.regular.posterior.covariance @ slope
-    variance += sum(
-        s**2 * (slope @ c @ slope) for s, c in zip(shares[0], thermal.terms.posterior.covariance, strict=True)
-    )
+    (shares,) = basis.free_energy(t) - basis.free_energy(1000.0)
+    own, change = thermal.regular.posterior, thermal.terms.posterior
+    variance = own.factor * (slope @ own.covariance @ slope)
+    variance += (shares @ change.factor @ shares) * (slope @ change.covariance @ slope)
     assert thermal.pressure_std(atoms, t)[0] == pytest.approx(np.sqrt(variance), rel=1e-9)
 
 

@@ -15,13 +15,27 @@ def test_calibration_finds_the_variances_of_errors():
     random = np.random.default_rng(0)
     leverages, atoms = random.uniform(0.01, 3.0, 4000), random.choice([4.0, 32.0], 4000)
     errors = random.normal(size=4000) * np.sqrt(2.0 * leverages + 0.05 * atoms)
-    factor, noise = calibrated(errors**2, leverages, atoms)
+    factor, noise = calibrated(errors[:, None], leverages, atoms)
     assert factor == pytest.approx(2.0, rel=0.1)
     assert noise == pytest.approx(0.05, rel=0.1)
-    assert calibrated(np.zeros(3), np.ones(3), np.ones(3)) == (0.0, 0.0)
-    factor, noise = calibrated(2.0 * leverages, leverages, atoms)
+    for part in calibrated(np.zeros((3, 2)), np.ones(3), np.ones(3)):
+        np.testing.assert_array_equal(part, np.zeros((2, 2)))
+    factor, noise = calibrated(np.sqrt(2.0 * leverages)[:, None], leverages, atoms)
     assert noise < 1e-3
     assert factor == pytest.approx(2.0, rel=0.05)
+
+
+def test_energies_that_are_wrong_together_have_a_covariance():
+    random = np.random.default_rng(2)
+    leverages, atoms = random.uniform(0.01, 3.0, 4000), np.full(4000, 8.0)
+    mixing = np.array([[1.0, 0.0, 0.0], [0.9, 0.3, 0.0], [0.0, 0.0, 0.0]])  # the last energy is exact
+    errors = random.normal(size=(4000, 3)) @ mixing.T * np.sqrt(leverages + 0.1 * atoms)[:, None]
+    factor, noise = calibrated(errors, leverages, atoms)
+    np.testing.assert_allclose(factor, mixing @ mixing.T, atol=0.1)
+    np.testing.assert_allclose(noise, 0.1 * mixing @ mixing.T, atol=0.01)
+    sums = np.array([1.0, -1.0, 5.0])
+    found = Posterior(np.eye(2), factor, noise).variance(np.array([1.0, 0.5]), 8)
+    assert sums @ found @ sums == pytest.approx((0.1**2 + 0.3**2) * (1.25 + 0.8), rel=0.1)
 
 
 def design(random: np.random.Generator, atoms: int, first: int, width: float = 1.0) -> Design:
@@ -49,7 +63,7 @@ def test_errors_of_other_structures_are_as_large_as_the_spread(one_composition):
         return 3 if one_composition else random.choice([2, 3, 4])
 
     designs = [design(random, 6, first()) for _ in range(40)]
-    (fit,) = fit_linear(
+    (fit,), posterior = fit_linear(
         designs, [[Targets(energy(d)) for d in designs]], [symbols(d) for d in designs], ["A", "B"], Weights(30.0, 0.0)
     )
 
@@ -59,7 +73,7 @@ def test_errors_of_other_structures_are_as_large_as_the_spread(one_composition):
             of = design(random, 6, first(), width)
             row = np.concatenate([of.counts, of.energy])
             errors.append(row @ np.concatenate([fit.constants, fit.coefficients.ravel()]) - energy(of))
-            rows.append(np.sqrt(fit.posterior.variance(row, 6)))
+            rows.append(np.sqrt(posterior.variance(row, 6)[0, 0]))
         return np.array(errors), np.array(rows)
 
     errors, spreads = deviations(1.0)
@@ -67,9 +81,3 @@ def test_errors_of_other_structures_are_as_large_as_the_spread(one_composition):
     far, wide = deviations(6.0)
     assert np.sqrt(np.mean(far**2)) > 1.5 * np.sqrt(np.mean(errors**2))
     assert 0.4 < np.sqrt(np.mean(np.square(far / wide))) < 1.4  # the spread may be too large, hardly too small
-
-
-def test_several_energies_at_once():
-    matrix = np.array([[2.0, 0.0], [0.0, 3.0]])
-    several = Posterior(np.stack([matrix, 2 * matrix]), np.array([0.1, 0.0]))
-    np.testing.assert_allclose(several.variance(np.array([1.0, 2.0]), 4), [14.4, 28.0])

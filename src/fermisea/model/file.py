@@ -121,8 +121,6 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
         tensors["thermal.coefficients"] = torch.from_numpy(model.thermal.coefficients)
         tensors["thermal.constants"] = torch.from_numpy(model.thermal.constants)
         tensors |= _spread_tensors(model.thermal.posterior, "thermal")
-        if model.thermal.combination is not None:
-            tensors["thermal.combination"] = torch.from_numpy(model.thermal.combination)
     write_tensors(path, tensors, {"format": FORMAT, "version": VERSION, "units": _UNITS, **entries})
 
 
@@ -250,29 +248,30 @@ def _thermal(
     if anchor is None:
         raise ValueError("thermal terms without an anchor")
     coefficients, constants = _linear(tensors, "thermal")
-    posterior = _posterior(tensors, "thermal", anchor, (len(constants),))
-    combination = None if posterior is None else _numbers(tensors, "thermal.combination", (len(constants),) * 2)
-    return ThermalTerms.from_dict(anchor, header["thermal"], coefficients, constants, posterior, combination)
+    posterior = _posterior(tensors, "thermal", anchor, (len(constants),) * 2)
+    return ThermalTerms.from_dict(anchor, header["thermal"], coefficients, constants, posterior)
 
 
 def _spread_tensors(posterior: Posterior | None, prefix: str) -> dict[str, Tensor]:
     if posterior is None:
         return {}
-    parts = {"covariance": posterior.covariance, "noise": posterior.noise}
+    parts = {"covariance": posterior.covariance, "factor": posterior.factor, "noise": posterior.noise}
     return {f"{prefix}.{name}": torch.from_numpy(np.array(values)) for name, values in parts.items()}
 
 
 def _posterior(
     tensors: Mapping[str, Tensor], prefix: str, regular: RegularModel, shape: tuple[int, ...]
 ) -> Posterior | None:
-    if f"{prefix}.covariance" not in tensors:
+    names = [f"{prefix}.{name}" for name in ("covariance", "factor", "noise")]
+    if names[1] not in tensors:
         return None
     columns = regular.constants.size + regular.coefficients.size
-    covariance = _numbers(tensors, f"{prefix}.covariance", (*shape, columns, columns))
-    noise = _numbers(tensors, f"{prefix}.noise", shape)
-    if noise.min() < 0 or np.diagonal(covariance, axis1=-2, axis2=-1).min() < 0:
-        raise ValueError(f"{prefix}.covariance or {prefix}.noise has negative variances")
-    return Posterior(covariance, noise)
+    parts = [_numbers(tensors, name, size) for name, size in zip(names, ((columns,) * 2, shape, shape), strict=True)]
+    for name, values in zip(names, parts, strict=True):
+        variances = np.diagonal(values) if values.ndim else values
+        if not np.isfinite(values).all() or variances.min() < 0:
+            raise ValueError(f"{name} has negative variances")
+    return Posterior(*parts)
 
 
 def _numbers(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def fit_regular(
         if progress is not None:
             progress(index + 1, len(dataset))
     symbols = [snapshot.atoms.get_chemical_symbols() for snapshot in dataset]
-    (fit,) = fit_linear(
+    (fit,), posterior = fit_linear(
         designs, [[_targets(s) for s in dataset]], symbols, elements, Weights(energy_weight, stress_weight), ridge
     )
     judged = {
@@ -89,7 +90,7 @@ def fit_regular(
             "pulay_virial_per_atom": fit.virial,
             **(judged if ridge is None else {}),
         },
-        posterior=fit.posterior,
+        posterior=replace(posterior, factor=posterior.factor[0, 0], noise=posterior.noise[0, 0]),
     )
 
 

@@ -39,7 +39,6 @@ class LinearFit:
         left_out_energy_error: root mean square error of energies left out in the cross-validation, eV/atom; None if
             the ridge was given.
         left_out_force_error: the same error of the force components, eV/Angstrom; None without forces.
-        posterior: spread of energies of other structures.
     """
 
     coefficients: FloatArray
@@ -48,7 +47,6 @@ class LinearFit:
     virial: float
     left_out_energy_error: float | None
     left_out_force_error: float | None
-    posterior: Posterior
 
 
 def fit_linear(
@@ -59,8 +57,8 @@ def fit_linear(
     weights: Weights,
     ridge: float | None = None,
     factors: FloatArray | None = None,
-) -> list[LinearFit]:
-    """Returns the weighted least-squares solutions for one or several sets of targets of the same structures.
+) -> tuple[list[LinearFit], Posterior]:
+    """Returns the weighted least-squares solutions for one or several sets of targets, and their common spread.
 
     One ridge parameter for all sets is chosen by cross-validation: each fold leaves out a twentieth of the structures,
     at least one. With a ridge parameter of their own, sets with small targets would be fitted less reliably.
@@ -89,10 +87,11 @@ def fit_linear(
         constants.append(offsets)
     given = ridge is not None
     chosen = float(_choose(sets, scaling) if ridge is None else ridge)
-    return [
+    fits = [
         _fit(blocks, chosen, scaling, offsets, judged=not given)
         for blocks, offsets in zip(sets, constants, strict=True)
     ]
+    return fits, _posterior(sets, chosen, scaling, [fit.left_out_force_error or 0.0 for fit in fits])
 
 
 def _fit(blocks: Sequence[Block], ridge: float, scaling: Scaling, offsets: FloatArray, *, judged: bool) -> LinearFit:
@@ -107,7 +106,6 @@ def _fit(blocks: Sequence[Block], ridge: float, scaling: Scaling, offsets: Float
         float(solution[scaling.elements : scaling.free].sum()),
         energy_error,
         force_error,
-        _posterior(blocks, ridge, scaling, force_error),
     )
 
 
@@ -147,26 +145,33 @@ def _folds(blocks: Sequence[Block]) -> list[Sequence[Block]]:
     return [[block for part in fold for block in part] for fold in chosen]
 
 
-def _posterior(blocks: Sequence[Block], ridge: float, scaling: Scaling, force_error: float | None) -> Posterior:
-    """Returns the posterior variance, calibrated by the errors of left-out structures.
+def _posterior(
+    sets: Sequence[Sequence[Block]], ridge: float, scaling: Scaling, force_errors: Sequence[float]
+) -> Posterior:
+    """Returns the posterior covariance of the energies, calibrated by the errors of left-out structures.
 
     The equations of forces have the weight 1, so their error is at least the noise of the equations. Energies of
-    left-out structures alone do not tell it, because these structures resemble the others.
+    left-out structures alone do not tell it, because these structures resemble the others. The sets have the same
+    structures and thus the same normal matrix.
     """
-    normal, right = _total(blocks)
-    squares, leverages, atoms = [], [], []
-    for fold in _folds(blocks):
-        left_normal, left_right = _total(fold)
-        rest = _penalised(normal - left_normal, ridge, scaling)
-        solution, root = _solved(rest, right - left_right), _inverse_root(rest)
-        for block in fold:
-            squares.append((float(block.energy @ solution) - block.energy_value) ** 2)
-            leverages.append(float(np.sum(np.square(root @ block.energy))))
-            atoms.append(block.atoms)
-    factor, noise = calibrated(squares, leverages, atoms)
-    factor = max(factor, 0.0 if force_error is None else force_error**2)
+    normal = _total(sets[0])[0]
+    rights = np.stack([_total(blocks)[1] for blocks in sets], axis=1)
+    errors, leverages, atoms = [], [], []
+    for folds in zip(*map(_folds, sets), strict=True):
+        left = [_total(fold) for fold in folds]
+        rest = _penalised(normal - left[0][0], ridge, scaling)
+        solutions = _solved(rest, rights - np.stack([right for _, right in left], axis=1))
+        root = _inverse_root(rest)
+        for same in zip(*folds, strict=True):
+            row = same[0].energy
+            errors.append(row @ solutions - [block.energy_value for block in same])
+            leverages.append(float(np.sum(np.square(root @ row))))
+            atoms.append(same[0].atoms)
+    factor, noise = calibrated(errors, leverages, atoms)
+    widths = np.sqrt(np.maximum(np.diagonal(factor), 1e-300))
+    factor = factor * np.outer(*[np.maximum(np.asarray(force_errors) / widths, 1.0)] * 2)
     root = _inverse_root(_penalised(normal, ridge, scaling)) @ scaling.matrix()
-    return Posterior(factor * root.T @ root, np.array(noise))
+    return Posterior(root.T @ root, factor, noise)
 
 
 def _inverse_root(matrix: FloatArray) -> FloatArray:

@@ -1,8 +1,11 @@
-"""Spread of an energy that is linear in descriptors: posterior variance of the ridge regression, calibrated.
+"""Spread of energies that are linear in descriptors: posterior covariance of the ridge regression, calibrated.
 
-The variance of an energy is the variance of the coefficients in the direction of the structure, times a factor, plus a
-noise variance per atom. Both maximise the likelihood of the errors for structures left out of the fit. Source: C.
-E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning (MIT Press, 2006), sections 2.1 and 5.4.
+The covariance of energies is the variance of their coefficients in the direction of the structure, times a factor, plus
+a noise per atom. Both maximise the likelihood of the errors for structures left out of the fit. Energies of one
+structure, like the terms of its change of F with tau_e, are wrong together, so that the factor and the noise of several
+energies are matrices. Sources: C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning (MIT Press,
+2006), sections 2.1 and 5.4; several energies: A. K. Gupta, D. K. Nagar, Matrix Variate Distributions (Chapman and Hall,
+2000), chapter 2.
 """
 
 from __future__ import annotations
@@ -11,55 +14,61 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
+from scipy.optimize import minimize_scalar
 
 from fermisea.utilities.arrays import FloatArray
 
-_FLOOR = 1e-12
-"""Smallest variance relative to the mean square of the errors."""
+_RANGE = np.linspace(-14.0, 14.0, 57)
+"""Logarithms of the noise over the variance of the coefficients that are tried."""
 
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """Spread of one or several linear energies of a structure.
+    """Spread of one energy of a structure, or covariance of several.
 
     A row of a structure holds the number of atoms of each element, then the sums of the descriptors over the atoms of
     each element.
 
     Attributes:
-        covariance: covariance of the coefficients, (..., columns, columns), in the square of their unit.
-        noise: variance of the energy per atom, (...), in the square of the unit of the energy.
+        covariance: covariance of the coefficients before calibration, (columns, columns), the same for all energies.
+        factor: factor of the covariance, () for one energy or (energies, energies).
+        noise: variance of the energy per atom, in the square of the unit of the energy, or covariance of the energies.
     """
 
     covariance: FloatArray
+    factor: FloatArray
     noise: FloatArray
 
     def variance(self, row: FloatArray, atoms: int) -> FloatArray:
-        """Returns the variance of each energy of a structure, (...), from its row, (columns,)."""
-        along = np.einsum("...ij,i,j->...", self.covariance, row, row)
-        return np.asarray(np.maximum(along, 0.0) + atoms * self.noise)
+        """Returns the variance of the energy of a structure from its row, (columns,), or the covariance of several."""
+        return np.asarray(max(float(row @ self.covariance @ row), 0.0) * self.factor + atoms * self.noise)
 
 
-def calibrated(squares: npt.ArrayLike, leverages: npt.ArrayLike, atoms: npt.ArrayLike) -> tuple[float, float]:
-    """Returns the factor and the noise variance per atom that maximise the likelihood of errors of left-out structures.
+def calibrated(errors: npt.ArrayLike, leverages: npt.ArrayLike, atoms: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Returns the factor and the noise per atom that maximise the likelihood of errors of left-out structures.
+
+    Both are matrices, (energies, energies), with a common ratio.
 
     Args:
-        squares: squared errors of the energy of the cell, (structures,), in the square of the unit of the energy.
+        errors: errors of the energies of the cell, (structures, energies).
         leverages: variances before calibration, (structures,).
         atoms: numbers of atoms, (structures,).
     """
-    error, leverage, count = (np.asarray(values, dtype=np.float64) for values in (squares, leverages, atoms))
-    if not error.any():
-        return 0.0, 0.0
-    scales = np.array([error.mean() / max(leverage.mean(), 1e-300), error.mean() / count.mean()])
-    floor = _FLOOR * error.mean()
+    wrong, leverage, count = (np.asarray(values, dtype=np.float64) for values in (errors, leverages, atoms))
+    size = wrong.shape[1]
+    wrong = wrong[:, wrong.any(axis=0)]
+    if not wrong.size:
+        return np.zeros((size, size)), np.zeros((size, size))
+    unit = float(np.exp(np.mean(np.log(np.maximum(leverage, 1e-300) / count))))
 
-    def cost(logarithms: FloatArray) -> float:
-        factor, part = np.exp(np.clip(logarithms, -40, 40)) * scales
-        variance = factor * leverage + part * count + floor
-        return float(np.sum(error / variance + np.log(variance)))
+    def cost(logarithm: float) -> float:
+        shape = leverage + np.exp(logarithm) * unit * count
+        variances = np.mean(np.square(wrong) / shape[:, None], axis=0)
+        return float(wrong.shape[1] * np.mean(np.log(shape)) + np.sum(np.log(variances)))
 
-    starts = ([0.0, -3.0], [-3.0, 0.0], [-0.7, -0.7])
-    found = min((minimize(cost, start, method="Nelder-Mead") for start in starts), key=lambda result: result.fun)
-    factor, part = np.exp(np.clip(found.x, -40, 40)) * scales
-    return float(factor), float(part)
+    best = float(min(_RANGE, key=cost))
+    found = minimize_scalar(cost, bounds=(best - 0.5, best + 0.5), method="bounded")
+    ratio = float(np.exp(found.x)) * unit
+    whole = np.asarray(errors, dtype=np.float64)
+    factor = (whole / (leverage + ratio * count)[:, None]).T @ whole / len(whole)
+    return factor, ratio * factor

@@ -72,8 +72,7 @@ class ThermalTerms:
         coefficients: coefficients of the atomic terms, (functions, elements, features), eV/K^2.
         constants: constant of each element in the atomic terms, (functions, elements), eV/K^2.
         provenance: labels, settings and errors of the fit.
-        posterior: spread of independent combinations of the g_k, eV; None if unknown.
-        combination: g_k as sums of these combinations, (functions, combinations), 1/K^2; None if unknown.
+        posterior: spread of the g_k, eV/K^2; None if unknown.
     """
 
     basis: HeatBasis
@@ -81,7 +80,6 @@ class ThermalTerms:
     constants: FloatArray
     provenance: Mapping[str, Any] = field(default_factory=dict)
     posterior: Posterior | None = None
-    combination: FloatArray | None = None
 
     def sums(self, row: FloatArray) -> FloatArray:
         """Returns g_k of a structure, (functions,), eV/K^2, from its row, see :class:`Posterior`."""
@@ -89,9 +87,10 @@ class ThermalTerms:
 
     def variance(self, shares: FloatArray, row: FloatArray, atoms: int) -> FloatArray:
         """Returns the variance of sums over k of shares (nT, functions) times g_k, (nT,), eV^2; NaN if unknown."""
-        if self.posterior is None or self.combination is None:
+        if self.posterior is None:
             return np.full(len(shares), np.nan)
-        return np.square(shares @ self.combination) @ self.posterior.variance(row, atoms)
+        variances = np.einsum("tj,jk,tk->t", shares, self.posterior.variance(row, atoms), shares)
+        return np.asarray(np.maximum(variances, 0.0))
 
     def left_out_error(self, electron_temperature: npt.ArrayLike) -> FloatArray:
         """Returns the error of F(tau_e) - F(tau_ref) for left-out structures, (...), eV/atom; NaN if unknown."""
@@ -134,7 +133,6 @@ class ThermalTerms:
         coefficients: FloatArray,
         constants: FloatArray,
         posterior: Posterior | None = None,
-        combination: FloatArray | None = None,
     ) -> Self:
         """Returns the terms that belong to a regular model from the result of ``to_dict``.
 
@@ -151,9 +149,7 @@ class ThermalTerms:
         shapes = (basis.size, *regular.coefficients.shape), (basis.size, *regular.constants.shape)
         if (coefficients.shape, constants.shape) != shapes:
             raise ValueError("thermal terms and regular model differ in size")
-        if combination is not None and combination.shape != (basis.size, basis.size):
-            raise ValueError("thermal terms and their spread differ in size")
-        return cls(basis, coefficients, constants, provenance, posterior, combination)
+        return cls(basis, coefficients, constants, provenance, posterior)
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,7 +169,7 @@ def fit_thermal(
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)
     targets = [[_targets(item, row) for item in labels] for row in project]
-    fits = fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors)
+    fits, posterior = fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors)
     solution = np.array([np.concatenate([fit.constants, fit.coefficients.ravel()]) for fit in fits])
     rows = np.array([np.concatenate([design.counts, design.energy]) for design in designs])
     combination = np.linalg.inv(triangle)
@@ -184,15 +184,13 @@ def fit_thermal(
         "electron_temperatures": temperatures.tolist(),
         "left_out_errors": np.sqrt(np.square(rotation / scale[:, None]) @ np.square(left_out)).tolist(),
     }
-    covariances = np.array([fit.posterior.covariance for fit in fits])
-    noises = np.array([fit.posterior.noise for fit in fits])
+    factor, noise = (combination @ part @ combination.T for part in (posterior.factor, posterior.noise))
     terms = ThermalTerms(
         basis,
         change[:, elements:].reshape(basis.size, *regular.coefficients.shape),
         change[:, :elements].copy(),
         provenance,
-        Posterior(covariances, noises),
-        combination,
+        Posterior(posterior.covariance, factor, noise),
     )
     potential = ThermalPotential(regular, terms)
     deviations = [potential.pressure_std(item.atoms, temperatures) for item in labels]
