@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -356,6 +357,37 @@ def network(
     return fermisea.load_model(path)
 
 
+def printed_table(model: fermisea.Model, folder: Path) -> tuple[Table, dict[str, Any]]:
+    """Returns how well the error printed beside F describes the errors of every F of a model with networks."""
+    kinds, cells, results = ("test", "odd", "further"), [], {}
+    for name in ("potential", "anchored", "ldos"):
+        errors, printed = [], []
+        for kind in kinds:
+            for tau_e in (REFERENCE, HOT):
+                for run in runs_of(folder, kind, tau_e):
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", fermisea.DomainWarning)
+                        found = model.predict(run.atoms, tau_e, free_energy=name, allow_outside=True)
+                    atoms = len(run.atoms)
+                    errors.append(1000 * (found.free_energy - run.free_energy) / atoms)
+                    printed.append(1000 * found.free_energy_uncertainty / atoms)
+        facts = results[name] = spread_facts(np.array(errors), np.array(printed))
+        within = f"{100 * facts['within_95_percent_interval']:.0f}"
+        cells.append(
+            [
+                name,
+                f"{len(errors)}",
+                f"{facts['rank_correlation']:.2f}",
+                within,
+                digits(rms(errors)),
+                digits(rms(printed)),
+            ]
+        )
+    columns = ("F", "number", "rank correlation", "within 95 % (%)", "error (meV/atom)", "printed error")
+    title = f"The printed error of F against its error; {', '.join(kinds)} structures at 1 and 20 kK"
+    return Table("strained_printed", title, columns, cells), results
+
+
 def scaled(atoms: Atoms, strain: float) -> Atoms:
     """Returns a structure with every length multiplied by 1 + strain."""
     other = atoms.copy()
@@ -567,7 +599,10 @@ def main() -> None:
         changed, results["change"] = comparison(same, first, values.folder, values.repeat)
         model = network(first, "density", 0, OUTPUT / "strained", "density")
         identities, results["identities"] = identity_table(potential, model, values.folder)
-        tables += [changed, identities, axis_table(first, values.folder, values.repeat)]
+        printed, results["printed"] = printed_table(
+            replace(model, anchor=same.regular, thermal=same.terms), values.folder
+        )
+        tables += [changed, identities, axis_table(first, values.folder, values.repeat), printed]
     finish(values, tables, results)
 
 

@@ -185,7 +185,8 @@ class Prediction:
         """Estimated standard error of the free energy, eV; NaN without a spread.
 
         The spread of the potential or, for an anchored F, the spread over the networks and the error of the anchor, and
-        the transfer error, added in squares.
+        the transfer error, added in squares. The spread over networks counts as at least the difference from F of the
+        potential or, for F of the LDOS alone, from an anchored F.
 
         Raises:
             InputError: without a density or total energies.

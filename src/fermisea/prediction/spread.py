@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from fermisea.physics.observables import ThermalObservables
 from fermisea.physics.registry import SCALARS
 from fermisea.prediction.values import PredictionValues
 from fermisea.utilities.arrays import FloatArray
@@ -30,10 +33,19 @@ def uncertainty_of(prediction: PredictionValues) -> FloatArray:
     """Returns the estimated standard error of F, (nT,), eV; NaN without a spread.
 
     It is the root of the sum of the squares of spread and transfer error and, for an anchored F, of the error of the
-    anchor, which all networks share.
+    anchor, which all networks share. Networks are also wrong together: the spread of F from an LDOS is at least its
+    difference from the most accurate F that the model knows.
     """
     transfer = np.array([result.transfer_error for result in prediction.results])
     spread = spreads_of(prediction).get("free_energy", np.full(len(transfer), np.nan))
+    spread = np.maximum(spread, [_difference(result) for result in prediction.results])
     if prediction.anchored and not prediction.results[0].uses_potential:
         spread = np.hypot(spread, prediction.anchor_std)
     return np.hypot(spread, transfer)
+
+
+def _difference(result: ThermalObservables) -> float:
+    """Returns the difference of F from that of the potential or, without one, from an anchored F, eV; 0 if unknown."""
+    known = (result.potential_free_energy, result.anchored_free_energy)
+    best = next((value for value in known if not math.isnan(value)), result.free_energy)
+    return abs(result.free_energy - best)
