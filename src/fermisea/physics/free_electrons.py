@@ -1,0 +1,74 @@
+"""Free electrons above an energy: density of states, and quadrature for integrals over their energies.
+
+The density of states of free electrons with the bottom of their band at U0 is, for both spins and per volume,
+``STATES * sqrt(eps - U0)``. Fermi-Dirac integrals over the energies above an edge are incomplete; they are computed by
+quadrature in the wave number, in which the integrand is smooth.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from fermisea import units
+from fermisea.utilities.arrays import FloatArray
+
+STATES = 1 / (2 * math.pi**2 * units.KINETIC**1.5)
+"""Density of states of free electrons, both spins, over the root of the kinetic energy, 1/(eV^1.5 Angstrom^3)."""
+
+_SPLITS = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 22.0, 30.0, 40.0])
+"""Distances from the Fermi level, and from the edge, in units of k_B tau_e, at which the quadrature is split."""
+
+_NODES = 16
+"""Number of Gauss-Legendre nodes between two splits."""
+
+
+def state_density(energies: npt.ArrayLike, bottom: float) -> FloatArray:
+    """Returns the density of states of free electrons per volume, both spins, 1/(eV Angstrom^3).
+
+    Args:
+        energies: eV, any shape; below ``bottom`` there are no states.
+        bottom: energy of the lowest state, U0, eV.
+    """
+    return STATES * np.sqrt(np.maximum(np.asarray(energies, dtype=np.float64) - bottom, 0.0))
+
+
+def band_edge(states: npt.ArrayLike, volume: float) -> FloatArray:
+    """Returns the kinetic energy, eV, below which free electrons have a number of states per cell.
+
+    Args:
+        states: numbers of states, both spins, any shape.
+        volume: volume of the cell, Angstrom^3.
+    """
+    return units.KINETIC * np.power(3 * math.pi**2 * np.asarray(states, dtype=np.float64) / volume, 2 / 3)
+
+
+def quadrature(edge: float, bottom: float, fermi_level: float, thermal_energy: float) -> tuple[FloatArray, FloatArray]:
+    """Returns energies (eV) and weights (eV) for integrals from an edge to infinity.
+
+    They are accurate to rounding for functions of (eps - mu)/(k_B tau_e) that decay like the Fermi-Dirac occupation,
+    times (eps - U0)^(1/2) or (eps - U0)^(-1/2) and a polynomial.
+
+    Args:
+        edge: lower limit, eV, at least ``bottom``.
+        bottom: U0, eV.
+        fermi_level: mu, eV.
+        thermal_energy: k_B tau_e, eV.
+    """
+    top = max(fermi_level, edge) + thermal_energy * _SPLITS[-1]
+    around = np.concatenate([-_SPLITS[::-1], _SPLITS]) * thermal_energy
+    breaks = np.unique(np.concatenate([[edge, top], fermi_level + around, edge + around]))
+    waves = np.sqrt(breaks[(breaks >= edge) & (breaks <= top)] - bottom)
+    left, right = waves[:-1, None], waves[1:, None]
+    nodes, weights = _legendre()
+    wave = (left + right) / 2 + (right - left) / 2 * nodes
+    return (bottom + wave**2).ravel(), (2 * wave * (right - left) / 2 * weights).ravel()
+
+
+@cache
+def _legendre() -> tuple[FloatArray, FloatArray]:
+    """Returns nodes and weights of the Gauss-Legendre rule."""
+    return np.polynomial.legendre.leggauss(_NODES)
