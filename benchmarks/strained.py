@@ -207,8 +207,37 @@ def committee(labelled: Labelled) -> tuple[list[ThermalPotential], float]:
     return potentials, rms(ratios)
 
 
-def spread_table(labelled: Labelled, rows: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Table, dict[str, Any]]:
-    """Returns how well two kinds of spread describe the errors: posterior, and committee of fits to some structures."""
+def spread_table(sets: Sequence[Labelled], folder: Path) -> tuple[Table, dict[str, Any]]:
+    """Returns how well two kinds of spread describe the errors: posterior, and committee of fits to some structures.
+
+    Args:
+        sets: training structures of each potential.
+        folder: folder of the data.
+    """
+    cells, results, notes = [], {}, []
+    for labelled in sets:
+        found, facts, factor = _spreads(labelled, folder)
+        cells += found
+        results[str(len(labelled.snapshots))] = facts
+        notes.append(f"{factor:.2f}")
+    columns = (
+        "training",
+        "spread",
+        "structures",
+        "number",
+        "rank correlation",
+        "within 95 % (%)",
+        "error (meV/atom)",
+        "spread (meV/atom)",
+    )
+    title = "Spread of F of the potential against its error, all tau_e"
+    note = f"Committees: {COMMITTEE} fits to three quarters of the structures, spreads times {' and '.join(notes)}."
+    return Table("strained_spread", title, columns, cells, note), results
+
+
+def _spreads(labelled: Labelled, folder: Path) -> tuple[list[list[str]], dict[str, Any], float]:
+    """Returns cells, facts and the factor of the committee for the potential of some training structures."""
+    rows = potential_table(labelled.potential(), folder)[1]
     potentials, factor = committee(labelled)
     structures = {(kind, name): atoms for kind in RUNS for name, atoms in written(folder, kind).items()}
     found = []
@@ -225,6 +254,7 @@ def spread_table(labelled: Labelled, rows: Sequence[Mapping[str, Any]], folder: 
             results[f"{title}_{kind}"] = facts
             cells.append(
                 [
+                    str(len(labelled.snapshots)),
                     title,
                     kind,
                     f"{facts['number']:.0f}",
@@ -234,10 +264,7 @@ def spread_table(labelled: Labelled, rows: Sequence[Mapping[str, Any]], folder: 
                     digits(rms(spread[part])),
                 ]
             )
-    columns = ("spread", "structures", "number", "rank correlation", "within 95 % (%)", "error (meV/atom)", "spread")
-    title = "Spread of F of the potential against its error, all tau_e"
-    note = f"Committee: {COMMITTEE} fits to three quarters of the structures, spread times {factor:.2f}."
-    return Table("strained_spread", title, columns, cells, note), results
+    return cells, results, factor
 
 
 def recipe_table(labelled: Labelled, random: int, folder: Path) -> tuple[Table, dict[str, Any]]:
@@ -583,7 +610,7 @@ def main() -> None:
     table, rows = potential_table(potential, values.folder)
     lines, line_rows = line_table(potential, values.folder)
     elastic, elastic_results = elastic_table(potential, values.folder)
-    spread, spread_results = spread_table(labelled, rows, values.folder)
+    spread, spread_results = spread_table([labelled.some(range(len(first))), labelled], values.folder)
     recipes, recipe_results = recipe_table(labelled, len(first), values.folder)
     tables = [table, lines, elastic, spread, recipes]
     results: dict[str, Any] = {

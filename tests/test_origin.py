@@ -124,7 +124,7 @@ def test_a_model_without_a_potential_is_anchored(few, snapshots):
     assert found.origin == "anchored"
     np.testing.assert_array_equal(found.entropy, found.ldos_entropy)
     assert "ldos_entropy" not in found.rows()[0]
-    spread = np.hypot(found.uncertainty.free_energy, found.anchor_std)
+    spread = np.hypot(np.hypot(found.uncertainty.free_energy, found.anchor_std), found.tail_error)
     np.testing.assert_allclose(found.free_energy_uncertainty, np.hypot(spread, found.transfer_error), rtol=1e-12)
     assert found.anchor_std > 0
     alone = replace(few, anchor=None).predict(atoms, TEMPERATURES)
@@ -198,7 +198,7 @@ def test_above_its_range_the_anchored_free_energy_replaces_the_potential(model, 
         pytest.warns(UserWarning, match="energy window"),
         pytest.warns(DomainWarning, match="the potential is fitted up to .* K; at all requested tau_e, F is anchored"),
     ):
-        found = model.predict(atoms, [1000.0, 1.1 * highest], allow_beyond_window=True)
+        found = model.predict(atoms, [1000.0, 1.1 * highest], tail=False, allow_beyond_window=True)
     assert found.origin == "anchored"
     assert any("F is anchored instead" in sentence for sentence in found.warnings)
     first, last = found.rows()

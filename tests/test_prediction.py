@@ -79,9 +79,12 @@ def test_equals_the_integration_of_the_explicit_ldos(atoms, dtype, tolerance):
     grid = RealSpaceGrid(atoms.cell.array, SHAPE)
     values = model.descriptor.compute(atoms, grid, dtype=dtype).reshape(grid.size, -1)
     ldos = model.network(torch.as_tensor(values)).double().numpy()
+    predicted = model.predict(atoms, TEMPERATURES, SHAPE, chunk=50)
+    tail = predicted.density_of_states.tail
+    assert tail is not None
     explicit = thermal_observables(
-        DensityOfStates(ENERGIES.energies, grid.voxel * ldos.sum(0), 0.5),
-        lambda integrals: [(ldos @ integral.weights).reshape(SHAPE) for integral in integrals],
+        DensityOfStates(ENERGIES.energies, grid.voxel * ldos.sum(0), 0.5, volume=grid.volume, tail=tail),
+        lambda integrals: [(ldos @ one.weights + one.per_volume).reshape(SHAPE) for one in integrals],
         atoms=atoms,
         grid=grid,
         ions=model.ions,
@@ -89,7 +92,6 @@ def test_equals_the_integration_of_the_explicit_ldos(atoms, dtype, tolerance):
         electron_temperatures=TEMPERATURES,
         reference_electron_temperature=model.reference_electron_temperature,
     )
-    predicted = model.predict(atoms, TEMPERATURES, SHAPE, chunk=50)
     for k, expected in enumerate(explicit):
         assert predicted.fermi_level[k] == pytest.approx(expected.fermi_level, rel=tolerance)
         assert predicted.band_energy[k] == pytest.approx(expected.band_energy, rel=tolerance)
@@ -244,18 +246,18 @@ def test_refuses_temperatures_before_the_pass(model, atoms, monkeypatch, tempera
 def test_refuses_a_temperature_beyond_the_window_before_the_pass(model, atoms, monkeypatch):
     monkeypatch.setattr(PowerSpectrum, "evaluator", must_not_compute)
     with pytest.raises(WindowError, match=r"9500 K.*9000 K"):
-        model.predict(atoms, [300.0, 9500.0], SHAPE)
+        model.predict(atoms, [300.0, 9500.0], SHAPE, tail=False)
 
 
 def test_the_predicted_dos_decides_again(model, atoms):
     generous = dataclasses.replace(model, highest_electron_temperature=1e6)
     with pytest.raises(WindowError, match="60000 K"):
-        generous.predict(atoms, 60_000.0, SHAPE)
+        generous.predict(atoms, 60_000.0, SHAPE, tail=False)
 
 
 def test_beyond_the_window_on_request_is_a_warning(model, atoms):
     with pytest.warns(UserWarning, match="9500 K"):
-        predicted = model.predict(atoms, 9500.0, SHAPE, allow_beyond_window=True)
+        predicted = model.predict(atoms, 9500.0, SHAPE, tail=False, allow_beyond_window=True)
     assert np.isfinite(predicted.free_energy)
 
 

@@ -60,10 +60,11 @@ def test_a_constant_per_volume_enters_every_observable(model):
     own = {"atoms": atoms, "grid": grid, "ions": model.ions, "functional_name": model.functional}
     before = observables_of(dos, states, reference, **own)[0]
     plain_weights = states[0].weights
+    none = np.zeros(dos.energies.size)
     with_extra = IntegrationWeights(
-        EnergyIntegral(plain_weights.electrons.weights, extra[0]),
-        EnergyIntegral(plain_weights.band_energy.weights, extra[1]),
-        EnergyIntegral(plain_weights.entropy.weights, extra[2]),
+        plain_weights.electrons + EnergyIntegral(none, extra[0]),
+        plain_weights.band_energy + EnergyIntegral(none, extra[1]),
+        plain_weights.entropy + EnergyIntegral(none, extra[2]),
     )
     density = fields([with_extra.electrons])[0]
     state = dataclasses.replace(states[0], weights=with_extra, density=density)

@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from fermisea.errors import DomainWarning, InputError
 from fermisea.model.model import Model, load_model
 from fermisea.physics.registry import OBSERVABLES
-from fermisea.physics.window import check_temperature, temperature_list
+from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
 from fermisea.prediction.origin import FreeEnergy
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.request import FINER, prediction_grid
@@ -38,6 +38,7 @@ _PARAMETERS = frozenset(
         "grid",
         "uncertainty",
         "potential",
+        "tail",
         "allow_beyond_window",
         "allow_outside",
     )
@@ -52,6 +53,8 @@ _REPORTED = (
     "heat_capacity",
     "ldos_free_energy",
     "transfer_error",
+    "tail_electrons",
+    "tail_error",
 )
 """Observables in ``results`` besides forces and stress."""
 
@@ -92,6 +95,7 @@ class Calculator(AseCalculator):
         grid: tuple[int, int, int] | None = None,
         uncertainty: bool = True,
         potential: bool = False,
+        tail: bool = True,
         allow_beyond_window: bool = False,
         allow_outside: bool = False,
         **options: Any,
@@ -109,14 +113,15 @@ class Calculator(AseCalculator):
             potential: whether to use the interatomic potential of the model at tau_e alone,
                 :meth:`fermisea.Model.potential`: much faster, without an LDOS. The prediction of the LDOS, Fermi level
                 and transfer error are then missing, and the other options have no effect.
-            allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
+            tail: whether free electrons continue the LDOS above its energies, as in :meth:`fermisea.Model.predict`.
+            allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
             allow_outside: whether an unphysical structure or energy gives a warning instead of an error.
             options: options of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
 
         Raises:
             InputError: for a model without total free energies or without the requested origin of F, or an invalid
                 tau_e.
-            WindowError: for a tau_e above the highest one of the model.
+            WindowError: for a tau_e above the highest one of the potential or, without a tail, of the model.
             FileFormatError: for a file that is not a model.
         """
         self.model = model if isinstance(model, Model) else load_model(model)
@@ -133,6 +138,7 @@ class Calculator(AseCalculator):
             grid=grid,
             uncertainty=uncertainty,
             potential=potential,
+            tail=tail,
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
             **options,
@@ -185,13 +191,19 @@ class Calculator(AseCalculator):
         return changed
 
     def _check_temperature(
-        self, electron_temperature: float, *, potential: bool = False, allow_beyond_window: bool = False, **_: Any
+        self,
+        electron_temperature: float,
+        *,
+        potential: bool = False,
+        tail: bool = True,
+        allow_beyond_window: bool = False,
+        **_: Any,
     ) -> None:
         """Refuses a tau_e (K) above the limit of the potential or of the energy window, and a missing potential."""
         if potential:
             self.model.potential().thermal.check([electron_temperature])
             return
-        highest = self.model.highest_electron_temperature
+        highest = HIGHEST_TEMPERATURE if tail else self.model.highest_electron_temperature
         check_temperature(
             self.model.energy_grid, highest, electron_temperature, allow_beyond_window=bool(allow_beyond_window)
         )
@@ -226,6 +238,7 @@ class Calculator(AseCalculator):
                 free_energy=wanted["free_energy"],
                 forces="forces" in properties or "stress" in properties,
                 uncertainty=wanted["uncertainty"],
+                tail=wanted["tail"],
                 allow_beyond_window=wanted["allow_beyond_window"],
                 allow_outside=wanted["allow_outside"],
             )

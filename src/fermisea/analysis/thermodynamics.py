@@ -120,6 +120,7 @@ def thermo(
     free_energy: FreeEnergy | None = None,
     anchor: bool | None = None,
     grid: tuple[int, int, int] | None = None,
+    tail: bool = True,
     allow_beyond_window: bool = False,
     allow_outside: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -140,13 +141,14 @@ def thermo(
         free_energy: origin of F, S, C_e and pressure, as in :meth:`fermisea.Model.predict`.
         anchor: short form: True for ``"anchored"``, False for ``"ldos"``.
         grid: number of grid points along each lattice vector; by default, spacing as in training.
-        allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
+        tail: whether free electrons continue the LDOS above its energies, as in :meth:`fermisea.Model.predict`.
+        allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
         allow_outside: whether a structure or an energy that cannot exist gives a warning instead of an error.
         progress: callback with the number of finished points and the total number, for the last prediction.
 
     Raises:
         InputError: for an invalid range, an anchor for a model without total energies, or as ``Model.predict``.
-        WindowError: if ``highest`` is above the limit of the energy window.
+        WindowError: if the energy window does not serve ``highest``.
     """
     if not 0 < lowest < highest:
         raise InputError(
@@ -164,6 +166,7 @@ def thermo(
             grid,
             density=False,
             uncertainty=False,
+            tail=tail,
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
         )
@@ -178,6 +181,7 @@ def thermo(
         anchor=anchor if whole else False,
         forces=pressure and whole,
         uncertainty=False,
+        tail=tail,
         allow_beyond_window=allow_beyond_window,
         allow_outside=allow_outside,
         progress=progress,

@@ -54,6 +54,20 @@ AllowOutside = Annotated[
 ]
 """Option of commands that predict."""
 
+UseTail = Annotated[
+    bool,
+    typer.Option("--tail/--no-tail", help="Free electrons above the energy window, which let tau_e exceed its limit."),
+]
+"""Option of commands that predict."""
+
+AllowBeyondWindow = Annotated[
+    bool,
+    typer.Option(
+        "--allow-beyond-window", help="Warning in place of an error for tau_e that the energy window does not serve."
+    ),
+]
+"""Option of commands that predict."""
+
 AllowClosureError = Annotated[
     bool,
     typer.Option(

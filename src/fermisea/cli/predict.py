@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 import fermisea
-from fermisea.cli.common import AllowOutside, Anchor, FreeEnergyOrigin, Json, ModelFile, output_folder, print_json
+from fermisea.cli.common import (
+    AllowBeyondWindow,
+    AllowOutside,
+    Anchor,
+    FreeEnergyOrigin,
+    Json,
+    ModelFile,
+    UseTail,
+    output_folder,
+    print_json,
+)
 from fermisea.cli.prediction_files import write_density_cubes, write_prediction
 from fermisea.cli.prediction_tables import energy_columns, mechanical_columns, notes
 from fermisea.terminal import progress_bar, stdout, table
@@ -80,12 +90,8 @@ def predict(
         Precision,
         typer.Option(help="Precision of the hidden layers; bfloat16 is faster; the resulting error is printed."),
     ] = Precision.FLOAT32,
-    allow_beyond_window: Annotated[
-        bool,
-        typer.Option(
-            "--allow-beyond-window", help="Warning in place of an error for tau_e above the limit of the energy window."
-        ),
-    ] = False,
+    tail: UseTail = True,
+    allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
     json: Json = False,
 ) -> None:
@@ -116,6 +122,7 @@ def predict(
             anchor=anchor,
             forces=forces,
             precision=precision.value,
+            tail=tail,
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
             progress=progress,

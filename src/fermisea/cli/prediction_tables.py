@@ -20,6 +20,9 @@ Columns = tuple[list[str], list[tuple[str, ...]]]
 NONE = "—"
 """Cell of an error that is zero by construction."""
 
+_SMALL_TAIL = 0.01
+"""Largest estimated error of the tail that is not printed, meV/atom."""
+
 
 def energy_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Returns the most important numbers per atom at each tau_e, by heading.
@@ -92,6 +95,12 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
         found.append(
             "transfer error: estimated error of F(tau_e) - F(tau_ref) from using the LDOS of tau_ref, without "
             "network errors"
+        )
+    above = max(prediction.results, key=lambda result: result.tail_error)
+    if 1000 * above.tail_error / atoms >= _SMALL_TAIL:
+        found.append(
+            f"tail: at {above.electron_temperature:g} K, {above.tail_electrons / atoms:.2g} electrons per atom are free "
+            f"electrons above the energy window; estimated error of F: {1000 * above.tail_error / atoms:.2g} meV/atom"
         )
     if not prediction.has_free_energy and model.thermal is not None and model.thermal.has_pressure:
         found.append(

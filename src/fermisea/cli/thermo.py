@@ -10,7 +10,17 @@ import numpy as np
 import typer
 
 import fermisea
-from fermisea.cli.common import AllowOutside, Anchor, FreeEnergyOrigin, Json, ModelFile, output_folder, print_json
+from fermisea.cli.common import (
+    AllowBeyondWindow,
+    AllowOutside,
+    Anchor,
+    FreeEnergyOrigin,
+    Json,
+    ModelFile,
+    UseTail,
+    output_folder,
+    print_json,
+)
 from fermisea.physics.registry import OBSERVABLES, with_unit
 from fermisea.terminal import progress_bar, stdout, table
 from fermisea.utilities.counts import counted
@@ -73,12 +83,8 @@ def thermo(
             help="Electronic temperature in the one-cell grid file for LAMMPS fix eph, K.  [dim]\\[default: no file][/]"
         ),
     ] = None,
-    allow_beyond_window: Annotated[
-        bool,
-        typer.Option(
-            "--allow-beyond-window", help="Warning in place of an error for tau_e above the limit of the energy window."
-        ),
-    ] = False,
+    tail: UseTail = True,
+    allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
     json: Json = False,
 ) -> None:
@@ -109,6 +115,7 @@ def thermo(
             free_energy=None if free_energy is None else free_energy.value,
             anchor=anchor,
             grid=grid,
+            tail=tail,
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
             progress=lambda done, total: bar.update(task, completed=done, total=total),

@@ -22,7 +22,8 @@ from fermisea.physics.free_energy import check_form
 from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.observables import ThermalObservables, thermal_observables
-from fermisea.physics.window import check_temperature, highest_electron_temperature, warn_of_unit
+from fermisea.physics.tail import Tail
+from fermisea.physics.window import check_spectrum, highest_electron_temperature, warn_of_unit
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.counts import counted
 
@@ -164,8 +165,10 @@ class Snapshot:
 
     @property
     def density_of_states(self) -> DensityOfStates:
-        """Density of states with its broadening, for observables at any electronic temperature."""
-        return DensityOfStates(self.energies, self.dos, self.broadening.standard_deviation, volume=self.grid.volume)
+        """Density of states with its broadening and its tail, for observables at any electronic temperature."""
+        volume = self.grid.volume
+        tail = Tail.of(self.energy_grid, self.dos / volume)
+        return DensityOfStates(self.energies, self.dos, self.broadening.standard_deviation, volume=volume, tail=tail)
 
     @property
     def electrons(self) -> float:
@@ -174,7 +177,7 @@ class Snapshot:
 
     @property
     def highest_electron_temperature(self) -> float:
-        """Highest tau_e (K) for which the energy window is valid."""
+        """Highest tau_e (K) for which the energy window is valid without a tail."""
         return highest_electron_temperature(
             self.density_of_states, self.electrons, len(self.atoms), self.electron_temperature
         )
@@ -184,23 +187,33 @@ class Snapshot:
         electron_temperature: float | Sequence[float],
         *,
         integration: IntegrationName = "sharpened",
+        tail: bool = True,
         allow_beyond_window: bool = False,
     ) -> list[ThermalObservables]:
         """Returns all observables of the LDOS at each electronic temperature (K).
 
         Args:
             electron_temperature: tau_e, K.
-            integration: integration rule of :class:`fermisea.DensityOfStates`.
-            allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
+            integration: integration rule of :class:`fermisea.DensityOfStates`; only ``"sharpened"`` has a tail.
+            tail: whether free electrons continue the LDOS above its energies.
+            allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
 
         Raises:
-            WindowError: for a tau_e above the limit of the energy window; a warning with ``allow_beyond_window``.
+            WindowError: for a tau_e that the energy window does not serve; a warning with ``allow_beyond_window``.
             InputError: for a temperature that is not above zero.
         """
         temperatures = [float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float))]
-        highest = self.highest_electron_temperature
-        for t in temperatures:
-            check_temperature(self.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
+        dos = self.density_of_states
+        if not tail or integration != "sharpened":
+            dos = replace(dos, tail=None, integration=integration)
+        check_spectrum(
+            dos,
+            self.electrons,
+            len(self.atoms),
+            temperatures,
+            self.electron_temperature,
+            allow_beyond_window=allow_beyond_window,
+        )
         warn_of_unit(*temperatures)
 
         def densities(integrals: Sequence[EnergyIntegral]) -> Sequence[FloatArray]:
@@ -215,7 +228,7 @@ class Snapshot:
             return [column.reshape(self.grid.shape) for column in fields.T]
 
         return thermal_observables(
-            replace(self.density_of_states, integration=integration),
+            dos,
             densities,
             atoms=self.atoms,
             grid=self.grid,
@@ -227,17 +240,23 @@ class Snapshot:
 
     @overload
     def free_energy(
-        self, electron_temperature: float, form: str = ..., *, allow_beyond_window: bool = ...
+        self, electron_temperature: float, form: str = ..., *, tail: bool = ..., allow_beyond_window: bool = ...
     ) -> float: ...
     @overload
     def free_energy(
-        self, electron_temperature: Sequence[float], form: str = ..., *, allow_beyond_window: bool = ...
+        self,
+        electron_temperature: Sequence[float],
+        form: str = ...,
+        *,
+        tail: bool = ...,
+        allow_beyond_window: bool = ...,
     ) -> FloatArray: ...
     def free_energy(
         self,
         electron_temperature: float | Sequence[float],
         form: str = "second_order",
         *,
+        tail: bool = True,
         allow_beyond_window: bool = False,
     ) -> float | FloatArray:
         """Returns the total free energy from the LDOS alone, eV: a float, or an array for several temperatures.
@@ -245,7 +264,8 @@ class Snapshot:
         Args:
             electron_temperature: tau_e, K.
             form: one of ``free_energy.FORMS``.
-            allow_beyond_window: whether a tau_e above the limit of the window gives a warning instead of an error.
+            tail: whether free electrons continue the LDOS above its energies.
+            allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
 
         Raises:
             InputError: if there is none; ``total_energy_obstacle`` gives the reason.
@@ -253,7 +273,7 @@ class Snapshot:
         check_form(form)
         if self.total_energy_obstacle:
             raise InputError(f"total free energy: {self.total_energy_obstacle}")
-        results = self.observables(electron_temperature, allow_beyond_window=allow_beyond_window)
+        results = self.observables(electron_temperature, tail=tail, allow_beyond_window=allow_beyond_window)
         values = np.array([r.free_energies[form] for r in results])
         return float(values[0]) if np.ndim(electron_temperature) == 0 else values
 
@@ -265,7 +285,7 @@ class Snapshot:
 
         Raises:
             InputError: where ``total_energy_obstacle`` says why the LDOS gives no free energy.
-            WindowError: if tau_ref is above the limit of the energy window.
+            WindowError: if the energy window does not serve tau_ref.
         """
         own = self.free_energy(self.electron_temperature) if at_reference is None else at_reference.free_energy
         return own - self.reference.free_energy

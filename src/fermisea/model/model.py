@@ -51,7 +51,7 @@ class Model:
         ions: valence charge and core density of each element of the model.
         functional: name of the exchange-correlation functional.
         reference_electron_temperature: tau_ref, the tau_e of the training data, K.
-        highest_electron_temperature: highest tau_e for which the energy window is valid, K.
+        highest_electron_temperature: highest tau_e for which the energy window is valid without a tail, K.
         grid_spacing: spacing of the training grids, the default of a prediction, Angstrom.
         provenance: origin of the model; plain JSON data.
         total_energy_obstacle: reason why the LDOS gives no total free energy; None if it gives one.
@@ -131,6 +131,7 @@ class Model:
         free_energy: FreeEnergy | None = None,
         anchor: bool | None = None,
         forces: bool = False,
+        tail: bool = True,
         allow_beyond_window: bool = False,
         allow_outside: bool = False,
         chunk: int = CHUNK,
@@ -173,7 +174,10 @@ class Model:
             anchor: short form: True for ``"anchored"``, False for ``"ldos"``.
             forces: whether to compute forces and stress. Those of the LDOS need another pass over the grid for each
                 tau_e.
-            allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
+            tail: whether free electrons continue the LDOS above its energies, so that tau_e may exceed
+                ``highest_electron_temperature``. ``tail_electrons`` and ``tail_error`` of the prediction tell how many
+                electrons are there, and the estimated error of F from them.
+            allow_beyond_window: whether a tau_e that the window does not serve is a warning instead of an error.
             allow_outside: whether an unphysical structure or energy is a warning instead of an error.
             chunk: largest number of points of a tile.
             memory: largest size of a stored hidden layer, bytes.
@@ -183,7 +187,8 @@ class Model:
             InputError: for a missing potential or anchor; for an unknown element, invalid positions or cell, tau_e <= 0
                 or an unknown precision; for forces without a total free energy, or with ``dos_grid``; for an impossible
                 structure or energy, unless ``allow_outside``.
-            WindowError: if a tau_e is above the limit of the energy window.
+            WindowError: if the estimated error of the tail is above 2 meV/atom and above 1 % of the change of F from
+                tau_ref or, without a tail, if a tau_e is above the limit of the energy window.
         """
         temperatures = temperature_list(electron_temperature)
         potential = None if self.total_energy_obstacle else self._thermal_potential
@@ -199,6 +204,7 @@ class Model:
             density=density,
             forces=forces and chosen != "potential",
             forces_of_change=chosen == "anchored",
+            tail=tail,
             allow_beyond_window=allow_beyond_window,
             precision=precision,
             integration=integration,

@@ -24,6 +24,7 @@ from fermisea.physics.integration import (
     hat_integration,
     sharpened_integration,
 )
+from fermisea.physics.tail import ERROR_FACTOR, LEAST_ERROR, Tail
 from fermisea.utilities.arrays import FloatArray
 
 IntegrationName = Literal["sharpened", "mala"]
@@ -39,7 +40,8 @@ class DensityOfStates:
         broadening: standard deviation of the kernel contained in ``dos``, eV; 0 for a sharp one.
         integration: "sharpened" (exact for a spline, with the effect of the broadening removed) or "mala" (the rule of
             the MALA code: linear interpolation, to zero one spacing beyond both ends, with MALA's k_B).
-        volume: volume of the cell, Angstrom^3; needed only by integrals with a contribution per volume.
+        volume: volume of the cell, Angstrom^3; only a tail needs it.
+        tail: free electrons above the energies; None for no states there.
     """
 
     energies: FloatArray
@@ -47,6 +49,7 @@ class DensityOfStates:
     broadening: float = 0.0
     integration: IntegrationName = "sharpened"
     volume: float | None = None
+    tail: Tail | None = None
 
     def __post_init__(self) -> None:
         energies, dos = np.array(self.energies, dtype=float), np.array(self.dos, dtype=float)
@@ -66,6 +69,11 @@ class DensityOfStates:
             raise InputError(f"broadening: got {self.broadening} eV, expected a standard deviation of at least 0")
         if self.integration not in ("sharpened", "mala"):
             raise InputError(f"integration: got {self.integration!r}, expected 'sharpened' or 'mala'")
+        if self.tail is not None and (self.volume is None or self.integration == "mala"):
+            raise InputError(
+                f"density of states: got the volume {self.volume} and integration={self.integration!r}, expected "
+                "the volume of the cell and 'sharpened' with a tail"
+            )
         for name, values in (("energies", energies), ("dos", dos)):
             values.setflags(write=False)
             object.__setattr__(self, name, values)
@@ -81,7 +89,7 @@ class DensityOfStates:
         """The integration rule of these energies; it does not depend on temperature or on the values."""
         if self.integration == "mala":
             return hat_integration(self.energy_grid)
-        return sharpened_integration(self.energy_grid, self.broadening)
+        return sharpened_integration(self.energy_grid, self.broadening, tail=self.tail)
 
     def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
         """Returns the integration weights, which are also valid for an LDOS on the same energies.
@@ -109,7 +117,7 @@ class DensityOfStates:
 
     def electrons(self, fermi_level: float, electron_temperature: float) -> float:
         """Returns the number of electrons below a Fermi level (eV) at tau_e (K)."""
-        return self.rule.counter(self.dos)(fermi_level, electron_temperature)
+        return self.rule.counter(self.dos, self.volume)(fermi_level, electron_temperature)
 
     def band_energy(self, fermi_level: float, electron_temperature: float) -> float:
         """Returns E_b, the integral of f eps D, eV."""
@@ -118,6 +126,23 @@ class DensityOfStates:
     def entropy(self, fermi_level: float, electron_temperature: float) -> float:
         """Returns S, eV/K, positive."""
         return self.integral(self.weights(fermi_level, electron_temperature).entropy)
+
+    def tail_electrons(self, fermi_level: float, electron_temperature: float) -> float:
+        """Returns the number of electrons above the energies at a Fermi level (eV) and tau_e (K); 0 without a tail."""
+        return self.integral(self.rule.outside(fermi_level, electron_temperature))
+
+    def tail_error(self, fermi_level: float, electron_temperature: float) -> float:
+        """Returns the estimated error of the free energy from the states above the energies, eV; 0 without a tail.
+
+        Args:
+            fermi_level: mu, eV.
+            electron_temperature: tau_e, K.
+        """
+        if self.tail is None or self.volume is None:
+            return 0.0
+        slope, whole = self.rule.outside_grand_potential(fermi_level, electron_temperature)
+        difference = self.tail.disagreement(self.energy_grid, self.dos, self.volume)
+        return max(ERROR_FACTOR * difference * slope, LEAST_ERROR * self.volume * whole)
 
     def fermi_level(self, electrons: float, electron_temperature: float) -> float:
         """Returns mu, eV, at which the density of states contains ``electrons`` electrons.
@@ -132,8 +157,9 @@ class DensityOfStates:
         if not (math.isfinite(electrons) and electrons > 0):
             raise InputError(f"electrons: got {electrons}, expected a finite number above 0")
         reach = 40 * units.thermal_energy(electron_temperature) + 8 * self.broadening
-        low, high = self.energy_grid.start - reach, self.energy_grid.stop + reach
-        plain, sharp = (self.rule.counter(self.dos, sharpened=s) for s in (False, True))
+        low = self.energy_grid.start - reach
+        high = self.energy_grid.stop + (reach if self.tail is None else 0.0)  # no Fermi level in the tail
+        plain, sharp = (self.rule.counter(self.dos, self.volume, sharpened=s) for s in (False, True))
 
         def excess(mu: float) -> float:
             return sharp(mu, electron_temperature) - electrons

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -13,9 +13,11 @@ from scipy.sparse.linalg import SuperLU, splu
 from fermisea import units
 from fermisea.grid import EnergyGrid
 from fermisea.physics.fermi_dirac import occupation_derivatives, sigma
+from fermisea.physics.free_electrons import STATES, quadrature
+from fermisea.physics.tail import Tail
 from fermisea.utilities.arrays import FloatArray
 
-_Derivative = Callable[[int], FloatArray]
+_Function = Callable[["_Nodes", int], FloatArray]
 
 # Splits in units of k_B tau_e: the poles of f lie at pi k_B tau_e from the real axis, and twelve nodes in each interval
 # reach double precision, even after the cancellation in fourth derivatives at 50 K. Beyond the last split f is 0 or 1.
@@ -92,6 +94,7 @@ class Integration:
         variance: variance of the kernel in the values, whose effect is removed, eV^2.
         order: highest power of the variance in the correction.
         boltzmann: k_B, eV/K.
+        tail: free electrons above the grid; None for no states there.
     """
 
     grid: EnergyGrid
@@ -101,6 +104,7 @@ class Integration:
     variance: float = 0.0
     order: int = 0
     boltzmann: float = units.BOLTZMANN
+    tail: Tail | None = None
 
     @cached_property
     def _energies(self) -> FloatArray:
@@ -119,23 +123,24 @@ class Integration:
 
     def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
         """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
-        nodes = self._nodes(fermi_level, electron_temperature, 2 * self.order)
-        number, energy, entropy = self._project(nodes, nodes.number, nodes.energy, nodes.entropy)
-        return IntegrationWeights(
-            EnergyIntegral(number), EnergyIntegral(energy), EnergyIntegral(self.boltzmann * entropy)
+        number, energy, entropy = self._integrals(
+            fermi_level, electron_temperature, 2 * self.order, (_Nodes.number, _Nodes.energy, _Nodes.entropy)
         )
+        return IntegrationWeights(number, energy, self.boltzmann * entropy)
 
     def slopes(self, fermi_level: float, electron_temperature: float) -> WeightSlopes:
         """Returns the derivatives of the weights at one Fermi level (eV) and electronic temperature (K)."""
-        nodes = self._nodes(fermi_level, electron_temperature, 2 * self.order + 2)
-        functions = (nodes.level_slope, nodes.thermal_slope, nodes.energy_slope)
-        return WeightSlopes(*map(EnergyIntegral, self._project(nodes, *functions)))
+        functions = (_Nodes.level_slope, _Nodes.thermal_slope, _Nodes.energy_slope)
+        return WeightSlopes(*self._integrals(fermi_level, electron_temperature, 2 * self.order + 2, functions))
 
-    def counter(self, values: FloatArray, *, sharpened: bool = True) -> Callable[[float, float], float]:
+    def counter(
+        self, values: FloatArray, volume: float | None = None, *, sharpened: bool = True
+    ) -> Callable[[float, float], float]:
         """Returns the electron number as a function of Fermi level (eV) and electronic temperature (K).
 
         Args:
             values: density of states on the grid, 1/eV.
+            volume: volume of the cell, Angstrom^3; only a tail needs it.
             sharpened: whether the effect of the broadening is removed; if not, the number increases monotonically with
                 mu for a positive density of states.
         """
@@ -144,30 +149,99 @@ class Integration:
 
         def count(fermi_level: float, electron_temperature: float) -> float:
             nodes = self._nodes(fermi_level, electron_temperature, 2 * order)
-            return float((nodes.measure * self._sharpen(nodes.number, order)) @ spline(nodes.energies))
+            number = float((nodes.measure * self._sharpen(nodes, _Nodes.number, order)) @ spline(nodes.energies))
+            if self.tail is None or volume is None:
+                return number
+            outside = self._nodes_outside(self.tail, fermi_level, electron_temperature, 2 * order)
+            (above,) = self._above(self.tail, outside, [_Nodes.number], order)
+            return number + float(above.weights @ values) + above.per_volume * volume
 
         return count
 
+    def _integrals(
+        self, fermi_level: float, electron_temperature: float, highest: int, functions: Sequence[_Function]
+    ) -> list[EnergyIntegral]:
+        """Returns the integrals of functions of the energy, with derivatives up to order ``highest`` available."""
+        found = self._project(self._nodes(fermi_level, electron_temperature, highest), functions)
+        if self.tail is None:
+            return found
+        outside = self._nodes_outside(self.tail, fermi_level, electron_temperature, highest)
+        above = self._above(self.tail, outside, functions, self.order)
+        return [inner + outer for inner, outer in zip(found, above, strict=True)]
+
     def _nodes(self, fermi_level: float, electron_temperature: float, highest: int) -> _Nodes:
+        """Returns the nodes of the grid."""
+        kt = self._thermal_energy(electron_temperature)
+        points = _quadrature(np.unique(self._knots), fermi_level, kt)
+        return _Nodes(*points, fermi_level, electron_temperature, kt, highest)
+
+    def _nodes_outside(self, tail: Tail, fermi_level: float, electron_temperature: float, highest: int) -> _Nodes:
+        """Returns the nodes above the grid."""
+        kt = self._thermal_energy(electron_temperature)
+        points = quadrature(self.grid.stop, tail.bottom, fermi_level, kt)
+        return _Nodes(*points, fermi_level, electron_temperature, kt, highest)
+
+    def _thermal_energy(self, electron_temperature: float) -> float:
         units.thermal_energy(electron_temperature)  # refuses invalid temperatures
-        return _Nodes(self._knots, fermi_level, electron_temperature, self.boltzmann * electron_temperature, highest)
+        return self.boltzmann * electron_temperature
 
-    def _project(self, nodes: _Nodes, *functions: _Derivative) -> list[FloatArray]:
+    def _project(self, nodes: _Nodes, functions: Sequence[_Function]) -> list[EnergyIntegral]:
+        """Returns the integrals over the grid of functions times the spline."""
         basis = BSpline.design_matrix(nodes.energies, self._knots, self.degree).T
-        tests = np.stack([nodes.measure * self._sharpen(w, self.order) for w in functions], axis=-1)
+        tests = np.stack([nodes.measure * self._sharpen(nodes, w, self.order) for w in functions], axis=-1)
         weights = self._transposed.solve(np.asarray(basis @ tests))
-        return list(weights[self.below : self.below + self.grid.size].T.copy())
+        return [EnergyIntegral(row) for row in weights[self.below : self.below + self.grid.size].T.copy()]
 
-    def _sharpen(self, derivative: _Derivative, order: int) -> FloatArray:
-        """Returns w - (s^2/2) w'' + (s^4/8) w'''' - ..., given the derivatives of w."""
-        total, factor = derivative(0), 1.0
+    def _above(self, tail: Tail, nodes: _Nodes, functions: Sequence[_Function], order: int) -> list[EnergyIntegral]:
+        """Returns the integrals above the grid of functions times the tail."""
+        root = np.sqrt(nodes.energies - tail.bottom)
+        average, offset = tail.average(self.grid), tail.offset(self.grid)
+        found = []
+        for function in functions:
+            values = nodes.measure * self._sharpen(nodes, function, order)
+            inverse, direct = float(np.sum(values / root)), float(np.sum(values * root))
+            found.append(EnergyIntegral(inverse * average, inverse * offset + direct * STATES))
+        return found
+
+    def outside(self, fermi_level: float, electron_temperature: float) -> EnergyIntegral:
+        """Returns the number of electrons above the grid at one Fermi level (eV) and electronic temperature (K)."""
+        if self.tail is None:
+            return EnergyIntegral(np.zeros(self.grid.size))
+        outside = self._nodes_outside(self.tail, fermi_level, electron_temperature, 2 * self.order)
+        return self._above(self.tail, outside, [_Nodes.number], self.order)[0]
+
+    def outside_grand_potential(self, fermi_level: float, electron_temperature: float) -> tuple[float, float]:
+        """Returns minus the grand potential of two densities of states above the grid.
+
+        The first is 1/sqrt(eps - U0), with the result in eV^(3/2); the second one is that of free electrons per
+        volume, with the result in eV/Angstrom^3.
+
+        Args:
+            fermi_level: mu, eV.
+            electron_temperature: tau_e, K.
+        """
+        if self.tail is None:
+            return 0.0, 0.0
+        kt = self._thermal_energy(electron_temperature)
+        energies, measure = quadrature(self.grid.stop, self.tail.bottom, fermi_level, kt)
+        root, lost = (
+            np.sqrt(energies - self.tail.bottom),
+            measure * kt * np.logaddexp(0.0, (fermi_level - energies) / kt),
+        )
+        return float(np.sum(lost / root)), STATES * float(np.sum(lost * root))
+
+    def _sharpen(self, nodes: _Nodes, function: _Function, order: int) -> FloatArray:
+        """Returns w - (s^2/2) w'' + (s^4/8) w'''' - ... at nodes, for a function w with its derivatives."""
+        total, factor = function(nodes, 0), 1.0
         for k in range(1, order + 1):
             factor *= -self.variance / (2 * k)
-            total = total + factor * derivative(2 * k)
+            total = total + factor * function(nodes, 2 * k)
         return total
 
 
-def sharpened_integration(grid: EnergyGrid, broadening: float = 0.0, order: int = 2) -> Integration:
+def sharpened_integration(
+    grid: EnergyGrid, broadening: float = 0.0, order: int = 2, tail: Tail | None = None
+) -> Integration:
     """Returns the integration rule of a quintic spline that removes the effect of the broadening of the samples.
 
     Values that are a convolution of the true D with a kernel of standard deviation s need w - (s^2/2) w'' +
@@ -187,10 +261,12 @@ def sharpened_integration(grid: EnergyGrid, broadening: float = 0.0, order: int 
         grid: energies at which D is sampled.
         broadening: standard deviation s of the kernel in D, eV; 0 for a sharp one.
         order: highest power of s^2 in the correction.
+        tail: free electrons above the grid; None for no states there. The tail continues the broadened D, so that the
+            correction sees no edge.
     """
     if broadening > 0:
-        return Integration(grid, degree=5, below=_PADDING, variance=broadening**2, order=order)
-    return Integration(grid, degree=5)
+        return Integration(grid, degree=5, below=_PADDING, variance=broadening**2, order=order, tail=tail)
+    return Integration(grid, degree=5, tail=tail)
 
 
 def hat_integration(grid: EnergyGrid) -> Integration:
@@ -202,17 +278,23 @@ def hat_integration(grid: EnergyGrid) -> Integration:
 
 
 class _Nodes:
-    """Gauss-Legendre nodes for splines times functions of (eps - mu)/(k_B tau_e), and these functions at the nodes.
+    """Nodes of a quadrature, and functions of (eps - mu)/(k_B tau_e) at the nodes.
 
     Each method returns the ``m``-th derivative in eps.
     """
 
     def __init__(
-        self, knots: FloatArray, fermi_level: float, electron_temperature: float, kt: float, highest: int
+        self,
+        energies: FloatArray,
+        measure: FloatArray,
+        fermi_level: float,
+        electron_temperature: float,
+        kt: float,
+        highest: int,
     ) -> None:
         self._temperature = electron_temperature
         self._kt = kt
-        self.energies, self.measure = _quadrature(np.unique(knots), fermi_level, kt)
+        self.energies, self.measure = energies, measure
         self._x = (self.energies - fermi_level) / kt
         self._f = occupation_derivatives(self._x, highest)
 

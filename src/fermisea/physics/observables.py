@@ -54,6 +54,8 @@ class ThermalObservables:
         free_energies: total free energy of the LDOS in every form, eV, anchored if ``anchored`` is set; empty if there
             is none.
         transfer_error: |F_KS - F_HF| / 2, eV; NaN without total energies.
+        tail_electrons: number of electrons above the energies of the LDOS; 0 without a tail.
+        tail_error: estimated error of F from these electrons, eV; 0 without a tail.
         density: (nx, ny, nz), 1/Angstrom^3; empty if it was not requested.
         reference_free_energy: total free energy of the LDOS alone at tau_ref, eV; NaN without total energies.
         anchor_shift: F(tau_ref) of the anchor minus ``reference_free_energy``, eV; NaN without an anchor.
@@ -70,6 +72,8 @@ class ThermalObservables:
     ldos_heat_capacity: float
     free_energies: dict[str, float]
     transfer_error: float
+    tail_electrons: float
+    tail_error: float
     density: FloatArray
     reference_free_energy: float = math.nan
     anchor_shift: float = math.nan
@@ -231,6 +235,8 @@ def observables_of(
             ldos_heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),
             free_energies=forms,
             transfer_error=transfer_error(forms) if forms else math.nan,
+            tail_electrons=dos.tail_electrons(state.fermi_level, t),
+            tail_error=dos.tail_error(state.fermi_level, t),
             density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),
             reference_free_energy=at_reference,
         )

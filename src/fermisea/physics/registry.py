@@ -176,6 +176,22 @@ _ALL = (
         attrgetter("transfer_error"),
     ),
     Observable(
+        "tail_electrons",
+        "tail electrons",
+        r"$N_{\mathrm{tail}}$",
+        "1",
+        "number of electrons above the energy window, as free electrons",
+        attrgetter("tail_electrons"),
+    ),
+    Observable(
+        "tail_error",
+        "tail error",
+        "tail error",
+        "eV",
+        "estimated error of F of the LDOS from the electrons above the energy window",
+        attrgetter("tail_error"),
+    ),
+    Observable(
         "ldos_free_energy",
         "F from the LDOS",
         r"$F_{\mathrm{LDOS}}$",

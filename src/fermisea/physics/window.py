@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.integrate import quad
@@ -22,6 +23,9 @@ LOWEST_TEMPERATURE = 5.0
 _UNUSUAL = 50.0
 """Electronic temperature, K, below which a value may be meant in eV; hardly any DFT calculation is colder."""
 
+HIGHEST_TEMPERATURE = 1e9
+"""Highest tau_e, K; k_B tau_e is then a sixth of the rest energy of an electron."""
+
 TRUNCATION = 1e-3
 """Largest free energy, eV per atom, that a window may cut off; it defines the highest electronic temperature."""
 
@@ -33,6 +37,9 @@ _REACH_ABOVE = 11.6
 
 _MARGIN = 0.5
 """Margin at the top of the default window, eV."""
+
+_TAIL_ERROR, _TAIL_SHARE = 2e-3, 0.01
+"""Largest estimated error of the states above a window: eV per atom, or a share of F(tau_e) - F(tau_ref)."""
 
 _LOST = 5e-5
 """Largest free energy that the default window may cut off, eV per electron, for free electrons from the lowest
@@ -114,7 +121,7 @@ def highest_electron_temperature(
     Raises:
         InputError: if the window cannot hold the electrons.
     """
-    top = dos.energy_grid.stop
+    dos, top = replace(dos, tail=None), dos.energy_grid.stop
     bottom = float(dos.energies[np.argmax(dos.dos > 0.01 * dos.dos.max())])
     upper = dos.energies > (top + bottom) / 2
     mu = dos.fermi_level(electrons, max(_COLD, electron_temperature))
@@ -159,14 +166,11 @@ def temperature_list(electron_temperature: float | Sequence[float]) -> tuple[flo
     return tuple(float(t) for t in given)
 
 
-def check_temperature(
-    grid: EnergyGrid, highest: float, electron_temperature: float, *, allow_beyond_window: bool = False
-) -> None:
-    """Refuses an ``electron_temperature`` above ``highest`` (K) or below ``LOWEST_TEMPERATURE``.
+def check_range(electron_temperature: float) -> None:
+    """Refuses a tau_e (K) for which no LDOS gives accurate numbers.
 
     Raises:
-        InputError: for a temperature that is too low or invalid.
-        WindowError: for a temperature above ``highest``; with ``allow_beyond_window`` this is a warning instead.
+        InputError: for a temperature that is too low, too high or invalid.
     """
     units.thermal_energy(electron_temperature)
     if electron_temperature < LOWEST_TEMPERATURE:
@@ -174,6 +178,23 @@ def check_temperature(
             f"electron temperature: got {electron_temperature:g} K, expected at least {LOWEST_TEMPERATURE:g} K; "
             f"below this, entropies and heat capacities are not accurate ({_in_kelvin(electron_temperature)})"
         )
+    if electron_temperature > HIGHEST_TEMPERATURE:
+        raise InputError(
+            f"electron temperature: got {electron_temperature:g} K, expected at most {HIGHEST_TEMPERATURE:g} K; "
+            "electrons become relativistic"
+        )
+
+
+def check_temperature(
+    grid: EnergyGrid, highest: float, electron_temperature: float, *, allow_beyond_window: bool = False
+) -> None:
+    """Refuses an ``electron_temperature`` above ``highest`` (K) or below ``LOWEST_TEMPERATURE``.
+
+    Raises:
+        InputError: for a temperature that is too low, too high or invalid.
+        WindowError: for a temperature above ``highest``; with ``allow_beyond_window`` this is a warning instead.
+    """
+    check_range(electron_temperature)
     if electron_temperature <= highest:
         return
     text = (
@@ -211,16 +232,56 @@ def _in_kelvin(value: float) -> str:
 
 
 def check_spectrum(
-    dos: DensityOfStates, electrons: float, atoms: int, electron_temperature: float, reference: float
+    dos: DensityOfStates,
+    electrons: float,
+    atoms: int,
+    electron_temperatures: Iterable[float],
+    reference: float,
+    *,
+    allow_beyond_window: bool = False,
 ) -> None:
-    """Raises WindowError if the spectrum of a structure needs a wider window at this tau_e.
+    """Refuses a tau_e that the window of a structure does not serve, with or without a tail.
 
     Args:
         dos: density of states of the structure.
         electrons: number of electrons in the cell.
         atoms: number of atoms in the cell.
-        electron_temperature: tau_e, K.
+        electron_temperatures: tau_e, K.
         reference: tau_ref of the spectrum, K.
+        allow_beyond_window: whether an error of the window is a warning instead.
+
+    Raises:
+        InputError: for a temperature that is too low, too high or invalid.
+        WindowError: if the window cuts off more than 1 meV/atom or, with a tail, if the estimated error of the tail is
+            above 2 meV/atom and above 1 % of the change of F from tau_ref.
     """
-    highest = highest_electron_temperature(dos, electrons, atoms, reference)
-    check_temperature(dos.energy_grid, highest, electron_temperature)
+    temperatures = sorted(set(electron_temperatures), reverse=True)
+    for t in temperatures:
+        check_range(t)
+    if dos.tail is None:
+        highest = highest_electron_temperature(dos, electrons, atoms, reference)
+        check_temperature(dos.energy_grid, highest, max(temperatures), allow_beyond_window=allow_beyond_window)
+        return
+
+    def band_free_energy(mu: float, t: float) -> float:
+        return dos.band_energy(mu, t) - t * dos.entropy(mu, t)
+
+    for t in temperatures:
+        mu = dos.fermi_level(electrons, t)
+        error = dos.tail_error(mu, t)
+        if error <= _TAIL_ERROR * atoms:  # lower temperatures have smaller errors
+            return
+        cold = band_free_energy(dos.fermi_level(electrons, reference), reference)
+        limit = max(_TAIL_ERROR * atoms, _TAIL_SHARE * abs(band_free_energy(mu, t) - cold))
+        if error <= limit:
+            continue
+        window, above = dos.energy_grid, dos.tail_electrons(mu, t)
+        text = (
+            f"tail: at tau_e = {t:g} K, {above / atoms:.2g} electrons per atom are above the energy window "
+            f"[{window.start:.2f}, {window.stop:.2f}] eV; the estimated error of F from these electrons is "
+            f"{1000 * error / atoms:.2g} meV/atom, expected at most {1000 * limit / atoms:.2g} meV/atom (1 % of the "
+            "change of F from tau_ref); request a lower tau_e, or use an LDOS with a wider energy window"
+        )
+        if not allow_beyond_window:
+            raise WindowError(text)
+        warnings.warn(text, stacklevel=3)

@@ -171,7 +171,8 @@ def _posterior(
     widths = np.sqrt(np.maximum(np.diagonal(factor), 1e-300))
     factor = factor * np.outer(*[np.maximum(np.asarray(force_errors) / widths, 1.0)] * 2)
     root = _inverse_root(_penalised(normal, ridge, scaling)) @ scaling.matrix()
-    return Posterior(root.T @ root, factor, noise)
+    size = float(np.diagonal(factor).mean()) or 1.0
+    return Posterior(size * root.T @ root, factor / size, noise)
 
 
 def _inverse_root(matrix: FloatArray) -> FloatArray:

@@ -30,7 +30,7 @@ class Posterior:
     each element.
 
     Attributes:
-        covariance: covariance of the coefficients before calibration, (columns, columns), the same for all energies.
+        covariance: covariance of the coefficients, (columns, columns), the same for all energies up to the factor.
         factor: factor of the covariance, () for one energy or (energies, energies).
         noise: variance of the energy per atom, in the square of the unit of the energy, or covariance of the energies.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fermisea.errors import CapacityError
+from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.observables import observables_of
 from fermisea.physics.thermal_states import thermal_levels
-from fermisea.physics.window import check_spectrum
+from fermisea.physics.window import check_spectrum, check_temperature
 from fermisea.prediction.forces import thermal_mechanics
 from fermisea.prediction.forward_pass import Progress
 from fermisea.prediction.passes import hidden_sums
@@ -26,7 +27,7 @@ def predict(request: Request, progress: Progress | None = None) -> Prediction:
     Raises:
         InputError: for a chunk below 1, an unknown precision, or forces on a device other than the CPU.
         CapacityError: for a predicted DOS with too few electrons.
-        WindowError: if the DOS of the structure needs a wider window for the highest tau_e.
+        WindowError: if the DOS of the structure needs a wider window at a tau_e.
     """
     try:
         return _predict(request, progress)
@@ -41,12 +42,10 @@ def predict(request: Request, progress: Progress | None = None) -> Prediction:
 
 
 def _predict(request: Request, progress: Progress | None) -> Prediction:
-    readout = Readout.of(request.network, request.head, request.integration)
+    readout = Readout.of(request.network, request.head, request.integration, tail=request.tail)
     hidden = hidden_sums(request, readout, progress)
     dos = readout.density_of_states(hidden.dos, hidden.volume)
-    if not request.allow_beyond_window:
-        highest, tau_ref = max(request.electron_temperatures), request.head.reference_electron_temperature
-        check_spectrum(dos, request.electrons, len(request.atoms), highest, tau_ref)
+    _check_window(request, dos)
     levels = thermal_levels(dos, request.electrons, request.all_temperatures, slopes=request.forces)
     states = levels.states(hidden.fields(readout.vectors(levels.integrals)))
     reference = None if request.reference_electron_temperature is None else states.pop()
@@ -72,4 +71,23 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
         mechanics=thermal_mechanics(request, hidden.forward, readout, dos, states, reference)
         if request.forces
         else None,
+    )
+
+
+def _check_window(request: Request, dos: DensityOfStates) -> None:
+    """Refuses a tau_e that the window of the model or of this structure does not serve, or warns of it."""
+    head = request.head
+    if dos.tail is None and request.tail:  # the request expected a tail, but the LDOS does not resemble free electrons
+        for t in request.electron_temperatures:
+            highest = head.highest_electron_temperature
+            check_temperature(head.energy_grid, highest, t, allow_beyond_window=request.allow_beyond_window)
+    if dos.tail is None and request.allow_beyond_window:  # the warning has been issued
+        return
+    check_spectrum(
+        dos,
+        request.electrons,
+        len(request.atoms),
+        request.electron_temperatures,
+        head.reference_electron_temperature,
+        allow_beyond_window=request.allow_beyond_window,
     )

@@ -20,6 +20,7 @@ from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import DensityOfStates, IntegrationName
 from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.physics.integration import EnergyIntegral
+from fermisea.physics.tail import Tail
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,30 @@ class Readout:
     matrix: Tensor
     bias: Tensor
     integration: IntegrationName = "sharpened"
+    tail: Tail | None = None
     members: tuple[Readout, ...] = ()
 
     @classmethod
-    def of(cls, network: Network, head: Head, integration: IntegrationName = "sharpened") -> Readout:
-        """Returns the readout of one head of a network."""
+    def of(
+        cls, network: Network, head: Head, integration: IntegrationName = "sharpened", *, tail: bool = True
+    ) -> Readout:
+        """Returns the readout of one head of a network.
+
+        Args:
+            network: network or ensemble.
+            head: energies of the LDOS.
+            integration: integration rule; only ``"sharpened"`` has a tail.
+            tail: whether free electrons continue the LDOS above its energies. Their bottom is the one of the mean LDOS
+                of the training data, so that it does not depend on the structure.
+        """
         outputs = slice(head.first_output, head.first_output + head.energy_grid.size)
+        above = None
+        if tail and integration == "sharpened":
+            means = [member.output_mean[outputs].double().cpu().numpy() for member in network.members]
+            above = Tail.of(head.energy_grid, np.mean(means, axis=0))
 
         def part(matrix: Tensor, bias: Tensor, members: tuple[Readout, ...] = ()) -> Readout:
-            return cls(head, matrix[outputs].cpu(), bias[outputs].cpu(), integration, members)
+            return cls(head, matrix[outputs].cpu(), bias[outputs].cpu(), integration, above, members)
 
         members = network.member_readouts() if isinstance(network, Ensemble) else []
         return part(*network.readout(), tuple(part(*member) for member in members))
@@ -101,7 +117,7 @@ class Readout:
         values = (self.matrix @ hidden.total.cpu() + self.bias * hidden.points) * (volume / hidden.points)
         deviation = self.head.broadening.standard_deviation
         energies = self.head.energy_grid.energies
-        return DensityOfStates(energies, values.numpy(), deviation, self.integration, volume)
+        return DensityOfStates(energies, values.numpy(), deviation, self.integration, volume, self.tail)
 
     def vectors(self, integrals: Sequence[EnergyIntegral]) -> Tensor:
         """Returns v = (W^T w, b . w + c), (width + 1, n), for n integrals; each is v . (h(r), 1) at a point."""

@@ -15,7 +15,7 @@ from fermisea.grid import RealSpaceGrid, check_grid, check_structure
 from fermisea.networks.ensemble import Network
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion, electrons
-from fermisea.physics.window import check_temperature, temperature_list
+from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
 from fermisea.prediction.readout import Head
 from fermisea.prediction.size import check_sizes
 
@@ -83,7 +83,8 @@ class Request:
         forces: whether forces and stress are requested.
         forces_of_change: whether these are derivatives of F(tau_e) - F(tau_ref) instead of F(tau_e).
         total_energy_obstacle: reason why there is no total free energy; None if there is one.
-        allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
+        tail: whether free electrons continue the LDOS above its energies.
+        allow_beyond_window: whether a tau_e that the window does not serve is a warning instead of an error.
         precision: precision of the hidden layers.
         integration: integration rule of :class:`fermisea.DensityOfStates`.
         uncertainty: whether the spread of the members of an ensemble is requested.
@@ -109,6 +110,7 @@ class Request:
     forces: bool
     forces_of_change: bool
     total_energy_obstacle: str | None
+    tail: bool
     allow_beyond_window: bool
     precision: str
     integration: IntegrationName
@@ -134,6 +136,7 @@ class Request:
         density: bool = True,
         forces: bool = False,
         forces_of_change: bool = False,
+        tail: bool = True,
         allow_beyond_window: bool = False,
         precision: str = "float32",
         integration: IntegrationName = "sharpened",
@@ -153,7 +156,8 @@ class Request:
             density: whether to compute densities and, with them, total free energies.
             forces: whether to compute forces and stress.
             forces_of_change: whether forces and stress are derivatives of F(tau_e) - F(tau_ref) instead of F(tau_e).
-            allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
+            tail: whether free electrons continue the LDOS above its energies; only with ``"sharpened"``.
+            allow_beyond_window: whether a tau_e that the window does not serve is a warning instead of an error.
             precision: precision of the hidden layers, ``"float32"`` or ``"bfloat16"``.
             integration: integration rule of :class:`fermisea.DensityOfStates`.
             uncertainty: whether to compute the spread of the members of an ensemble.
@@ -163,7 +167,7 @@ class Request:
         Raises:
             InputError: for an unknown element, invalid positions or cell, or tau_e <= 0; for forces without a total
                 free energy, or with ``dos_grid``.
-            WindowError: if a tau_e is above the limit of the energy window.
+            WindowError: if a tau_e is above the limit of the energy window without a tail.
         """
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
@@ -171,8 +175,9 @@ class Request:
         grid = prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
         number = electrons(model.ions, list(atoms.symbols))
         head = model.heads[0].absolute(number, grid.volume)
+        tail = tail and integration == "sharpened"
         for t in temperatures:
-            highest = head.highest_electron_temperature
+            highest = HIGHEST_TEMPERATURE if tail else head.highest_electron_temperature
             check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
         check_sizes(grid, own, _BYTES * len(temperatures) if density else 0, chunk=chunk, memory=memory)
@@ -199,6 +204,7 @@ class Request:
             forces=forces,
             forces_of_change=forces_of_change,
             total_energy_obstacle=model.total_energy_obstacle,
+            tail=tail,
             allow_beyond_window=allow_beyond_window,
             precision=precision,
             integration=integration,

@@ -185,8 +185,8 @@ class Prediction:
         """Estimated standard error of the free energy, eV; NaN without a spread.
 
         The spread of the potential or, for an anchored F, the spread over the networks and the error of the anchor, and
-        the transfer error, added in squares. The spread over networks counts as at least the difference from F of the
-        potential or, for F of the LDOS alone, from an anchored F.
+        the transfer and tail errors, added in squares. The spread over networks counts as at least the difference from
+        F of the potential or, for F of the LDOS alone, from an anchored F.
 
         Raises:
             InputError: without a density or total energies.
@@ -253,6 +253,16 @@ class Prediction:
         """|F_KS - F_HF| / 2, eV: an estimate of the error from tau_ref to tau_e."""
         self._check_total("transfer error")
         return self._values("transfer_error")
+
+    @property
+    def tail_electrons(self) -> Any:
+        """Number of electrons above the energy window, where free electrons continue the LDOS; 0 without a tail."""
+        return self._values("tail_electrons")
+
+    @property
+    def tail_error(self) -> Any:
+        """Estimated error of F of the LDOS from the electrons above the energy window, eV; 0 without a tail."""
+        return self._values("tail_error")
 
     @property
     def band_energy(self) -> Any:

@@ -32,15 +32,16 @@ def spreads_of(prediction: PredictionValues) -> dict[str, FloatArray]:
 def uncertainty_of(prediction: PredictionValues) -> FloatArray:
     """Returns the estimated standard error of F, (nT,), eV; NaN without a spread.
 
-    It is the root of the sum of the squares of spread and transfer error and, for an anchored F, of the error of the
-    anchor, which all networks share. Networks are also wrong together: the spread of F from an LDOS is at least its
-    difference from the most accurate F that the model knows.
+    It is the root of the sum of the squares of spread and transfer error and, for F from an LDOS, of the tail error and
+    of the error of the anchor, which all networks share. Networks are also wrong together: the spread of F from an LDOS
+    is at least its difference from the most accurate F that the model knows.
     """
     transfer = np.array([result.transfer_error for result in prediction.results])
     spread = spreads_of(prediction).get("free_energy", np.full(len(transfer), np.nan))
     spread = np.maximum(spread, [_difference(result) for result in prediction.results])
-    if prediction.anchored and not prediction.results[0].uses_potential:
-        spread = np.hypot(spread, prediction.anchor_std)
+    if not prediction.results[0].uses_potential:
+        spread = np.hypot(spread, [result.tail_error for result in prediction.results])
+        spread = np.hypot(spread, prediction.anchor_std if prediction.anchored else 0.0)
     return np.hypot(spread, transfer)
 
 
