@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -108,6 +109,17 @@ def check(model: Model, atoms: Atoms, places, strains, **options) -> None:
 def test_forces_and_stress_are_derivatives(kind, anchor, temperature):
     places, strains = [(0, 0), (1, 2), (2, 1)], [(0, 0), (1, 2)]
     check(model_of(kind), alloy(), places, strains, electron_temperature=temperature, anchor=anchor)
+
+
+@pytest.mark.parametrize("anchor", [False, True], ids=["pure", "anchored"])
+def test_forces_and_stress_include_the_electrons_above_the_window(anchor):
+    model, options = model_of("power"), {"electron_temperature": 60_000.0, "allow_beyond_window": True}
+    atoms = alloy()
+    with pytest.warns(UserWarning, match="tail: at tau_e = 60000 K"):
+        assert model.predict(atoms, **options).tail_electrons > 0.1 * len(atoms)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        check(model, atoms, [(0, 0), (1, 2)], [(0, 0), (1, 2)], anchor=anchor, **options)
 
 
 @pytest.mark.parametrize("functional", ["lda", "pbesol"])
