@@ -97,11 +97,11 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
             "network errors"
         )
     above = max(prediction.results, key=lambda result: result.tail_error)
-    error, share = 1000 * above.tail_error / atoms, above.tail_electrons / atoms
-    if error >= _SMALL_TAIL:
+    lost, share = 1000 * above.tail_error / atoms, above.tail_electrons / atoms
+    if lost >= _SMALL_TAIL:
         found.append(
             f"tail: at {above.electron_temperature:g} K, {share:.2g} electrons per atom are free electrons above the "
-            f"energy window; estimated error of F: {error:.2g} meV/atom"
+            f"energy window; estimated error of F: {lost:.2g} meV/atom"
         )
     if not prediction.has_free_energy and model.thermal is not None and model.thermal.has_pressure:
         found.append(
