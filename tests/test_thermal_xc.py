@@ -66,18 +66,16 @@ def test_energy_and_potential_of_the_local_forms_are_those_of_libxc(name, temper
 def test_entropy_of_the_local_forms_is_that_of_libxc(name, temperature):
     """tau_e S_xc against the slope of a polynomial in ln T through libxc's energies, 1e-10 of F_xc."""
     densities = np.logspace(-6, 1, 15)
-    series = np.polynomial.Chebyshev.interpolate(
-        lambda logs: np.array([_libxc(CODES[name], densities, math.exp(x))[0] for x in logs]),
-        22,
-        [math.log(temperature) - 0.4, math.log(temperature) + 0.4],
-    )
-    numerical = series.deriv()(math.log(temperature))
+    logs = np.polynomial.chebyshev.chebpts1(23)
+    values = np.array([_libxc(CODES[name], densities, temperature * math.exp(0.4 * x))[0] for x in logs])
+    series = np.polynomial.chebyshev.chebfit(logs, values, 22)
+    numerical = np.polynomial.chebyshev.chebval(0.0, np.polynomial.chebyshev.chebder(series)) / 0.4
     energy = _libxc(CODES[name], densities, temperature)[0]
     t = torch.tensor(temperature * KELVIN, dtype=torch.float64, requires_grad=True)
     for density, slope, value in zip(densities, numerical, energy, strict=True):
         n = torch.tensor(density / units.BOHR**3, dtype=torch.float64)
         (own,) = torch.autograd.grad(functional(name).energy_density(n, None, t) / n, t)
-        assert float(own) * float(t) / units.HARTREE == pytest.approx(slope, abs=1e-10 * abs(value))
+        assert float(own) * temperature * KELVIN / units.HARTREE == pytest.approx(slope, abs=1e-10 * abs(value))
 
 
 def _fermi_dirac(eta):
@@ -141,7 +139,7 @@ def test_kdt16_at_low_temperature_is_pbe_with_the_uniform_gas_of_corrksdt():
     gradient = (cold - functional("corrksdt").at(1.0).energy_density(n) / n) - (
         pbe - functional("lda").energy_density(n) / n
     )
-    assert 1e-3 < lda.abs().max() < 0.02  # eV per electron
+    assert 1e-3 < lda.abs().max() < 0.05  # eV per electron
     assert (gradient.abs() < lda.abs().max()).all()
     assert (lda[0] - (cold - pbe)[0]).abs().max() < 1e-12
 
@@ -179,15 +177,15 @@ def test_energies_and_derivatives_are_finite_everywhere(name, make):
 @pytest.mark.parametrize("kelvin", [1e3, 1e4, 3e5, 1e7])
 def test_derivatives_are_those_of_the_energy(name, kelvin):
     n = torch.tensor([0.02, 0.1, 0.3, 1.0], dtype=torch.float64, requires_grad=True)
-    sigma = torch.tensor([0.001, 0.02, 0.9, 40.0], dtype=torch.float64, requires_grad=True)
+    sigma = torch.tensor([0.01, 0.05, 0.9, 40.0], dtype=torch.float64, requires_grad=True)
     scaled = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
 
     def energy(density, second, factor):
         return functional(name).energy_density(density, second, factor * kelvin)
 
     inputs = (n, sigma if name == "kdt16" else sigma.detach(), scaled)
-    assert torch.autograd.gradcheck(energy, inputs, eps=1e-5, rtol=1e-6, atol=1e-6)
-    assert torch.autograd.gradgradcheck(energy, inputs, eps=1e-5, rtol=1e-5, atol=1e-5)
+    assert torch.autograd.gradcheck(energy, inputs, eps=1e-6, rtol=1e-6, atol=1e-6)
+    assert torch.autograd.gradgradcheck(energy, inputs, eps=1e-6, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
