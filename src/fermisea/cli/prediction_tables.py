@@ -93,6 +93,11 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
             "transfer error: estimated error of F(tau_e) - F(tau_ref) from using the LDOS of tau_ref, without "
             "network errors"
         )
+    if prediction.thermal_xc is not None:
+        found.append(
+            f"exchange and correlation: F, S and C_e at tau_e with {prediction.thermal_xc}, from an LDOS of "
+            f"{prediction.functional}; the transfer error contains an estimate of this difference's second order"
+        )
     if not prediction.has_free_energy and model.thermal is not None and model.thermal.has_pressure:
         found.append(
             "S and C_e come from the LDOS; with a density, they come from the interatomic potential of the model"

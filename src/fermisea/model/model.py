@@ -133,6 +133,7 @@ class Model:
         forces: bool = False,
         allow_beyond_window: bool = False,
         allow_outside: bool = False,
+        thermal_xc: str | None = None,
         chunk: int = CHUNK,
         memory: int = MEMORY,
         progress: Callable[[int, int], None] | None = None,
@@ -175,18 +176,32 @@ class Model:
                 tau_e.
             allow_beyond_window: whether a tau_e above the highest one is a warning instead of an error.
             allow_outside: whether an unphysical structure or energy is a warning instead of an error.
+            thermal_xc: exchange-correlation functional of F at tau_e, such as ``"kdt16"`` for a model of PBE; by
+                default the one of the model. F, S, U, C_e, forces and stress then come from the LDOS, anchored if the
+                model has an anchor: its F(tau_ref) is of the functional of the model. The other functional acts on the
+                states to first order, and ``transfer_error`` contains an estimate of the second.
             chunk: largest number of points of a tile.
             memory: largest size of a stored hidden layer, bytes.
             progress: callback with the number of finished points and the total number, for all passes.
 
         Raises:
-            InputError: for a missing potential or anchor; for an unknown element, invalid positions or cell, tau_e <= 0
-                or an unknown precision; for forces without a total free energy, or with ``dos_grid``; for an impossible
-                structure or energy, unless ``allow_outside``.
+            InputError: for a missing potential or anchor, or the potential with another ``thermal_xc``; for an unknown
+                element or functional, invalid positions or cell, tau_e <= 0 or an unknown precision; for forces without
+                a total free energy, or with ``dos_grid``; for an impossible structure or energy, unless
+                ``allow_outside``.
             WindowError: if a tau_e is above the limit of the energy window.
         """
         temperatures = temperature_list(electron_temperature)
         potential = None if self.total_energy_obstacle else self._thermal_potential
+        if thermal_xc is not None and thermal_xc.lower() != self.functional:
+            if free_energy is None and anchor is None and density:
+                free_energy = "ldos" if self.anchor is None or self.total_energy_obstacle else "anchored"
+            elif free_energy == "potential":
+                raise InputError(
+                    f"thermal xc: the potential knows {self.functional} only, but F at tau_e is to have {thermal_xc}; "
+                    "request F anchored or of the LDOS (--free-energy anchored or ldos)"
+                )
+            potential = None
         chosen, unusual = self.chosen_origin(free_energy, anchor, temperatures, density=density)
         if chosen == "potential" and potential is not None:
             potential.check(temperatures)
@@ -205,6 +220,7 @@ class Model:
             uncertainty=uncertainty,
             chunk=chunk,
             memory=memory,
+            thermal_xc=thermal_xc,
         )
         domain = self.domain
         found, impossible = request_outside(domain, request)

@@ -96,17 +96,16 @@ class FreeEnergyFunctional:
     def response_error(self, functional: Functional, electron_temperature: float) -> float:
         """Returns an estimate of -1/2 int dv chi dv, eV: how much too high both second-order forms are.
 
-        It uses the screened response of free electrons with the mean density of the valence.
+        It uses the screened response of free electrons, scaled with the local density of the valence.
 
         Args:
             functional: exchange-correlation functional at tau_e.
             electron_temperature: tau_e, K.
         """
-        mean = float(self._reference.mean())
-        if functional == self._functional or mean <= 0:
+        if functional == self._functional:
             return 0.0
         change, _ = self._changed(functional)
-        return second_order_energy(change, self._cell, functional, mean, electron_temperature)
+        return second_order_energy(change, self._reference, self._cell, functional, electron_temperature)
 
     def forms(self, band_free_energy: float, density: Any, functional: Functional | None = None) -> dict[str, float]:
         """Returns the free energy in every form, eV.

@@ -7,7 +7,8 @@ With t = k_B T / E_F of the local density, exchange of the uniform gas is multip
 gradients s^2 (exchange) and q^2 (correlation) by B_x(t)/A_x(t) and B_c(rs, t). A_x and B_x are combinations of the
 Fermi-Dirac integrals I_k(eta), with I_{1/2}(eta) = 2/(3 t^{3/2}):
 
-    A_x = t^2/2 int_{-inf}^eta I_{-1/2}^2,    B_x = (3/2 I_{1/2})^{4/3} [(I'_{-1/2}/I_{-1/2})^2 - 3 I''_{-1/2}/I_{-1/2}],
+    A_x = t^2/2 int_{-inf}^eta I_{-1/2}^2
+    B_x = (3/2 I_{1/2})^{4/3} [(I'_{-1/2}/I_{-1/2})^2 - 3 I''_{-1/2}/I_{-1/2}],
 
 here in the fits of V. V. Karasiev, D. Chakraborty, S. B. Trickey, Comput. Phys. Commun. 192, 114 (2015).
 
@@ -108,7 +109,7 @@ def energy(root: Tensor, sigma: Tensor, temperature: Tensor) -> Tensor:
 
 
 def exchange_factor(t: Tensor) -> Tensor:
-    """Returns A_x(t): exchange of the uniform gas relative to T = 0; 1 at t = 0, and proportional to 1/t for large t."""
+    """Returns A_x(t): exchange of the uniform gas relative to T = 0; 1 at t = 0, proportional to 1/t for large t."""
     hot, u, inverse = _powers(t)
     log = 1.5 * torch.log(u)  # of y
     high = (_polynomial(_A_UP, u) + _A_LOG * u**6 * log + _A_HALF * u**2.5) / (1 + _polynomial(_A_DOWN, u**2))

@@ -293,10 +293,11 @@ def xc_entropy(density: Tensor, cell: Tensor, functional: Functional) -> float:
     sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
     slope = 0.0
     for start in range(0, density.numel(), _BLOCK):
-        block = [field.reshape(-1)[start : start + _BLOCK] for field in (density, sigma) if field is not None]
+        part = slice(start, start + _BLOCK)
+        second = None if sigma is None else sigma.reshape(-1)[part]
         with torch.enable_grad():
             temperature = density.new_tensor(functional.electron_temperature).requires_grad_()
-            energy = functional.energy_density(*block, electron_temperature=temperature).sum()
+            energy = functional.energy_density(density.reshape(-1)[part], second, temperature).sum()
         slope += float(torch.autograd.grad(energy, temperature)[0])
     return -slope * float(volume(cell)) / density.numel()
 

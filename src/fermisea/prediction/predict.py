@@ -47,7 +47,9 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
     if not request.allow_beyond_window:
         highest, tau_ref = max(request.electron_temperatures), request.head.reference_electron_temperature
         check_spectrum(dos, request.electrons, len(request.atoms), highest, tau_ref)
-    levels = thermal_levels(dos, request.electrons, request.all_temperatures, slopes=request.forces)
+    levels = thermal_levels(
+        dos, request.electrons, request.all_temperatures, slopes=request.forces, around=request.around
+    )
     states = levels.states(hidden.fields(readout.vectors(levels.integrals)))
     reference = None if request.reference_electron_temperature is None else states.pop()
     results = observables_of(
@@ -58,6 +60,7 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
         grid=request.grid,
         ions=request.ions,
         functional_name=request.functional,
+        thermal_xc=request.thermal_xc,
     )
     return Prediction(
         atoms=request.atoms,
@@ -72,4 +75,6 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
         mechanics=thermal_mechanics(request, hidden.forward, readout, dos, states, reference)
         if request.forces
         else None,
+        functional=request.functional,
+        thermal_xc=request.thermal_xc,
     )

@@ -311,6 +311,7 @@ class PlaneWave:
             "engine": "fermisea.PlaneWave",
             "version": _VERSION,
             "xc": functional(self.xc).name,
+            **({"thermal_xc": functional(self.xc).name} if functional(self.xc).is_thermal else {}),
             "cutoff_eV": cutoff,
             **mesh_settings(self.kpts, self.shift),
             "scf_tolerance_eV_per_atom": self.scf.tolerance,
