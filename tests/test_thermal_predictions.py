@@ -173,11 +173,11 @@ def test_forces_and_stress_of_the_engine_are_derivatives(name):
 
 
 def test_snapshot_of_the_engine_closes_and_its_file_holds_the_entropy(tmp_path):
-    engine = quick(xc="kdt16", ldos=LdosOptions(broadening=0.1, spacing=0.1))
+    engine = quick(xc="kdt16", cutoff=320.0, kpts=(1, 1, 1), ldos=LdosOptions(broadening=0.1, spacing=0.1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         snapshot = engine.run(small_cell(), 8000.0)
-    assert abs(snapshot.closure_error()) / 2 < 2e-4
+    assert abs(snapshot.closure_error()) / 2 < 5e-4
     assert snapshot.functional == snapshot.provenance["xc"] == snapshot.provenance["thermal_xc"] == "kdt16"
     assert snapshot.provenance["pseudopotentials"]["Al"]["name"].startswith("GTH-PBE")
     snapshot.save(tmp_path / "al.nc")
