@@ -110,7 +110,7 @@ def test_derivative_by_the_strain(cold, hot):
 @pytest.mark.parametrize("kelvin", [300.0, 1e4, 1e6, 1e8])
 @pytest.mark.parametrize("density", [1e-3, 0.18, 5.0])
 def test_response_of_free_electrons_has_its_limits(kelvin, density):
-    """dn/dmu for q -> 0; n q^2/(2 KINETIC q^4)... for q -> inf, where every electron answers alone: 2 n / (K q^2)."""
+    """dn/dmu for q -> 0, and 2 n / (KINETIC q^2) for q -> inf, where every electron answers alone."""
     kt = units.thermal_energy(kelvin)
     level = fermi_level(density, kelvin)
     thermal = math.sqrt(max(level, kt) / units.KINETIC)
@@ -124,7 +124,7 @@ def test_response_of_free_electrons_has_its_limits(kelvin, density):
 
 
 def test_response_at_low_temperature_is_that_of_lindhard():
-    """At q = 2 k_F it is half of dn/dmu; at q = k_F, 1/2 + (3/4) ln 3 / 2 of it."""
+    """At q = 2 k_F it is half of dn/dmu, and 1/2 + (3/8) ln 3 of it at q = k_F."""
     wave = (3 * math.pi**2 * 0.18) ** (1 / 3)
     states = wave / (2 * math.pi**2 * units.KINETIC)
     found = lindhard(np.array([wave, 2 * wave]), 0.18, 50.0) / states

@@ -30,7 +30,7 @@ from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential import RegularModel, ThermalPotential, ThermalTerms
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.ldos import predict_ldos
-from fermisea.prediction.origin import FreeEnergy, chosen_free_energy, with_anchor, with_potential
+from fermisea.prediction.origin import FreeEnergy, chosen_free_energy, with_anchor, with_potential, without_potential
 from fermisea.prediction.plausibility import implausible, inconsistent, issue, request_outside
 from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
@@ -194,13 +194,8 @@ class Model:
         temperatures = temperature_list(electron_temperature)
         potential = None if self.total_energy_obstacle else self._thermal_potential
         if thermal_xc is not None and thermal_xc.lower() != self.functional:
-            if free_energy is None and anchor is None and density:
-                free_energy = "ldos" if self.anchor is None or self.total_energy_obstacle else "anchored"
-            elif free_energy == "potential":
-                raise InputError(
-                    f"thermal xc: the potential knows {self.functional} only, but F at tau_e is to have {thermal_xc}; "
-                    "request F anchored or of the LDOS (--free-energy anchored or ldos)"
-                )
+            known = density and self.anchor is not None and not self.total_energy_obstacle
+            free_energy = without_potential(free_energy, anchor, self.functional, thermal_xc, anchored=known)
             potential = None
         chosen, unusual = self.chosen_origin(free_energy, anchor, temperatures, density=density)
         if chosen == "potential" and potential is not None:
