@@ -20,8 +20,8 @@ class Campaign:
 
     Attributes:
         engine: DFT engine: "planewave" (embedded) or "espresso" (pw.x of Quantum ESPRESSO).
-        xc: functional: "lda", "pz", "pbe" or "pbesol"; by default "pbe", or for pw.x the functional of the
-            pseudopotentials.
+        xc: functional: "lda", "pz", "pbe" or "pbesol", or of the built-in engine at tau_e "ksdt", "corrksdt", "gdsmfb"
+            or "kdt16"; by default "pbe", or for pw.x the functional of the pseudopotentials.
         cutoff: plane-wave cutoff, eV; by default the cutoff at which F is converged to 10 meV/atom with each of the
             shipped pseudopotentials, or 270 eV with others.
         kpts: k-mesh; by default the smallest mesh of each structure with a spacing of at most 0.2/Angstrom.

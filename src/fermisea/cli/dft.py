@@ -47,7 +47,8 @@ def dft(
     xc: Annotated[
         str | None,
         typer.Option(
-            help="Exchange-correlation functional: lda, pz, pbe or pbesol.  "
+            help="Exchange-correlation functional: lda, pz, pbe or pbesol; with planewave also at tau_e: ksdt, "
+            "corrksdt, gdsmfb or kdt16.  "
             "[dim]\\[default: pbe; with espresso the functional of the pseudopotentials][/]"
         ),
     ] = None,

@@ -109,6 +109,7 @@ def _snapshot(file: Path) -> dict[str, Any]:
         "fermi_level_eV": reference.fermi_level,
         "free_energy_eV": reference.free_energy,
         "entropy_term_eV": reference.entropy_term,
+        "xc_entropy_term_eV": reference.xc_entropy_term,
         "energy_parts_eV": dict(reference.parts),
         "largest_force_eV_per_A": None if reference.forces is None else float(abs(reference.forces).max()),
         "obstacle_to_total_energies": snapshot.total_energy_obstacle,

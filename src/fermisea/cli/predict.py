@@ -93,6 +93,13 @@ def predict(
     tail: UseTail = True,
     allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
+    thermal_xc: Annotated[
+        str | None,
+        typer.Option(
+            help="Exchange-correlation functional of F at tau_e, for example kdt16 for a model of pbe.  "
+            "[dim]\\[default: functional of the model][/]"
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Predict free energy, entropy, Fermi level, heat capacity, DOS and density.
@@ -125,6 +132,7 @@ def predict(
             tail=tail,
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
+            thermal_xc=thermal_xc,
             progress=progress,
         )
         rows = prediction.rows()
@@ -141,6 +149,8 @@ def predict(
         names = {"atoms": len(structure), "formula": formula, "warnings": prediction.warnings}
         if prediction.has_free_energy:
             names["free_energy_origin"] = prediction.origin
+            if prediction.thermal_xc is not None:
+                names["thermal_xc"] = prediction.thermal_xc
         found = prediction.mechanics or [None] * len(rows)
         whole = [
             row if own is None else row | {"forces": own.forces, "stress": own.stress}

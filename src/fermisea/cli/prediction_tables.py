@@ -103,6 +103,11 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
             f"tail: at {above.electron_temperature:g} K, {share:.2g} electrons per atom are free electrons above the "
             f"energy window; estimated error of F: {lost:.2g} meV/atom"
         )
+    if prediction.thermal_xc is not None:
+        found.append(
+            f"exchange and correlation: F, S and C_e at tau_e with {prediction.thermal_xc}, from an LDOS of "
+            f"{prediction.functional}; the transfer error contains an estimate of this difference's second order"
+        )
     if not prediction.has_free_energy and model.thermal is not None and model.thermal.has_pressure:
         found.append(
             "S and C_e come from the LDOS; with a density, they come from the interatomic potential of the model"

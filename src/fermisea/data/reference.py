@@ -17,12 +17,14 @@ class Reference:
         parts: named energies, eV.
         fermi_level: mu, eV.
         electrons: number of valence electrons.
-        entropy_term: -TS, eV.
+        entropy_term: -TS of the Kohn-Sham occupations, eV.
         forces: (n, 3), eV/Angstrom, if computed.
         stress: (3, 3), eV/Angstrom^3, if computed; positive under tension.
         mean_potential: average of the local effective potential over the cell, eV, on the energy scale of the LDOS: the
             average of v_xc plus the average of the local pseudopotential, whose -4 pi Z e^2/q^2 is left out at q = 0;
             None if unknown.
+        xc_entropy_term: -T S_xc = tau_e dF_xc/dtau_e at fixed density, eV; part of F_xc, not a further term of the free
+            energy; 0 for a functional of the ground state.
     """
 
     free_energy: float
@@ -33,3 +35,4 @@ class Reference:
     forces: FloatArray | None = None
     stress: FloatArray | None = None
     mean_potential: float | None = None
+    xc_entropy_term: float = 0.0

@@ -189,6 +189,7 @@ class Snapshot:
         integration: IntegrationName = "sharpened",
         tail: bool = True,
         allow_beyond_window: bool = False,
+        thermal_xc: str | None = None,
     ) -> list[ThermalObservables]:
         """Returns all observables of the LDOS at each electronic temperature (K).
 
@@ -197,10 +198,12 @@ class Snapshot:
             integration: integration rule of :class:`fermisea.DensityOfStates`; only ``"sharpened"`` has a tail.
             tail: whether free electrons continue the LDOS above its energies.
             allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
+            thermal_xc: exchange-correlation functional of F at tau_e, such as "kdt16"; by default the one of the DFT
+                run. Its potential acts to first order, and ``transfer_error`` contains an estimate of the second.
 
         Raises:
             WindowError: for a tau_e that the energy window does not serve; a warning with ``allow_beyond_window``.
-            InputError: for a temperature that is not above zero.
+            InputError: for a temperature that is not above zero, or an unknown functional.
         """
         temperatures = [float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float))]
         dos = self.density_of_states
@@ -236,6 +239,7 @@ class Snapshot:
             functional_name=self.functional,
             electron_temperatures=temperatures,
             reference_electron_temperature=None if self.total_energy_obstacle else self.electron_temperature,
+            thermal_xc=thermal_xc,
         )
 
     @overload

@@ -221,6 +221,7 @@ def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:
                 "electrons": reference.electrons,
                 "entropy_term": reference.entropy_term,
                 "mean_potential": reference.mean_potential,
+                "xc_entropy_term": reference.xc_entropy_term,
             }
         ),
         "ions": json.dumps({symbol: ion.to_dict() for symbol, ion in snapshot.ions.items()}),

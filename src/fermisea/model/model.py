@@ -30,7 +30,7 @@ from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential import RegularModel, ThermalPotential, ThermalTerms
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.ldos import predict_ldos
-from fermisea.prediction.origin import FreeEnergy, chosen_free_energy, with_anchor, with_potential
+from fermisea.prediction.origin import FreeEnergy, chosen_free_energy, with_anchor, with_potential, without_potential
 from fermisea.prediction.plausibility import implausible, inconsistent, issue, request_outside
 from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
@@ -134,6 +134,7 @@ class Model:
         tail: bool = True,
         allow_beyond_window: bool = False,
         allow_outside: bool = False,
+        thermal_xc: str | None = None,
         chunk: int = CHUNK,
         memory: int = MEMORY,
         progress: Callable[[int, int], None] | None = None,
@@ -179,19 +180,28 @@ class Model:
                 electrons are there, and the estimated error of F from them.
             allow_beyond_window: whether a tau_e that the window does not serve is a warning instead of an error.
             allow_outside: whether an unphysical structure or energy is a warning instead of an error.
+            thermal_xc: exchange-correlation functional of F at tau_e, such as ``"kdt16"`` for a model of PBE; by
+                default the one of the model. F, S, U, C_e, forces and stress then come from the LDOS, anchored if the
+                model has an anchor: its F(tau_ref) is of the functional of the model. The other functional acts on the
+                states to first order, and ``transfer_error`` contains an estimate of the second.
             chunk: largest number of points of a tile.
             memory: largest size of a stored hidden layer, bytes.
             progress: callback with the number of finished points and the total number, for all passes.
 
         Raises:
-            InputError: for a missing potential or anchor; for an unknown element, invalid positions or cell, tau_e <= 0
-                or an unknown precision; for forces without a total free energy, or with ``dos_grid``; for an impossible
-                structure or energy, unless ``allow_outside``.
+            InputError: for a missing potential or anchor, or the potential with another ``thermal_xc``; for an unknown
+                element or functional, invalid positions or cell, tau_e <= 0 or an unknown precision; for forces without
+                a total free energy, or with ``dos_grid``; for an impossible structure or energy, unless
+                ``allow_outside``.
             WindowError: if the estimated error of the tail is above 2 meV/atom and above 1 % of the change of F from
                 tau_ref or, without a tail, if a tau_e is above the limit of the energy window.
         """
         temperatures = temperature_list(electron_temperature)
         potential = None if self.total_energy_obstacle else self._thermal_potential
+        if thermal_xc is not None and thermal_xc.lower() != self.functional:
+            known = density and self.anchor is not None and not self.total_energy_obstacle
+            free_energy = without_potential(free_energy, anchor, self.functional, thermal_xc, anchored=known)
+            potential = None
         chosen, unusual = self.chosen_origin(free_energy, anchor, temperatures, density=density)
         if chosen == "potential" and potential is not None:
             potential.check(temperatures)
@@ -211,6 +221,7 @@ class Model:
             uncertainty=uncertainty,
             chunk=chunk,
             memory=memory,
+            thermal_xc=thermal_xc,
         )
         domain = self.domain
         found, impossible = request_outside(domain, request)

@@ -10,6 +10,16 @@ A = E_b - TS:
 
 The error of the naive form is first order in n_t - n0; the errors of the next two are second order, with opposite
 signs.
+
+A functional of exchange and correlation at tau_e may differ from the one in the Hamiltonian of the states: it depends
+on tau_e itself, or it is another one. With dv = v_xc[n0] at tau_e minus v_xc[n0] in the Hamiltonian, E_xc and v_xc at
+tau_e,
+
+    harris_foulkes    A + int dv n_t - E_H[n0] + E_xc[n0] - int v_xc[n0] n0 + E_ii
+    kohn_sham         A - int (v_Hxc[n0] - dv) n_t + E_H[n_t] + E_xc[n_t] + E_ii,    v_Hxc with v_xc at tau_e
+
+so the Kohn-Sham form subtracts the potential that is in the eigenvalues. Both forms then miss the response of the
+states to dv, 1/2 int dv chi dv, which is negative: both are too high, and their difference does not show it.
 """
 
 from __future__ import annotations
@@ -25,6 +35,7 @@ from fermisea.errors import InputError
 from fermisea.physics.fields import volume
 from fermisea.physics.hartree import hartree_energy, hartree_potential
 from fermisea.physics.registry import FORMS
+from fermisea.physics.screened_response import second_order_energy
 from fermisea.physics.xc import Functional, xc_energy_and_potential, xc_energy_and_slope
 
 
@@ -52,7 +63,7 @@ class FreeEnergyFunctional:
             core_density: partial core density (nonlinear core correction), (nx, ny, nz), 1/Angstrom^3; it enters E_xc
                 and v_xc only.
             cell: lattice vectors as rows, (3, 3), Angstrom.
-            functional: exchange-correlation functional.
+            functional: exchange-correlation functional in the Hamiltonian of the states.
             ion_energy: E_ii (Ewald), eV.
 
         Raises:
@@ -75,12 +86,34 @@ class FreeEnergyFunctional:
     def _whole(self, density: Tensor) -> Tensor:
         return density + self._core if bool(self._core.any()) else density
 
-    def forms(self, band_free_energy: float, density: Any) -> dict[str, float]:
+    def _changed(self, functional: Functional) -> tuple[Tensor, float]:
+        """Returns dv, (nx, ny, nz), eV, and the double-counting energy of n0 with another functional, eV."""
+        potential, harris = potential_and_double_counting(
+            self._reference, self._whole(self._reference), self._cell, functional
+        )
+        return potential.sub_(self._v_hxc), harris
+
+    def response_error(self, functional: Functional, electron_temperature: float) -> float:
+        """Returns an estimate of -1/2 int dv chi dv, eV: how much too high both second-order forms are.
+
+        It uses the screened response of free electrons, scaled with the local density of the valence.
+
+        Args:
+            functional: exchange-correlation functional at tau_e.
+            electron_temperature: tau_e, K.
+        """
+        if functional == self._functional:
+            return 0.0
+        change, _ = self._changed(functional)
+        return second_order_energy(change, self._reference, self._cell, functional, electron_temperature)
+
+    def forms(self, band_free_energy: float, density: Any, functional: Functional | None = None) -> dict[str, float]:
         """Returns the free energy in every form, eV.
 
         Args:
             band_free_energy: E_b - TS at tau_e, eV.
             density: n_t, valence, (nx, ny, nz), 1/Angstrom^3.
+            functional: exchange-correlation functional at tau_e; by default the one in the Hamiltonian.
 
         Raises:
             InputError: for a density on another grid than the reference density, or with values that are not finite.
@@ -91,11 +124,15 @@ class FreeEnergyFunctional:
                 f"density: got shape {tuple(density.shape)}, expected finite values on the grid "
                 f"{tuple(self._reference.shape)} of the reference density"
             )
-        exchange, slope = map(float, xc_energy_and_slope(self._whole(density), self._cell, self._functional, density))
+        functional = self._functional if functional is None else functional
+        exchange, slope = map(float, xc_energy_and_slope(self._whole(density), self._cell, functional, density))
         hartree = float(hartree_energy(density, self._cell))
         fixed = band_free_energy + self._ion_energy
         naive = fixed - hartree + exchange - slope
         harris = fixed + self._harris
+        if functional != self._functional:
+            change, double_counting = self._changed(functional)
+            harris = fixed + double_counting + _integral(change, density, self._cell)
         kohn_sham = fixed - _integral(self._v_hxc, density, self._cell) + hartree + exchange
         return {
             "second_order": (harris + kohn_sham) / 2,
@@ -122,9 +159,14 @@ def potential_and_double_counting(
     return v_xc.add_(hartree_potential(density, cell)), double_counting
 
 
-def transfer_error(forms: Mapping[str, float]) -> float:
-    """Returns |F_KS - F_HF| / 2, eV: an estimate of the error from the change of temperature."""
-    return abs(forms["kohn_sham"] - forms["harris_foulkes"]) / 2
+def transfer_error(forms: Mapping[str, float], response_error: float = 0.0) -> float:
+    """Returns |F_KS - F_HF| / 2, eV: an estimate of the error from the change of temperature.
+
+    Args:
+        forms: the free energy in every form, eV.
+        response_error: the error that both forms share, see ``FreeEnergyFunctional.response_error``, eV; it is added.
+    """
+    return abs(forms["kohn_sham"] - forms["harris_foulkes"]) / 2 + response_error
 
 
 def _integral(potential: Tensor, density: Tensor, cell: Tensor) -> float:

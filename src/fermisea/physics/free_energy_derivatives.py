@@ -4,6 +4,9 @@ With n0 and n_t as in :mod:`fermisea.physics.free_energy`, n_c the core density 
 depend on the densities are
 
     F - A - E_ii = E_H[n_t] - E_H[q]/2 + (E_xc[n0 + n_c] + E_xc[n_t + n_c] - int v_xc[n0 + n_c] q) / 2.
+
+Where the functional at tau_e is another one than the functional of the Hamiltonian, whose potential is w_xc, the last
+integral becomes int v_xc[n0 + n_c] (n0 - n_t) + 2 int w_xc[n0 + n_c] n_t, and E_xc and v_xc are those at tau_e.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ class FreeEnergyDerivatives:
         core_density: Tensor,
         cell: Tensor,
         functional: Functional,
+        hot: Functional | None = None,
     ) -> Self:
         """Returns the derivatives for one set of densities, each (nx, ny, nz), 1/Angstrom^3.
 
@@ -53,21 +57,60 @@ class FreeEnergyDerivatives:
             density: n_t, valence.
             core_density: n_c.
             cell: lattice vectors as rows, (3, 3), Angstrom.
-            functional: exchange-correlation functional.
+            functional: exchange-correlation functional in the Hamiltonian.
+            hot: exchange-correlation functional at tau_e; by default the same one.
         """
         first, second = (torch.as_tensor(field, dtype=torch.float64) for field in (reference_density, density))
         both = first + second
-        at_reference = xc_response(first + core_density, cell, functional, both)
-        potential, energy_strain = xc_potential_and_strain(second + core_density, cell, functional)
+        hot = functional if hot is None else hot
+        at_reference = _at_reference(first, second, core_density, cell, functional, hot)
+        potential, energy_strain = xc_potential_and_strain(second + core_density, cell, hot)
         strain = _hartree_strain(second, cell) - _hartree_strain(both, cell) / 2
         strain += (at_reference.energy_strain + energy_strain - at_reference.slope_strain) / 2
         half = hartree_potential(both, cell).div_(2)
         del both
         by_density = hartree_potential(second, cell).sub_(half)
-        by_density.add_(potential, alpha=0.5).sub_(at_reference.potential, alpha=0.5)
+        by_density.add_(potential, alpha=0.5).sub_(at_reference.subtracted, alpha=0.5)
         by_core = potential.add_(at_reference.potential).sub_(at_reference.response).div_(2)
         by_reference = half.neg_().sub_(at_reference.response, alpha=0.5)
         return cls(reference_density=by_reference, density=by_density, core_density=by_core, strain=strain)
+
+
+@dataclass(frozen=True)
+class _AtReference:
+    """Exchange and correlation at n0 + n_c; S is the integral in the definition of F.
+
+    Attributes:
+        potential: v_xc, (nx, ny, nz), eV.
+        subtracted: derivative of S with respect to n_t, (nx, ny, nz), eV.
+        response: derivative of S with respect to the density in the potential, (nx, ny, nz), eV.
+        energy_strain: derivative of E_xc with respect to strain at fixed values on the grid points, (3, 3), eV.
+        slope_strain: the same derivative of S, (3, 3), eV.
+    """
+
+    potential: Tensor
+    subtracted: Tensor
+    response: Tensor
+    energy_strain: Tensor
+    slope_strain: Tensor
+
+
+def _at_reference(
+    first: Tensor, second: Tensor, core: Tensor, cell: Tensor, functional: Functional, hot: Functional
+) -> _AtReference:
+    """Returns the terms of n0 (``first``) and n_t (``second``), valence, with a core density."""
+    if hot == functional:
+        own = xc_response(first + core, cell, functional, first + second)
+        return _AtReference(own.potential, own.potential, own.response, own.energy_strain, own.slope_strain)
+    cold = xc_response(first + core, cell, functional, second)
+    warm = xc_response(first + core, cell, hot, first - second)
+    return _AtReference(
+        potential=warm.potential,
+        subtracted=cold.potential.mul_(2).sub_(warm.potential),
+        response=warm.response.add_(cold.response, alpha=2),
+        energy_strain=warm.energy_strain,
+        slope_strain=warm.slope_strain + 2 * cold.slope_strain,
+    )
 
 
 def _hartree_strain(density: Tensor, cell: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from ase import Atoms
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ewald import ewald_energy
-from fermisea.physics.free_energy import FreeEnergyFunctional, transfer_error
+from fermisea.physics.free_energy import FreeEnergyFunctional
 from fermisea.physics.ions import Ion, charges, core_density, electrons
+from fermisea.physics.tau_dependence import free_energies, needs_neighbours
 from fermisea.physics.thermal_states import Densities, ThermalState, thermal_levels
 from fermisea.physics.xc import smooth_functional
 from fermisea.utilities.arrays import FloatArray
@@ -53,7 +54,8 @@ class ThermalObservables:
         ldos_heat_capacity: C_e = dE_b/dtau_e of the LDOS at fixed DOS and electron number, eV/K.
         free_energies: total free energy of the LDOS in every form, eV, anchored if ``anchored`` is set; empty if there
             is none.
-        transfer_error: |F_KS - F_HF| / 2, eV; NaN without total energies.
+        transfer_error: |F_KS - F_HF| / 2, eV, and for a functional of tau_e the error that both forms share; NaN
+            without total energies.
         tail_electrons: number of electrons above the energies of the LDOS; 0 without a tail.
         tail_error: estimated error of F from these electrons, eV; 0 without a tail.
         density: (nx, ny, nz), 1/Angstrom^3; empty if it was not requested.
@@ -62,6 +64,10 @@ class ThermalObservables:
         unanchored: free energies of the LDOS alone in every form, eV; None if ``free_energies`` are these.
         potential: observables of an interatomic potential at tau_e; None without one.
         uses_potential: whether F, U, S and C_e come from this potential.
+        density_entropy: for a functional of tau_e, minus the derivative with respect to tau_e of the terms of F that
+            depend on densities (S_xc, and the change of n_t), eV/K; 0 for a functional of the ground state.
+        density_heat_capacity: tau_e times the derivative of ``density_entropy`` with respect to tau_e, eV/K.
+        functional: name of the exchange-correlation functional of F at tau_e; empty without total energies.
     """
 
     electron_temperature: float
@@ -80,6 +86,9 @@ class ThermalObservables:
     unanchored: dict[str, float] | None = None
     potential: PotentialObservables | None = None
     uses_potential: bool = False
+    density_entropy: float = 0.0
+    density_heat_capacity: float = 0.0
+    functional: str = ""
 
     @property
     def anchored(self) -> bool:
@@ -94,12 +103,12 @@ class ThermalObservables:
     @property
     def entropy(self) -> float:
         """S, eV/K, minus the derivative of F with respect to tau_e."""
-        return self._of_potential("entropy", self.ldos_entropy)
+        return self._of_potential("entropy", self.ldos_entropy + self.density_entropy)
 
     @property
     def heat_capacity(self) -> float:
         """C_e = tau_e dS/dtau_e at fixed ions and volume, and of the LDOS at fixed DOS, eV/K."""
-        return self._of_potential("heat_capacity", self.ldos_heat_capacity)
+        return self._of_potential("heat_capacity", self.ldos_heat_capacity + self.density_heat_capacity)
 
     @property
     def potential_free_energy(self) -> float:
@@ -131,7 +140,8 @@ class ThermalObservables:
         """Returns U = F + tau_e S, eV, or U of the LDOS in one form; NaN without total energies."""
         if form is None:
             return self.free_energy + self.electron_temperature * self.entropy
-        return self.free_energies.get(form, math.nan) + self.electron_temperature * self.ldos_entropy
+        entropy = self.ldos_entropy + self.density_entropy
+        return self.free_energies.get(form, math.nan) + self.electron_temperature * entropy
 
     def _of_potential(self, name: str, otherwise: float) -> float:
         """Returns an observable of the potential if it is used, and the given value otherwise."""
@@ -165,6 +175,7 @@ def thermal_observables(
     functional_name: str,
     electron_temperatures: Sequence[float],
     reference_electron_temperature: float | None,
+    thermal_xc: str | None = None,
 ) -> list[ThermalObservables]:
     """Returns the observables at each electronic temperature.
 
@@ -178,17 +189,30 @@ def thermal_observables(
         electron_temperatures: tau_e, K, each within the window (``window.check_temperature`` checks).
         reference_electron_temperature: tau_ref, K, whose density defines the Hamiltonian of the LDOS; None for no total
             free energy.
+        thermal_xc: name of the exchange-correlation functional of F at tau_e; by default the one of the LDOS.
 
     Raises:
-        InputError: for an unknown element, a temperature not above zero, or a window too small for the electrons.
+        InputError: for an unknown element or functional, a temperature not above zero, or a window too small for the
+            electrons.
     """
     temperatures = [*electron_temperatures]
     if reference_electron_temperature is not None:
         temperatures.append(reference_electron_temperature)
-    levels = thermal_levels(dos, electrons(ions, list(atoms.symbols)), temperatures)
+    whole = reference_electron_temperature is not None and densities is not None
+    around = needs_neighbours(thermal_xc or functional_name) if whole else False
+    levels = thermal_levels(dos, electrons(ions, list(atoms.symbols)), temperatures, around=around)
     states = levels.states(None if densities is None else densities(levels.integrals))
     reference = None if reference_electron_temperature is None else states.pop()
-    return observables_of(dos, states, reference, atoms=atoms, grid=grid, ions=ions, functional_name=functional_name)
+    return observables_of(
+        dos,
+        states,
+        reference,
+        atoms=atoms,
+        grid=grid,
+        ions=ions,
+        functional_name=functional_name,
+        thermal_xc=thermal_xc,
+    )
 
 
 def observables_of(
@@ -200,6 +224,7 @@ def observables_of(
     grid: RealSpaceGrid,
     ions: Mapping[str, Ion],
     functional_name: str,
+    thermal_xc: str | None = None,
 ) -> list[ThermalObservables]:
     """Returns the observables of states; ``reference`` is the state at tau_ref, or None for no total free energy.
 
@@ -207,15 +232,16 @@ def observables_of(
     """
     symbols: list[str] = list(atoms.symbols)
     valence = charges(ions, symbols)
-    form, at_reference = None, math.nan
+    form, at_reference, hot = None, math.nan, None
     if reference is not None and reference.density is not None:
+        hot = smooth_functional(thermal_xc or functional_name)
         positions = torch.as_tensor(atoms.positions, dtype=torch.float64)
         cell = torch.as_tensor(grid.lattice)
         form = FreeEnergyFunctional(
             reference_density=reference.density,
             core_density=core_density(ions, symbols, positions, cell, grid.shape),
             cell=cell,
-            functional=smooth_functional(functional_name),
+            functional=smooth_functional(functional_name).at(reference.electron_temperature),
             ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
         )
         w = reference.weights
@@ -225,7 +251,7 @@ def observables_of(
     for state in {state.electron_temperature: state for state in states}.values():
         w, t = state.weights, state.electron_temperature
         band_energy, entropy = dos.integral(w.band_energy), dos.integral(w.entropy)
-        forms = {} if form is None else form.forms(band_energy - t * entropy, state.density)
+        total = free_energies(form, state, band_energy - t * entropy, hot)
         found[t] = ThermalObservables(
             electron_temperature=t,
             fermi_level=state.fermi_level,
@@ -233,11 +259,14 @@ def observables_of(
             band_energy=band_energy,
             ldos_entropy=entropy,
             ldos_heat_capacity=dos.heat_capacity(math.fsum(valence), t, state.fermi_level),
-            free_energies=forms,
-            transfer_error=transfer_error(forms) if forms else math.nan,
+            free_energies=total.forms,
+            transfer_error=total.transfer_error,
             tail_electrons=dos.tail_electrons(state.fermi_level, t),
             tail_error=dos.tail_error(state.fermi_level, t),
             density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),
             reference_free_energy=at_reference,
+            density_entropy=total.density_entropy,
+            density_heat_capacity=total.density_heat_capacity,
+            functional="" if hot is None else hot.name,
         )
     return [found[state.electron_temperature] for state in states]

@@ -1,8 +1,9 @@
-"""Spinless exchange-correlation functionals: LDA (PW92 or PZ), PBE, PBEsol.
+"""Spinless exchange-correlation functionals: LDA (PW92 or PZ), PBE, PBEsol; KSDT, corrKSDT, GDSMFB, KDT16.
 
 PW92: J. P. Perdew and Y. Wang, PRB 45, 13244 (1992), with the more precise constants used by PBE (lda_c_pw_mod of
 libxc). PZ: J. P. Perdew and A. Zunger, PRB 23, 5048 (1981). PBE: J. P. Perdew, K. Burke, M. Ernzerhof, PRL 77, 3865
-(1996). PBEsol: J. P. Perdew et al., PRL 100, 136406 (2008).
+(1996). PBEsol: J. P. Perdew et al., PRL 100, 136406 (2008). The last four depend on the electronic temperature; see
+:mod:`fermisea.physics.thermal_xc` and :mod:`fermisea.physics.kdt16`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.errors import InputError
+from fermisea.physics import kdt16, thermal_xc
 from fermisea.physics.fields import derivative, differentiated, gradient_coefficients, real_field, volume
 
 _VACUUM = 1e-16
@@ -41,29 +43,59 @@ class Functional:
     """An exchange-correlation functional.
 
     Attributes:
-        name: "lda", "pz", "pbe" or "pbesol".
+        name: "lda", "pz", "pbe", "pbesol", "ksdt", "corrksdt", "gdsmfb" or "kdt16".
         mu: gradient coefficient of exchange; 0 for LDA.
         beta: gradient coefficient of correlation; 0 for LDA.
         fade: density, 1/Angstrom^3, below which the energy is switched off smoothly; 0 keeps the functional as defined,
             whose potential is proportional to the cube root of the density, with an infinite slope at zero density.
+        ground_state: for a functional of the electronic temperature, name of the functional that shares its
+            pseudopotentials; empty for a functional of the ground state.
+        electron_temperature: tau_e of a functional that depends on it, K; None for a functional of the ground state,
+            and before :meth:`at`.
     """
 
     name: str
     mu: float = 0.0
     beta: float = 0.0
     fade: float = 0.0
+    ground_state: str = ""
+    electron_temperature: float | None = None
 
     @property
     def needs_gradient(self) -> bool:
         """Whether the energy density depends on the gradient of the density."""
         return self.mu > 0
 
-    def energy_density(self, density: Tensor, sigma: Tensor | None = None) -> Tensor:
+    @property
+    def is_thermal(self) -> bool:
+        """Whether the functional depends on the electronic temperature."""
+        return bool(self.ground_state)
+
+    def at(self, electron_temperature: float) -> Functional:
+        """Returns the functional at tau_e, K; a functional of the ground state is returned as it is.
+
+        Raises:
+            InputError: for a temperature that is not a finite number above zero.
+        """
+        if not self.is_thermal:
+            return self
+        units.thermal_energy(electron_temperature)  # refuses invalid temperatures
+        return replace(self, electron_temperature=float(electron_temperature))
+
+    def energy_density(
+        self, density: Tensor, sigma: Tensor | None = None, electron_temperature: Tensor | None = None
+    ) -> Tensor:
         """Returns the energy per volume, eV/Angstrom^3; zero where the density is not positive.
+
+        At a finite temperature it is the free energy F_xc.
 
         Args:
             density: n, 1/Angstrom^3, any shape.
             sigma: |grad n|^2, 1/Angstrom^8, same shape; not used by LDA.
+            electron_temperature: tau_e, K, 0-d, for derivatives with respect to it; by default the attribute.
+
+        Raises:
+            ValueError: for a functional of tau_e without a temperature, or a GGA without ``sigma``.
         """
         n = density * units.BOHR**3
         if self.fade > 0:  # third power of the density below, unchanged within rounding from six times that density
@@ -76,11 +108,28 @@ class Functional:
         if self.needs_gradient:
             if sigma is None:
                 raise ValueError(f"functional {self.name}: sigma is missing")
-            energy = self._gradient_energy(n, torch.where(present, sigma * units.BOHR**8, 0.0))
+            sigma = torch.where(present, sigma * units.BOHR**8, 0.0)
+        if self.is_thermal:
+            energy = self._thermal_energy(n, sigma, electron_temperature)
+        elif self.needs_gradient:
+            assert sigma is not None  # noqa: S101  # checked above
+            energy = self._gradient_energy(n, sigma)
         else:
             root = _cube_root(n)
             energy = n * (_exchange(root) + (_correlation_pz(root) if self.name == "pz" else _correlation_pw(root)))
         return torch.where(present, energy, 0.0) * (units.HARTREE / units.BOHR**3)
+
+    def _thermal_energy(self, n: Tensor, sigma: Tensor | None, electron_temperature: Tensor | None) -> Tensor:
+        """Returns F_xc per volume, Hartree/bohr^3."""
+        if electron_temperature is None:
+            if self.electron_temperature is None:
+                raise ValueError(f"functional {self.name}: no electronic temperature; choose one with at()")
+            electron_temperature = n.new_tensor(self.electron_temperature)
+        temperature = electron_temperature * (units.BOLTZMANN / units.HARTREE)
+        root = _cube_root(n)
+        if sigma is not None and self.needs_gradient:
+            return n * kdt16.energy(root, sigma, temperature)
+        return n * _UNIFORM_GASES[self.name].free_energy(root, temperature)
 
     def _gradient_energy(self, n: Tensor, sigma: Tensor) -> Tensor:
         root = _cube_root(n)
@@ -103,8 +152,16 @@ _FUNCTIONALS = {
         Functional("pz"),
         Functional("pbe", mu=_BETA_PBE * math.pi**2 / 3, beta=_BETA_PBE),
         Functional("pbesol", mu=10 / 81, beta=0.046),
+        Functional("ksdt", ground_state="lda"),
+        Functional("corrksdt", ground_state="lda"),
+        Functional("gdsmfb", ground_state="lda"),
+        Functional("kdt16", mu=0.21951, beta=0.066725, ground_state="pbe"),
     )
 }
+_UNIFORM_GASES = {"ksdt": thermal_xc.KSDT, "corrksdt": thermal_xc.CORRKSDT, "gdsmfb": thermal_xc.GDSMFB}
+
+GROUND_STATE = tuple(name for name, f in _FUNCTIONALS.items() if not f.is_thermal)
+"""Names of the functionals of the ground state."""
 
 
 def functional(name: str) -> Functional:
@@ -220,6 +277,29 @@ def xc_energy_and_slope(
             slope += 2 * torch.dot(by_fields[1], product.view(-1)[part])
     point = volume(cell) / density.numel()
     return total * point, slope * point
+
+
+def xc_entropy(density: Tensor, cell: Tensor, functional: Functional) -> float:
+    """Returns S_xc = -dF_xc/dtau_e at fixed density, eV/K; 0 for a functional of the ground state.
+
+    Args:
+        density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        functional: exchange-correlation functional, at the electronic temperature.
+    """
+    if not functional.is_thermal or functional.electron_temperature is None:
+        return 0.0
+    density, cell = density.detach(), cell.detach()
+    sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
+    slope = 0.0
+    for start in range(0, density.numel(), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        second = None if sigma is None else sigma.reshape(-1)[part]
+        with torch.enable_grad():
+            temperature = density.new_tensor(functional.electron_temperature).requires_grad_()
+            energy = functional.energy_density(density.reshape(-1)[part], second, temperature).sum()
+        slope += float(torch.autograd.grad(energy, temperature)[0])
+    return -slope * float(volume(cell)) / density.numel()
 
 
 def slopes(

@@ -55,6 +55,8 @@ def dataset_of(prediction: PredictionValues) -> xr.Dataset:
     data.attrs["broadening"] = prediction.density_of_states.broadening
     if prediction.has_free_energy:
         data.attrs["free_energy_origin"] = prediction.origin
+        if prediction.thermal_xc is not None:
+            data.attrs["thermal_xc"] = prediction.thermal_xc
     if prediction.total_energy_obstacle:
         data.attrs["total_energy_obstacle"] = prediction.total_energy_obstacle
     if prediction.warnings:

@@ -81,7 +81,8 @@ def thermal_mechanics(
         atoms=request.atoms,
         grid=request.grid,
         ions=request.ions,
-        functional=smooth_functional(request.functional),
+        functional=smooth_functional(request.functional).at(reference.electron_temperature),
+        hot=smooth_functional(request.thermal_xc or request.functional),
         axis=request.head.axis,
     )
     return tuple(derivatives.of(state, change=request.forces_of_change) for state in states)
@@ -99,7 +100,8 @@ class LdosForces:
         atoms: structure.
         grid: grid of the densities.
         ions: ion of each element.
-        functional: exchange-correlation functional.
+        functional: exchange-correlation functional in the Hamiltonian of the LDOS, at tau_ref.
+        hot: exchange-correlation functional of F at any tau_e.
         axis: zero of the energies of the LDOS as a function of the structure; None for absolute energies.
     """
 
@@ -111,6 +113,7 @@ class LdosForces:
     grid: RealSpaceGrid
     ions: Mapping[str, Ion]
     functional: Functional
+    hot: Functional
     axis: EnergyAxis | None = None
 
     def of(self, state: ThermalState, *, change: bool = False) -> Mechanics:
@@ -120,14 +123,15 @@ class LdosForces:
             state: state at tau_e, with densities and derivatives with respect to the Fermi level.
             change: whether to return derivatives of the difference.
         """
-        terms = [(1.0, state), (-1.0, self.reference)] if change else [(1.0, state)]
+        terms = [(1.0, state, self.hot.at(state.electron_temperature))]
+        terms += [(-1.0, self.reference, self.functional)] if change else []
         cell = torch.as_tensor(self.grid.lattice)
         core = core_density(self.ions, list(self.atoms.symbols), self._positions(), cell, self.grid.shape)
         potentials = torch.zeros((2, *self.grid.shape), dtype=torch.float64)  # of tau_ref, tau_e
         core_potential, strain = torch.zeros_like(core), torch.zeros(3, 3, dtype=torch.float64)
         energies = EnergyIntegral(np.zeros(self.dos.energies.size))
-        for factor, term in terms:
-            found = self._derivatives(term, core, cell)
+        for factor, term, functional in terms:
+            found = self._derivatives(term, core, cell, functional)
             potentials[0].add_(found.reference_density, alpha=factor)
             potentials[0 if term is self.reference else 1].add_(found.density, alpha=factor)
             core_potential.add_(found.core_density, alpha=factor)
@@ -141,7 +145,7 @@ class LdosForces:
             level = self._at_fixed_electrons(place, potential)
             total -= level * self.dos.integral(place.weights.electrons)
             potential.sub_(level)
-        explicit = self._without_the_ldos(math.fsum(factor for factor, _ in terms), core_potential)
+        explicit = self._without_the_ldos(math.fsum(factor for factor, *_ in terms), core_potential)
         by_positions, by_strain = self._through_the_ldos(energies, potentials, [self.reference, state])
         by_strain += explicit[1] + strain.numpy() + total * np.eye(3)
         if self.axis is not None and not change:  # a shift of all energies changes E_b by N times the shift
@@ -152,7 +156,7 @@ class LdosForces:
     def _positions(self) -> Tensor:
         return torch.as_tensor(self.atoms.positions, dtype=torch.float64)
 
-    def _derivatives(self, state: ThermalState, core: Tensor, cell: Tensor) -> FreeEnergyDerivatives:
+    def _derivatives(self, state: ThermalState, core: Tensor, cell: Tensor, hot: Functional) -> FreeEnergyDerivatives:
         assert self.reference.density is not None and state.density is not None  # noqa: S101, PT018  # the caller knows
         return FreeEnergyDerivatives.of(
             reference_density=self.reference.density,
@@ -160,6 +164,7 @@ class LdosForces:
             core_density=core,
             cell=cell,
             functional=self.functional,
+            hot=hot,
         )
 
     def _at_fixed_electrons(self, state: ThermalState, potential: Tensor) -> float:

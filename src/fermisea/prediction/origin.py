@@ -85,6 +85,31 @@ def chosen_free_energy(
     return "anchored", [warning]
 
 
+def without_potential(
+    asked: FreeEnergy | None, anchor: bool | None, functional: str, thermal_xc: str, *, anchored: bool
+) -> FreeEnergy | None:
+    """Returns the origin of F where another functional is requested at tau_e, which no potential knows.
+
+    Args:
+        asked: requested origin; None for the most accurate one.
+        anchor: short form of ``asked``.
+        functional: exchange-correlation functional of the model.
+        thermal_xc: exchange-correlation functional at tau_e.
+        anchored: whether the model has a potential at tau_ref.
+
+    Raises:
+        InputError: if the potential is requested.
+    """
+    if asked == "potential":
+        raise InputError(
+            f"thermal xc: the potential knows {functional} only, but F at tau_e is to have {thermal_xc}; request F "
+            "anchored or of the LDOS (--free-energy anchored or ldos)"
+        )
+    if asked is None and anchor is None:
+        return "anchored" if anchored else "ldos"
+    return asked
+
+
 class Potential(Protocol):
     """Interface of an interatomic potential for an anchor; see :class:`fermisea.potential.RegularModel`."""
 

@@ -104,7 +104,7 @@ def hidden_sums(request: Request, readout: Readout, progress: Progress | None = 
         total = GridSum(torch.stack([part.total for part in parts]).sum(0), grid.size)
         layer = KeptLayer(parts, grid.shape, total)
     else:
-        temperatures = [*request.electron_temperatures, request.head.reference_electron_temperature]
+        temperatures = request.density_temperatures
         layer = StreamedLayer(forward, grid, guess.basis(readout, grid.volume, request.electrons, temperatures))
     if dos_grid is None or guess is None:
         return HiddenSums(layer.sum, None, layer, grid.volume, forward)

@@ -46,7 +46,9 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
     hidden = hidden_sums(request, readout, progress)
     dos = readout.density_of_states(hidden.dos, hidden.volume)
     _check_window(request, dos)
-    levels = thermal_levels(dos, request.electrons, request.all_temperatures, slopes=request.forces)
+    levels = thermal_levels(
+        dos, request.electrons, request.all_temperatures, slopes=request.forces, around=request.around
+    )
     states = levels.states(hidden.fields(readout.vectors(levels.integrals)))
     reference = None if request.reference_electron_temperature is None else states.pop()
     results = observables_of(
@@ -57,6 +59,7 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
         grid=request.grid,
         ions=request.ions,
         functional_name=request.functional,
+        thermal_xc=request.thermal_xc,
     )
     return Prediction(
         atoms=request.atoms,
@@ -71,6 +74,8 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
         mechanics=thermal_mechanics(request, hidden.forward, readout, dos, states, reference)
         if request.forces
         else None,
+        functional=request.functional,
+        thermal_xc=request.thermal_xc,
     )
 
 

@@ -15,7 +15,10 @@ from fermisea.grid import RealSpaceGrid, check_grid, check_structure
 from fermisea.networks.ensemble import Network
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion, electrons
+from fermisea.physics.tau_dependence import needs_neighbours
+from fermisea.physics.thermal_states import neighbours
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
+from fermisea.physics.xc import functional
 from fermisea.prediction.readout import Head
 from fermisea.prediction.size import check_sizes
 
@@ -90,6 +93,7 @@ class Request:
         uncertainty: whether the spread of the members of an ensemble is requested.
         chunk: largest number of points of a tile.
         points: number of points of all passes over grids.
+        thermal_xc: name of the exchange-correlation functional of F at tau_e; None for ``functional``.
     """
 
     atoms: Atoms
@@ -117,6 +121,19 @@ class Request:
     uncertainty: bool
     chunk: int
     points: int
+    thermal_xc: str | None = None
+
+    @property
+    def around(self) -> bool:
+        """Whether states need neighbours in tau_e, because exchange and correlation depend on it."""
+        whole = self.density and self.reference_electron_temperature is not None
+        return needs_neighbours(self.thermal_xc or self.functional) if whole else False
+
+    @property
+    def density_temperatures(self) -> tuple[float, ...]:
+        """Each tau_e of a density, K: the requested ones, their neighbours where needed, and tau_ref."""
+        own = (*self.electron_temperatures, self.head.reference_electron_temperature)
+        return own + tuple(other for t in own for other in neighbours(t)) if self.around else own
 
     @property
     def all_temperatures(self) -> tuple[float, ...]:
@@ -143,6 +160,7 @@ class Request:
         uncertainty: bool = True,
         chunk: int = CHUNK,
         memory: int = MEMORY,
+        thermal_xc: str | None = None,
     ) -> Request:
         """Returns the request after checking it against the model.
 
@@ -163,12 +181,21 @@ class Request:
             uncertainty: whether to compute the spread of the members of an ensemble.
             chunk: largest number of points of a tile.
             memory: largest size of a stored hidden layer, bytes.
+            thermal_xc: exchange-correlation functional of F at tau_e; by default the one of the model.
 
         Raises:
             InputError: for an unknown element, invalid positions or cell, or tau_e <= 0; for forces without a total
-                free energy, or with ``dos_grid``.
+                free energy, or with ``dos_grid``; for an unknown functional, or one without a total free energy.
             WindowError: if a tau_e is above the limit of the energy window without a tail.
         """
+        if thermal_xc is not None:
+            thermal_xc = functional(thermal_xc).name
+            thermal_xc = None if thermal_xc == model.functional else thermal_xc
+        if thermal_xc is not None and (not density or model.total_energy_obstacle is not None):
+            raise InputError(
+                f"thermal xc: got {thermal_xc}, but there is no total free energy: "
+                + (model.total_energy_obstacle or "density=False (--no-density); omit one of them")
+            )
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
         temperatures = temperature_list(electron_temperature)
@@ -211,6 +238,7 @@ class Request:
             uncertainty=uncertainty,
             chunk=chunk,
             points=sum(part.size for part in passes if part is not None) + forces * grid.size * len(temperatures),
+            thermal_xc=thermal_xc,
         )
 
 

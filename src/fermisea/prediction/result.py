@@ -62,6 +62,8 @@ class Prediction:
         anchored: whether the free energies of the LDOS are shifted to F of this potential at tau_ref.
         mechanics: forces and stress for each of the results; None if not requested.
         warnings: a sentence for each way in which structure or results leave the domain of the model.
+        functional: name of the exchange-correlation functional of the model.
+        thermal_xc: name of another functional, which gives F at tau_e; None if it is the one of the model.
     """
 
     atoms: Atoms
@@ -78,6 +80,8 @@ class Prediction:
     anchored: bool = False
     mechanics: tuple[Mechanics, ...] | None = None
     warnings: tuple[str, ...] = ()
+    functional: str = ""
+    thermal_xc: str | None = None
 
     @cached_property
     def data(self) -> xr.Dataset:
@@ -250,7 +254,11 @@ class Prediction:
 
     @property
     def transfer_error(self) -> Any:
-        """|F_KS - F_HF| / 2, eV: an estimate of the error from tau_ref to tau_e."""
+        """|F_KS - F_HF| / 2, eV: an estimate of the error from tau_ref to tau_e.
+
+        Where the functional at tau_e is not the one in the Hamiltonian of the LDOS, the estimated error that both forms
+        share is added.
+        """
         self._check_total("transfer error")
         return self._values("transfer_error")
 
@@ -276,7 +284,7 @@ class Prediction:
 
     @property
     def ldos_entropy(self) -> Any:
-        """S from the LDOS, eV/K."""
+        """S of the states of the LDOS at fixed D, eV/K."""
         return self._numbers([result.ldos_entropy for result in self.results])
 
     @property

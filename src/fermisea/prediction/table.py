@@ -82,6 +82,8 @@ def described(prediction: PredictionValues) -> str:
         facts.append(f"spread of {len(spread.members)} networks as std")
     if prediction.has_free_energy:
         facts.append(_ORIGINS[prediction.origin])
+        if prediction.thermal_xc is not None:
+            facts.append(f"F at tau_e with {prediction.thermal_xc}, LDOS of {prediction.functional}")
     energy = "free_energy" if prediction.has_free_energy else "band_energy"
     forms = {"electron_temperature": ":g", energy: ":.4f", f"{energy}_std": ":.1e"}
     forms |= {"entropy": ":.3e", "fermi_level": ":.4f", "heat_capacity": ":.3e"}

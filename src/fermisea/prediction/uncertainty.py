@@ -163,7 +163,7 @@ def _observables(
     temperatures = (*request.electron_temperatures, request.head.reference_electron_temperature)
     for member in members:
         dos = member.density_of_states(hidden.dos, hidden.volume)
-        levels = thermal_levels(dos, request.electrons, temperatures)
+        levels = thermal_levels(dos, request.electrons, temperatures, around=request.around)
         states = levels.states(hidden.fields(member.vectors(levels.integrals)))
         results = observables_of(
             dos,
@@ -173,6 +173,7 @@ def _observables(
             grid=request.grid,
             ions=request.ions,
             functional_name=request.functional,
+            thermal_xc=request.thermal_xc,
         )
         yield dos.dos, results
 

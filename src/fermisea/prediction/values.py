@@ -47,6 +47,10 @@ class PredictionValues(Protocol):
     @property
     def warnings(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
+    def functional(self) -> str: ...  # noqa: D102
+    @property
+    def thermal_xc(self) -> str | None: ...  # noqa: D102
+    @property
     def energies(self) -> FloatArray: ...  # noqa: D102
     @property
     def dos(self) -> FloatArray: ...  # noqa: D102

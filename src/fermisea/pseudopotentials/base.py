@@ -14,8 +14,18 @@ from fermisea.physics.ions import CoreCharge, Ion
 from fermisea.units import COULOMB
 from fermisea.utilities.arrays import FloatArray
 
-FAMILIES = {"lda": "lda", "pz": "lda", "pbe": "pbe", "pbesol": "pbe"}
-"""Functionals that share pseudopotentials: two fits of one functional, and PBEsol, which customarily uses PBE's."""
+FAMILIES = {
+    "lda": "lda",
+    "pz": "lda",
+    "pbe": "pbe",
+    "pbesol": "pbe",
+    "ksdt": "lda",
+    "corrksdt": "lda",
+    "gdsmfb": "lda",
+    "kdt16": "pbe",
+}
+"""Functionals that share pseudopotentials: two fits of one functional; PBEsol, which customarily uses PBE's; and
+functionals of the electronic temperature, which use those of their limit at low temperature."""
 
 _ZERO_MOMENTUM = 1e-8
 

@@ -13,6 +13,7 @@ _UNITS = {
     "energies": ("energies_eV", "eV"),
     "energy parts": ("energy_parts_eV", "eV"),
     "entropy term": ("entropy_term_eV", "eV"),
+    "entropy term of xc": ("xc_entropy_term_eV", "eV"),
     "Fermi level": ("fermi_level_eV", "eV"),
     "Fermi level of the LDOS": ("fermi_level_of_ldos_eV", "eV"),
     "free energy": ("free_energy_eV", "eV"),

@@ -26,7 +26,7 @@ from fermisea.engines.spin import warn_of_moments
 from fermisea.errors import InputError
 from fermisea.grid import check_structure
 from fermisea.physics.window import warn_of_unit
-from fermisea.physics.xc import functional
+from fermisea.physics.xc import GROUND_STATE, functional
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,11 @@ class Espresso:
     report: Callable[[ScfStep], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.xc is not None:
-            functional(self.xc)
+        if self.xc is not None and functional(self.xc).is_thermal:
+            raise InputError(
+                f"xc: got {self.xc!r}, a functional of the electronic temperature, which pw.x does not have, expected "
+                f"one of {', '.join(GROUND_STATE)}; engines.PlaneWave (--engine planewave) has it"
+            )
         if not isinstance(self.pseudopotentials, Mapping):
             raise InputError(
                 f"pseudopotentials: got {self.pseudopotentials!r}, expected a UPF file for each element; give "

@@ -47,7 +47,7 @@ from fermisea.physics.broadening import GAUSSIAN, Broadening
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH, warn_of_unit
-from fermisea.physics.xc import functional
+from fermisea.physics.xc import functional, xc_entropy
 from fermisea.utilities.threads import Workers
 
 WINDOW_TOLERANCE = 0.03
@@ -91,7 +91,8 @@ class PlaneWave:
     """Finite-temperature Kohn-Sham DFT in plane waves with norm-conserving pseudopotentials, without spin.
 
     Attributes:
-        xc: exchange-correlation functional: "lda" (PW92), "pz", "pbe" or "pbesol".
+        xc: exchange-correlation functional: "lda" (PW92), "pz", "pbe" or "pbesol"; or at tau_e, "ksdt", "corrksdt",
+            "gdsmfb" (local) or "kdt16" (with gradients).
         cutoff: plane-wave cutoff, eV; None for the highest cutoff of the pseudopotentials, at which F is converged to
             10 meV/atom, or 270 eV with a warning if a pseudopotential has none.
         kpts: k-mesh; None for the smallest mesh with a spacing of at most 0.2/Angstrom.
@@ -217,7 +218,7 @@ class PlaneWave:
             grid=grid,
             waves=[plane_waves(grid, fraction, cutoff, device) for fraction in mesh.fractions],
             weights=mesh.weights,
-            functional=functional(self.xc),
+            functional=functional(self.xc).at(electron_temperature),
             core=core_density(ions.cores, symbols, ions.positions, ions.cell, grid.shape),
             electrons=float(charges.sum()),
             ion_energy=float(ewald_energy(ions.positions, charges, ions.cell)),
@@ -310,6 +311,7 @@ class PlaneWave:
             "engine": "fermisea.PlaneWave",
             "version": _VERSION,
             "xc": functional(self.xc).name,
+            **({"thermal_xc": functional(self.xc).name} if functional(self.xc).is_thermal else {}),
             "cutoff_eV": cutoff,
             **mesh_settings(self.kpts, self.shift),
             "scf_tolerance_eV_per_atom": self.scf.tolerance,
@@ -342,6 +344,8 @@ def _reference(problem: Problem, state: ScfState, total: TotalEnergy) -> Referen
         forces=total.forces,
         stress=total.stress,
         mean_potential=float(state.potential.mean()),
+        xc_entropy_term=-problem.electron_temperature
+        * xc_entropy(state.density + problem.core, problem.ions.cell, problem.functional),
     )
 
 

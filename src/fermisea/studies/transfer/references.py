@@ -80,7 +80,7 @@ def reference(
         ion_temperature=float(atoms.info["ion_temperature"]),
         electron_temperature=electron_temperature,
         free_energy=state.reference.free_energy,
-        entropy_term=state.reference.entropy_term,
+        entropy_term=state.reference.entropy_term + state.reference.xc_entropy_term,
         fermi_level=state.reference.fermi_level,
         dos=_dos(state, engine.ldos.energy_grid.energies, engine.ldos.broadening),
     )

@@ -1,0 +1,117 @@
+"""Second-order energy of free electrons in a weak potential at a finite temperature.
+
+The static response chi_0(q) of free electrons is J. Lindhard's function, averaged over the thermal distribution of the
+Fermi level (P. F. Maldague, Surface Science 73, 296, 1978). Electrons that interact screen the potential:
+chi = chi_0 / (1 - K chi_0), where K(q) = 4 pi e^2/q^2 + f_xc, with f_xc of the uniform gas.
+
+Where the density n(r) is not uniform, the response follows it: for short waves every electron answers alone, and chi is
+-2 n/(hbar^2 q^2/2m). The potential is therefore multiplied with the root of n(r) over its mean. In aluminium
+with three electrons, whose density is small near the nuclei where exchange and correlation change most, the energy is
+within a factor of two of the exact one, and five times too large without these weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from fermisea import units
+from fermisea.physics.fermi_dirac import occupation, occupation_derivatives
+from fermisea.physics.fields import half_squares, slabs, volume
+from fermisea.physics.free_electrons import STATES, band_edge, quadrature
+from fermisea.physics.xc import Functional
+from fermisea.utilities.arrays import FloatArray
+
+_MOMENTA = 256
+"""Number of wave numbers at which the response is tabulated."""
+
+
+def fermi_level(density: float, electron_temperature: float) -> float:
+    """Returns mu of free electrons, eV, from the bottom of their band.
+
+    Args:
+        density: 1/Angstrom^3, above zero.
+        electron_temperature: tau_e, K.
+    """
+    kt = units.thermal_energy(electron_temperature)
+    degenerate = float(band_edge(density, 1.0))
+    # from the classical gas, whose mu is lower, to the degenerate one
+    classical = kt * math.log(density / (STATES * kt**1.5 * math.sqrt(math.pi) / 2))
+
+    def excess(level: float) -> float:
+        energies, weights = quadrature(0.0, 0.0, level, kt)
+        filled = occupation(energies, level, electron_temperature)
+        return STATES * float(weights @ (np.sqrt(energies) * filled)) - density
+
+    return float(brentq(excess, min(classical, degenerate) - 10 * kt, degenerate + kt, xtol=1e-12 * (degenerate + kt)))
+
+
+def lindhard(momenta: FloatArray, density: float, electron_temperature: float) -> FloatArray:
+    """Returns -chi_0(q) of free electrons, in the shape of ``momenta``, 1/(eV Angstrom^3).
+
+    Args:
+        momenta: q above zero, 1/Angstrom.
+        density: 1/Angstrom^3, above zero.
+        electron_temperature: tau_e, K.
+    """
+    kt = units.thermal_energy(electron_temperature)
+    level = fermi_level(density, electron_temperature)
+    energies, weights = quadrature(0.0, 0.0, level, kt)
+    slope = -occupation_derivatives((energies - level) / kt, 1)[1] / kt
+    x = np.asarray(momenta)[..., None] / (2 * np.sqrt(energies / units.KINETIC))
+    apart = np.where(x == 1, np.inf, np.abs(1 - x))
+    shape = 0.5 + (1 - x**2) / (4 * x) * np.log(np.where(x == 1, 1.0, (1 + x) / apart))
+    shape = np.where(x > 1e3, 1 / (3 * x**2), shape)  # cancellation
+    return np.asarray(shape @ (weights * slope * STATES * np.sqrt(energies)))
+
+
+def second_order_energy(
+    potential: Tensor, density: Tensor, cell: Tensor, functional: Functional, electron_temperature: float
+) -> float:
+    """Returns -1/2 int dv chi dv, eV, not negative: the fall of the free energy to second order in a potential.
+
+    Args:
+        potential: dv, (nx, ny, nz), eV; its average over the electrons does not count.
+        density: n of the electrons, (nx, ny, nz), 1/Angstrom^3.
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        functional: exchange and correlation of the electrons, at tau_e.
+        electron_temperature: tau_e, K.
+    """
+    density = density.clamp(min=0.0)
+    mean = float(density.mean())
+    if mean == 0:
+        return 0.0
+    shape = (potential.shape[0], potential.shape[1], potential.shape[2])
+    average = torch.sum(potential * density) / density.sum()
+    coefficients = torch.fft.rfftn((potential - average) * torch.sqrt(density / mean), norm="forward")
+    highest = math.sqrt(max(float(half_squares(cell, shape, planes).max()) for planes in slabs(shape)))
+    momenta = np.linspace(0.0, highest, _MOMENTA + 1)[1:]
+    bare = lindhard(momenta, mean, electron_temperature)
+    kernel = 4 * math.pi * units.COULOMB / momenta**2 + _local_kernel(functional, mean)
+    # a uniform gas of low density is unstable where the kernel attracts
+    response = bare / (1 + np.maximum(kernel, 0.0) * bare)
+    total = 0.0
+    count = torch.full((shape[2] // 2 + 1,), 2.0, dtype=torch.float64)
+    count[0] = 1.0
+    if shape[2] % 2 == 0:
+        count[-1] = 1.0
+    for planes in slabs(shape):
+        squared = half_squares(cell, shape, planes).sqrt().numpy()
+        part = np.interp(squared, np.append(0.0, momenta), np.append(0.0, response))  # screened out at q = 0
+        strength = coefficients[planes].abs() ** 2 * count
+        total += float((torch.from_numpy(part) * strength).sum())
+    return 0.5 * total * float(volume(cell))
+
+
+def _local_kernel(functional: Functional, density: float) -> float:
+    """Returns f_xc of the uniform gas, eV Angstrom^3."""
+    with torch.enable_grad():
+        n = torch.tensor(density, dtype=torch.float64, requires_grad=True)
+        energy = functional.energy_density(n, torch.zeros_like(n))
+        (slope,) = torch.autograd.grad(energy, n, create_graph=True)
+        (second,) = torch.autograd.grad(slope, n)
+    return float(second)
