@@ -88,8 +88,7 @@ class Domain:
             lines.append(f"F(tau_ref) {span(self.free_energy_per_atom)} eV per atom")
         for symbol, valence in self.valence.items():
             if (shell := frozen_shell(symbol, valence)) is not None:
-                highest = shell.highest_electron_temperature
-                lines.append(f"frozen {shell.name} shell of {symbol}, which begins to ionise at {highest:.0f} K")
+                lines.append(f"frozen {shell.name} shell of {symbol}, which begins to ionise at {shell.limit}")
         return spelt("\n".join(lines), "ascii")
 
     @classmethod
@@ -220,17 +219,18 @@ class Domain:
             KeyError, TypeError, ValueError, InputError: for other data.
         """
         hot, near = entries["hot_volumes"], entries["surroundings"]
-        ranges: dict[str, Any] = {name: entries[name] for name in ("volume_per_atom", "free_energy_per_atom")}
+        volumes, energies = entries["volume_per_atom"], entries["free_energy_per_atom"]
         return cls(
             elements=tuple(entries["elements"]),
             electron_temperature=_range(entries["electron_temperature"]),
+            volume_per_atom=None if volumes is None else _range(volumes),
             hot_volumes=None if hot is None else HotVolumes(float(hot["above"]), _range(hot["volume_per_atom"])),
             grid_spacing=entries["grid_spacing"],
             distances=dict(entries["distances"]),
+            free_energy_per_atom=None if energies is None else _range(energies),
             anchor_shift=entries["anchor_shift"],
             hot_difference=_limit(entries.get("hot_difference")),
             surroundings=None if near is None else Surroundings.from_dict(near),
-            **{name: None if value is None else _range(value) for name, value in ranges.items()},
         )
 
 

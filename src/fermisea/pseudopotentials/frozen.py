@@ -58,6 +58,11 @@ class FrozenShell:
         """tau_e (K) at which k_B tau_e is a fifth of the ionisation energy."""
         return SHARE * self.ionisation_energy / BOLTZMANN
 
+    @property
+    def limit(self) -> str:
+        """The highest tau_e as text, with three digits."""
+        return f"about {float(f'{self.highest_electron_temperature:.3g}'):.0f} K"
+
 
 def frozen_shell(symbol: str, valence: float) -> FrozenShell | None:
     """Returns the highest frozen shell of a pseudopotential; None if it has no core, or for an unknown element.
@@ -111,9 +116,9 @@ def ionised_cores(valence: Mapping[str, float], electron_temperatures: Iterable[
             continue
         sentences.append(
             f"frozen core: k_B tau_e at {hottest:g} K is {BOLTZMANN * hottest:.3g} eV, above a fifth of the binding "
-            f"energy of the frozen {shell.name} shell of {symbol} ({shell.ionisation_energy:g} eV); above "
-            f"{shell.highest_electron_temperature:.0f} K, the ionisation of this shell is missing; use a "
-            "pseudopotential with more valence electrons"
+            f"energy of the frozen {shell.name} shell of {symbol} ({shell.ionisation_energy:g} eV); the "
+            f"ionisation of this shell, which begins at {shell.limit}, is missing; use a pseudopotential with more "
+            "valence electrons"
         )
     return sentences
 
