@@ -199,7 +199,7 @@ def test_dft_prints_what_it_chose(tmp_path, capsys):
 def test_settings_of_a_campaign_with_several_cells():
     cells = {"one": bulk("Al", "fcc", a=4.05), "four": bulk("Al", "fcc", a=4.05, cubic=True)}
     campaign = Campaign()
-    found = used_settings(campaign, campaign.make_engine().for_elements(["Al"]), cells)
+    found = used_settings(campaign, campaign.make_engine().for_elements(["Al"]), cells, 1000.0)
     assert found["kpts"] == {"one": [14, 14, 14], "four": [8, 8, 8]}
     assert found["chosen"] == ["cutoff", "kpts", "pseudopotentials"]
     assert found["warnings"] == []

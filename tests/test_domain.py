@@ -192,7 +192,11 @@ def test_the_pressure_of_hot_electrons_is_flagged(aluminium):
 def test_electron_temperature_grid_elements_and_distance_are_checked(aluminium):
     domain = aluminium.domain
     (sentence,) = domain.check(crystal(), [1000.0, 50_000.0])
-    assert sentence.startswith("electron temperature: got 50000 K, the model is valid from 5 to 34043 K")
+    assert sentence == (
+        "electron temperature: got 50000 K, but without a tail the energy window is valid up to 34043 K; states above "
+        "the window are free electrons, and tail_error of the prediction is the estimated error"
+    )
+    assert domain.check(crystal(), [1.0, 1000.0])[0] == "electron temperature: got 1 K, the model is valid from 5 K on"
     assert domain.check(crystal(), 1000.0, spacing=0.3) == []
     assert kinds(domain.check(crystal(), 1000.0, spacing=0.4)) == {"grid"}
     assert "got Cu, but the model knows Al" in domain.check(bulk("Cu", cubic=True), 1000.0)[0]

@@ -258,3 +258,14 @@ def test_a_model_without_a_potential_says_what_is_missing(snapshots):
             model.potential()
         with pytest.raises(InputError, match="potential: this model has none"):
             Calculator(model, 1000.0, potential=True)
+
+
+def test_the_potential_warns_of_a_frozen_core(model, snapshots):
+    limit = 0.2 * 4.0 / units.kB  # 3s of aluminium with one valence electron
+    ions = {"Al": dataclasses.replace(model.ions["Al"], valence=1.0)}
+    potential = dataclasses.replace(model, ions=ions).potential()
+    assert 1.01 * limit < potential.highest_electron_temperature
+    with pytest.warns(DomainWarning, match=r"frozen core: .* frozen 3s shell of Al \(4 eV\)") as issued:
+        found = potential.predict(snapshots[0].atoms, [1000.0, 1.01 * limit])
+    assert [str(item.message) for item in issued] == list(found.warnings)
+    assert potential.predict(snapshots[0].atoms, 0.99 * limit).warnings == ()

@@ -20,6 +20,7 @@ from fermisea.engines import Engine
 from fermisea.errors import DamagedFileError, FermiseaError, FileFormatError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.window import warn_of_unit
+from fermisea.pseudopotentials.frozen import warn_of_ionised_cores
 from fermisea.utilities.files import check_writable_folder, readable
 
 Scheduler = Literal["local", "dask"]
@@ -101,6 +102,10 @@ def run_campaign(
     symbols = [symbol for atoms in structures.values() for symbol in dict.fromkeys(atoms.symbols)]
     engine = engine.for_elements(symbols)
     settings = engine.provenance(symbols)
+    used = settings.get("pseudopotentials", {})
+    warn_of_ionised_cores(
+        {symbol: entry["valence"] for symbol, entry in used.items() if "valence" in entry}, electron_temperature
+    )
     folder = check_writable_folder(folder)
     records = Records(folder)
     with records.only_one():

@@ -159,7 +159,7 @@ def dft(
     campaign = fermisea.Campaign.from_toml(config, **changes) if config else fermisea.Campaign(**changes)
     found = fermisea.read_structures(structures)
     chosen = campaign.make_engine().for_elements([symbol for atoms in found.values() for symbol in set(atoms.symbols)])
-    settings = used_settings(campaign, chosen, found)
+    settings = used_settings(campaign, chosen, found, electron_temperature)
     view = CampaignView(stderr(), len(found), workers)
     with ExitStack() as stack:
 

@@ -9,6 +9,7 @@ from fermisea.engines.cutoff import low_cutoffs, unknown_cutoffs
 from fermisea.engines.mesh import K_SPACING, mesh_of
 from fermisea.physics.xc import functional
 from fermisea.pseudopotentials import gth
+from fermisea.pseudopotentials.frozen import ionised_cores
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from fermisea.grid import EnergyGrid
 
 
-def used_settings(campaign: Campaign, engine: PlaneWave | Espresso, structures: Mapping[str, Atoms]) -> dict[str, Any]:
+def used_settings(
+    campaign: Campaign, engine: PlaneWave | Espresso, structures: Mapping[str, Atoms], electron_temperature: float
+) -> dict[str, Any]:
     """Returns cutoff, k-meshes and pseudopotentials of a campaign as plain data; ``chosen`` names the defaults.
 
     Args:
         campaign: settings as given.
         engine: engine of the campaign.
         structures: structures by name.
+        electron_temperature: tau_e of the campaign, K.
 
     Raises:
         InputError: if a pseudopotential is missing or of the wrong kind.
@@ -35,7 +39,7 @@ def used_settings(campaign: Campaign, engine: PlaneWave | Espresso, structures: 
     potentials: dict[str, dict[str, Any]] = {}
     for symbol, entry in settings["pseudopotentials"].items():
         family, _, name = entry["name"].partition(" ")
-        potentials[symbol] = {"name": entry["name"], "others": {}}
+        potentials[symbol] = {"name": entry["name"], "valence": entry["valence"], "others": {}}
         if family.startswith("GTH-"):
             shipped = gth.cutoffs(functional(settings["xc"]).name)
             potentials[symbol]["cutoff_eV"] = shipped.get(name)
@@ -47,6 +51,7 @@ def used_settings(campaign: Campaign, engine: PlaneWave | Espresso, structures: 
     warned = low_cutoffs(known, cutoff, settings["xc"])
     if campaign.cutoff is None:
         warned += unknown_cutoffs(known, cutoff)
+    warned += ionised_cores({symbol: entry["valence"] for symbol, entry in potentials.items()}, [electron_temperature])
     return {
         "xc": settings["xc"],
         "cutoff_eV": cutoff,

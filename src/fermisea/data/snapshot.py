@@ -24,6 +24,7 @@ from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.observables import ThermalObservables, thermal_observables
 from fermisea.physics.tail import Tail
 from fermisea.physics.window import check_spectrum, highest_electron_temperature, warn_of_unit
+from fermisea.pseudopotentials.frozen import warn_of_ionised_cores
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.counts import counted
 
@@ -193,6 +194,8 @@ class Snapshot:
     ) -> list[ThermalObservables]:
         """Returns all observables of the LDOS at each electronic temperature (K).
 
+        A tau_e at which the frozen core of an element begins to ionise gives a warning.
+
         Args:
             electron_temperature: tau_e, K.
             integration: integration rule of :class:`fermisea.DensityOfStates`; only ``"sharpened"`` has a tail.
@@ -218,6 +221,7 @@ class Snapshot:
             allow_beyond_window=allow_beyond_window,
         )
         warn_of_unit(*temperatures)
+        warn_of_ionised_cores({symbol: self.ions[symbol].valence for symbol in set(self.atoms.symbols)}, *temperatures)
 
         def densities(integrals: Sequence[EnergyIntegral]) -> Sequence[FloatArray]:
             stacked = np.stack([integral.weights for integral in integrals], axis=-1)

@@ -111,11 +111,12 @@ class Model:
     @property
     def domain(self) -> Domain:
         """Limits of structures and electronic temperatures for which the model is valid, if known."""
+        valence = {symbol: self.ions[symbol].valence for symbol in self.elements}
         if self.training_domain is not None:
-            return self.training_domain
+            return replace(self.training_domain, valence=valence)
         volumes = [entry.get("volume_per_atom") for entry in self.provenance.get("snapshots", [])]
         known = (min(volumes), max(volumes)) if volumes and None not in volumes else None
-        return Domain(self.elements, (LOWEST_TEMPERATURE, self.highest_electron_temperature), known)
+        return Domain(self.elements, (LOWEST_TEMPERATURE, self.highest_electron_temperature), known, valence=valence)
 
     def predict(
         self,

@@ -25,6 +25,7 @@ from fermisea.prediction.limits import (
     volume_per_atom,
 )
 from fermisea.prediction.surroundings import Surroundings
+from fermisea.pseudopotentials.frozen import frozen_shell, ionised_cores
 from fermisea.utilities.signs import spelt
 
 _SHORTER = 0.9
@@ -44,7 +45,7 @@ class Domain:
 
     Attributes:
         elements: symbols of the elements.
-        electron_temperature: lowest and highest tau_e, K.
+        electron_temperature: lowest tau_e, and highest tau_e of the energy window without a tail, K.
         volume_per_atom: smallest and largest volume per atom of the training structures, Angstrom^3.
         hot_volumes: range of volumes at high tau_e, where it is smaller.
         grid_spacing: largest spacing of the training grids, Angstrom.
@@ -56,6 +57,8 @@ class Domain:
         hot_difference: root mean square difference between F(tau_e) - F(tau_ref) from the LDOS and from the potential,
             relative to this change, at one tau_e far from tau_ref, with the error of the potential for structures left
             out of its fit.
+        valence: number of valence electrons of each element, whose other electrons are frozen; not in model files,
+            which hold the ions.
     """
 
     elements: tuple[str, ...]
@@ -68,10 +71,11 @@ class Domain:
     anchor_shift: float | None = None
     surroundings: Surroundings | None = None
     hot_difference: float | None = None
+    valence: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         low, high = self.electron_temperature
-        lines = [f"Domain: {', '.join(self.elements)}, tau_e {low:g} to {high:.0f} K"]
+        lines = [f"Domain: {', '.join(self.elements)}, tau_e {low:g} to {high:.0f} K without a tail"]
         if self.volume_per_atom is not None:
             lines.append(f"volume {span(self.volume_per_atom)} Å³ per atom")
         if self.hot_volumes is not None:
@@ -82,6 +86,9 @@ class Domain:
         lines += [f"distance {pair} at least {length:.2f} Å" for pair, length in self.distances.items()]
         if self.free_energy_per_atom is not None:
             lines.append(f"F(tau_ref) {span(self.free_energy_per_atom)} eV per atom")
+        for symbol, valence in self.valence.items():
+            if (shell := frozen_shell(symbol, valence)) is not None:
+                lines.append(f"frozen {shell.name} shell of {symbol}, which begins to ionise at {shell.limit}")
         return spelt("\n".join(lines), "ascii")
 
     @classmethod
@@ -102,7 +109,7 @@ class Domain:
         Args:
             structures: training structures.
             descriptor: descriptor of the surroundings of an atom.
-            electron_temperature: lowest and highest tau_e, K.
+            electron_temperature: lowest tau_e, and highest tau_e of the energy window without a tail, K.
             grid_spacing: largest spacing of the training grids, Angstrom.
             free_energies: F of each structure at tau_ref, eV, if known.
             anchor_shifts: differences between F from the LDOS and F of the anchor in training, eV/atom, if known.
@@ -154,6 +161,8 @@ class Domain:
         temperatures, volume = np.array(temperature_list(electron_temperature)), volume_per_atom(atoms)
         found = temperatures_outside(self.electron_temperature, temperatures)
         found += kelvin_question(temperatures.tolist())
+        present = set(atoms.symbols)
+        found += ionised_cores({s: q for s, q in self.valence.items() if s in present}, temperatures.tolist())
         found += volume_outside(self.volume_per_atom, volume)
         if self.hot_volumes is not None:
             found += self.hot_volumes.outside(volume, temperatures, stress=stress)
@@ -196,9 +205,11 @@ class Domain:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain data for JSON."""
+        """Returns plain data for JSON, without ``valence``."""
         near = None if self.surroundings is None else self.surroundings.to_dict()
-        return asdict(replace(self, surroundings=None)) | {"surroundings": near}
+        entries = asdict(replace(self, surroundings=None, valence={})) | {"surroundings": near}
+        del entries["valence"]
+        return entries
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
@@ -208,17 +219,18 @@ class Domain:
             KeyError, TypeError, ValueError, InputError: for other data.
         """
         hot, near = entries["hot_volumes"], entries["surroundings"]
-        ranges = {name: entries[name] for name in ("volume_per_atom", "free_energy_per_atom")}
+        volumes, energies = entries["volume_per_atom"], entries["free_energy_per_atom"]
         return cls(
             elements=tuple(entries["elements"]),
             electron_temperature=_range(entries["electron_temperature"]),
+            volume_per_atom=None if volumes is None else _range(volumes),
             hot_volumes=None if hot is None else HotVolumes(float(hot["above"]), _range(hot["volume_per_atom"])),
             grid_spacing=entries["grid_spacing"],
             distances=dict(entries["distances"]),
+            free_energy_per_atom=None if energies is None else _range(energies),
             anchor_shift=entries["anchor_shift"],
             hot_difference=_limit(entries.get("hot_difference")),
             surroundings=None if near is None else Surroundings.from_dict(near),
-            **{name: None if value is None else _range(value) for name, value in ranges.items()},
         )
 
 

@@ -54,12 +54,18 @@ class HotVolumes:
 
 
 def temperatures_outside(limits: Range, temperatures: FloatArray) -> list[str]:
-    """Describes electronic temperatures (K) outside of the limits."""
+    """Describes electronic temperatures (K) below the lowest one of a model, or above its energy window."""
     low, high = limits
-    outside = temperatures[(temperatures < low) | (temperatures > high)]
-    if not outside.size:
-        return []
-    return [f"{TEMPERATURE}: got {_kelvin(outside)}, the model is valid from {low:g} to {high:.0f} K"]
+    cold, hot = temperatures[temperatures < low], temperatures[temperatures > high]
+    found = []
+    if cold.size:
+        found.append(f"{TEMPERATURE}: got {_kelvin(cold)}, the model is valid from {low:g} K on")
+    if hot.size:
+        found.append(
+            f"{TEMPERATURE}: got {_kelvin(hot)}, but without a tail the energy window is valid up to {high:.0f} K; "
+            "states above the window are free electrons, and tail_error of the prediction is the estimated error"
+        )
+    return found
 
 
 def volume_outside(limits: Range | None, volume: float) -> list[str]:

@@ -31,7 +31,7 @@ Unseen structures of fcc aluminium reach 6.4, bcc 20, a vacancy in 32 atoms 61."
 def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | None]:
     """Describes how a request leaves the domain, and a structure that cannot exist, before any computation.
 
-    A tau_e above the highest one is handled by the check of the energy window.
+    A tau_e above the energy window is handled by the check of the spectrum.
     """
     grids = [grid for grid in (request.grid, request.dos_grid) if grid is not None]
     found, impossible = structure_outside(
@@ -61,8 +61,8 @@ def structure_outside(
 ) -> tuple[list[str], str | None]:
     """Describes how a structure leaves the domain, and why it cannot exist, if it cannot.
 
-    Arguments are the same as for ``Domain.check``. A tau_e outside of the domain has no sentence, because the check of
-    the energy window refuses it.
+    Arguments are the same as for ``Domain.check``. A tau_e above the energy window has no sentence, because the
+    check of the spectrum estimates the error of the tail, and refuses a tau_e at which it is too large.
     """
     if (impossible := domain.impossible(atoms)) is not None:
         return [], impossible

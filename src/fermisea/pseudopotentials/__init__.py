@@ -9,10 +9,21 @@ from pathlib import Path
 
 from fermisea.errors import InputError
 from fermisea.pseudopotentials.base import FAMILIES, ProjectorChannel, Pseudopotential
+from fermisea.pseudopotentials.frozen import FrozenShell, frozen_shell
 from fermisea.pseudopotentials.gth import affordable, load_gth
 from fermisea.pseudopotentials.upf import MOMENTUM, load_upf, upf_header
 
-__all__ = ["MOMENTUM", "ProjectorChannel", "Pseudopotential", "load", "load_gth", "load_upf", "upf_header"]
+__all__ = [
+    "MOMENTUM",
+    "FrozenShell",
+    "ProjectorChannel",
+    "Pseudopotential",
+    "frozen_shell",
+    "load",
+    "load_gth",
+    "load_upf",
+    "upf_header",
+]
 
 _GTH_NAME = re.compile(r"[A-Z][a-z]?-q\d+")
 

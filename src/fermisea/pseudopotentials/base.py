@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fermisea.physics.ions import CoreCharge, Ion
+from fermisea.pseudopotentials.frozen import FrozenShell, frozen_shell
 from fermisea.units import COULOMB
 from fermisea.utilities.arrays import FloatArray
 
@@ -85,6 +86,11 @@ class Pseudopotential:
     def ion(self) -> Ion:
         """Ion with valence charge and core density."""
         return Ion(self.symbol, self.valence, self.core)
+
+    @property
+    def frozen_shell(self) -> FrozenShell | None:
+        """Highest frozen shell with its ionisation energy; None without a core."""
+        return frozen_shell(self.symbol, self.valence)
 
 
 def core_radius(radius: FloatArray, potential: FloatArray, valence: float) -> float:

@@ -27,6 +27,7 @@ from fermisea.errors import InputError
 from fermisea.grid import check_structure
 from fermisea.physics.window import warn_of_unit
 from fermisea.physics.xc import GROUND_STATE, functional
+from fermisea.pseudopotentials.frozen import warn_of_ionised_cores
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Espresso:
         potentials = self._load(atoms.symbols)
         warn_of_moments(atoms)
         warn_of_overlap(atoms, potentials.core_radii)
+        warn_of_ionised_cores({symbol: ion.valence for symbol, ion in potentials.ions.items()}, electron_temperature)
         cutoff = self._cutoff(potentials)
         kpts, shift = mesh_of(self.kpts, self.shift, atoms.cell.array)
         beside = (self.pp_command or other_program(self.command, "pp.x")) if potentials.obstacle else None

@@ -21,6 +21,7 @@ from fermisea.engines.ldos import LdosOptions, free_electron_bands
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.window import REACH, served_temperature
+from fermisea.pseudopotentials.frozen import warn_of_ionised_cores
 from fermisea.pseudopotentials.upf import functional_of
 
 _SCHEMA = "data-file-schema.xml"
@@ -89,6 +90,8 @@ def import_run(
             problems.append(_few_bands(options, energies, output, short))
     if problems or potentials is None:
         raise InputError(f"{save}: {len(problems)} problem(s) prevent an LDOS: " + "; ".join(problems))
+    electron_temperature = output.degauss / units.BOLTZMANN
+    warn_of_ionised_cores({symbol: ion.valence for symbol, ion in potentials.ions.items()}, electron_temperature)
     density = density_file(save)
     assert density is not None  # noqa: S101  # among the problems otherwise
     mesh = output.mesh
@@ -98,7 +101,7 @@ def import_run(
         wavefunction_ldos(output, save, options, energies, threads),
         energies=energies,
         potentials=potentials,
-        electron_temperature=output.degauss / units.BOLTZMANN,
+        electron_temperature=electron_temperature,
         ion_temperature=ion_temperature,
         provenance={
             "engine": "Quantum ESPRESSO",

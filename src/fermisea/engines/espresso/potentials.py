@@ -31,7 +31,7 @@ class Potentials:
         local_integrals: integral of V_loc(r) + Z e^2/r of each norm-conserving pseudopotential, eV Angstrom^3.
         functional: functional of the run.
         obstacle: reason why there are no total free energies, None if there are.
-        provenance: name and SHA-256 for each element.
+        provenance: name, SHA-256 and number of valence electrons for each element.
     """
 
     files: dict[str, Path]
@@ -84,7 +84,8 @@ def load_potentials(files: Mapping[str, str | Path], symbols: Iterable[str], xc:
                 raise InputError(f"{path}: a pseudopotential with spin-orbit terms, expected a scalar-relativistic one")
             ions[symbol] = Ion(symbol, _valence(path, header.get("z_valence", "")))
             obstacles.append(f"{path.name} is {kind}")
-        provenance[symbol] = {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        provenance[symbol] = {"name": path.name, "sha256": digest, "valence": ions[symbol].valence}
     obstacle = "; ".join(obstacles)
     return Potentials(
         files=paths,

@@ -48,6 +48,7 @@ from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH, warn_of_unit
 from fermisea.physics.xc import functional, xc_entropy
+from fermisea.pseudopotentials.frozen import warn_of_ionised_cores
 from fermisea.utilities.threads import Workers
 
 WINDOW_TOLERANCE = 0.03
@@ -212,6 +213,7 @@ class PlaneWave:
         kpts, shift = mesh_of(self.kpts, self.shift, grid.lattice)
         mesh = monkhorst_pack(kpts, shift)
         warn_of_low_cutoff(ions.potentials, cutoff, functional(self.xc).name)
+        warn_of_ionised_cores({symbol: p.valence for symbol, p in ions.potentials.items()}, electron_temperature)
         charges = torch.tensor([ions.potentials[s].valence for s in symbols], dtype=torch.float64, device=device)
         return Problem(
             ions=ions,
@@ -316,7 +318,9 @@ class PlaneWave:
             **mesh_settings(self.kpts, self.shift),
             "scf_tolerance_eV_per_atom": self.scf.tolerance,
             "dtype": self.dtype,
-            "pseudopotentials": {symbol: {"name": p.name, "sha256": p.digest} for symbol, p in potentials.items()},
+            "pseudopotentials": {
+                symbol: {"name": p.name, "sha256": p.digest, "valence": p.valence} for symbol, p in potentials.items()
+            },
         }
 
 
