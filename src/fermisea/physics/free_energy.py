@@ -73,6 +73,7 @@ class FreeEnergyFunctional:
         self._core = _tensor(core_density)
         self._functional = functional
         self._ion_energy = ion_energy
+        self._last: tuple[Functional, Tensor, float] | None = None
         self._reference = _tensor(reference_density)
         if self._core.shape != self._reference.shape:
             raise InputError(
@@ -88,10 +89,12 @@ class FreeEnergyFunctional:
 
     def _changed(self, functional: Functional) -> tuple[Tensor, float]:
         """Returns dv, (nx, ny, nz), eV, and the double-counting energy of n0 with another functional, eV."""
-        potential, harris = potential_and_double_counting(
-            self._reference, self._whole(self._reference), self._cell, functional
-        )
-        return potential.sub_(self._v_hxc), harris
+        if self._last is None or self._last[0] != functional:
+            potential, harris = potential_and_double_counting(
+                self._reference, self._whole(self._reference), self._cell, functional
+            )
+            self._last = functional, potential.sub_(self._v_hxc), harris
+        return self._last[1:]
 
     def response_error(self, functional: Functional, electron_temperature: float) -> float:
         """Returns an estimate of -1/2 int dv chi dv, eV: how much too high both second-order forms are.

@@ -3,7 +3,9 @@
 With A = E_b - TS of the states, F = A + G, where G is a functional of densities and, for exchange and correlation at a
 finite temperature, of tau_e. -dA/dtau_e is the entropy of the states at fixed D. For a functional of the ground state
 -dG/dtau_e is of second order in the change of the density and is left out; for a functional of tau_e it contains S_xc,
-and is computed in full from the densities at two neighbouring temperatures.
+and is computed in full: the explicit dependence at fixed densities, and the change of n_t from the densities at two
+neighbouring temperatures. The heat capacity is a second difference over these temperatures, an average over 2 % of
+tau_e: at points with a low density and a large gradient, KDT16 turns within a fraction of a percent of tau_e.
 """
 
 from __future__ import annotations
@@ -14,6 +16,10 @@ from dataclasses import dataclass
 from fermisea.physics.free_energy import FreeEnergyFunctional, transfer_error
 from fermisea.physics.thermal_states import STEP, ThermalState
 from fermisea.physics.xc import Functional, functional
+from fermisea.utilities.arrays import FloatArray
+
+_FINE = 1e-4
+"""Relative step in tau_e for the explicit dependence of exchange and correlation."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,17 @@ def free_energies(
     error = transfer_error(forms, form.response_error(hot.at(t), t))
     if not hot.is_thermal:
         return FreeEnergies(forms, error)
-    lower, here, upper = (
-        form.forms(0.0, s.density, hot.at(s.electron_temperature))["second_order"]
-        for s in (state.neighbours[0], state, state.neighbours[1])
-    )
-    slope, curvature = (upper - lower) / (2 * STEP), (upper - 2 * here + lower) / STEP**2
-    return FreeEnergies(forms, error, -slope / t, -curvature / t)
+
+    def terms(density: FloatArray | None, electron_temperature: float) -> float:
+        """Returns G of the second-order form, eV."""
+        return form.forms(0.0, density, hot.at(electron_temperature))["second_order"]
+
+    lower, upper = state.neighbours
+    change = (terms(upper.density, t) - terms(lower.density, t)) / (2 * STEP)
+    ends = [terms(s.density, s.electron_temperature) for s in state.neighbours]
+    curvature = (ends[0] - 2 * terms(state.density, t) + ends[1]) / STEP**2
+    explicit = (terms(state.density, t * (1 + _FINE)) - terms(state.density, t * (1 - _FINE))) / (2 * _FINE)
+    return FreeEnergies(forms, error, -(change + explicit) / t, -curvature / t)
 
 
 def needs_neighbours(name: str | None) -> bool:
