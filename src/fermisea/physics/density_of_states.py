@@ -164,8 +164,9 @@ class DensityOfStates:
         def excess(mu: float) -> float:
             return sharp(mu, electron_temperature) - electrons
 
-        if excess(high) < 0 or excess(low) > 0:
-            held = sharp(high, electron_temperature)
+        # without sharpening, because a Fermi level at the edge of a tail is too close to it for a low temperature
+        held = plain(high, electron_temperature)
+        if held < electrons or plain(low, electron_temperature) > electrons:
             raise CapacityError(
                 f"Fermi level: got {electrons} electrons, but the energy window [{self.energy_grid.start:.2f}, "
                 f"{self.energy_grid.stop:.2f}] eV holds only {held:.3f}; widen the "
