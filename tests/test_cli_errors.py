@@ -136,11 +136,16 @@ CASES = {
             ("evaluate", "evaluate al.safetensors data --electron-temperature TAU --out out"),
         )
     },
-    "tau_e beyond the window": (f"{PREDICT} 300 90000 --out out", "got 90000 K", "is valid up to"),
-    "tau_e beyond the window, evaluate": (
+    "tau_e beyond the window": (f"{PREDICT} 300 90000 --no-tail --out out", "got 90000 K", "is valid up to"),
+    "tau_e beyond the tail": (
+        f"{PREDICT} 300 90000 --out out",
+        "tail: at tau_e = 90000 K",
+        "meV/atom, expected at most",
+    ),
+    "tau_e beyond the tail, evaluate": (
         "evaluate al.safetensors data --electron-temperature 90000 --out out",
-        "got 90000 K",
-        "is valid up to",
+        "tail: at tau_e = 90000 K",
+        "meV/atom, expected at most",
     ),
     "tau_i of 0": ("sample al.extxyz --ion-temperature 0 --out out", "ion temperature: got 0.0"),
     # model files

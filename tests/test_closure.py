@@ -67,9 +67,9 @@ def test_energies_that_are_unknown_are_no_error(good, recwarn):
 
 
 def test_a_window_below_tau_ref_is_said(good):
-    narrow = changed(good[0], electron_temperature=50_000.0)
+    narrow = changed(good[0], electron_temperature=150_000.0)
     with pytest.warns(
-        UserWarning, match=r"^a: F from the LDOS was not compared with F of the DFT code: electron temper"
+        UserWarning, match=r"^a: F from the LDOS was not compared with F of the DFT code: tail: at tau_e = 150000 K"
     ):
         assert check_closure([narrow], ["a"], allow=False) == [None]
 
