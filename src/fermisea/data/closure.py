@@ -64,8 +64,8 @@ def check_closure(snapshots: Sequence[Snapshot], names: Sequence[str], *, allow:
     if not abs(largest) <= CLOSURE_LIMIT + tails[worst] and not allow:
         most = 1000 * (CLOSURE_LIMIT + tails[worst])
         raise InputError(
-            f"{text} {most:.3g}; check that LDOS and energy come from one run, refine k-mesh, broadening and energy grid, "
-            "or accept the error (allow_closure_error=True, --allow-closure-error)"
+            f"{text} {most:.3g}; check that LDOS and energy come from one run, refine k-mesh, broadening and energy "
+            "grid, or accept the error (allow_closure_error=True, --allow-closure-error)"
         )
     least = 1000 * (CLOSURE + tails[worst])
     warnings.warn(f"{text} {least:.3g}; refine k-mesh, broadening and energy grid", stacklevel=3)
