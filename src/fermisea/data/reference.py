@@ -23,6 +23,9 @@ class Reference:
         mean_potential: average of the local effective potential over the cell, eV, on the energy scale of the LDOS: the
             average of v_xc plus the average of the local pseudopotential, whose -4 pi Z e^2/q^2 is left out at q = 0;
             None if unknown.
+        tail_electrons: number of electrons in free-electron states above the bands, in the whole cell.
+        tail_bottom: bottom of these free electrons where the bands end, eV, on the energy scale of the LDOS; None
+            without them.
     """
 
     free_energy: float
@@ -33,3 +36,5 @@ class Reference:
     forces: FloatArray | None = None
     stress: FloatArray | None = None
     mean_potential: float | None = None
+    tail_electrons: float = 0.0
+    tail_bottom: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,6 +31,7 @@ from fermisea.engines.ldos import (
     resample,
 )
 from fermisea.engines.mesh import mesh_of, mesh_settings
+from fermisea.engines.planewave.band_plan import BandPlan, OccupiedTopError, band_plan, fewest_waves
 from fermisea.engines.planewave.eigensolver import Bands, Tolerance
 from fermisea.engines.planewave.half_mesh import half_mesh
 from fermisea.engines.planewave.ions import Ions
@@ -38,6 +39,7 @@ from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.scf import ScfOptions, ScfState, self_consistent
 from fermisea.engines.planewave.solver import KPointSolver
+from fermisea.engines.planewave.tail import Tail
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.spin import warn_of_moments
@@ -72,7 +74,8 @@ class ThermalState:
         grid: real-space grid of the density.
         density: valence density, (nx, ny, nz), 1/Angstrom^3.
         reference: free energy, its parts, Fermi level, forces, stress.
-        eigenvalues: eigenvalues at each k-point, eV, (k, bands).
+        eigenvalues: eigenvalues at each k-point, eV, (k, bands); with all states of the basis, NaN where a k-point has
+            fewer plane waves than another.
         weights: weights of the k-points, which sum to one.
         history: SCF iterations.
     """
@@ -84,6 +87,11 @@ class ThermalState:
     eigenvalues: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
     history: tuple[ScfStep, ...]
+
+    @property
+    def tail_electrons(self) -> float:
+        """Number of electrons in free-electron states above the bands."""
+        return self.reference.tail_electrons
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,11 @@ class PlaneWave:
         pseudopotentials: "gth" for the defaults of the shipped table; or for each element a UPF file or a name in this
             table, such as "Mg-q2"; None for the shipped table, with the softer potential of an element whose default
             needs a cutoff above 4000 eV.
-        bands: number of bands in the SCF cycle; None chooses a number for tau_e and adds bands if necessary.
+        bands: number of bands in the SCF cycle; None chooses a number for tau_e and adds bands if necessary; "all"
+            takes all states of the basis, by dense diagonalisation, without a tail.
+        tail: whether there are free electrons above the bands, the top of which may then be occupied. "auto" has them
+            where a run without them needs many bands, with F within about 0.1 %, and where the top band of a fixed
+            number of bands is occupied, which False refuses.
         scf: convergence options of the SCF cycle.
         ldos: energies, broadening and grid of the LDOS.
         dtype: type of the wavefunctions, "complex128" or "complex64".
@@ -114,7 +126,8 @@ class PlaneWave:
     kpts: tuple[int, int, int] | None = None
     shift: tuple[int, int, int] | None = None
     pseudopotentials: Literal["gth"] | Mapping[str, str | Path] | None = None
-    bands: int | None = None
+    bands: int | Literal["all"] | None = None
+    tail: Literal["auto"] | bool = "auto"
     scf: ScfOptions = field(default_factory=ScfOptions)
     ldos: LdosOptions = field(default_factory=LdosOptions)
     dtype: Literal["complex128", "complex64"] = "complex128"
@@ -145,13 +158,12 @@ class PlaneWave:
             problem = self._problem(atoms, electron_temperature)
             state = self._converge(problem, KPointSolver(problem, pool), pool)
             total = total_energy(problem, state, pool)
-        fewest = min(len(band.eigenvalues) for band in state.states)
         return ThermalState(
             atoms=atoms.copy(),
             grid=problem.grid,
             density=state.density.cpu().numpy(),
             reference=_reference(problem, state, total),
-            eigenvalues=np.stack([band.eigenvalues.cpu().numpy()[:fewest] for band in state.states]),
+            eigenvalues=_table([band.eigenvalues.cpu().numpy() for band in state.states]),
             weights=problem.weights,
             history=tuple(state.history),
         )
@@ -167,7 +179,7 @@ class PlaneWave:
             state = self._converge(problem, solver, pool)
             total = total_energy(problem, state, pool)
             lowest = min(float(band.eigenvalues[0]) for band in state.states)
-            energies = energy_grid(self.ldos.covering(electron_temperature), lowest, state.fermi_level)
+            energies = energy_grid(self.ldos.covering(electron_temperature), lowest, state.filling.fermi_level)
             states = self._window(problem, solver, state, energies)
             shape = self.ldos.grid or problem.grid.shape
             kpoints = [
@@ -229,38 +241,35 @@ class PlaneWave:
         )
 
     def _converge(self, problem: Problem, solver: KPointSolver, pool: Workers) -> ScfState:
-        occupied = problem.electrons / 2
-        thermal = 18 * units.thermal_energy(problem.electron_temperature)
-        chosen = free_electron_bands(problem.electrons, problem.grid.volume, thermal)
-        bands = self.bands or math.ceil(max(chosen, 1.2 * occupied, occupied + 4))
-        fewest = min(len(waves) for waves in problem.waves)
-        if bands > fewest:
-            raise InputError(
-                f"bands: {bands} are needed at tau_e = {problem.electron_temperature:g} K, but a cutoff of "
-                f"{problem.cutoff:g} eV gives only {fewest} plane waves; raise the cutoff to about "
-                f"{1.1 * problem.cutoff * (bands / fewest) ** (2 / 3):.0f} eV"
-            )
-        solve = partial(
-            self_consistent, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
-        )
+        plan = band_plan(problem, self.bands, self.tail)
+        try:
+            return self._follow(plan, problem, solver, pool)
+        except OccupiedTopError:
+            if self.tail is False:
+                raise
+            return self._follow(replace(plan, tail=Tail(plan.bands, problem.grid.volume)), problem, solver, pool)
+
+    def _follow(self, plan: BandPlan, problem: Problem, solver: KPointSolver, pool: Workers) -> ScfState:
+        solve = partial(self_consistent, options=self.scf, pool=pool, report=self.report)
         density = None
         half = half_mesh(problem)
         if half is not None:
             with suppress(ConvergenceError):
-                first = solve(half, KPointSolver(half, pool), bands)
-                density, bands = first.density, max(bands, len(first.states[0].eigenvalues))
-        return solve(problem, solver, bands, density=density)
+                first = solve(half, KPointSolver(half, pool), plan)
+                bands = max(plan.bands, min(len(first.states[0].eigenvalues), fewest_waves(problem)))
+                density, plan = first.density, replace(plan, bands=bands)
+        return solve(problem, solver, plan, density=density)
 
     def _window(self, problem: Problem, solver: KPointSolver, state: ScfState, energies: EnergyGrid) -> list[Bands]:
         """Returns bands that fill the energy window at every k-point, in the converged potential."""
         needed = energies.stop + REACH * self.ldos.broadening
-        above = max(needed - state.fermi_level, 0.0)
+        above = max(needed - state.filling.fermi_level, 0.0)
         bands = math.ceil(1.1 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
         bands = max(bands, *(len(band.eigenvalues) for band in state.states))
         lowest = min(float(band.eigenvalues[0]) for band in state.states)
 
         def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            high = np.maximum(values - state.fermi_level - _LOOSER_ABOVE, 0.0)
+            high = np.maximum(values - state.filling.fermi_level - _LOOSER_ABOVE, 0.0)
             return np.where(values < needed, WINDOW_TOLERANCE * (1 + high / _TWICE_AS_LOOSE), np.inf)
 
         solver.cast(torch.complex64)
@@ -318,6 +327,12 @@ class PlaneWave:
         }
 
 
+def _table(rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Returns rows of different lengths as an array, with NaN at their ends."""
+    longest = max(map(len, rows))
+    return np.stack([np.pad(row, (0, longest - len(row)), constant_values=np.nan) for row in rows])
+
+
 def _within(bands: Bands, limits: Tolerance) -> bool:
     return bool((bands.residuals.cpu().numpy() <= limits(bands.eigenvalues.cpu().numpy())).all())
 
@@ -336,12 +351,14 @@ def _reference(problem: Problem, state: ScfState, total: TotalEnergy) -> Referen
     return Reference(
         free_energy=total.free_energy,
         parts=total.parts,
-        fermi_level=state.fermi_level,
+        fermi_level=state.filling.fermi_level,
         electrons=problem.electrons,
-        entropy_term=state.entropy_term,
+        entropy_term=state.filling.entropy_term,
         forces=total.forces,
         stress=total.stress,
         mean_potential=float(state.potential.mean()),
+        tail_electrons=state.filling.tail_electrons,
+        tail_bottom=state.filling.tail_bottom,
     )
 
 
