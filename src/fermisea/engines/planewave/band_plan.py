@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
+import numpy as np
+
 from fermisea import units
 from fermisea.engines.ldos import free_electron_bands
 from fermisea.engines.planewave.filling import Filling
@@ -15,6 +17,13 @@ from fermisea.errors import InputError
 
 EMPTY = 1e-6
 """Largest allowed occupation (0 to 1) of the top band without a tail."""
+
+_ABOVE = 63.0
+"""Energy above the Fermi energy of free electrons, eV, up to which there are bands below a tail. Without a tail, the
+number of bands reaches this energy at 40 kK."""
+
+_ROOM = 0.7
+"""Largest number of bands below a tail, relative to the number of plane waves."""
 
 TailChoice = Literal["auto"] | bool
 
@@ -99,18 +108,38 @@ def band_plan(problem: Problem, bands: int | Literal["all"] | None, tail: TailCh
         thermal = 18 * units.thermal_energy(problem.electron_temperature)
         empty = free_electron_bands(problem.electrons, volume, thermal)
         chosen = BandPlan(math.ceil(max(empty, 1.2 * occupied, occupied + 4)))
-        fewer = tail_bands(problem)
-        if tail is True or (tail == "auto" and min(fewer, fewest) < chosen.bands):
-            fewer = min(fewer, chosen.bands, fewest)
+        fewer = min(tail_bands(problem), int(_ROOM * fewest))
+        if fewer and (tail is True or (tail == "auto" and fewer < chosen.bands)):
+            fewer = min(fewer, chosen.bands)
             chosen = BandPlan(fewer, Tail(fewer, volume))
     if chosen.bands > fewest:
         raise _basis_is_full(problem, chosen.bands)
     return chosen
 
 
+def tail_energy(problem: Problem) -> float:
+    """Returns the kinetic energy up to which bands give F to about 0.1 % at every tau_e, eV."""
+    return units.KINETIC * problem.fermi_momentum**2 + _ABOVE
+
+
 def tail_bands(problem: Problem) -> int:
-    """Returns the number of bands below a tail for an error of F of about 0.1 %."""
-    return math.ceil(free_electron_bands(problem.electrons, problem.grid.volume, 18 * 3.5))
+    """Returns the number of bands below a tail for an error of F of about 0.1 %, at every tau_e."""
+    return math.ceil(free_electron_bands(problem.electrons, problem.grid.volume, _ABOVE))
+
+
+def check_bands(bands: object, tail: object) -> None:
+    """Refuses numbers of bands and choices of a tail that do not exist.
+
+    Raises:
+        InputError: for such values.
+    """
+    number = isinstance(bands, int | np.integer) and bands is not True and bands > 0
+    if not (bands is None or number or (isinstance(bands, str) and bands == "all")):
+        raise InputError(f"bands: got {bands!r}, expected a positive whole number, 'all' or None")
+    if not (isinstance(tail, bool) or (isinstance(tail, str) and tail == "auto")):
+        raise InputError(f"tail: got {tail!r}, expected 'auto', True or False")
+    if isinstance(bands, str) and tail is True:
+        raise InputError("tail: got True with all states of the basis, expected 'auto' or False; give fewer bands")
 
 
 def _basis_is_full(problem: Problem, bands: int) -> InputError:

@@ -26,13 +26,12 @@ from fermisea.engines.ldos import (
     KPointBands,
     LdosOptions,
     energy_grid,
-    free_electron_bands,
     local_density_of_states,
     resample,
 )
 from fermisea.engines.mesh import mesh_of, mesh_settings
-from fermisea.engines.planewave.band_plan import BandPlan, OccupiedTopError, band_plan, fewest_waves
-from fermisea.engines.planewave.eigensolver import Bands, Tolerance
+from fermisea.engines.planewave.band_plan import BandPlan, OccupiedTopError, band_plan, check_bands, fewest_waves
+from fermisea.engines.planewave.basis_size import check_memory, warn_of_hot_electrons
 from fermisea.engines.planewave.half_mesh import half_mesh
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.kpoints import monkhorst_pack
@@ -41,25 +40,17 @@ from fermisea.engines.planewave.scf import ScfOptions, ScfState, self_consistent
 from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.tail import Tail
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
+from fermisea.engines.planewave.window_bands import highest_energy, window_bands
 from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.spin import warn_of_moments
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid, check_structure
+from fermisea.grid import RealSpaceGrid, check_structure
 from fermisea.physics.broadening import GAUSSIAN, Broadening
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH, warn_of_unit
 from fermisea.physics.xc import functional
 from fermisea.utilities.threads import Workers
-
-WINDOW_TOLERANCE = 0.03
-"""Residual norm, eV, of bands that fill the energy window; the eigenvalue error is its square over a band gap."""
-
-_LOOSER_ABOVE = 5.0
-"""Energy above the Fermi level, eV, above which this tolerance grows, because higher bands are less occupied."""
-
-_TWICE_AS_LOOSE = 2.0
-"""Energy range, eV, over which the tolerance grows by its own value."""
 
 _VERSION = "1"
 _DTYPES = {"complex128": torch.complex128, "complex64": torch.complex64}
@@ -140,6 +131,7 @@ class PlaneWave:
         monkhorst_pack(self.kpts or (1, 1, 1), self.shift or (0, 0, 0))
         if self.cutoff is not None and not (math.isfinite(self.cutoff) and self.cutoff > 0):
             raise InputError(f"cutoff: got {self.cutoff} eV, expected a finite value above 0 (270 eV is about 20 Ry)")
+        check_bands(self.bands, self.tail)
         if self.dtype not in _DTYPES:
             raise InputError(f"dtype: got {self.dtype!r}, expected one of {', '.join(_DTYPES)}")
 
@@ -156,6 +148,8 @@ class PlaneWave:
         """
         with Workers(self.threads) as pool:
             problem = self._problem(atoms, electron_temperature)
+            if self.bands == "all":
+                check_memory(problem)
             state = self._converge(problem, KPointSolver(problem, pool), pool)
             total = total_energy(problem, state, pool)
         return ThermalState(
@@ -175,18 +169,24 @@ class PlaneWave:
         """
         with Workers(self.threads) as pool:
             problem = self._problem(atoms, electron_temperature)
+            if self.bands == "all":
+                check_memory(problem)
             solver = KPointSolver(problem, pool)
             state = self._converge(problem, solver, pool)
             total = total_energy(problem, state, pool)
             lowest = min(float(band.eigenvalues[0]) for band in state.states)
-            energies = energy_grid(self.ldos.covering(electron_temperature), lowest, state.filling.fermi_level)
-            states = self._window(problem, solver, state, energies)
-            shape = self.ldos.grid or problem.grid.shape
+            options = self.ldos.covering(electron_temperature)
+            highest = None
+            if options.highest_electron_temperature <= electron_temperature:
+                highest = highest_energy(state, options.broadening)
+            energies = energy_grid(options, lowest, state.filling.fermi_level, highest)
+            states = window_bands(problem, solver, state, energies.stop + REACH * options.broadening)
+            shape = options.grid or problem.grid.shape
             kpoints = [
                 partial(KPointBands, waves, float(weight), bands.eigenvalues, bands.coefficients)
                 for waves, weight, bands in zip(problem.waves, problem.weights, states, strict=True)
             ]
-            ldos = local_density_of_states(kpoints, problem.grid, energies, self.ldos.broadening, shape, pool)
+            ldos = local_density_of_states(kpoints, problem.grid, energies, options.broadening, shape, pool)
         ion_temperature = atoms.info.get("ion_temperature")
         return Snapshot(
             atoms=atoms.copy(),
@@ -196,7 +196,7 @@ class PlaneWave:
             density=resample(state.density, shape).cpu().numpy(),
             electron_temperature=float(electron_temperature),
             ion_temperature=None if ion_temperature is None else float(ion_temperature),
-            broadening=Broadening(GAUSSIAN, self.ldos.broadening),
+            broadening=Broadening(GAUSSIAN, options.broadening),
             reference=_reference(problem, state, total),
             ions=problem.ions.cores,
             functional=problem.functional.name,
@@ -242,6 +242,7 @@ class PlaneWave:
 
     def _converge(self, problem: Problem, solver: KPointSolver, pool: Workers) -> ScfState:
         plan = band_plan(problem, self.bands, self.tail)
+        warn_of_hot_electrons(problem, plan)
         try:
             return self._follow(plan, problem, solver, pool)
         except OccupiedTopError:
@@ -259,38 +260,6 @@ class PlaneWave:
                 bands = max(plan.bands, min(len(first.states[0].eigenvalues), fewest_waves(problem)))
                 density, plan = first.density, replace(plan, bands=bands)
         return solve(problem, solver, plan, density=density)
-
-    def _window(self, problem: Problem, solver: KPointSolver, state: ScfState, energies: EnergyGrid) -> list[Bands]:
-        """Returns bands that fill the energy window at every k-point, in the converged potential."""
-        needed = energies.stop + REACH * self.ldos.broadening
-        above = max(needed - state.filling.fermi_level, 0.0)
-        bands = math.ceil(1.1 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
-        bands = max(bands, *(len(band.eigenvalues) for band in state.states))
-        lowest = min(float(band.eigenvalues[0]) for band in state.states)
-
-        def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            high = np.maximum(values - state.filling.fermi_level - _LOOSER_ABOVE, 0.0)
-            return np.where(values < needed, WINDOW_TOLERANCE * (1 + high / _TWICE_AS_LOOSE), np.inf)
-
-        solver.cast(torch.complex64)
-        for _ in range(8):
-            # for many bands, diagonalising a small basis saves more time than fewer steps
-            states = solver.solve(state.potential, bands, limits, max_steps=16, max_blocks=2)
-            top = min(float(band.eigenvalues[-1]) for band in states)
-            if top < needed:  # the number of bands grows as for free electrons
-                bands = math.ceil(bands * min(2.0, 1.02 * ((needed - lowest) / (top - lowest)) ** 1.5)) + 1
-            elif all(_within(band, limits) for band in states):
-                break
-        else:
-            raise InputError(
-                f"energy window: {bands} bands do not fill it up to {needed:.1f} eV; raise the cutoff "
-                f"({problem.cutoff} eV) or lower `highest_electron_temperature`"
-            )
-        # one Rayleigh-Ritz step in full precision removes rounding errors from the bands occupied at tau_ref
-        solver.cast(problem.dtype)
-        occupied = min(len(band.eigenvalues) for band in state.states)
-        exact = solver.solve(state.potential, occupied, limits, max_steps=0)
-        return [_with_lowest(band, lowest) for band, lowest in zip(states, exact, strict=True)]
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
         """Returns the settings for the provenance of a snapshot with these elements.
@@ -323,6 +292,8 @@ class PlaneWave:
             **mesh_settings(self.kpts, self.shift),
             "scf_tolerance_eV_per_atom": self.scf.tolerance,
             "dtype": self.dtype,
+            **({} if self.bands is None else {"bands": self.bands}),
+            **({} if self.tail == "auto" else {"tail": self.tail}),
             "pseudopotentials": {symbol: {"name": p.name, "sha256": p.digest} for symbol, p in potentials.items()},
         }
 
@@ -331,20 +302,6 @@ def _table(rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     """Returns rows of different lengths as an array, with NaN at their ends."""
     longest = max(map(len, rows))
     return np.stack([np.pad(row, (0, longest - len(row)), constant_values=np.nan) for row in rows])
-
-
-def _within(bands: Bands, limits: Tolerance) -> bool:
-    return bool((bands.residuals.cpu().numpy() <= limits(bands.eigenvalues.cpu().numpy())).all())
-
-
-def _with_lowest(bands: Bands, lowest: Bands) -> Bands:
-    """Returns the bands with the lowest ones replaced; the precision is the precision of the other bands."""
-    count = len(lowest.eigenvalues)
-    return Bands(
-        torch.cat([lowest.eigenvalues, bands.eigenvalues[count:]]),
-        torch.cat([lowest.coefficients.to(bands.coefficients.dtype), bands.coefficients[count:]]),
-        torch.cat([lowest.residuals, bands.residuals[count:]]),
-    )
 
 
 def _reference(problem: Problem, state: ScfState, total: TotalEnergy) -> Reference:

@@ -61,6 +61,7 @@ class ScfState:
     """A converged thermal state.
 
     Attributes:
+        plan: number of bands, and the tail.
         states: bands of each k-point.
         filling: Fermi level, occupations and sums over the states.
         density: valence density of the occupied states, (nx, ny, nz), 1/Angstrom^3.
@@ -68,6 +69,7 @@ class ScfState:
         history: SCF iterations.
     """
 
+    plan: BandPlan
     states: Sequence[Bands]
     filling: Filling
     density: Tensor
@@ -142,7 +144,7 @@ def self_consistent(
             break
         checked = plan.checked(problem, filling, min(float(band.eigenvalues[-1]) for band in states))
         if checked is plan and exact and residual < options.tolerance:
-            return ScfState(states, filling, new_density, potential, history)
+            return ScfState(plan, states, filling, new_density, potential, history)
         plan = checked
         density = mixer.next_input(density, new_density)
     raise ConvergenceError(
