@@ -55,7 +55,7 @@ def warn_of_hot_electrons(problem: Problem, plan: BandPlan) -> None:
         if share > _BEYOND:
             warnings.warn(
                 f"cutoff: got {problem.cutoff:g} eV, but at {problem.electron_temperature:g} K a fraction "
-                f"{share:.2g} of the electrons has larger kinetic energies, which this basis leaves out; raise the cutoff "
+                f"{share:.2g} of the electrons has larger kinetic energies and is left out; raise the cutoff "
                 f"to {enough:.0f} eV, or take fewer bands and a tail",
                 stacklevel=4,
             )
