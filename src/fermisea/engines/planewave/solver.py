@@ -104,14 +104,15 @@ def weighted_density(
     Args:
         problem: problem with k-points, weights and volume.
         states: bands of each k-point.
-        occupations: weight of each band at each k-point, (bands,); its occupation f without a tail.
+        occupations: weight of each band at each k-point, (bands,); its occupation f without a tail, with a tail
+            possibly negative.
         pool: thread pool for the k-points; the sum is in their order for any number of threads.
     """
 
     def one(index: int) -> Tensor:
         waves, coefficients = problem.waves[index], states[index].coefficients
         filled = 2 * problem.weights[index] / problem.grid.volume * occupations[index]
-        chosen = filled > 1e-16
+        chosen = np.abs(filled) > 1e-16
         coefficients, filled = coefficients[torch.as_tensor(chosen)], filled[chosen]
         # real and imaginary parts are summed separately, which makes each band one fused operation
         total = torch.zeros((*problem.grid.shape, 2), dtype=coefficients.dtype.to_real(), device=coefficients.device)

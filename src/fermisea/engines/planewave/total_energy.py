@@ -120,7 +120,7 @@ def _band_part(name: str, k: int, problem: Problem, state: ScfState, ions: Ions)
     """Returns the kinetic or nonlocal energy of the bands of one k-point, eV."""
     waves, bands = problem.waves[k], state.states[k]
     filled = 2 * problem.weights[k] * state.filling.weights[k]
-    chosen = filled > 1e-12
+    chosen = np.abs(filled) > 1e-12
     coefficients = bands.coefficients[torch.as_tensor(chosen)].to(torch.complex128)
     weights = torch.as_tensor(filled[chosen], device=coefficients.device)
     if name == "kinetic":
