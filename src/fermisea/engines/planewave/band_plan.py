@@ -19,8 +19,11 @@ EMPTY = 1e-6
 """Largest allowed occupation (0 to 1) of the top band without a tail."""
 
 _ABOVE = 63.0
-"""Energy above the Fermi energy of free electrons, eV, up to which there are bands below a tail. Without a tail, the
-number of bands reaches this energy at 40 kK."""
+"""Energy above the Fermi energy of free electrons, eV, up to which there are at least bands below a tail. Without a
+tail, the number of bands reaches this energy at 40 kK."""
+
+_DENSE = 5.4
+"""The same energy relative to the Fermi energy, which is decisive for electrons denser than in aluminium."""
 
 _ROOM = 0.7
 """Largest number of bands below a tail, relative to the number of plane waves."""
@@ -119,12 +122,20 @@ def band_plan(problem: Problem, bands: int | Literal["all"] | None, tail: TailCh
 
 def tail_energy(problem: Problem) -> float:
     """Returns the kinetic energy up to which bands give F to about 0.1 % at every tau_e, eV."""
-    return units.KINETIC * problem.fermi_momentum**2 + _ABOVE
+    return _fermi_energy(problem) + _above(problem)
 
 
 def tail_bands(problem: Problem) -> int:
     """Returns the number of bands below a tail for an error of F of about 0.1 %, at every tau_e."""
-    return math.ceil(free_electron_bands(problem.electrons, problem.grid.volume, _ABOVE))
+    return math.ceil(free_electron_bands(problem.electrons, problem.grid.volume, _above(problem)))
+
+
+def _fermi_energy(problem: Problem) -> float:
+    return units.KINETIC * problem.fermi_momentum**2
+
+
+def _above(problem: Problem) -> float:
+    return max(_ABOVE, _DENSE * _fermi_energy(problem))
 
 
 def check_bands(bands: object, tail: object) -> None:
