@@ -209,3 +209,17 @@ def test_default_widths_of_the_ldos_grow_for_hot_electrons_only():
     chosen = LdosOptions(spacing=0.5, broadening=0.5).covering(1e6)
     assert (chosen.spacing, chosen.broadening) == (0.5, 0.5)
     assert LdosOptions(spacing=0.1).covering(1000.0).broadening == 0.2
+
+
+@pytest.mark.parametrize("tail", ["auto", False])
+@pytest.mark.parametrize("electron_temperature", [0.0, -1.0, np.nan, np.inf, 1e300])
+def test_temperatures_without_meaning_are_refused(electron_temperature, tail):
+    with pytest.raises(InputError, match="temperature: got"):
+        quick(tail=tail).solve(sheared(), electron_temperature)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 5])
+def test_very_few_bands_still_hold_all_electrons(bands):
+    found = quick(bands=bands, tail=True).solve(sheared(), 1e7)
+    assert found.grid.integrate(found.density) == pytest.approx(6, abs=1e-11)
+    assert found.tail_electrons > 5.5

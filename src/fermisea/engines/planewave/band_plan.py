@@ -25,6 +25,9 @@ tail, the number of bands reaches this energy at 40 kK."""
 _DENSE = 5.4
 """The same energy relative to the Fermi energy, which is decisive for electrons denser than in aluminium."""
 
+_HOTTEST = 1e10
+"""Highest tau_e, K; k_B tau_e is then 1.7 times the rest energy of an electron."""
+
 _ROOM = 0.7
 """Largest number of bands below a tail, relative to the number of plane waves."""
 
@@ -99,8 +102,13 @@ def band_plan(problem: Problem, bands: int | Literal["all"] | None, tail: TailCh
             fixed number, "auto" gives no tail, and :meth:`BandPlan.checked` refuses occupied top bands.
 
     Raises:
-        InputError: if there are not enough plane waves.
+        InputError: if there are not enough plane waves, or if tau_e is above 1e10 K.
     """
+    if problem.electron_temperature > _HOTTEST:
+        raise InputError(
+            f"electron temperature: got {problem.electron_temperature:g} K, expected at most {_HOTTEST:g} K, above "
+            "which electrons are relativistic; give a lower tau_e, in kelvin"
+        )
     volume, fewest = problem.grid.volume, fewest_waves(problem)
     if bands == "all":
         return BandPlan(max(len(waves) for waves in problem.waves), whole=True)
