@@ -14,7 +14,14 @@ from pathlib import Path
 from common import OUTPUT, ROOT, Table, facts_line
 
 PAGES = tuple(
-    ROOT / "docs" / name for name in ("performance.md", "training.md", "free-energies.md", "temperature-transfer.md")
+    ROOT / "docs" / name
+    for name in (
+        "performance.md",
+        "training.md",
+        "free-energies.md",
+        "temperature-transfer.md",
+        "warm-dense-matter-engine.md",
+    )
 )
 
 
