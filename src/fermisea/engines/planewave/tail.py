@@ -48,7 +48,7 @@ COVERED = 0.92
 """Free-electron bands below the top of the switch, relative to the number of bands; the others are a margin for
 k-points with fewer bands below that energy."""
 
-RAMP = 0.7
+RAMP = 0.65
 """Energy at which the switch begins to fall, relative to its top."""
 
 DECAY = 6
