@@ -165,7 +165,7 @@ def solve(folder: Path, atoms: Atoms, mesh: int, tau_e: float) -> float:
     path = folder / "scf" / f"{mesh}-{tau_e:.0f}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        engine = PlaneWave(cutoff=217.7, kpts=(mesh,) * 3, shift=(1, 1, 1))
+        engine = PlaneWave(cutoff=217.7, kpts=(mesh,) * 3, shift=(1, 1, 1), tail=False)
         write_text(path, json.dumps(engine.solve(atoms, tau_e).reference.free_energy))
         print(f"computed {path.name}", flush=True)
     return float(json.loads(path.read_text()))

@@ -292,3 +292,19 @@ def test_engine_refuses_what_the_settings_let_pass():
         Campaign(energy_spacing=0.5, broadening=0.2).make_engine()
     with pytest.raises(InputError, match="energy grid"):
         Campaign(energy_window=(3.0, 2.0)).make_engine()
+
+
+def test_bands_and_tail_are_settings_of_the_embedded_engine_only(tmp_path):
+    path = tmp_path / "dft.toml"
+    path.write_text("bands = 'all'\ntail = false\n")
+    engine = Campaign.from_toml(path).make_engine()
+    assert (engine.bands, engine.tail) == ("all", False)
+    assert Campaign().make_engine().tail == "auto"
+    assert engine.provenance(["Al"])["bands"] == "all"
+    assert "tail" not in Campaign().make_engine().provenance(["Al"])
+    with pytest.raises(InputError, match="bands: got 'many', expected a positive whole number"):
+        Campaign(bands="many").make_engine()
+    with pytest.raises(InputError, match="tail: got 'yes', expected 'auto', True or False"):
+        Campaign(tail="yes").make_engine()
+    with pytest.raises(InputError, match="engine: got espresso with `bands` or `tail`"):
+        Campaign(engine="espresso", bands=20).make_engine()

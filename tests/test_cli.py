@@ -173,6 +173,20 @@ def test_dft_computes_then_keeps(tmp_path, capsys):
     assert found["settings"]["energy_window"] == [snapshot.energy_grid.start, snapshot.energy_grid.stop]
 
 
+def test_dft_with_a_number_of_bands_and_a_tail(tmp_path, capsys):
+    write_structure(tmp_path / "al.extxyz", bulk("Al", "fcc", a=4.05))
+    command = ["dft", tmp_path / "al.extxyz", "--electron-temperature", 40_000, "--kpts", 2, 2, 2, "--cutoff", 150]
+    options = ["--energy-spacing", 1, "--energy-window", -15, 25]
+    rows = {}
+    for name, choice in {"some": ["--bands", 12], "whole": ["--bands", "all", "--no-tail"]}.items():
+        (row,) = run_json(capsys, *command, *options, *choice, "--out", tmp_path / name)["rows"]
+        rows[name] = Snapshot.load(row["file"])
+    assert rows["some"].reference.tail_electrons > 0.001
+    assert rows["whole"].reference.tail_electrons == 0
+    assert (rows["some"].provenance["bands"], rows["whole"].provenance["bands"]) == (12, "all")
+    assert rows["some"].reference.free_energy == pytest.approx(rows["whole"].reference.free_energy, abs=0.03)
+
+
 def test_dft_prints_what_it_chose(tmp_path, capsys):
     write_structure(tmp_path / "mg.extxyz", bulk("Mg", "fcc", a=4.52))
     options = ["--electron-temperature", "30000", "--energy-spacing", "0.5"]

@@ -237,10 +237,10 @@ def _difference(
     path: Path, snapshot: Snapshot, engine: Engine, settings: Mapping[str, Any], electron_temperature: float
 ) -> str | None:
     """Returns the difference between a snapshot and the settings of this campaign, if any."""
-    ldos, made = engine.ldos, snapshot.provenance
+    ldos, made = engine.ldos.chosen(electron_temperature), snapshot.provenance
     compared = {
         "electron temperature": (snapshot.electron_temperature, electron_temperature),
-        "energy spacing": (snapshot.energy_grid.spacing, (ldos.energy_grid or ldos).spacing),
+        "energy spacing": (snapshot.energy_grid.spacing, ldos.spacing),
         "broadening": (snapshot.broadening.standard_deviation, ldos.broadening),
         "grid": (list(snapshot.grid.shape), list(ldos.grid or snapshot.grid.shape)),
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from fermisea.engines import Espresso, LdosOptions, PlaneWave
+from fermisea.engines.ldos import default_spacing
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
 from fermisea.utilities.toml import check_keys, read_toml
@@ -29,7 +30,10 @@ class Campaign:
             is not shifted, and the default mesh is shifted along all axes.
         pseudopotentials: "gth", or for each element a UPF file or the name of a shipped pseudopotential; by default the
             shipped ones, with the softer one of an element whose "gth" needs a cutoff above 4000 eV.
-        energy_spacing: energy spacing of the LDOS, eV.
+        bands: number of bands of the embedded engine, or "all" for all states of the basis; by default a number that
+            depends on tau_e.
+        tail: whether the embedded engine has free electrons above the bands; by default, "auto", where tau_e is high.
+        energy_spacing: energy spacing of the LDOS, eV; by default 0.2 eV, and more above 36 kK.
         broadening: broadening of the LDOS (standard deviation), eV; by default the energy spacing.
         highest_electron_temperature: highest tau_e for which the energy window is valid, K; a campaign at a higher
             tau_e takes its own.
@@ -45,7 +49,9 @@ class Campaign:
     kpts: tuple[int, int, int] | None = None
     shift: tuple[int, int, int] | None = None
     pseudopotentials: str | Mapping[str, str] | None = None
-    energy_spacing: float = 0.2
+    bands: int | str | None = None
+    tail: bool | str = "auto"
+    energy_spacing: float | None = None
     broadening: float | None = None
     highest_electron_temperature: float = 10_000.0
     energy_window: tuple[float, float] | None = None
@@ -105,9 +111,12 @@ class Campaign:
         """
         spacing = self.energy_spacing
         window = None
+        if self.engine == "espresso" and (self.bands is not None or self.tail != "auto"):
+            raise InputError("engine: got espresso with `bands` or `tail`, which only planewave has; leave them out")
         if self.energy_window is not None:
             start, stop = self.energy_window
-            window = EnergyGrid(start, spacing, round((stop - start) / spacing) + 1)
+            step = default_spacing(0.0) if spacing is None else spacing
+            window = EnergyGrid(start, step, round((stop - start) / step) + 1)
         ldos = LdosOptions(
             spacing=spacing,
             broadening=spacing if self.broadening is None else self.broadening,
@@ -132,6 +141,8 @@ class Campaign:
             kpts=self.kpts,
             shift=self.shift,
             pseudopotentials=self.pseudopotentials,  # type: ignore[arg-type]  # it refuses other names
+            bands=self.bands,  # type: ignore[arg-type]  # it refuses other text, too
+            tail=self.tail,  # type: ignore[arg-type]
             ldos=ldos,
         )
 

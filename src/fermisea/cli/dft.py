@@ -79,8 +79,22 @@ def dft(
             "[dim]\\[default: gth, softer where gth needs more than 4000 eV][/]"
         ),
     ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            help="Number of bands with planewave, or all for all states of the basis.  [dim]\\[default: depends on "
+            "tau_e][/]"
+        ),
+    ] = None,
+    tail: Annotated[
+        bool | None,
+        typer.Option(
+            "--tail/--no-tail",
+            help="Free electrons above the bands with planewave.  [dim]\\[default: at high tau_e][/]",
+        ),
+    ] = None,
     energy_spacing: Annotated[
-        float | None, typer.Option(help="Energy spacing of the LDOS, eV.  [dim]\\[default: 0.2][/]")
+        float | None, typer.Option(help="Energy spacing of the LDOS, eV.  [dim]\\[default: 0.2, more above 36 kK][/]")
     ] = None,
     broadening: Annotated[
         float | None,
@@ -148,6 +162,8 @@ def dft(
         "kpts": kpts,
         "shift": shift,
         "pseudopotentials": pseudopotential_files(pseudopotentials),
+        "bands": None if bands is None else number_of_bands(bands),
+        "tail": tail,
         "energy_spacing": energy_spacing,
         "broadening": broadening,
         "highest_electron_temperature": highest_electron_temperature,
@@ -205,6 +221,11 @@ def dft(
         stdout().print("the next run skips failed structures; --retry computes them again")
     if failed:
         raise typer.Exit(1)
+
+
+def number_of_bands(text: str) -> int | str:
+    """Returns the number of bands of an option; text that is not a number is left to the engine."""
+    return int(text) if text.isdecimal() else text
 
 
 def outcome_row(outcome: Outcome) -> dict[str, Any]:

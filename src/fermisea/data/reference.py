@@ -25,6 +25,9 @@ class Reference:
             None if unknown.
         xc_entropy_term: -T S_xc = tau_e dF_xc/dtau_e at fixed density, eV; part of F_xc, not a further term of the free
             energy; 0 for a functional of the ground state.
+        tail_electrons: number of electrons in free-electron states above the bands, in the whole cell.
+        tail_bottom: bottom of these free electrons where the bands end, eV, on the energy scale of the LDOS; None
+            without them.
     """
 
     free_energy: float
@@ -36,3 +39,5 @@ class Reference:
     stress: FloatArray | None = None
     mean_potential: float | None = None
     xc_entropy_term: float = 0.0
+    tail_electrons: float = 0.0
+    tail_bottom: float | None = None

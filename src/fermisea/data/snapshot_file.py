@@ -204,6 +204,11 @@ def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:
         variables["forces"] = (("atom", "cartesian"), reference.forces, {"units": "eV/Angstrom"})
     if reference.stress is not None:
         variables["stress"] = (("lattice_vector", "cartesian"), reference.stress, {"units": "eV/Angstrom^3"})
+    tail = (
+        {}
+        if reference.tail_bottom is None
+        else {"tail_electrons": reference.tail_electrons, "tail_bottom": reference.tail_bottom}
+    )
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "format_version": VERSION,
@@ -223,6 +228,7 @@ def to_dataset(snapshot: StoredSnapshot) -> xr.Dataset:
                 "mean_potential": reference.mean_potential,
                 "xc_entropy_term": reference.xc_entropy_term,
             }
+            | tail
         ),
         "ions": json.dumps({symbol: ion.to_dict() for symbol, ion in snapshot.ions.items()}),
         "provenance": json.dumps(dict(snapshot.provenance)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,12 @@ from fermisea.physics.broadening import gaussian
 from fermisea.physics.window import check_start, default_window, warn_of_unit
 from fermisea.utilities.threads import Workers
 
+_SPACING = 0.2
+"""Default spacing and broadening of the LDOS, eV."""
+
+_HOT = 30_000.0
+"""Electronic temperature, K, from which on the default spacing grows, after it was larger than needed."""
+
 _BANDS = 128
 """Number of bands of a k-point whose densities are stored at once."""
 
@@ -29,8 +34,9 @@ class LdosOptions:
     """Energies, broadening and grid of the LDOS.
 
     Attributes:
-        spacing: energy spacing, eV.
-        broadening: standard deviation of the Gaussian, eV, at least the spacing.
+        spacing: energy spacing, eV; None for 0.2 eV, and more for hot electrons (:func:`default_spacing`).
+        broadening: standard deviation of the Gaussian, eV, at least the spacing; None for the larger one of the spacing
+            and its default.
         highest_electron_temperature: highest tau_e for which the energy window is valid, K; a run at a higher tau_e
             takes its own.
         energy_grid: explicit energies, in place of spacing and highest_electron_temperature.
@@ -38,41 +44,92 @@ class LdosOptions:
             grid of the engine.
     """
 
-    spacing: float = 0.2
-    broadening: float = 0.2
+    spacing: float | None = None
+    broadening: float | None = None
     highest_electron_temperature: float = 10_000.0
     energy_grid: EnergyGrid | None = None
     grid: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         warn_of_unit(self.highest_electron_temperature)
-        spacing = self.energy_grid.spacing if self.energy_grid else self.spacing
-        if not (spacing > 0 and self.broadening >= spacing * (1 - 1e-9)):
-            raise InputError(
-                f"LDOS: got broadening {self.broadening} eV on a spacing of {spacing} eV, expected a spacing above 0 "
-                "and a broadening of at least the spacing; narrower peaks would fall between the energies"
-            )
+        _check_widths(self._spacing(0.0), self._broadening(0.0))
 
-    def covering(self, electron_temperature: float) -> Self:
-        """Returns the options with a default window that is valid at ``electron_temperature``, K, too."""
+    def _spacing(self, electron_temperature: float) -> float:
+        if self.energy_grid is not None:
+            return self.energy_grid.spacing
+        return default_spacing(electron_temperature) if self.spacing is None else self.spacing
+
+    def _broadening(self, electron_temperature: float) -> float:
+        if self.broadening is not None:
+            return self.broadening
+        return max(self._spacing(electron_temperature), default_spacing(electron_temperature))
+
+    def chosen(self, electron_temperature: float) -> ChosenLdosOptions:
+        """Returns the options with the spacing and the broadening of a run at ``electron_temperature``, K."""
+        return ChosenLdosOptions(
+            spacing=self._spacing(electron_temperature),
+            broadening=self._broadening(electron_temperature),
+            highest_electron_temperature=self.highest_electron_temperature,
+            energy_grid=self.energy_grid,
+            grid=self.grid,
+        )
+
+    def covering(self, electron_temperature: float) -> ChosenLdosOptions:
+        """Returns :meth:`chosen` with a default window that is valid at ``electron_temperature``, K, too."""
         highest = max(self.highest_electron_temperature, electron_temperature)
-        return replace(self, highest_electron_temperature=highest)
+        return replace(self.chosen(electron_temperature), highest_electron_temperature=highest)
 
 
-def energy_grid(options: LdosOptions, lowest: float, fermi_level: float) -> EnergyGrid:
+@dataclass(frozen=True)
+class ChosenLdosOptions(LdosOptions):
+    """Options of one run, with numbers in place of None."""
+
+    spacing: float = 0.2
+    broadening: float = 0.2
+
+
+def default_spacing(electron_temperature: float) -> float:
+    """Returns spacing and broadening of the LDOS of a run at ``electron_temperature``, K, eV.
+
+    They are 0.2 eV up to 36 kK. The distribution of hotter electrons has no structure below k_B tau_e, and the spacing
+    grows by 0.4 k_B.
+    """
+    return max(_SPACING, 0.4 * units.BOLTZMANN * (electron_temperature - _HOT))
+
+
+def _check_widths(spacing: float, broadening: float) -> None:
+    if not (spacing > 0 and broadening >= spacing * (1 - 1e-9)):
+        raise InputError(
+            f"LDOS: got broadening {broadening} eV on a spacing of {spacing} eV, expected a spacing above 0 "
+            "and a broadening of at least the spacing; narrower peaks would fall between the energies"
+        )
+
+
+def energy_grid(
+    options: ChosenLdosOptions, lowest: float, fermi_level: float, highest: float | None = None
+) -> EnergyGrid:
     """Returns the energies of the options, or the default window of a spectrum that begins at ``lowest`` (eV).
+
+    Args:
+        options: spacing, broadening, and given energies.
+        lowest: lowest eigenvalue, eV.
+        fermi_level: mu, eV.
+        highest: energy at which a default window ends at the latest, eV.
 
     Raises:
         InputError: if a given energy grid starts too high for this spectrum.
     """
     if options.energy_grid is None:
-        return default_window(
+        window = default_window(
             lowest,
             fermi_level,
             spacing=options.spacing,
             broadening=options.broadening,
             highest_electron_temperature=options.highest_electron_temperature,
         )
+        if highest is not None and highest < window.stop:
+            window = replace(window, size=max(2, math.floor((highest - window.start) / window.spacing) + 1))
+        return window
     check_start(options.energy_grid, lowest, options.broadening)
     return options.energy_grid
 

@@ -37,6 +37,18 @@ def entropy_density(energies: npt.ArrayLike, fermi_level: float, electron_temper
     return sigma(_reduced(energies, fermi_level, electron_temperature))
 
 
+def grand_potential(energies: npt.ArrayLike, fermi_level: float, electron_temperature: float) -> FloatArray:
+    """Returns -k_B tau_e ln(1 + e^-x) <= 0, eV, whose energy derivative is f, in the shape of ``energies``.
+
+    Args:
+        energies: eV.
+        fermi_level: mu, eV.
+        electron_temperature: tau_e, K.
+    """
+    logarithm = np.logaddexp(0.0, -_reduced(energies, fermi_level, electron_temperature))
+    return np.asarray(-units.thermal_energy(electron_temperature) * logarithm)
+
+
 def _reduced(energies: npt.ArrayLike, fermi_level: float, electron_temperature: float) -> FloatArray:
     return np.asarray((np.asarray(energies, dtype=float) - fermi_level) / units.thermal_energy(electron_temperature))
 

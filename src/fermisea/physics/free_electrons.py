@@ -8,6 +8,7 @@ quadrature in the wave number, in which the integrand is smooth.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -46,7 +47,9 @@ def band_edge(states: npt.ArrayLike, volume: float) -> FloatArray:
     return units.KINETIC * np.power(3 * math.pi**2 * np.asarray(states, dtype=np.float64) / volume, 2 / 3)
 
 
-def quadrature(edge: float, bottom: float, fermi_level: float, thermal_energy: float) -> tuple[FloatArray, FloatArray]:
+def quadrature(
+    edge: float, bottom: float, fermi_level: float, thermal_energy: float, splits: Sequence[float] = ()
+) -> tuple[FloatArray, FloatArray]:
     """Returns energies (eV) and weights (eV) for integrals from an edge to infinity.
 
     They are accurate to rounding for functions of (eps - mu)/(k_B tau_e) that decay like the Fermi-Dirac occupation,
@@ -57,10 +60,11 @@ def quadrature(edge: float, bottom: float, fermi_level: float, thermal_energy: f
         bottom: U0, eV.
         fermi_level: mu, eV.
         thermal_energy: k_B tau_e, eV.
+        splits: energies above the edge at which the integrand is not smooth, eV.
     """
     top = max(fermi_level, edge) + thermal_energy * _SPLITS[-1]
     around = np.concatenate([-_SPLITS[::-1], _SPLITS]) * thermal_energy
-    breaks = np.unique(np.concatenate([[edge, top], fermi_level + around, edge + around]))
+    breaks = np.unique(np.concatenate([[edge, top], fermi_level + around, edge + around, splits]))
     waves = np.sqrt(breaks[(breaks >= edge) & (breaks <= top)] - bottom)
     left, right = waves[:-1, None], waves[1:, None]
     nodes, weights = _legendre()

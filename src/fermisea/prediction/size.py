@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import os
 from numbers import Integral, Real
 
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
+from fermisea.utilities.memory import machine_memory
 
 _MOST = 1e11
 """Largest number of grid points; a pass over so many points takes more than a day on a processor."""
@@ -45,7 +44,7 @@ def check_size(grid: RealSpaceGrid, bytes_per_point: int = 0) -> None:
     Raises:
         InputError: for such a grid.
     """
-    memory, needed = _memory(), grid.size * bytes_per_point
+    memory, needed = machine_memory(), grid.size * bytes_per_point
     shape = " x ".join(str(n) for n in grid.shape)
     got = f"grid: got {shape} = {grid.size:.2e} points"
     advice = "choose fewer points, and check that the cell is in Å"
@@ -68,11 +67,3 @@ def check_memory(memory: object) -> None:
     """Raises InputError unless a size in bytes is a number of at least zero."""
     if not isinstance(memory, Real) or not float(memory) >= 0:
         raise InputError(f"memory: got {memory!r}, expected a number of bytes, at least 0")
-
-
-def _memory() -> float:
-    """Returns the memory of the machine, bytes; infinity where the operating system does not report it."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return math.inf

@@ -19,7 +19,7 @@ from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.espresso.fields import read_density, read_wavefunctions, wavefunction_file
 from fermisea.engines.espresso.output import PwOutput
 from fermisea.engines.espresso.potentials import Potentials
-from fermisea.engines.ldos import KPointBands, LdosOptions, energy_grid, local_density_of_states, resample
+from fermisea.engines.ldos import ChosenLdosOptions, KPointBands, energy_grid, local_density_of_states, resample
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.broadening import GAUSSIAN, Broadening
@@ -33,19 +33,19 @@ _FAR = 7.0
 """Distance of a band above the last energy at which its Gaussian is negligible, in standard deviations."""
 
 
-def window(options: LdosOptions, output: PwOutput) -> EnergyGrid:
+def window(options: ChosenLdosOptions, output: PwOutput) -> EnergyGrid:
     """Returns the energies of the LDOS of a run."""
     return energy_grid(options, float(output.eigenvalues.min()), output.reference.fermi_level)
 
 
-def missing_top(options: LdosOptions, energies: EnergyGrid, output: PwOutput) -> float:
+def missing_top(options: ChosenLdosOptions, energies: EnergyGrid, output: PwOutput) -> float:
     """Returns the missing range of bands, eV, below the energy that fills the window at every k-point; 0 if none."""
     needed = energies.stop + REACH * options.broadening
     return max(0.0, needed - float(output.eigenvalues[:, -1].min()))
 
 
 def wavefunction_ldos(
-    bands: PwOutput, folder: Path, options: LdosOptions, energies: EnergyGrid, threads: int | None = None
+    bands: PwOutput, folder: Path, options: ChosenLdosOptions, energies: EnergyGrid, threads: int | None = None
 ) -> tuple[npt.NDArray[np.float32], Broadening]:
     """Returns the LDOS of wavefunctions, (nx, ny, nz, energies), 1/(eV Angstrom^3), and its kernel.
 

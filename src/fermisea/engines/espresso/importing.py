@@ -17,7 +17,7 @@ from fermisea.engines.espresso.fields import density_file, wavefunction_file
 from fermisea.engines.espresso.output import PwOutput, read_output
 from fermisea.engines.espresso.potentials import load_potentials
 from fermisea.engines.espresso.printed import scf_before
-from fermisea.engines.ldos import LdosOptions, free_electron_bands
+from fermisea.engines.ldos import ChosenLdosOptions, LdosOptions, free_electron_bands
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.window import REACH, served_temperature
@@ -83,7 +83,7 @@ def import_run(
                 f"pseudopotentials: got files for {valence:g} electrons, but the run had "
                 f"{output.reference.electrons:g}; give the files of the run"
             )
-    options = ldos or LdosOptions()
+    options = (ldos or LdosOptions()).chosen(output.degauss / units.BOLTZMANN)
     if not problems:
         energies = window(options, output)
         if (short := missing_top(options, energies, output)) > 0:
@@ -185,7 +185,7 @@ def _problems(save: Path, output: PwOutput, files: Mapping[str, Path]) -> list[s
     return problems
 
 
-def _few_bands(options: LdosOptions, energies: EnergyGrid, output: PwOutput, short: float) -> str:
+def _few_bands(options: ChosenLdosOptions, energies: EnergyGrid, output: PwOutput, short: float) -> str:
     """Returns the error for bands that end below the energy window."""
     level, volume = output.reference.fermi_level, abs(float(np.linalg.det(output.atoms.cell.array)))
     above = energies.stop + REACH * options.broadening - level

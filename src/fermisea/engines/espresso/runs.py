@@ -21,7 +21,7 @@ from fermisea.engines.espresso.inputs import PREFIX, pw_input
 from fermisea.engines.espresso.launch import run_pw
 from fermisea.engines.espresso.output import PwOutput, read_output
 from fermisea.engines.espresso.potentials import Potentials
-from fermisea.engines.ldos import LdosOptions, free_electron_bands
+from fermisea.engines.ldos import ChosenLdosOptions, free_electron_bands
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import EngineError, FermiseaError, InputError, StorageError
 from fermisea.grid import RealSpaceGrid
@@ -102,7 +102,7 @@ class PwRuns:
     xc: str | None
     tolerance: float
     extra: Mapping[str, Mapping[str, Any]]
-    ldos: LdosOptions
+    ldos: ChosenLdosOptions
     report: Callable[[ScfStep], None] | None = None
 
     @property

@@ -96,6 +96,14 @@ def davidson(
     return Bands(values.double(), psi, norms.double())
 
 
+def all_bands(hamiltonian: Hamiltonian) -> Bands:
+    """Returns all eigenstates of the basis, by diagonalisation of the whole matrix."""
+    waves = torch.arange(len(hamiltonian.waves), device=hamiltonian.kinetic.device)
+    matrix = hamiltonian.matrix(waves, waves)
+    values, vectors = torch.linalg.eigh((matrix + matrix.conj().T) / 2)
+    return Bands(values.double(), vectors.T.contiguous(), torch.zeros_like(values, dtype=torch.float64))
+
+
 def _norms(rows: Tensor) -> Tensor:
     # the norm of the real view is several times faster than the norm of complex numbers
     return torch.linalg.vector_norm(torch.view_as_real(rows).flatten(1), dim=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,23 +26,25 @@ from fermisea.engines.ldos import (
     KPointBands,
     LdosOptions,
     energy_grid,
-    free_electron_bands,
     local_density_of_states,
     resample,
 )
 from fermisea.engines.mesh import mesh_of, mesh_settings
-from fermisea.engines.planewave.eigensolver import Bands, Tolerance
+from fermisea.engines.planewave.band_plan import BandPlan, OccupiedTopError, band_plan, check_bands, fewest_waves
+from fermisea.engines.planewave.basis_size import check_memory, warn_of_hot_electrons
 from fermisea.engines.planewave.half_mesh import half_mesh
 from fermisea.engines.planewave.ions import Ions
 from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.scf import ScfOptions, ScfState, self_consistent
 from fermisea.engines.planewave.solver import KPointSolver
+from fermisea.engines.planewave.tail import Tail
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
+from fermisea.engines.planewave.window_bands import highest_energy, window_bands
 from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.spin import warn_of_moments
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid, check_structure
+from fermisea.grid import RealSpaceGrid, check_structure
 from fermisea.physics.broadening import GAUSSIAN, Broadening
 from fermisea.physics.ewald import ewald_energy
 from fermisea.physics.ions import core_density
@@ -50,15 +52,6 @@ from fermisea.physics.window import REACH, warn_of_unit
 from fermisea.physics.xc import functional, xc_entropy
 from fermisea.pseudopotentials.frozen import warn_of_ionised_cores
 from fermisea.utilities.threads import Workers
-
-WINDOW_TOLERANCE = 0.03
-"""Residual norm, eV, of bands that fill the energy window; the eigenvalue error is its square over a band gap."""
-
-_LOOSER_ABOVE = 5.0
-"""Energy above the Fermi level, eV, above which this tolerance grows, because higher bands are less occupied."""
-
-_TWICE_AS_LOOSE = 2.0
-"""Energy range, eV, over which the tolerance grows by its own value."""
 
 _VERSION = "1"
 _DTYPES = {"complex128": torch.complex128, "complex64": torch.complex64}
@@ -73,7 +66,8 @@ class ThermalState:
         grid: real-space grid of the density.
         density: valence density, (nx, ny, nz), 1/Angstrom^3.
         reference: free energy, its parts, Fermi level, forces, stress.
-        eigenvalues: eigenvalues at each k-point, eV, (k, bands).
+        eigenvalues: eigenvalues at each k-point, eV, (k, bands); with all states of the basis, NaN where a k-point has
+            fewer plane waves than another.
         weights: weights of the k-points, which sum to one.
         history: SCF iterations.
     """
@@ -85,6 +79,11 @@ class ThermalState:
     eigenvalues: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
     history: tuple[ScfStep, ...]
+
+    @property
+    def tail_electrons(self) -> float:
+        """Number of electrons in free-electron states above the bands."""
+        return self.reference.tail_electrons
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,11 @@ class PlaneWave:
         pseudopotentials: "gth" for the defaults of the shipped table; or for each element a UPF file or a name in this
             table, such as "Mg-q2"; None for the shipped table, with the softer potential of an element whose default
             needs a cutoff above 4000 eV.
-        bands: number of bands in the SCF cycle; None chooses a number for tau_e and adds bands if necessary.
+        bands: number of bands in the SCF cycle; None chooses a number for tau_e and adds bands if necessary; "all"
+            takes all states of the basis, by dense diagonalisation, without a tail.
+        tail: whether there are free electrons above the bands, the top of which may then be occupied. "auto" has them
+            where a run without them needs many bands, with F within about 0.1 %, and where the top band of a fixed
+            number of bands is occupied, which False refuses.
         scf: convergence options of the SCF cycle.
         ldos: energies, broadening and grid of the LDOS.
         dtype: type of the wavefunctions, "complex128" or "complex64".
@@ -116,7 +119,8 @@ class PlaneWave:
     kpts: tuple[int, int, int] | None = None
     shift: tuple[int, int, int] | None = None
     pseudopotentials: Literal["gth"] | Mapping[str, str | Path] | None = None
-    bands: int | None = None
+    bands: int | Literal["all"] | None = None
+    tail: Literal["auto"] | bool = "auto"
     scf: ScfOptions = field(default_factory=ScfOptions)
     ldos: LdosOptions = field(default_factory=LdosOptions)
     dtype: Literal["complex128", "complex64"] = "complex128"
@@ -129,6 +133,7 @@ class PlaneWave:
         monkhorst_pack(self.kpts or (1, 1, 1), self.shift or (0, 0, 0))
         if self.cutoff is not None and not (math.isfinite(self.cutoff) and self.cutoff > 0):
             raise InputError(f"cutoff: got {self.cutoff} eV, expected a finite value above 0 (270 eV is about 20 Ry)")
+        check_bands(self.bands, self.tail)
         if self.dtype not in _DTYPES:
             raise InputError(f"dtype: got {self.dtype!r}, expected one of {', '.join(_DTYPES)}")
 
@@ -145,15 +150,16 @@ class PlaneWave:
         """
         with Workers(self.threads) as pool:
             problem = self._problem(atoms, electron_temperature)
+            if self.bands == "all":
+                check_memory(problem)
             state = self._converge(problem, KPointSolver(problem, pool), pool)
             total = total_energy(problem, state, pool)
-        fewest = min(len(band.eigenvalues) for band in state.states)
         return ThermalState(
             atoms=atoms.copy(),
             grid=problem.grid,
             density=state.density.cpu().numpy(),
             reference=_reference(problem, state, total),
-            eigenvalues=np.stack([band.eigenvalues.cpu().numpy()[:fewest] for band in state.states]),
+            eigenvalues=_table([band.eigenvalues.cpu().numpy() for band in state.states]),
             weights=problem.weights,
             history=tuple(state.history),
         )
@@ -165,18 +171,24 @@ class PlaneWave:
         """
         with Workers(self.threads) as pool:
             problem = self._problem(atoms, electron_temperature)
+            if self.bands == "all":
+                check_memory(problem)
             solver = KPointSolver(problem, pool)
             state = self._converge(problem, solver, pool)
             total = total_energy(problem, state, pool)
             lowest = min(float(band.eigenvalues[0]) for band in state.states)
-            energies = energy_grid(self.ldos.covering(electron_temperature), lowest, state.fermi_level)
-            states = self._window(problem, solver, state, energies)
-            shape = self.ldos.grid or problem.grid.shape
+            options = self.ldos.covering(electron_temperature)
+            highest = None
+            if options.highest_electron_temperature <= electron_temperature:
+                highest = highest_energy(state, options.broadening)
+            energies = energy_grid(options, lowest, state.filling.fermi_level, highest)
+            states = window_bands(problem, solver, state, energies.stop + REACH * options.broadening)
+            shape = options.grid or problem.grid.shape
             kpoints = [
                 partial(KPointBands, waves, float(weight), bands.eigenvalues, bands.coefficients)
                 for waves, weight, bands in zip(problem.waves, problem.weights, states, strict=True)
             ]
-            ldos = local_density_of_states(kpoints, problem.grid, energies, self.ldos.broadening, shape, pool)
+            ldos = local_density_of_states(kpoints, problem.grid, energies, options.broadening, shape, pool)
         ion_temperature = atoms.info.get("ion_temperature")
         return Snapshot(
             atoms=atoms.copy(),
@@ -186,7 +198,7 @@ class PlaneWave:
             density=resample(state.density, shape).cpu().numpy(),
             electron_temperature=float(electron_temperature),
             ion_temperature=None if ion_temperature is None else float(ion_temperature),
-            broadening=Broadening(GAUSSIAN, self.ldos.broadening),
+            broadening=Broadening(GAUSSIAN, options.broadening),
             reference=_reference(problem, state, total),
             ions=problem.ions.cores,
             functional=problem.functional.name,
@@ -232,59 +244,25 @@ class PlaneWave:
         )
 
     def _converge(self, problem: Problem, solver: KPointSolver, pool: Workers) -> ScfState:
-        occupied = problem.electrons / 2
-        thermal = 18 * units.thermal_energy(problem.electron_temperature)
-        chosen = free_electron_bands(problem.electrons, problem.grid.volume, thermal)
-        bands = self.bands or math.ceil(max(chosen, 1.2 * occupied, occupied + 4))
-        fewest = min(len(waves) for waves in problem.waves)
-        if bands > fewest:
-            raise InputError(
-                f"bands: {bands} are needed at tau_e = {problem.electron_temperature:g} K, but a cutoff of "
-                f"{problem.cutoff:g} eV gives only {fewest} plane waves; raise the cutoff to about "
-                f"{1.1 * problem.cutoff * (bands / fewest) ** (2 / 3):.0f} eV"
-            )
-        solve = partial(
-            self_consistent, fixed_bands=self.bands is not None, options=self.scf, pool=pool, report=self.report
-        )
+        plan = band_plan(problem, self.bands, self.tail)
+        warn_of_hot_electrons(problem, plan)
+        try:
+            return self._follow(plan, problem, solver, pool)
+        except OccupiedTopError:
+            if self.tail is False:
+                raise
+            return self._follow(replace(plan, tail=Tail(plan.bands, problem.grid.volume)), problem, solver, pool)
+
+    def _follow(self, plan: BandPlan, problem: Problem, solver: KPointSolver, pool: Workers) -> ScfState:
+        solve = partial(self_consistent, options=self.scf, pool=pool, report=self.report)
         density = None
         half = half_mesh(problem)
         if half is not None:
             with suppress(ConvergenceError):
-                first = solve(half, KPointSolver(half, pool), bands)
-                density, bands = first.density, max(bands, len(first.states[0].eigenvalues))
-        return solve(problem, solver, bands, density=density)
-
-    def _window(self, problem: Problem, solver: KPointSolver, state: ScfState, energies: EnergyGrid) -> list[Bands]:
-        """Returns bands that fill the energy window at every k-point, in the converged potential."""
-        needed = energies.stop + REACH * self.ldos.broadening
-        above = max(needed - state.fermi_level, 0.0)
-        bands = math.ceil(1.1 * free_electron_bands(problem.electrons, problem.grid.volume, above)) + 2
-        bands = max(bands, *(len(band.eigenvalues) for band in state.states))
-        lowest = min(float(band.eigenvalues[0]) for band in state.states)
-
-        def limits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            high = np.maximum(values - state.fermi_level - _LOOSER_ABOVE, 0.0)
-            return np.where(values < needed, WINDOW_TOLERANCE * (1 + high / _TWICE_AS_LOOSE), np.inf)
-
-        solver.cast(torch.complex64)
-        for _ in range(8):
-            # for many bands, diagonalising a small basis saves more time than fewer steps
-            states = solver.solve(state.potential, bands, limits, max_steps=16, max_blocks=2)
-            top = min(float(band.eigenvalues[-1]) for band in states)
-            if top < needed:  # the number of bands grows as for free electrons
-                bands = math.ceil(bands * min(2.0, 1.02 * ((needed - lowest) / (top - lowest)) ** 1.5)) + 1
-            elif all(_within(band, limits) for band in states):
-                break
-        else:
-            raise InputError(
-                f"energy window: {bands} bands do not fill it up to {needed:.1f} eV; raise the cutoff "
-                f"({problem.cutoff} eV) or lower `highest_electron_temperature`"
-            )
-        # one Rayleigh-Ritz step in full precision removes rounding errors from the bands occupied at tau_ref
-        solver.cast(problem.dtype)
-        occupied = min(len(band.eigenvalues) for band in state.states)
-        exact = solver.solve(state.potential, occupied, limits, max_steps=0)
-        return [_with_lowest(band, lowest) for band, lowest in zip(states, exact, strict=True)]
+                first = solve(half, KPointSolver(half, pool), plan)
+                bands = max(plan.bands, min(len(first.states[0].eigenvalues), fewest_waves(problem)))
+                density, plan = first.density, replace(plan, bands=bands)
+        return solve(problem, solver, plan, density=density)
 
     def provenance(self, symbols: Iterable[str]) -> dict[str, Any]:
         """Returns the settings for the provenance of a snapshot with these elements.
@@ -318,38 +296,34 @@ class PlaneWave:
             **mesh_settings(self.kpts, self.shift),
             "scf_tolerance_eV_per_atom": self.scf.tolerance,
             "dtype": self.dtype,
+            **({} if self.bands is None else {"bands": self.bands}),
+            **({} if self.tail == "auto" else {"tail": self.tail}),
             "pseudopotentials": {
                 symbol: {"name": p.name, "sha256": p.digest, "valence": p.valence} for symbol, p in potentials.items()
             },
         }
 
 
-def _within(bands: Bands, limits: Tolerance) -> bool:
-    return bool((bands.residuals.cpu().numpy() <= limits(bands.eigenvalues.cpu().numpy())).all())
-
-
-def _with_lowest(bands: Bands, lowest: Bands) -> Bands:
-    """Returns the bands with the lowest ones replaced; the precision is the precision of the other bands."""
-    count = len(lowest.eigenvalues)
-    return Bands(
-        torch.cat([lowest.eigenvalues, bands.eigenvalues[count:]]),
-        torch.cat([lowest.coefficients.to(bands.coefficients.dtype), bands.coefficients[count:]]),
-        torch.cat([lowest.residuals, bands.residuals[count:]]),
-    )
+def _table(rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Returns rows of different lengths as an array, with NaN at their ends."""
+    longest = max(map(len, rows))
+    return np.stack([np.pad(row, (0, longest - len(row)), constant_values=np.nan) for row in rows])
 
 
 def _reference(problem: Problem, state: ScfState, total: TotalEnergy) -> Reference:
     return Reference(
         free_energy=total.free_energy,
         parts=total.parts,
-        fermi_level=state.fermi_level,
+        fermi_level=state.filling.fermi_level,
         electrons=problem.electrons,
-        entropy_term=state.entropy_term,
+        entropy_term=state.filling.entropy_term,
         forces=total.forces,
         stress=total.stress,
         mean_potential=float(state.potential.mean()),
         xc_entropy_term=-problem.electron_temperature
         * xc_entropy(state.density + problem.core, problem.ions.cell, problem.functional),
+        tail_electrons=state.filling.tail_electrons,
+        tail_bottom=state.filling.tail_bottom,
     )
 
 

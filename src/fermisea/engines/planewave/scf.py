@@ -11,21 +11,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fermisea import units
+from fermisea.engines.planewave.band_plan import BandPlan
 from fermisea.engines.planewave.eigensolver import Bands
+from fermisea.engines.planewave.filling import Filling, fill
 from fermisea.engines.planewave.ions import local_potential
 from fermisea.engines.planewave.mixing import AndersonMixer
 from fermisea.engines.planewave.problem import Problem, starting_density
 from fermisea.engines.planewave.solver import KPointSolver, weighted_density
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.physics.fermi_dirac import entropy_density, fermi_level_of_states, occupation
+from fermisea.physics.fermi_dirac import occupation
 from fermisea.physics.free_energy import potential_and_double_counting
 from fermisea.physics.hartree import hartree_energy
 from fermisea.utilities.threads import Workers
-
-EMPTY = 1e-6
-"""Largest allowed occupation (0 to 1) of the top band."""
 
 DOUBLE_BELOW = 1e-7
 """Residual, eV per atom, above which the wavefunctions are in single precision, whose errors are much smaller; a
@@ -63,19 +61,17 @@ class ScfState:
     """A converged thermal state.
 
     Attributes:
+        plan: number of bands, and the tail.
         states: bands of each k-point.
-        occupations: f at each k-point, (bands,), 0 to 1.
-        fermi_level: mu, eV.
-        entropy_term: -TS, eV.
-        density: valence density of the occupied bands, (nx, ny, nz), 1/Angstrom^3.
+        filling: Fermi level, occupations and sums over the states.
+        density: valence density of the occupied states, (nx, ny, nz), 1/Angstrom^3.
         potential: effective local potential of the bands, (nx, ny, nz), eV.
         history: SCF iterations.
     """
 
+    plan: BandPlan
     states: Sequence[Bands]
-    occupations: Sequence[npt.NDArray[np.float64]]
-    fermi_level: float
-    entropy_term: float
+    filling: Filling
     density: Tensor
     potential: Tensor
     history: Sequence[ScfStep]
@@ -84,9 +80,8 @@ class ScfState:
 def self_consistent(
     problem: Problem,
     solver: KPointSolver,
-    bands: int,
+    plan: BandPlan,
     *,
-    fixed_bands: bool,
     options: ScfOptions,
     pool: Workers,
     report: Callable[[ScfStep], None] | None = None,
@@ -97,8 +92,7 @@ def self_consistent(
     Args:
         problem: quantities that are fixed during the cycle.
         solver: eigensolver of the k-points.
-        bands: initial number of bands.
-        fixed_bands: whether ``bands`` was chosen by the user; otherwise bands are added while the top band is occupied.
+        plan: initial number of bands, and the tail.
         options: tolerance and mixing.
         pool: thread pool for the k-points.
         report: callback after each iteration.
@@ -107,7 +101,8 @@ def self_consistent(
 
     Raises:
         ConvergenceError: if the cycle does not converge, with the history.
-        InputError: if the occupation of the top band is above 1e-6 with ``fixed_bands``.
+        OccupiedTopError: if the occupation of the top band of a fixed number of bands without tail is above 1e-6.
+        InputError: if the basis has fewer plane waves than bands are needed.
     """
     temperature = problem.electron_temperature
     atoms = len(problem.ions.symbols)
@@ -133,52 +128,27 @@ def self_consistent(
 
         if not bool(torch.isfinite(potential).all()):
             break
-        states = solver.solve(potential, bands, limits, max_steps=_STEPS if history else first_steps)
-        mu = fermi_level_of_states(*_levels(problem, states), problem.electrons, temperature)
-        occupations = [occupation(band.eigenvalues.cpu().numpy(), mu, temperature) for band in states]
-        new_density = weighted_density(problem, states, occupations, pool)
+        steps = _STEPS if history else first_steps
+        states = solver.solve(potential, plan.bands, limits, max_steps=steps, whole=plan.whole)
+        filling = fill(problem, states, float(potential.mean()), plan.tail)
+        mu = filling.fermi_level
+        new_density = weighted_density(problem, states, filling.weights, pool)
+        if plan.tail is not None:
+            new_density += filling.uniform / problem.grid.volume
         residual = float(hartree_energy(new_density - density, problem.ions.cell)) / atoms
-        band_energy, entropy_term = _band_sums(problem, states, occupations, mu)
-        energy = band_energy + entropy_term + double_counting + problem.ion_energy
+        energy = filling.band_energy + filling.entropy_term + double_counting + problem.ion_energy
         history.append(ScfStep(len(history) + 1, energy, residual, mu))
         if report:
             report(history[-1])
         if not math.isfinite(energy):
             break
-        top = max(float(filled[-1]) for filled in occupations)
-        if top > EMPTY:
-            bands = _more_bands(bands, top, temperature, fixed=fixed_bands)
-        elif exact and residual < options.tolerance:
-            return ScfState(states, occupations, mu, entropy_term, new_density, potential, history)
+        checked = plan.checked(problem, filling, min(float(band.eigenvalues[-1]) for band in states))
+        if checked is plan and exact and residual < options.tolerance:
+            return ScfState(plan, states, filling, new_density, potential, history)
+        plan = checked
         density = mixer.next_input(density, new_density)
     raise ConvergenceError(
         f"SCF: the residual after {len(history)} iterations is {residual:.1e} eV/atom, expected at most "
         f"{options.tolerance:.1e}; lower `mixing` ({options.mixing}), raise `max_iterations`, or correct the structure",
         [asdict(step) for step in history],
     )
-
-
-def _levels(problem: Problem, states: Sequence[Bands]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Returns all eigenvalues (eV) and their weights, spin included, flattened."""
-    values = [band.eigenvalues.cpu().numpy() for band in states]
-    weights = [np.full(v.size, 2 * w) for v, w in zip(values, problem.weights, strict=True)]
-    return np.concatenate(values), np.concatenate(weights)
-
-
-def _band_sums(
-    problem: Problem, states: Sequence[Bands], occupations: Sequence[npt.NDArray[np.float64]], mu: float
-) -> tuple[float, float]:
-    """Returns the band energy and -TS, eV."""
-    values, weights = _levels(problem, states)
-    band_energy = float(np.sum(weights * np.concatenate(list(occupations)) * values))
-    entropy = float(np.sum(weights * entropy_density(values, mu, problem.electron_temperature)))
-    return band_energy, -units.thermal_energy(problem.electron_temperature) * entropy
-
-
-def _more_bands(bands: int, top: float, temperature: float, *, fixed: bool) -> int:
-    if fixed:
-        raise InputError(
-            f"bands: with {bands} bands the occupation of the top band at {temperature:g} K is {top:.1e}, expected at "
-            f"most {EMPTY:g}; request more bands, or leave the number to the engine"
-        )
-    return math.ceil(1.15 * bands) + 1

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.engines.basis import PlaneWaves
-from fermisea.engines.planewave.eigensolver import Bands, Tolerance, davidson, first_guess, outside_span
+from fermisea.engines.planewave.eigensolver import Bands, Tolerance, all_bands, davidson, first_guess, outside_span
 from fermisea.engines.planewave.hamiltonian import Hamiltonian
 from fermisea.engines.planewave.ions import projectors
 from fermisea.engines.planewave.problem import Problem
@@ -57,7 +57,14 @@ class KPointSolver:
             self._bands = [replace(b, coefficients=b.coefficients.to(dtype)) for b in self._bands]
 
     def solve(
-        self, potential: Tensor, bands: int, tolerance: Tolerance, max_steps: int, max_blocks: int = 4
+        self,
+        potential: Tensor,
+        bands: int,
+        tolerance: Tolerance,
+        max_steps: int,
+        max_blocks: int = 4,
+        *,
+        whole: bool = False,
     ) -> list[Bands]:
         """Returns the lowest eigenstates at each k-point.
 
@@ -67,12 +74,15 @@ class KPointSolver:
             tolerance: function of eigenvalues (eV) that returns the required residual norms (eV).
             max_steps: largest number of expansions of the basis.
             max_blocks: as for ``davidson``.
+            whole: whether to return all states of the basis, by dense diagonalisation, whatever the other arguments.
         """
         shared = potential.to(self._hamiltonians[0].kinetic.dtype)
 
         def one(index: int) -> Bands:
             hamiltonian = replace(self._hamiltonians[index], potential=shared)
             count = min(bands, len(hamiltonian.waves))
+            if whole:
+                return all_bands(hamiltonian)
             if self._bands is None:
                 start = first_guess(hamiltonian, count)
             else:
@@ -94,14 +104,15 @@ def weighted_density(
     Args:
         problem: problem with k-points, weights and volume.
         states: bands of each k-point.
-        occupations: f at each k-point, (bands,), 0 to 1.
+        occupations: weight of each band at each k-point, (bands,); its occupation f without a tail, with a tail
+            possibly negative.
         pool: thread pool for the k-points; the sum is in their order for any number of threads.
     """
 
     def one(index: int) -> Tensor:
         waves, coefficients = problem.waves[index], states[index].coefficients
         filled = 2 * problem.weights[index] / problem.grid.volume * occupations[index]
-        chosen = filled > 1e-16
+        chosen = np.abs(filled) > 1e-16
         coefficients, filled = coefficients[torch.as_tensor(chosen)], filled[chosen]
         # real and imaginary parts are summed separately, which makes each band one fused operation
         total = torch.zeros((*problem.grid.shape, 2), dtype=coefficients.dtype.to_real(), device=coefficients.device)

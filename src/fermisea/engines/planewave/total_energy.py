@@ -30,7 +30,8 @@ class TotalEnergy:
     """Free energy and its derivatives.
 
     Attributes:
-        parts: kinetic, local, nonlocal, hartree, xc, ewald, entropy_term (-TS), eV; their sum is the free energy.
+        parts: kinetic, local, nonlocal, hartree, xc, ewald, entropy_term (-TS), eV, and with a tail tail_kinetic;
+            their sum is the free energy.
         forces: (n, 3), eV/Angstrom, without net force.
         stress: (3, 3), eV/Angstrom^3, positive under tension, as in ASE.
     """
@@ -47,7 +48,11 @@ class TotalEnergy:
 
 def total_energy(problem: Problem, state: ScfState, pool: Workers) -> TotalEnergy:
     """Returns the Mermin free energy of a state with forces and stress."""
-    parts: dict[str, float] = {"entropy_term": state.entropy_term}
+    parts: dict[str, float] = {"entropy_term": state.filling.entropy_term}
+    stress_of_tail = 0.0
+    if state.filling.tail_electrons:
+        parts["tail_kinetic"] = state.filling.tail_kinetic
+        stress_of_tail = -2 / 3 * state.filling.tail_kinetic / problem.grid.volume
     gradients = torch.zeros(len(problem.ions.symbols) + 3, 3, dtype=torch.float64, device=problem.ions.cell.device)
 
     def work(term: tuple[str, int | None]) -> tuple[str, float, Tensor]:
@@ -64,7 +69,7 @@ def total_energy(problem: Problem, state: ScfState, pool: Workers) -> TotalEnerg
         parts[name] = parts.get(name, 0.0) + energy
         gradients += gradient
     forces = -gradients[:-3].cpu().numpy()
-    stress = gradients[-3:].cpu().numpy() / problem.grid.volume
+    stress = gradients[-3:].cpu().numpy() / problem.grid.volume + stress_of_tail * np.eye(3)
     return TotalEnergy(parts, forces - forces.mean(axis=0), (stress + stress.T) / 2)
 
 
@@ -114,8 +119,8 @@ def _density_part(name: str, problem: Problem, state: ScfState, ions: Ions) -> T
 def _band_part(name: str, k: int, problem: Problem, state: ScfState, ions: Ions) -> Tensor:
     """Returns the kinetic or nonlocal energy of the bands of one k-point, eV."""
     waves, bands = problem.waves[k], state.states[k]
-    filled = 2 * problem.weights[k] * state.occupations[k]
-    chosen = filled > 1e-12
+    filled = 2 * problem.weights[k] * state.filling.weights[k]
+    chosen = np.abs(filled) > 1e-12
     coefficients = bands.coefficients[torch.as_tensor(chosen)].to(torch.complex128)
     weights = torch.as_tensor(filled[chosen], device=coefficients.device)
     if name == "kinetic":

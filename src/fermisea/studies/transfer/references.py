@@ -82,7 +82,7 @@ def reference(
         free_energy=state.reference.free_energy,
         entropy_term=state.reference.entropy_term + state.reference.xc_entropy_term,
         fermi_level=state.reference.fermi_level,
-        dos=_dos(state, engine.ldos.energy_grid.energies, engine.ldos.broadening),
+        dos=_dos(state, engine.ldos.energy_grid.energies, engine.ldos.chosen(electron_temperature).broadening),
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({"key": key} | asdict(found), indent=1) + "\n")
