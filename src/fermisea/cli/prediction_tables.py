@@ -142,18 +142,18 @@ def _error(prediction: Prediction) -> str | None:
     if prediction.origin == "potential":
         return "estimated standard error of F: posterior deviation of the potential and transfer error"
     per_atom = 1000 / len(prediction.atoms)
+    tail = any(per_atom * result.tail_error >= _SMALL_TAIL for result in prediction.results)
+    rest = ", transfer error and tail error" if tail else " and transfer error"
     spread = f"at most {per_atom * float(np.max(prediction.free_energy_std)):.2f} meV/atom"
     better = "the potential" if any(result.potential is not None for result in prediction.results) else "an anchored F"
     if not prediction.anchored:
-        least = "" if prediction.anchor is None else f", at least the difference from {better},"
-        return (
-            f"estimated standard error of F: deviation over the {members} networks ({spread}){least} and transfer error"
-        )
-    least = f", at least the difference from {better}," if better == "the potential" else ""
+        least = "" if prediction.anchor is None else f"; at least the difference from {better}"
+        return f"estimated standard error of F: deviation over the {members} networks ({spread}{least}){rest}"
+    least = f"; at least the difference from {better}" if better == "the potential" else ""
     anchor = f"{per_atom * prediction.anchor_std:.2f} meV/atom"
     return (
         f"estimated standard error of F: error of the anchor ({anchor}), deviation of F(tau_e) - F(tau_ref) over the "
-        f"{members} networks ({spread}){least} and transfer error"
+        f"{members} networks ({spread}{least}){rest}"
     )
 
 
