@@ -25,6 +25,9 @@ _SPACING = 0.2
 _HOT = 30_000.0
 """Electronic temperature, K, from which on the default spacing grows, after it was larger than needed."""
 
+_WIDEST = 1.5
+"""Largest default spacing, eV; a window that ends where the bands end then has fifty energies."""
+
 _BANDS = 128
 """Number of bands of a k-point whose densities are stored at once."""
 
@@ -92,9 +95,9 @@ def default_spacing(electron_temperature: float) -> float:
     """Returns spacing and broadening of the LDOS of a run at ``electron_temperature``, K, eV.
 
     They are 0.2 eV up to 36 kK. The distribution of hotter electrons has no structure below k_B tau_e, and the spacing
-    grows by 0.4 k_B.
+    grows by 0.4 k_B up to 1.5 eV, which leaves enough energies to continue the LDOS above the bands.
     """
-    return max(_SPACING, 0.4 * units.BOLTZMANN * (electron_temperature - _HOT))
+    return min(max(_SPACING, 0.4 * units.BOLTZMANN * (electron_temperature - _HOT)), _WIDEST)
 
 
 def _check_widths(spacing: float, broadening: float) -> None:

@@ -181,7 +181,7 @@ def check_range(electron_temperature: float) -> None:
     if electron_temperature > HIGHEST_TEMPERATURE:
         raise InputError(
             f"electron temperature: got {electron_temperature:g} K, expected at most {HIGHEST_TEMPERATURE:g} K; "
-            "electrons become relativistic"
+            "hotter electrons are relativistic; give a lower tau_e, in kelvin"
         )
 
 
@@ -253,7 +253,7 @@ def check_spectrum(
     Raises:
         InputError: for a temperature that is too low, too high or invalid.
         WindowError: if the window cuts off more than 1 meV/atom or, with a tail, if the estimated error of the tail is
-            above 2 meV/atom and above 1 % of the change of F from tau_ref.
+            above 2 meV/atom and above 1 % of the change of F from tau_ref, or from 1000 K if tau_ref is higher.
     """
     temperatures = sorted(set(electron_temperatures), reverse=True)
     for t in temperatures:
@@ -271,7 +271,8 @@ def check_spectrum(
         error = dos.tail_error(mu, t)
         if error <= _TAIL_ERROR * atoms:  # lower temperatures have smaller errors
             return
-        cold = band_free_energy(dos.fermi_level(electrons, reference), reference)
+        start = min(reference, _COLD)
+        cold = band_free_energy(dos.fermi_level(electrons, start), start)
         limit = max(_TAIL_ERROR * atoms, _TAIL_SHARE * abs(band_free_energy(mu, t) - cold))
         if error <= limit:
             continue
@@ -280,7 +281,7 @@ def check_spectrum(
             f"tail: at tau_e = {t:g} K, {above / atoms:.2g} electrons per atom are above the energy window "
             f"[{window.start:.2f}, {window.stop:.2f}] eV; the estimated error of F from these electrons is "
             f"{1000 * error / atoms:.2g} meV/atom, expected at most {1000 * limit / atoms:.2g} meV/atom (1 % of the "
-            "change of F from tau_ref); request a lower tau_e, or use an LDOS with a wider energy window"
+            f"change of F from {start:g} K); request a lower tau_e, or use an LDOS with a wider energy window"
         )
         if not allow_beyond_window:
             raise WindowError(text)

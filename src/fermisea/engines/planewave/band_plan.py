@@ -14,6 +14,7 @@ from fermisea.engines.planewave.filling import Filling
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.tail import Tail
 from fermisea.errors import InputError
+from fermisea.physics.window import HIGHEST_TEMPERATURE
 
 EMPTY = 1e-6
 """Largest allowed occupation (0 to 1) of the top band without a tail."""
@@ -24,9 +25,6 @@ tail, the number of bands reaches this energy at 40 kK."""
 
 _DENSE = 5.4
 """The same energy relative to the Fermi energy, which is decisive for electrons denser than in aluminium."""
-
-_HOTTEST = 1e10
-"""Highest tau_e, K; k_B tau_e is then 1.7 times the rest energy of an electron."""
 
 _ROOM = 0.7
 """Largest number of bands below a tail, relative to the number of plane waves."""
@@ -102,12 +100,12 @@ def band_plan(problem: Problem, bands: int | Literal["all"] | None, tail: TailCh
             fixed number, "auto" gives no tail, and :meth:`BandPlan.checked` refuses occupied top bands.
 
     Raises:
-        InputError: if there are not enough plane waves, or if tau_e is above 1e10 K.
+        InputError: if there are not enough plane waves, or if tau_e is above 1e9 K.
     """
-    if problem.electron_temperature > _HOTTEST:
+    if (t := problem.electron_temperature) > HIGHEST_TEMPERATURE:
         raise InputError(
-            f"electron temperature: got {problem.electron_temperature:g} K, expected at most {_HOTTEST:g} K, above "
-            "which electrons are relativistic; give a lower tau_e, in kelvin"
+            f"electron temperature: got {t:g} K, expected at most {HIGHEST_TEMPERATURE:g} K; hotter electrons are "
+            "relativistic; give a lower tau_e, in kelvin"
         )
     volume, fewest = problem.grid.volume, fewest_waves(problem)
     if bands == "all":
