@@ -161,5 +161,6 @@ def test_a_campaign_prints_the_names_of_structures_as_they_are(name, stream, tmp
 def test_descriptions_are_ascii():
     domain = Domain(("Al",), (300.0, 3000.0), volume_per_atom=(15.0, 18.0), distances={"Al-Al": 2.2})
     assert repr(domain) == (
-        "Domain: Al, tau_e 300 to 3000 K without a tail\nvolume 15.00 to 18.00 A^3 per atom\ndistance Al-Al at least 2.20 A"
+        "Domain: Al, tau_e 300 to 3000 K without a tail\nvolume 15.00 to 18.00 A^3 per atom\n"
+        "distance Al-Al at least 2.20 A"
     )
