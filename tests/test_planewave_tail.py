@@ -22,7 +22,10 @@ from fermisea.engines.planewave.kpoints import monkhorst_pack
 from fermisea.engines.planewave.tail import Tail
 from fermisea.errors import InputError
 
-pytestmark = pytest.mark.filterwarnings("ignore:frozen core. k_B tau_e")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:frozen core. k_B tau_e"),
+    pytest.mark.filterwarnings("ignore:bands. got .* too few below a tail"),
+]
 
 HOT = 90_000.0
 TIGHT = ScfOptions(tolerance=1e-12)
@@ -219,6 +222,11 @@ def test_default_widths_of_the_ldos_grow_for_hot_electrons_only():
 def test_temperatures_without_meaning_are_refused(electron_temperature, tail):
     with pytest.raises(InputError, match="temperature: got"):
         quick(tail=tail).solve(sheared(), electron_temperature)
+
+
+def test_few_bands_below_a_tail_are_a_warning():
+    with pytest.warns(UserWarning, match=r"bands: got 8, too few below a tail at 90000 K for F to 0.1 %"):
+        quick(bands=8).solve(sheared(), HOT)
 
 
 @pytest.mark.parametrize("bands", [1, 2, 5])

@@ -178,3 +178,17 @@ def test_a_prediction_continues_above_its_window(memory):
         cut = model.predict(atoms, asked, SHAPE, tail=False, allow_beyond_window=True)
     assert cut.tail_electrons.tolist() == [0.0, 0.0]
     assert cut.free_energy[1] > found.free_energy[1]  # states are missing
+
+
+def test_a_broad_ldos_is_not_for_cold_electrons():
+    dos = dataclasses.replace(free(), broadening=1.5)
+    with pytest.warns(
+        UserWarning, match=r"broadening: the LDOS has a broadening of 1.5 eV, larger than k_B tau_e at 300 K"
+    ):
+        check_spectrum(dos, ELECTRONS, 4, [300.0, 20_000.0], 80_000.0)
+    check_spectrum(dos, ELECTRONS, 4, [20_000.0], 80_000.0)
+
+
+def test_tails_are_true_or_false():
+    with pytest.raises(InputError, match="tail: got 'yes', expected True or False"):
+        random_model().predict(structure(7), 1000.0, SHAPE, tail="yes")

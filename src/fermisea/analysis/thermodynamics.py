@@ -106,6 +106,10 @@ class Thermodynamics:
             "sommerfeld_coefficient_J_per_m3_K2": ("sommerfeld_coefficient (J/(m^3 K^2))", self.sommerfeld_coefficient),
             "electronic_pressure_GPa": ("electronic_pressure (GPa)", self.pressure / units.GIGAPASCAL),
             "transfer_error_eV_per_atom": (head("transfer_error"), self.transfer_error / atoms),
+            **{
+                f"{name}_{unit}": (head(name), np.array([getattr(r, name) for r in self.prediction.results]) / atoms)
+                for name, unit in (("tail_electrons", "per_atom"), ("tail_error", "eV_per_atom"))
+            },
         }
 
 

@@ -150,7 +150,7 @@ def predict(
         if prediction.has_free_energy:
             names["free_energy_origin"] = prediction.origin
             if prediction.thermal_xc is not None:
-                names["thermal_xc"] = prediction.thermal_xc
+                names |= {"thermal_xc": prediction.thermal_xc, "functional": prediction.functional}
         found = prediction.mechanics or [None] * len(rows)
         whole = [
             row if own is None else row | {"forces": own.forces, "stress": own.stress}

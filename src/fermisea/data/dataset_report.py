@@ -104,7 +104,9 @@ def _coarse_mesh(snapshot: Snapshot) -> str | None:
 def _small_window(snapshot: Snapshot) -> str | None:
     highest = _highest(snapshot)
     needed = max(LOWEST_WINDOW, snapshot.electron_temperature)
-    if highest >= needed:
+    if (
+        highest >= needed or snapshot.reference.tail_bottom is not None
+    ):  # the bands of a hot run end below free electrons
         return None
     return f"valid for tau_e up to {highest:.0f} K, expected {needed:g} K; use a window with a higher top"
 

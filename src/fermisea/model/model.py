@@ -27,6 +27,7 @@ from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
+from fermisea.physics.xc import functional
 from fermisea.potential import RegularModel, ThermalPotential, ThermalTerms
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.ldos import predict_ldos
@@ -199,7 +200,7 @@ class Model:
         """
         temperatures = temperature_list(electron_temperature)
         potential = None if self.total_energy_obstacle else self._thermal_potential
-        if thermal_xc is not None and thermal_xc.lower() != self.functional:
+        if thermal_xc is not None and functional(thermal_xc).name != self.functional:
             known = density and self.anchor is not None and not self.total_energy_obstacle
             free_energy = without_potential(free_energy, anchor, self.functional, thermal_xc, anchored=known)
             potential = None

@@ -41,6 +41,9 @@ _MARGIN = 0.5
 _TAIL_ERROR, _TAIL_SHARE = 2e-3, 0.01
 """Largest estimated error of the states above a window: eV per atom, or a share of F(tau_e) - F(tau_ref)."""
 
+_COARSE = 0.65
+"""Broadening of an LDOS, eV, above which k_B tau_e should not be smaller; an LDOS of cold electrons has less."""
+
 _LOST = 5e-5
 """Largest free energy that the default window may cut off, eV per electron, for free electrons from the lowest
 eigenvalue on; decisive where the Fermi level lies below this eigenvalue."""
@@ -199,8 +202,9 @@ def check_temperature(
         return
     text = (
         f"electron temperature: got {electron_temperature:g} K, but the energy window [{grid.start:.2f}, "
-        f"{grid.stop:.2f}] eV is valid up to {highest:.0f} K (1 meV/atom cut off); request a lower tau_e, or "
-        "use an LDOS with a wider energy window"
+        f"{grid.stop:.2f}] eV is valid up to {highest:.0f} K (1 meV/atom cut off); request a lower tau_e, "
+        "allow a tail of free electrons (not with tail=False, --no-tail or MALA's integration), or use an LDOS with a "
+        "wider energy window"
     )
     if not allow_beyond_window:
         raise WindowError(text)
@@ -256,6 +260,15 @@ def check_spectrum(
             above 2 meV/atom and above 1 % of the change of F from tau_ref, or from 1000 K if tau_ref is higher.
     """
     temperatures = sorted(set(electron_temperatures), reverse=True)
+    if not temperatures:
+        return
+    if dos.broadening > max(_COARSE, units.thermal_energy(temperatures[-1])):
+        warnings.warn(
+            f"broadening: the LDOS has a broadening of {dos.broadening:g} eV, larger than k_B tau_e at "
+            f"{temperatures[-1]:g} K; F may be wrong by tens of meV/atom, and the entropy by half; use an LDOS of a "
+            "lower tau_ref",
+            stacklevel=3,
+        )
     for t in temperatures:
         check_range(t)
     if dos.tail is None:

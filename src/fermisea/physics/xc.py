@@ -172,7 +172,7 @@ def functional(name: str) -> Functional:
     """
     try:
         return _FUNCTIONALS[name.lower()]
-    except KeyError:
+    except (KeyError, AttributeError):
         raise InputError(f"xc: got {name!r}, expected one of {', '.join(_FUNCTIONALS)}") from None
 
 

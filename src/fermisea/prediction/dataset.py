@@ -56,7 +56,7 @@ def dataset_of(prediction: PredictionValues) -> xr.Dataset:
     if prediction.has_free_energy:
         data.attrs["free_energy_origin"] = prediction.origin
         if prediction.thermal_xc is not None:
-            data.attrs["thermal_xc"] = prediction.thermal_xc
+            data.attrs |= {"thermal_xc": prediction.thermal_xc, "functional": prediction.functional}
     if prediction.total_energy_obstacle:
         data.attrs["total_energy_obstacle"] = prediction.total_energy_obstacle
     if prediction.warnings:

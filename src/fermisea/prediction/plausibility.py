@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 from ase import Atoms
 
 from fermisea.errors import DomainWarning, InputError
@@ -83,7 +82,9 @@ def implausible(domain: Domain, prediction: Prediction) -> str | None:
             )
     if not prediction.has_free_energy:
         return None
-    highest, lowest = float(np.max(prediction.free_energy)), float(np.min(prediction.internal_energy))
+    # below tau_ref, F may be far above the F of training, by the change from tau_ref
+    highest = max(r.free_energy - max(r.free_energy_change, 0.0) for r in prediction.results)
+    lowest = min(r.internal_energy() for r in prediction.results)
     return impossible_energy(domain, len(prediction.atoms), highest, lowest)
 
 

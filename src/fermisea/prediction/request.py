@@ -202,7 +202,9 @@ class Request:
         grid = prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
         number = electrons(model.ions, list(atoms.symbols))
         head = model.heads[0].absolute(number, grid.volume)
-        tail = tail and integration == "sharpened"
+        if not isinstance(tail, bool):
+            raise InputError(f"tail: got {tail!r}, expected True or False")
+        tail = tail and integration != "mala"
         for t in temperatures:
             highest = HIGHEST_TEMPERATURE if tail else head.highest_electron_temperature
             check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)

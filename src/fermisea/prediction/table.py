@@ -26,6 +26,9 @@ _ORIGINS = {
 _PRINTED = 12
 """Largest number of electronic temperatures in the printed form of a prediction."""
 
+_SMALL_TAIL = 1e-5
+"""Largest error of the tail that is not printed, eV per atom."""
+
 
 def rows_of(prediction: PredictionValues, *, per_atom: bool = False) -> list[dict[str, float]]:
     """Returns a row of numbers for each tau_e.
@@ -84,6 +87,12 @@ def described(prediction: PredictionValues) -> str:
         facts.append(_ORIGINS[prediction.origin])
         if prediction.thermal_xc is not None:
             facts.append(f"F at tau_e with {prediction.thermal_xc}, LDOS of {prediction.functional}")
+    above = max(prediction.results, key=lambda result: result.tail_error)
+    if above.tail_error >= _SMALL_TAIL * len(atoms):
+        facts.append(
+            f"{above.tail_electrons:.2g} electrons above the energy window at {above.electron_temperature:g} K with an "
+            f"error of F of {above.tail_error:.2g} eV"
+        )
     energy = "free_energy" if prediction.has_free_energy else "band_energy"
     forms = {"electron_temperature": ":g", energy: ":.4f", f"{energy}_std": ":.1e"}
     forms |= {"entropy": ":.3e", "fermi_level": ":.4f", "heat_capacity": ":.3e"}

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from fermisea import units
-from fermisea.engines.planewave.band_plan import BandPlan, tail_energy
+from fermisea.engines.planewave.band_plan import BandPlan, tail_bands, tail_energy
 from fermisea.engines.planewave.problem import Problem
 from fermisea.errors import InputError
 from fermisea.physics.fermi_dirac import occupation
@@ -22,6 +22,10 @@ _MATRICES = 5
 
 _BEYOND = 1e-3
 """Fraction of the electrons beyond the cutoff above which there is a warning."""
+
+_FEW = 0.6
+"""Number of bands below a tail, relative to the number for an error of about 0.1 % of F, below which a given number
+has a warning."""
 
 _ROOM = 1.25
 """Cutoff over the energy at which the tail begins, above which the basis describes the bands well."""
@@ -59,6 +63,12 @@ def warn_of_hot_electrons(problem: Problem, plan: BandPlan) -> None:
                 f"to {enough:.0f} eV, or take fewer bands and a tail",
                 stacklevel=4,
             )
+    elif plan.tail is not None and plan.fixed and plan.bands < _FEW * (needed := tail_bands(problem)):
+        warnings.warn(
+            f"bands: got {plan.bands}, too few below a tail at {problem.electron_temperature:g} K for F to 0.1 %; take "
+            f"about {needed} bands, or leave the number to the engine",
+            stacklevel=4,
+        )
     elif plan.tail is not None and not plan.fixed and problem.cutoff < (enough := _ROOM * tail_energy(problem)):
         warnings.warn(
             f"cutoff: got {problem.cutoff:g} eV, too low for the bands that F to 0.1 % needs at "

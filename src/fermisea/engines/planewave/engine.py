@@ -251,7 +251,9 @@ class PlaneWave:
         except OccupiedTopError:
             if self.tail is False:
                 raise
-            return self._follow(replace(plan, tail=Tail(plan.bands, problem.grid.volume)), problem, solver, pool)
+            plan = replace(plan, tail=Tail(plan.bands, problem.grid.volume))
+            warn_of_hot_electrons(problem, plan)
+            return self._follow(plan, problem, solver, pool)
 
     def _follow(self, plan: BandPlan, problem: Problem, solver: KPointSolver, pool: Workers) -> ScfState:
         solve = partial(self_consistent, options=self.scf, pool=pool, report=self.report)
