@@ -24,6 +24,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from common import OUTPUT, Table, digits, finish, options, parse
+from matplotlib.figure import Figure
 from scipy.optimize import brentq
 
 from fermisea import units
@@ -33,6 +34,8 @@ from fermisea.engines.planewave.problem import Problem
 from fermisea.physics.fermi_dirac import grand_potential, occupation
 from fermisea.physics.free_electrons import quadrature, state_density
 from fermisea.physics.xc import xc_energy, xc_energy_and_potential
+from fermisea.plots import save_figure
+from fermisea.plots.style import GREY, MODEL, panels_figure
 
 GPA = 1 / units.GIGAPASCAL
 """GPa in an eV/Angstrom^3."""
@@ -40,6 +43,12 @@ GPA = 1 / units.GIGAPASCAL
 ALUMINIUM = PlaneWave(cutoff=400.0, kpts=(2, 2, 2), pseudopotentials="gth", threads=1)
 BERYLLIUM = PlaneWave(cutoff=1360.0, kpts=(1, 1, 1), shift=(1, 1, 1), pseudopotentials={"Be": "Be-q4"}, threads=1)
 HYDROGEN = PlaneWave(xc="lda", cutoff=1000.0, kpts=(4, 4, 4), pseudopotentials="gth", threads=1, bands=40, tail=True)
+
+TEMPERATURES = (1e3, 1e4, 3e4, 4.5e4, 6e4, 1e5, 3e5, 1e6, 3e6, 1e7)
+"""Electronic temperatures of the table and the figure of times, K."""
+
+WITHOUT = (1e3, 1e4, 3e4, 4.5e4, 6e4, 8e4, 1e5)
+"""Electronic temperatures of the figure without a tail, K."""
 
 GRAM = 6.02214076e23 / 1e24
 """Atomic mass units per cubic Angstrom in 1 g/cm3."""
@@ -213,7 +222,7 @@ def time_table(runs: Runs, *, quick: bool) -> Table:
     atoms, rows = aluminium(), []
     engine = replace(ALUMINIUM, cutoff=272.0)
     cold = runs(engine, atoms, 30_000.0).seconds
-    for hot in (1e3, 1e5) if quick else (1e3, 1e4, 3e4, 4.5e4, 6e4, 1e5, 3e5, 1e6, 3e6, 1e7):
+    for hot in (1e3, 1e5) if quick else TEMPERATURES:
         run = runs(engine, atoms, hot)
         cells = [f"{hot:,.0f}", str(run.bands), digits(run.tail_electrons, 3), str(run.iterations)]
         cells += [digits(run.seconds, 2), digits(run.seconds / cold, 2)]
@@ -227,6 +236,20 @@ def time_table(runs: Runs, *, quick: bool) -> Table:
     columns = ("tau_e (K)", "bands", "electrons in the tail", "iterations", "CPU (s)", "CPU, 30 kK = 1")
     columns += ("F against twice the bands (%)", "pressure (%)")
     return Table("hot_time", "One SCF of Al4 at 20 Ry with default settings", columns, rows)
+
+
+def time_figure(runs: Runs) -> Figure:
+    """Returns the CPU time of Al4 over tau_e, with the default settings and without a tail."""
+    atoms, engine = aluminium(), replace(ALUMINIUM, cutoff=272.0)
+    with panels_figure(1, [1.0], 3.0) as (figure, (axes,)):
+        for choice, title, colour in ((False, "all bands that are occupied", GREY), ("auto", "default", MODEL)):
+            temperatures = WITHOUT if choice is False else TEMPERATURES
+            seconds = [runs(replace(engine, tail=choice), atoms, t).seconds for t in temperatures]
+            axes.loglog(temperatures, seconds, color=colour, marker="o", label=title)
+        axes.set_xlabel(r"$\tau_e$ (K)")
+        axes.set_ylabel("CPU time of one SCF (s)")
+        axes.legend()
+    return figure
 
 
 def free_energies(problem: Problem) -> tuple[float, float, float]:
@@ -316,6 +339,8 @@ def main() -> None:
     for name in values.only or makers:
         tables.append(makers[name](runs, quick=values.quick))
         print(f"\n{tables[-1].markdown()}", flush=True)
+    if not values.quick and "time" in (values.only or makers):
+        save_figure(time_figure(runs), OUTPUT / "hot_time")
     finish(values, tables, {})
 
 

@@ -173,6 +173,7 @@ def test_dft_computes_then_keeps(tmp_path, capsys):
     assert found["settings"]["energy_window"] == [snapshot.energy_grid.start, snapshot.energy_grid.stop]
 
 
+@pytest.mark.filterwarnings("ignore:bands. got 12, too few below a tail")
 def test_dft_with_a_number_of_bands_and_a_tail(tmp_path, capsys):
     write_structure(tmp_path / "al.extxyz", bulk("Al", "fcc", a=4.05))
     command = ["dft", tmp_path / "al.extxyz", "--electron-temperature", 40_000, "--kpts", 2, 2, 2, "--cutoff", 150]

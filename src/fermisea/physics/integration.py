@@ -224,10 +224,8 @@ class Integration:
             return 0.0, 0.0
         kt = self._thermal_energy(electron_temperature)
         energies, measure = quadrature(self.grid.stop, self.tail.bottom, fermi_level, kt)
-        root, lost = (
-            np.sqrt(energies - self.tail.bottom),
-            measure * kt * np.logaddexp(0.0, (fermi_level - energies) / kt),
-        )
+        root = np.sqrt(energies - self.tail.bottom)
+        lost = measure * kt * np.logaddexp(0.0, (fermi_level - energies) / kt)
         return float(np.sum(lost / root)), STATES * float(np.sum(lost * root))
 
     def _sharpen(self, nodes: _Nodes, function: _Function, order: int) -> FloatArray:

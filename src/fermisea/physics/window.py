@@ -44,6 +44,9 @@ _TAIL_ERROR, _TAIL_SHARE = 2e-3, 0.01
 _COARSE = 0.65
 """Broadening of an LDOS, eV, above which k_B tau_e should not be smaller; an LDOS of cold electrons has less."""
 
+_COLDER = 0.5
+"""Electronic temperature, relative to tau_ref, below which an LDOS of hot electrons may be too broad."""
+
 _LOST = 5e-5
 """Largest free energy that the default window may cut off, eV per electron, for free electrons from the lowest
 eigenvalue on; decisive where the Fermi level lies below this eigenvalue."""
@@ -262,7 +265,8 @@ def check_spectrum(
     temperatures = sorted(set(electron_temperatures), reverse=True)
     if not temperatures:
         return
-    if dos.broadening > max(_COARSE, units.thermal_energy(temperatures[-1])):
+    coarse = dos.broadening > max(_COARSE, units.thermal_energy(temperatures[-1]))
+    if coarse and temperatures[-1] < _COLDER * reference:
         warnings.warn(
             f"broadening: the LDOS has a broadening of {dos.broadening:g} eV, larger than k_B tau_e at "
             f"{temperatures[-1]:g} K; F may be wrong by tens of meV/atom, and the entropy by half; use an LDOS of a "
