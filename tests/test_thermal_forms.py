@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from fermisea import units
+from fermisea.physics.free_electrons import fermi_level
 from fermisea.physics.free_energy import FreeEnergyFunctional, potential_and_double_counting, transfer_error
 from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
 from fermisea.physics.hartree import hartree_energy, hartree_potential
-from fermisea.physics.screened_response import fermi_level, lindhard, second_order_energy
+from fermisea.physics.screened_response import lindhard, second_order_energy
 from fermisea.physics.xc import functional, xc_energy, xc_energy_and_potential
 from test_free_energy import CELL, SHAPE, VOXEL, change, field, setting
 from test_free_energy_derivatives import slope

@@ -13,15 +13,12 @@ from scipy.sparse.linalg import SuperLU, splu
 from fermisea import units
 from fermisea.grid import EnergyGrid
 from fermisea.physics.fermi_dirac import occupation_derivatives, sigma
-from fermisea.physics.free_electrons import STATES, quadrature
+from fermisea.physics.free_electrons import SPLITS, STATES, quadrature
 from fermisea.physics.tail import Tail
 from fermisea.utilities.arrays import FloatArray
 
 _Function = Callable[["_Nodes", int], FloatArray]
 
-# Splits in units of k_B tau_e: the poles of f lie at pi k_B tau_e from the real axis, and twelve nodes in each interval
-# reach double precision, even after the cancellation in fourth derivatives at 50 K. Beyond the last split f is 0 or 1.
-_SPLITS = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 22.0, 30.0, 40.0])
 _PADDING = 16
 """Number of zeros added below a broadened density of states; the influence of a value decays by 0.43 at each."""
 
@@ -213,8 +210,8 @@ class Integration:
     def outside_grand_potential(self, fermi_level: float, electron_temperature: float) -> tuple[float, float]:
         """Returns minus the grand potential of two densities of states above the grid.
 
-        The first is 1/sqrt(eps - U0), with the result in eV^(3/2); the second one is that of free electrons per
-        volume, with the result in eV/Angstrom^3.
+        The first is 1/sqrt(eps - U0), with the result in eV^(3/2). The second is the one of free electrons per volume,
+        with the result in eV/Angstrom^3.
 
         Args:
             fermi_level: mu, eV.
@@ -325,11 +322,11 @@ class _Nodes:
 
 def _quadrature(knots: FloatArray, mu: float, kt: float) -> tuple[FloatArray, FloatArray]:
     """Returns nodes and weights that resolve every interval between knots and every k_B tau_e around mu."""
-    breaks = np.unique(np.concatenate([knots, mu - kt * _SPLITS, mu + kt * _SPLITS]))
-    breaks = breaks[(breaks >= knots[0]) & (breaks <= min(knots[-1], mu + kt * _SPLITS[-1]))]
+    breaks = np.unique(np.concatenate([knots, mu - kt * SPLITS, mu + kt * SPLITS]))
+    breaks = breaks[(breaks >= knots[0]) & (breaks <= min(knots[-1], mu + kt * SPLITS[-1]))]
     left, right = breaks[:-1], breaks[1:]
     # four nodes integrate a quintic times eps where f is 1; six nodes suffice in a small fraction of k_B tau_e
-    filled = right <= mu - kt * _SPLITS[-1]
+    filled = right <= mu - kt * SPLITS[-1]
     small = ~filled & (right - left < kt / 4)
     parts = []
     for pieces, count in ((filled, 4), (small, 6), (~filled & ~small, 12)):

@@ -17,38 +17,17 @@ import math
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from fermisea import units
-from fermisea.physics.fermi_dirac import occupation, occupation_derivatives
+from fermisea.physics.fermi_dirac import occupation_derivatives
 from fermisea.physics.fields import half_squares, slabs, volume
-from fermisea.physics.free_electrons import STATES, band_edge, quadrature
+from fermisea.physics.free_electrons import STATES, fermi_level, quadrature
 from fermisea.physics.xc import Functional
 from fermisea.utilities.arrays import FloatArray
 
 _MOMENTA = 256
 """Number of wave numbers at which the response is tabulated."""
-
-
-def fermi_level(density: float, electron_temperature: float) -> float:
-    """Returns mu of free electrons, eV, from the bottom of their band.
-
-    Args:
-        density: 1/Angstrom^3, above zero.
-        electron_temperature: tau_e, K.
-    """
-    kt = units.thermal_energy(electron_temperature)
-    degenerate = float(band_edge(density, 1.0))
-    # from the classical gas, whose mu is lower, to the degenerate one
-    classical = kt * math.log(density / (STATES * kt**1.5 * math.sqrt(math.pi) / 2))
-
-    def excess(level: float) -> float:
-        energies, weights = quadrature(0.0, 0.0, level, kt)
-        filled = occupation(energies, level, electron_temperature)
-        return STATES * float(weights @ (np.sqrt(energies) * filled)) - density
-
-    return float(brentq(excess, min(classical, degenerate) - 10 * kt, degenerate + kt, xtol=1e-12 * (degenerate + kt)))
 
 
 def lindhard(momenta: FloatArray, density: float, electron_temperature: float) -> FloatArray:

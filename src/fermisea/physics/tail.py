@@ -1,6 +1,6 @@
 """Free electrons above an energy window: the continuation of a local density of states.
 
-High above the Fermi level an LDOS is that of free electrons in a local potential U(r), proportional to sqrt(eps -
+High above the Fermi level an LDOS is the one of free electrons in a local potential U(r), proportional to sqrt(eps -
 U(r)). Expanded around one bottom U0, with the kinetic energy e = eps - U0, a value at e1 continues as
 
     d(e2) = sqrt(e1 / e2) d(e1) + c (e2 - e1) / sqrt(e2) = (a + c e2) / sqrt(e2),   a = sqrt(e1) d(e1) - c e1,

@@ -46,7 +46,7 @@ def uncertainty_of(prediction: PredictionValues) -> FloatArray:
 
 
 def _difference(result: ThermalObservables) -> float:
-    """Returns the difference of F from that of the potential or, without one, from an anchored F, eV; 0 if unknown."""
+    """Returns the difference between F and F of the potential, or without one an anchored F, eV; 0 if unknown."""
     known = (result.potential_free_energy, result.anchored_free_energy)
     best = next((value for value in known if not math.isnan(value)), result.free_energy)
     return abs(result.free_energy - best)

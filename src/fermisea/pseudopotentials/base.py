@@ -25,8 +25,11 @@ FAMILIES = {
     "gdsmfb": "lda",
     "kdt16": "pbe",
 }
-"""Functionals that share pseudopotentials: two fits of one functional; PBEsol, which customarily uses PBE's; and
-functionals of the electronic temperature, which use those of their limit at low temperature."""
+"""Functional whose pseudopotentials another functional takes, by name.
+
+PW92 and PZ are fits of one functional. PBEsol customarily takes the pseudopotentials of PBE. A functional of the
+electronic temperature takes the pseudopotentials of its limit at low temperature.
+"""
 
 _ZERO_MOMENTUM = 1e-8
 

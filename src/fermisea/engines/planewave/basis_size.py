@@ -13,7 +13,7 @@ from fermisea.engines.planewave.band_plan import BandPlan, tail_bands, tail_ener
 from fermisea.engines.planewave.problem import Problem
 from fermisea.errors import InputError
 from fermisea.physics.fermi_dirac import occupation
-from fermisea.physics.free_electrons import quadrature, state_density
+from fermisea.physics.free_electrons import fermi_level, quadrature, state_density
 from fermisea.utilities.counts import counted
 from fermisea.utilities.memory import machine_memory
 
@@ -86,11 +86,10 @@ def _beyond(problem: Problem) -> tuple[float, float]:
         filled = occupation(energies, level, problem.electron_temperature)
         return volume * float(np.sum(weights * state_density(energies, 0.0) * filled))
 
-    highest = units.KINETIC * problem.fermi_momentum**2 + kt
-    level = brentq(lambda mu: electrons(0.0, mu) - problem.electrons, -80 * kt, highest)
+    level = fermi_level(problem.electrons / volume, problem.electron_temperature)
     share = electrons(problem.cutoff, level) / problem.electrons
     if share <= _BEYOND:
         return share, problem.cutoff
     lost = _BEYOND * problem.electrons
-    found = brentq(lambda energy: electrons(energy, level) - lost, problem.cutoff, highest + 40 * kt)
+    found = brentq(lambda energy: electrons(energy, level) - lost, problem.cutoff, max(level, problem.cutoff) + 40 * kt)
     return share, 10 * math.ceil(found / 10)

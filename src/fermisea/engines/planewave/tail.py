@@ -1,6 +1,6 @@
 """Free electrons above the bands of a self-consistent state, in a form with a variational free energy.
 
-Above an energy, every spectrum becomes that of free electrons from a shifted bottom (S. Zhang et al., Phys. Plasmas 23,
+High in energy, every spectrum approaches free electrons with a shifted bottom (S. Zhang et al., Phys. Plasmas 23,
 042707 (2016); A. Blanchet et al., Comput. Phys. Commun. 271, 108215 (2022)). Here a switch s, which falls from 1 to 0
 below an energy e_top, divides the states between bands and tail. With free electrons of kinetic energy e, their density
 of states g(e) for both spins and per volume V, G(eps) = -k_B tau_e ln(1 + exp(-(eps - mu)/k_B tau_e)), and its
@@ -106,7 +106,7 @@ class Tail:
         """Returns B, eV, at which the switch leaves the right number of states to the bands.
 
         Args:
-            eigenvalues: of all k-points, eV, (states,).
+            eigenvalues: eigenvalues of all k-points, eV, (states,).
             weights: number of electrons in each full state (k-weight times 2), (states,).
         """
 
