@@ -18,7 +18,8 @@ from fermisea.cli.app import app, main
 from fermisea.data.dataset import Dataset
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError
-from fermisea.model.model import Model, load_model
+from fermisea.model.loading import load_model
+from fermisea.model.model import Model
 from fermisea.networks.ensemble import Ensemble
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.registry import OBSERVABLES

@@ -19,7 +19,8 @@ import torch
 
 from fermisea.analysis.evaluation import evaluate
 from fermisea.errors import FileFormatError, InputError, StorageError
-from fermisea.model.model import Model, load_model
+from fermisea.model.loading import load_model
+from fermisea.model.model import Model
 from fermisea.training import (
     DivergenceError,
     TrainingConfig,

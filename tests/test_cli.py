@@ -28,7 +28,7 @@ from fermisea.cli.dft_settings import settings_lines, used_settings
 from fermisea.cli.shell import spread
 from fermisea.data.snapshot import Snapshot
 from fermisea.data.structures import read_structures, write_structure
-from fermisea.model.model import load_model
+from fermisea.model.loading import load_model
 from fermisea.potential.calculator import PotentialCalculator
 from fermisea.pseudopotentials.gth import cutoffs
 from synthetic import made_up_snapshot, structure

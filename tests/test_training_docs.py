@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fermisea.model.model import load_model
+from fermisea.model.loading import load_model
 from synthetic import made_up_snapshot
 
 PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from fermisea.data.structures import read_structures
     from fermisea.errors import ConvergenceError, DomainWarning, FermiseaError, FileFormatError, InputError, WindowError
     from fermisea.grid import EnergyGrid, RealSpaceGrid
-    from fermisea.model.model import Model, combine_models, load_model
+    from fermisea.model.combining import blend_models, combine_models
+    from fermisea.model.loading import load_model
+    from fermisea.model.model import Model
     from fermisea.physics.broadening import Broadening
     from fermisea.physics.density_of_states import DensityOfStates
     from fermisea.prediction.result import Prediction
@@ -54,6 +56,7 @@ __all__ = [
     "Trajectory",
     "WindowError",
     "__version__",
+    "blend_models",
     "calibration",
     "campaign",
     "combine_models",
@@ -118,6 +121,7 @@ _HOMES = {
     "TrainingConfig": "training.config",
     "Trajectory": "data.sampling",
     "WindowError": "errors",
+    "blend_models": "model",
     "combine_models": "model",
     "evaluate": "analysis.evaluation",
     "load_model": "model",

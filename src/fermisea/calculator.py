@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +14,12 @@ from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from fermisea.errors import DomainWarning, InputError
-from fermisea.model.model import Model, load_model
+from fermisea.model.loading import load_model
+from fermisea.model.model import Model
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
 from fermisea.prediction.origin import FreeEnergy
-from fermisea.prediction.plausibility import domain_warnings_ignored
+from fermisea.prediction.plausibility import domain_warnings_ignored, kind_of
 from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import Prediction
 from fermisea.prediction.spread import spreads_of
@@ -201,7 +201,7 @@ class Calculator(AseCalculator):
     ) -> None:
         """Refuses a tau_e (K) above the limit of the potential or of the energy window, and a missing potential."""
         if potential:
-            self.model.potential().thermal.check([electron_temperature])
+            self.model.potential().check([electron_temperature])
             return
         highest = HIGHEST_TEMPERATURE if tail else self.model.highest_electron_temperature
         check_temperature(
@@ -295,8 +295,7 @@ class Calculator(AseCalculator):
         """Issues the first warning of each kind: of all sentences that differ in their numbers only."""
         self.warnings = sentences
         for sentence in sentences:
-            kind = re.sub(r"[\d.,]+", "", sentence)
-            if kind not in self._warned:
+            if (kind := kind_of(sentence)) not in self._warned:
                 self._warned.add(kind)
                 warnings.warn(sentence, DomainWarning, stacklevel=4)
 

@@ -50,6 +50,7 @@ def write_prediction(prediction: Prediction, out: Path, model: Path, loaded: Mod
 def free_energy_figure(prediction: Prediction, title: str, model: Model) -> Figure:
     """Returns F per atom against tau_e with a smooth curve and the estimated error."""
     from fermisea.prediction.curve import free_energy_curve  # noqa: PLC0415  # only when needed
+    from fermisea.prediction.plausibility import domain_warnings_ignored  # noqa: PLC0415
 
     atoms = len(prediction.atoms)
     spread, name = None, "network spread"
@@ -59,7 +60,9 @@ def free_energy_figure(prediction: Prediction, title: str, model: Model) -> Figu
         spread = np.atleast_1d(prediction.uncertainty.free_energy_change) / atoms
     x, y = free_energy_curve(prediction)
     if prediction.origin == "potential":
-        y = np.asarray(model.potential().thermal.predict(prediction.atoms, x.tolist(), derivatives=False).free_energy)
+        with domain_warnings_ignored():  # the prediction has issued them
+            own = model.potential().predict(prediction.atoms, x.tolist(), allow_outside=True, derivatives=False)
+        y = np.asarray(own.free_energy)
     return fermisea.plots.free_energy_figure(
         [result.electron_temperature for result in prediction.results],
         np.array([result.free_energy for result in prediction.results]) / atoms,

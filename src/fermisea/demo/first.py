@@ -12,7 +12,7 @@ from rich.console import Console
 
 from fermisea import plots, units
 from fermisea.demo.settings import DemoSettings
-from fermisea.model.model import load_model
+from fermisea.model.loading import load_model
 from fermisea.physics.registry import OBSERVABLES, milli, with_unit
 from fermisea.prediction.curve import free_energy_curve
 from fermisea.terminal import table

@@ -24,7 +24,8 @@ from fermisea.data.structures import read_structures, write_structure
 from fermisea.demo.settings import DemoSettings
 from fermisea.engines import PlaneWave, ScfStep
 from fermisea.errors import InputError
-from fermisea.model.model import Model, load_model
+from fermisea.model.loading import load_model
+from fermisea.model.model import Model
 from fermisea.training import TrainingState, train
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.files import atomic_path

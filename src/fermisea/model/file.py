@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,8 +34,14 @@ from fermisea.utilities.tensor_file import checksum, numbers_of, read_tensors, w
 
 FORMAT = "fermisea-model"
 VERSION = 2
+_PARTED = 3
+"""Version of files with models at several tau_ref, which older versions of fermisea cannot read."""
+
 _FIRST = 1
 """Version whose checksum does not cover types and shapes of the tensors; both follow from its JSON data."""
+
+HOTTER = "hotter"
+"""Name of the entries and tensors at further tau_ref."""
 
 _UNITS = {"energy": "eV", "length": "Angstrom", "temperature": "K", "ldos": "1/(eV Angstrom^3)"}
 
@@ -75,6 +81,8 @@ class StoredModel(Protocol):
     def axis(self) -> EnergyAxis | None: ...  # noqa: D102
     @property
     def training_domain(self) -> Domain | None: ...  # noqa: D102
+    @property
+    def hotter(self) -> Sequence[StoredModel]: ...  # noqa: D102
 
 
 def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
@@ -83,6 +91,17 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
     Raises:
         StorageError: if the file cannot be written.
     """
+    tensors, entries = _stored(model)
+    for number, part in enumerate(model.hotter):
+        more, own = _stored(part)
+        tensors |= {f"{HOTTER}.{number}.{name}": tensor.clone() for name, tensor in more.items()}
+        entries.setdefault(HOTTER, []).append(own)
+    version = _PARTED if model.hotter else VERSION
+    write_tensors(path, tensors, {"format": FORMAT, "version": version, "units": _UNITS, **entries})
+
+
+def _stored(model: StoredModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Returns the tensors and the other data of a model at one tau_ref."""
     tensors = {f"network.{name}": value.clone().contiguous() for name, value in model.network.state_dict().items()}
     ions = {}
     for symbol, ion in model.ions.items():
@@ -90,7 +109,7 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
         if ion.core is not None:
             tensors[f"core.{symbol}"] = torch.from_numpy(np.array(ion.core.values, dtype=np.float64))
             del ions[symbol]["core"]["values"]
-    entries = {
+    entries: dict[str, Any] = {
         "elements": model.elements,
         "network": architecture(model.network),
         "descriptor": model.descriptor.to_dict(),
@@ -121,11 +140,11 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
         tensors["thermal.coefficients"] = torch.from_numpy(model.thermal.coefficients)
         tensors["thermal.constants"] = torch.from_numpy(model.thermal.constants)
         tensors |= _spread_tensors(model.thermal.posterior, "thermal")
-    write_tensors(path, tensors, {"format": FORMAT, "version": VERSION, "units": _UNITS, **entries})
+    return tensors, entries
 
 
-def read_model(path: Path) -> dict[str, Any]:
-    """Returns the content of a model file. Nothing in the file is executed or unpickled.
+def read_model(path: Path) -> list[dict[str, Any]]:
+    """Returns the content of a model file for each tau_ref. Nothing in the file is executed or unpickled.
 
     Raises:
         InputError: if the file does not exist.
@@ -139,8 +158,7 @@ def read_model(path: Path) -> dict[str, Any]:
     if header["checksum"] != _checksum(header, tensors):
         raise DamagedFileError(f"{path}: the content does not match the checksum; the file was altered, copy it again")
     try:
-        check_tensors(tensors)
-        return _parts(header, tensors)
+        return _every_part(header, tensors)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise _damaged(path, error) from error
 
@@ -170,12 +188,28 @@ def _content(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise FileFormatError(_not_a_model(path)) from error
     if header.get("format") != FORMAT or not isinstance(header.get("version"), int):
         raise FileFormatError(_not_a_model(path))
-    if header["version"] not in (_FIRST, VERSION):
+    if header["version"] not in (_FIRST, VERSION, _PARTED):
         raise FileFormatError(
-            f"{path}: model format {header['version']}, expected format {_FIRST} or {VERSION}; train the model again "
+            f"{path}: model format {header['version']}, expected at most format {_PARTED}; train the model again "
             "or use another version of fermisea"
         )
     return header, tensors
+
+
+def _every_part(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Returns the content at each tau_ref."""
+    hotter = header.get(HOTTER, [])
+    if bool(hotter) != (header["version"] == _PARTED):
+        raise ValueError(f"{len(hotter)} further tau_ref in a file of format {header['version']}")
+    names = [name for name in tensors if not name.startswith(f"{HOTTER}.")]
+    found = [(header, {name: tensors[name] for name in names})]
+    for number, entries in enumerate(hotter):
+        prefix = f"{HOTTER}.{number}."
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        found.append((entries, own))
+    for _, own in found:
+        check_tensors(own)
+    return [_parts(entries, own) for entries, own in found]
 
 
 def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,12 @@ from ase import Atoms
 from fermisea.descriptors import Descriptor
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid, check_structure
-from fermisea.model.bundled import model_domain, model_path, shipped_models
+from fermisea.model.blended_potential import BlendedPotential
 from fermisea.model.describe import described
-from fermisea.model.file import read_model, write_model
+from fermisea.model.file import write_model
+from fermisea.model.parts import blended_potential, check_parts, predict_parts
 from fermisea.model.potential import ModelPotential, unreliable
-from fermisea.networks.ensemble import Ensemble, Network
-from fermisea.networks.mlp import Mlp
+from fermisea.networks.ensemble import Network
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.energy_axis import EnergyAxis
@@ -35,7 +33,7 @@ from fermisea.prediction.origin import FreeEnergy, chosen_free_energy, with_anch
 from fermisea.prediction.plausibility import implausible, inconsistent, issue, request_outside
 from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
-from fermisea.prediction.request import CHUNK, MEMORY, Request
+from fermisea.prediction.request import CHUNK, FINER, MEMORY, Request, prediction_grid
 from fermisea.prediction.result import NO_POTENTIAL, Prediction
 from fermisea.prediction.spread import spreads_of
 
@@ -60,6 +58,8 @@ class Model:
         thermal: change of F of the anchor with tau_e, for :meth:`potential`; None without one.
         training_domain: domain of the training structures; None if it is not in the model file.
         axis: zero of ``energy_grid`` as a function of the structure; None for absolute energies.
+        hotter: models of the same material at higher tau_ref, ascending. Between two tau_ref the predictions of both
+            are blended; all other attributes belong to the lowest tau_ref.
     """
 
     network: Network
@@ -77,6 +77,10 @@ class Model:
     thermal: ThermalTerms | None = None
     training_domain: Domain | None = None
     axis: EnergyAxis | None = None
+    hotter: tuple[Model, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_parts(self)
 
     def __repr__(self) -> str:
         return described(self)
@@ -87,8 +91,18 @@ class Model:
         return tuple(sorted(self.ions))
 
     @property
+    def parts(self) -> tuple[Model, ...]:
+        """The model at each tau_ref, ascending; a model with a single tau_ref is its only part."""
+        return (replace(self, hotter=()), *self.hotter) if self.hotter else (self,)
+
+    @property
+    def reference_electron_temperatures(self) -> tuple[float, ...]:
+        """Every tau_ref, ascending, K."""
+        return tuple(part.reference_electron_temperature for part in self.parts)
+
+    @property
     def heads(self) -> tuple[Head, ...]:
-        """The LDOS of the network, a single one at tau_ref."""
+        """The LDOS of the network at tau_ref, the lowest of several."""
         return (
             Head(
                 self.energy_grid,
@@ -102,6 +116,8 @@ class Model:
     def absolute_energies(self, atoms: Atoms) -> EnergyGrid:
         """Returns the energies of the LDOS of a structure, relative to the average potential of its cell.
 
+        Of several tau_ref, they belong to the lowest.
+
         Raises:
             InputError: for an element outside the model, or an invalid structure.
         """
@@ -111,8 +127,15 @@ class Model:
 
     @property
     def domain(self) -> Domain:
-        """Limits of structures and electronic temperatures for which the model is valid, if known."""
+        """Limits of structures and electronic temperatures for which the model is valid, if known.
+
+        Of several tau_ref, the limits of structures are those of the lowest. A prediction compares a structure with the
+        limits of each tau_ref that contributes to it.
+        """
         valence = {symbol: self.ions[symbol].valence for symbol in self.elements}
+        if self.hotter:
+            (low, _), (_, high) = (part.domain.electron_temperature for part in (self.parts[0], self.parts[-1]))
+            return replace(self.parts[0].domain, electron_temperature=(low, high))
         if self.training_domain is not None:
             return replace(self.training_domain, valence=valence)
         volumes = [entry.get("volume_per_atom") for entry in self.provenance.get("snapshots", [])]
@@ -153,6 +176,9 @@ class Model:
 
         The prediction holds all three as ``potential_free_energy``, ``anchored_free_energy`` and ``ldos_free_energy``.
         Density, DOS, Fermi level and band energy always come from the LDOS.
+
+        A model with several tau_ref blends the results of the two tau_ref around tau_e, smoothly in ln(tau_e). S and
+        C_e are derivatives of the blended F. ``blend_error`` of the prediction tells how much both differ.
 
         A structure or result outside of ``domain`` is a :class:`fermisea.DomainWarning` and one of the ``warnings`` of
         the prediction. An unphysical structure or energy is an error.
@@ -199,12 +225,33 @@ class Model:
                 tau_ref or, without a tail, if a tau_e is above the limit of the energy window.
         """
         temperatures = temperature_list(electron_temperature)
-        potential = None if self.total_energy_obstacle else self._thermal_potential
+        potential = None if self.total_energy_obstacle or self.hotter else self._thermal_potential
         if thermal_xc is not None and functional(thermal_xc).name != self.functional:
             known = density and self.anchor is not None and not self.total_energy_obstacle
             free_energy = without_potential(free_energy, anchor, self.functional, thermal_xc, anchored=known)
             potential = None
         chosen, unusual = self.chosen_origin(free_energy, anchor, temperatures, density=density)
+        if self.hotter:
+            options = {
+                "grid": prediction_grid(self, atoms, grid, FINER if forces and chosen == "ldos" else 1.0),
+                "dos_grid": dos_grid,
+                "density": density,
+                "precision": precision,
+                "integration": integration,
+                "uncertainty": uncertainty,
+                "free_energy": chosen,
+                "forces": forces,
+                "tail": tail,
+                "allow_beyond_window": allow_beyond_window,
+                "allow_outside": allow_outside,
+                "thermal_xc": thermal_xc,
+                "chunk": chunk,
+                "memory": memory,
+            }
+            scalar = np.ndim(electron_temperature) == 0
+            prediction = predict_parts(self.parts, atoms, temperatures, options, progress, scalar=scalar)
+            sentences = issue([*unusual, *prediction.warnings], None, allow_outside=allow_outside)
+            return replace(prediction, warnings=sentences)
         if chosen == "potential" and potential is not None:
             potential.check(temperatures)
         request = Request.of(
@@ -253,28 +300,32 @@ class Model:
 
         Arguments and errors are the same as for :meth:`predict`.
         """
-        thermal = None if self.total_energy_obstacle or self.anchor is None else self.thermal
+        whole, parts = self.total_energy_obstacle is None, self.parts
+        known = [whole and part.anchor is not None and part.thermal is not None for part in parts]
         return chosen_free_energy(
             free_energy,
             anchor,
-            anchored=self.anchor is not None,
-            highest=None if thermal is None else thermal.basis.highest,
-            pressure=thermal is not None and thermal.has_pressure,
+            anchored=all(part.anchor is not None for part in parts),
+            highest=self.potential().highest_electron_temperature if known[0] else None,
+            pressure=all(part.thermal is None or part.thermal.has_pressure for part in parts),
             electron_temperatures=electron_temperatures,
             density=density,
         )
 
-    def potential(self) -> ModelPotential:
+    def potential(self) -> ModelPotential | BlendedPotential:
         """Returns the interatomic potential at every tau_e, which is much faster than a prediction of the LDOS.
 
         F, entropy, heat capacity, forces and stress come from a sum of atomic terms, fitted to the free energies of DFT
-        at tau_ref and to the change of F with tau_e from the LDOS of the training data. There is no density.
+        at tau_ref and to the change of F with tau_e from the LDOS of the training data. There is no density. Between
+        two tau_ref, the potentials of both are blended as in :meth:`predict`.
 
         Raises:
             InputError: for a model without one.
         """
         if self._thermal_potential is None:
             raise InputError(NO_POTENTIAL)
+        if self.hotter:
+            return blended_potential(self.parts)
         return ModelPotential(self._thermal_potential, self.domain)
 
     @property
@@ -289,7 +340,8 @@ class Model:
     ) -> npt.NDArray[np.float32]:
         """Returns the complete LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3), a large array needed nowhere else.
 
-        Its energies are the ``absolute_energies`` of the structure.
+        Its energies are the ``absolute_energies`` of the structure. Of several tau_ref, it is the LDOS of the lowest;
+        ``parts`` has the others.
         """
         return predict_ldos(self, atoms, grid, chunk=chunk)
 
@@ -300,59 +352,3 @@ class Model:
             InputError: if the file cannot be written.
         """
         write_model(path, self)
-
-
-def load_model(path: str | os.PathLike[str]) -> Model:
-    """Returns the model from a file of ``Model.save``. Nothing in the file is executed or unpickled.
-
-    Args:
-        path: path of the file, or the name of a shipped model: "aluminium". A file of this name in the current folder
-            is taken in place of the shipped model, with a warning; a folder is not.
-
-    Raises:
-        InputError: if the file does not exist.
-        FileFormatError: if the file is not a fermisea model, truncated or altered.
-    """
-    model = Model(**read_model(model_path(path)))
-    if str(path) in shipped_models() and model_path(path) == Path(path):
-        warnings.warn(
-            f"{path}: took the file of this name in the current folder, not the shipped model; rename the file to use "
-            "the shipped model",
-            stacklevel=2,
-        )
-    entries = None if model.training_domain is not None else model_domain(path)
-    return model if entries is None else replace(model, training_domain=Domain.from_dict(entries))
-
-
-def combine_models(models: Sequence[Model]) -> Model:
-    """Returns an ensemble of the networks of several models; anchor and potential come from the first model.
-
-    Raises:
-        InputError: for fewer than two models, or models that differ in more than their networks.
-    """
-    first, *others = models
-    names = (
-        "descriptor",
-        "energy_grid",
-        "broadening",
-        "functional",
-        "reference_electron_temperature",
-        "elements",
-        "axis",
-    )
-    for number, other in enumerate(others, start=2):
-        for name in names:
-            one, two = getattr(first, name), getattr(other, name)
-            if one != two:
-                what = name.replace("_", " ")
-                raise InputError(f"ensemble: {what} of the first model is {one}, but {what} of model {number} is {two}")
-    members: list[Mlp] = []
-    for model in models:
-        members += model.network.members
-    return replace(
-        first,
-        network=Ensemble(members).eval(),
-        highest_electron_temperature=min(model.highest_electron_temperature for model in models),
-        grid_spacing=min(model.grid_spacing for model in models),
-        provenance=first.provenance | {"members": [model.provenance for model in others]},
-    )

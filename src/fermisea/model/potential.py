@@ -38,9 +38,23 @@ class ModelPotential:
         return f"Potential of {elements}, tau_ref = {tau_ref:g} K, tau_e up to {highest:.0f} K"
 
     @property
+    def reference_electron_temperature(self) -> float:
+        """tau_ref, K."""
+        return self.thermal.reference_electron_temperature
+
+    @property
     def highest_electron_temperature(self) -> float:
         """Highest tau_e, K."""
         return self.thermal.highest_electron_temperature
+
+    def check(self, electron_temperatures: Sequence[float]) -> None:
+        """Refuses a tau_e (K) outside of the range of the potential.
+
+        Raises:
+            InputError: for a tau_e that is too low or not a number.
+            WindowError: for a tau_e above ``highest_electron_temperature``.
+        """
+        self.thermal.check(electron_temperatures)
 
     def predict(
         self,
@@ -49,6 +63,7 @@ class ModelPotential:
         *,
         allow_outside: bool = False,
         threads: int | None = None,
+        derivatives: bool = True,
     ) -> PotentialPrediction:
         """Returns free energy, entropy, heat capacity, forces and stress of a structure.
 
@@ -60,6 +75,7 @@ class ModelPotential:
             electron_temperature: tau_e, K; one or several.
             allow_outside: whether an unphysical structure or energy is a warning instead of an error.
             threads: number of threads.
+            derivatives: whether to compute forces and stress; without, both are empty.
 
         Raises:
             InputError: for an element outside the model, an invalid tau_e or structure, or an impossible structure or
@@ -71,7 +87,7 @@ class ModelPotential:
         self.thermal.check(temperatures)
         found, impossible = structure_outside(self.domain, atoms, temperatures)
         before = issue(found, impossible, allow_outside=allow_outside)
-        prediction = self.thermal.predict(atoms, electron_temperature, threads)
+        prediction = self.thermal.predict(atoms, electron_temperature, threads, derivatives=derivatives)
         highest, lowest = float(np.max(prediction.free_energy)), float(np.min(prediction.internal_energy))
         impossible = impossible_energy(self.domain, len(atoms), highest, lowest)
         doubtful = unreliable(
@@ -80,7 +96,7 @@ class ModelPotential:
             prediction.electron_temperature,
             prediction.free_energy_std,
             prediction.heat_capacity,
-            stress=True,
+            stress=derivatives,
         )
         after = issue(doubtful, impossible, allow_outside=allow_outside)
         return replace(prediction, warnings=before + after)

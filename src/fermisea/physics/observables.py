@@ -64,10 +64,14 @@ class ThermalObservables:
         unanchored: free energies of the LDOS alone in every form, eV; None if ``free_energies`` are these.
         potential: observables of an interatomic potential at tau_e; None without one.
         uses_potential: whether F, U, S and C_e come from this potential.
-        density_entropy: for a functional of tau_e, minus the derivative with respect to tau_e of the terms of F that
-            depend on densities (S_xc, and the change of n_t), eV/K; 0 for a functional of the ground state.
-        density_heat_capacity: tau_e times the derivative of ``density_entropy`` with respect to tau_e, eV/K.
+        further_entropy: share of S beyond the states at fixed D, eV/K: for a functional of tau_e, minus the derivative
+            with respect to tau_e of the terms of F that depend on densities (S_xc, and the change of n_t); between two
+            tau_ref, the change of their weights.
+        further_heat_capacity: tau_e times the derivative of ``further_entropy`` with respect to tau_e, eV/K; between
+            two tau_ref, the share of C_e from the change of their weights.
         functional: name of the exchange-correlation functional of F at tau_e; empty without total energies.
+        blend_error: estimated error of F from the difference between the results of two tau_ref, eV; NaN for a single
+            tau_ref.
     """
 
     electron_temperature: float
@@ -86,9 +90,10 @@ class ThermalObservables:
     unanchored: dict[str, float] | None = None
     potential: PotentialObservables | None = None
     uses_potential: bool = False
-    density_entropy: float = 0.0
-    density_heat_capacity: float = 0.0
+    further_entropy: float = 0.0
+    further_heat_capacity: float = 0.0
     functional: str = ""
+    blend_error: float = math.nan
 
     @property
     def anchored(self) -> bool:
@@ -103,12 +108,12 @@ class ThermalObservables:
     @property
     def entropy(self) -> float:
         """S, eV/K, minus the derivative of F with respect to tau_e."""
-        return self._of_potential("entropy", self.ldos_entropy + self.density_entropy)
+        return self._of_potential("entropy", self.ldos_entropy + self.further_entropy)
 
     @property
     def heat_capacity(self) -> float:
         """C_e = tau_e dS/dtau_e at fixed ions and volume, and of the LDOS at fixed DOS, eV/K."""
-        return self._of_potential("heat_capacity", self.ldos_heat_capacity + self.density_heat_capacity)
+        return self._of_potential("heat_capacity", self.ldos_heat_capacity + self.further_heat_capacity)
 
     @property
     def potential_free_energy(self) -> float:
@@ -140,7 +145,7 @@ class ThermalObservables:
         """Returns U = F + tau_e S, eV, or U of the LDOS in one form; NaN without total energies."""
         if form is None:
             return self.free_energy + self.electron_temperature * self.entropy
-        entropy = self.ldos_entropy + self.density_entropy
+        entropy = self.ldos_entropy + self.further_entropy
         return self.free_energies.get(form, math.nan) + self.electron_temperature * entropy
 
     def _of_potential(self, name: str, otherwise: float) -> float:
@@ -265,8 +270,8 @@ def observables_of(
             tail_error=dos.tail_error(state.fermi_level, t),
             density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),
             reference_free_energy=at_reference,
-            density_entropy=total.density_entropy,
-            density_heat_capacity=total.density_heat_capacity,
+            further_entropy=total.density_entropy,
+            further_heat_capacity=total.density_heat_capacity,
             functional="" if hot is None else hot.name,
         )
     return [found[state.electron_temperature] for state in states]

@@ -192,6 +192,14 @@ _ALL = (
         attrgetter("tail_error"),
     ),
     Observable(
+        "blend_error",
+        "blend error",
+        "blend error",
+        "eV",
+        "estimated error of F from the difference between the results of two tau_ref",
+        attrgetter("blend_error"),
+    ),
+    Observable(
         "ldos_free_energy",
         "F from the LDOS",
         r"$F_{\mathrm{LDOS}}$",
@@ -221,7 +229,7 @@ _ALL = (
         r"$S_{\mathrm{LDOS}}$",
         "eV/K",
         "electronic entropy of the states at fixed D, k_B times the integral of sigma D, where S contains more",
-        lambda result: result.ldos_entropy if result.uses_potential or result.density_entropy else math.nan,
+        lambda result: result.ldos_entropy if result.uses_potential or result.further_entropy else math.nan,
     ),
     Observable(
         "ldos_heat_capacity",
@@ -229,7 +237,7 @@ _ALL = (
         r"$C_{e,\mathrm{LDOS}}$",
         "eV/K",
         "electronic heat capacity of the states at fixed D, where C_e contains more",
-        lambda result: result.ldos_heat_capacity if result.uses_potential or result.density_entropy else math.nan,
+        lambda result: result.ldos_heat_capacity if result.uses_potential or result.further_entropy else math.nan,
     ),
     Observable(
         "free_energy_change",

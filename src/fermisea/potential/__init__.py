@@ -3,7 +3,13 @@
 from fermisea.potential.correction import fit_correction
 from fermisea.potential.fit import fit_regular
 from fermisea.potential.model import RegularModel, RegularPrediction
-from fermisea.potential.thermal import PRESSURE_LIMIT, PotentialPrediction, ThermalPotential, ThermalTerms
+from fermisea.potential.thermal import (
+    PRESSURE_LIMIT,
+    PotentialPrediction,
+    ThermalPotential,
+    ThermalTerms,
+    check_potential_range,
+)
 from fermisea.potential.thermal_fit import Labels, fit_thermal, label_temperatures, labels_of
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "RegularPrediction",
     "ThermalPotential",
     "ThermalTerms",
+    "check_potential_range",
     "fit_correction",
     "fit_regular",
     "fit_thermal",

@@ -269,12 +269,22 @@ class ThermalPotential:
             InputError: for a tau_e that is too low or not a number.
             WindowError: for a tau_e above ``highest_electron_temperature``.
         """
-        for electron_temperature in electron_temperatures:
-            units.thermal_energy(electron_temperature)
-        if (lowest := min(electron_temperatures)) < LOWEST_TEMPERATURE:
-            raise InputError(f"electron temperature: got {lowest:g} K, expected at least {LOWEST_TEMPERATURE:g} K")
-        if (highest := max(electron_temperatures)) > self.highest_electron_temperature:
-            raise WindowError(
-                f"electron temperature: got {highest:g} K, but the potential is fitted up to "
-                f"{self.highest_electron_temperature:.1f} K; train on data with a wider energy window"
-            )
+        check_potential_range(electron_temperatures, self.highest_electron_temperature)
+
+
+def check_potential_range(electron_temperatures: Sequence[float], highest: float) -> None:
+    """Refuses a tau_e (K) outside of the range of a potential up to ``highest``, K.
+
+    Raises:
+        InputError: for a tau_e that is too low or not a number.
+        WindowError: for a tau_e above ``highest``.
+    """
+    for electron_temperature in electron_temperatures:
+        units.thermal_energy(electron_temperature)
+    if (lowest := min(electron_temperatures)) < LOWEST_TEMPERATURE:
+        raise InputError(f"electron temperature: got {lowest:g} K, expected at least {LOWEST_TEMPERATURE:g} K")
+    if (largest := max(electron_temperatures)) > highest:
+        raise WindowError(
+            f"electron temperature: got {largest:g} K, but the potential is fitted up to {highest:.1f} K; train on "
+            "data with a wider energy window"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
 from fermisea.physics.observables import ThermalObservables
 from fermisea.prediction.result import Prediction
@@ -15,13 +15,20 @@ def free_energy_curve(prediction: Prediction, count: int = 200) -> tuple[FloatAr
 
     The Harris-Foulkes form follows from the density of states alone: it is E_b - tau_e S plus a constant. Only the
     difference between F and the Harris-Foulkes form is interpolated. This difference is as small as the
-    transfer error and vanishes at tau_ref. The curve goes through every predicted F.
+    transfer error and vanishes at tau_ref. Between the results of several tau_ref, the curve is a cubic spline through
+    every F with the slope -S. Every curve goes through every predicted F.
 
     Args:
         prediction: a prediction with total free energies at two or more tau_e.
         count: number of points.
     """
     dos, results = prediction.density_of_states, prediction.results
+    if prediction.further_references:
+        own = {r.electron_temperature: (r.free_energy, -r.entropy) for r in results}
+        knots = np.array(sorted(own))
+        spline = CubicHermiteSpline(knots, *np.array([own[t] for t in knots]).T)
+        temperatures = np.linspace(knots[0], knots[-1], count)
+        return temperatures, spline(temperatures)
     electrons = results[0].electrons
 
     def band_free_energy(temperature: float) -> float:

@@ -44,14 +44,18 @@ def dataset_of(prediction: PredictionValues) -> xr.Dataset:
         energies = [[row[name] for row in rows] for name in names.values()]
         variables["free_energy"] = (("form", "electron_temperature"), energies, _attributes("free_energy"))
         if prediction.anchor is not None:
-            described = {"units": "eV", "long_name": "Anchored minus LDOS free energy, equal at every tau_e"}
-            variables["anchor_shift"] = ((), prediction.anchor_shift, described)
+            described = {"units": "eV", "long_name": "Anchored minus LDOS free energy"}
+            places = ("electron_temperature",) if prediction.further_references else ()
+            shift = np.reshape(prediction.anchor_shift, (len(results),) * len(places))
+            variables["anchor_shift"] = (places, shift, described)
     if prediction.mechanics is not None:
         for name in ("forces", "stress"):
             values = np.stack([OBSERVABLES[name].getter(mechanics) for mechanics in prediction.mechanics])
             variables[name] = _variable(name, values)
     data = xr.Dataset(variables | _spreads(prediction), coordinates)
     data.attrs["reference_electron_temperature"] = prediction.reference_electron_temperature
+    if prediction.further_references:
+        data.attrs["further_references"] = list(prediction.further_references)
     data.attrs["broadening"] = prediction.density_of_states.broadening
     if prediction.has_free_energy:
         data.attrs["free_energy_origin"] = prediction.origin

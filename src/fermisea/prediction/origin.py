@@ -157,7 +157,7 @@ class ThermalEnergies(Protocol):
     def stress(self) -> FloatArray: ...  # noqa: D102
 
 
-_DEVIATIONS = ("free_energy", "internal_energy", "entropy", "heat_capacity")
+DEVIATIONS = ("free_energy", "internal_energy", "entropy", "heat_capacity")
 """Observables with a standard deviation."""
 
 
@@ -191,7 +191,7 @@ def with_potential(
             free_energy=value("free_energy", index),
             entropy=value("entropy", index),
             heat_capacity=value("heat_capacity", index),
-            deviations={name: value(f"{name}_std", index) for name in _DEVIATIONS},
+            deviations={name: value(f"{name}_std", index) for name in DEVIATIONS},
         )
 
     results = tuple(
@@ -222,7 +222,7 @@ def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: b
     if not apply:
         return found
     if found.uncertainty is not None:
-        found = replace(found, uncertainty=replace(found.uncertainty, anchored=True))
+        found = replace(found, uncertainty=found.uncertainty.anchor_to(own.free_energy))
     if found.mechanics is not None:
         added = tuple(Mechanics(m.forces + own.forces, m.stress + own.stress) for m in found.mechanics)
         found = replace(found, mechanics=added)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -177,3 +178,13 @@ def issue(found: Sequence[str], impossible: str | None, *, allow_outside: bool) 
     for sentence in sentences:
         warnings.warn(sentence, DomainWarning, stacklevel=3)
     return sentences
+
+
+def kind_of(sentence: str) -> str:
+    """Returns the kind of a warning, the same for all sentences that differ in their numbers only."""
+    return re.sub(r"[\d.,\s]+", " ", sentence)
+
+
+def distinct(sentences: Sequence[str]) -> tuple[str, ...]:
+    """Returns the first sentence of each kind."""
+    return tuple({kind_of(sentence): sentence for sentence in reversed(sentences)}.values())[::-1]

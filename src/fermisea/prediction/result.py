@@ -50,9 +50,11 @@ class Prediction:
     Attributes:
         atoms: structure.
         grid: grid of the density.
-        density_of_states: DOS of the structure; it does not depend on tau_e.
+        density_of_states: DOS of the structure at tau_ref; of several tau_ref, the DOS of the one with the largest
+            weight at the lowest tau_e.
         results: observables at each tau_e; F, U, S and C_e have the origin ``origin``.
-        reference_electron_temperature: tau_ref of the model, K.
+        reference_electron_temperature: tau_ref of the model, K; the lowest of several.
+        further_references: every higher tau_ref whose results contribute, K; the results are a blend.
         scalar: whether tau_e was a single temperature, not a sequence.
         errors: estimated errors of short cuts, by name, for each of the results, eV.
         total_energy_obstacle: reason why there is no total free energy; None if there is one.
@@ -82,6 +84,7 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     functional: str = ""
     thermal_xc: str | None = None
+    further_references: tuple[float, ...] = ()
 
     @cached_property
     def data(self) -> xr.Dataset:
@@ -158,13 +161,15 @@ class Prediction:
         return self._values("potential_free_energy")
 
     @property
-    def anchor_shift(self) -> float:
-        """Anchored free energy minus the free energy of the LDOS alone, eV; the same at every tau_e.
+    def anchor_shift(self) -> Any:
+        """Anchored free energy minus the free energy of the LDOS alone, eV; a single number for a single tau_ref.
 
         Raises:
             InputError: as ``anchored_free_energy``.
         """
         self._check_anchor()
+        if self.further_references:
+            return self._numbers([result.anchor_shift for result in self.results])
         return self.results[0].anchor_shift
 
     @property
@@ -189,8 +194,8 @@ class Prediction:
         """Estimated standard error of the free energy, eV; NaN without a spread.
 
         The spread of the potential or, for an anchored F, the spread over the networks and the error of the anchor, and
-        the transfer and tail errors, added in squares. The spread over networks counts as at least the difference from
-        F of the potential or, for F of the LDOS alone, from an anchored F.
+        the errors of transfer, tail and blend, added in squares. The spread over networks counts as at least the
+        difference from F of the potential or, for F of the LDOS alone, from an anchored F.
 
         Raises:
             InputError: without a density or total energies.
@@ -261,6 +266,11 @@ class Prediction:
         """
         self._check_total("transfer error")
         return self._values("transfer_error")
+
+    @property
+    def blend_error(self) -> Any:
+        """Estimated error of F from the difference between the results of two tau_ref, eV; NaN for a single tau_ref."""
+        return self._values("blend_error")
 
     @property
     def tail_electrons(self) -> Any:

@@ -32,9 +32,9 @@ def spreads_of(prediction: PredictionValues) -> dict[str, FloatArray]:
 def uncertainty_of(prediction: PredictionValues) -> FloatArray:
     """Returns the estimated standard error of F, (nT,), eV; NaN without a spread.
 
-    It is the root of the sum of the squares of spread and transfer error and, for F from an LDOS, of the tail error and
-    of the error of the anchor, which all networks share. Networks are also wrong together: the spread of F from an LDOS
-    is at least its difference from the most accurate F that the model knows.
+    It is the root of the sum of the squares of spread, transfer and blend error and, for F from an LDOS, of the tail
+    error and of the error of the anchor, which all networks share. Networks are also wrong together: the spread of F
+    from an LDOS is at least its difference from the most accurate F that the model knows.
     """
     transfer = np.array([result.transfer_error for result in prediction.results])
     spread = spreads_of(prediction).get("free_energy", np.full(len(transfer), np.nan))
@@ -42,7 +42,8 @@ def uncertainty_of(prediction: PredictionValues) -> FloatArray:
     if not prediction.results[0].uses_potential:
         spread = np.hypot(spread, [result.tail_error for result in prediction.results])
         spread = np.hypot(spread, prediction.anchor_std if prediction.anchored else 0.0)
-    return np.hypot(spread, transfer)
+    blend = np.nan_to_num([result.blend_error for result in prediction.results])
+    return np.hypot(np.hypot(spread, transfer), blend)
 
 
 def _difference(result: ThermalObservables) -> float:

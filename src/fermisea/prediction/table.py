@@ -80,7 +80,8 @@ def described(prediction: PredictionValues) -> str:
     """Returns a prediction in a few lines: structure, grid, anchor, and a small table for the cell."""
     atoms, spread, potential = prediction.atoms, prediction.uncertainty, prediction.origin == "potential"
     grid = " x ".join(map(str, prediction.grid.shape))
-    facts = [f"grid {grid}", f"tau_ref = {prediction.reference_electron_temperature:g} K"]
+    references = (prediction.reference_electron_temperature, *prediction.further_references)
+    facts = [f"grid {grid}", f"tau_ref = {', '.join(f'{t:g}' for t in references)} K"]
     if spread is not None and not potential:
         facts.append(f"spread of {len(spread.members)} networks as std")
     if prediction.has_free_energy:
@@ -103,7 +104,7 @@ def described(prediction: PredictionValues) -> str:
     ]
     if prediction.origin == "anchored" and spread is not None:  # networks share F(tau_ref)
         for line, row in zip(cells[1:], rows, strict=False):
-            if row["electron_temperature"] == prediction.reference_electron_temperature:
+            if row["electron_temperature"] in references:
                 line[2] = "-"
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [f"Prediction of {atoms.get_chemical_formula()}, {counted(len(atoms), 'atom')}", ", ".join(facts)]

@@ -25,22 +25,18 @@ class Uncertainty:
     A single temperature gives plain numbers, a sequence gives arrays with one entry for each, as in a prediction.
 
     Attributes:
-        members: observables of the LDOS of each network at each tau_e, without densities and without an anchor.
-        references: observables of the LDOS of each network at tau_ref.
+        members: observables of the LDOS of each network at each tau_e, without densities. They are anchored like the
+            prediction: all networks then share F(tau_ref), and the spread of F and U is the spread of their change.
         member_dos: DOS of each network, (members, energies), 1/eV.
         density: standard deviation of the density at each tau_e, (nx, ny, nz) or (temperatures, nx, ny, nz),
             1/Angstrom^3; empty without.
         scalar: whether tau_e was a single temperature.
-        anchored: whether the prediction is anchored. The networks then share F(tau_ref), and the spread of F and U is
-            the spread of their change from tau_ref.
     """
 
     members: tuple[tuple[ThermalObservables, ...], ...]
-    references: tuple[ThermalObservables, ...]
     member_dos: FloatArray
     density: FloatArray
     scalar: bool
-    anchored: bool = False
 
     @classmethod
     def of(cls, members: Iterable[tuple[FloatArray, Sequence[ThermalObservables]]], *, scalar: bool) -> Self:
@@ -65,15 +61,13 @@ class Uncertainty:
         density = np.sqrt(squares / (len(kept) - 1))
         return cls(
             members=tuple(tuple(results[:-1]) for results in kept),
-            references=tuple(results[-1] for results in kept),
             member_dos=np.array(dos),
             density=density[0] if scalar else density,
             scalar=scalar,
         )
 
     def __repr__(self) -> str:
-        anchored = ", anchored" if self.anchored else ""
-        return f"Uncertainty(spread of {len(self.members)} networks at {len(self.members[0])} tau_e{anchored})"
+        return f"Uncertainty(spread of {len(self.members)} networks at {len(self.members[0])} tau_e)"
 
     @property
     def dos(self) -> FloatArray:
@@ -132,12 +126,13 @@ class Uncertainty:
                 f"spread of the {title}: the prediction has no total free energy; predict with density=True by a model "
                 "that has one"
             )
-        observable = OBSERVABLES["free_energy" if name == "free_energy_change" else name]
-        values = self.values(observable.getter)
-        if name == "free_energy_change" or (self.anchored and observable.anchored):
-            values = values - np.array([[OBSERVABLES["free_energy"].getter(result)] for result in self.references])
-        deviation = values.std(axis=0, ddof=1)
+        deviation = self.values(OBSERVABLES[name].getter).std(axis=0, ddof=1)
         return float(deviation[0]) if self.scalar else deviation
+
+    def anchor_to(self, free_energy: float) -> Self:
+        """Returns the spread of networks that share F(tau_ref), eV."""
+        members = tuple(tuple(result.anchor_to(free_energy) for result in member) for member in self.members)
+        return replace(self, members=members)
 
     @property
     def _whole(self) -> bool:

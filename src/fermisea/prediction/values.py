@@ -29,6 +29,8 @@ class PredictionValues(Protocol):
     @property
     def reference_electron_temperature(self) -> float: ...  # noqa: D102
     @property
+    def further_references(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
     def errors(self) -> Mapping[str, tuple[float, ...]]: ...  # noqa: D102
     @property
     def total_energy_obstacle(self) -> str | None: ...  # noqa: D102
@@ -59,7 +61,7 @@ class PredictionValues(Protocol):
     @property
     def has_free_energy(self) -> bool: ...  # noqa: D102
     @property
-    def anchor_shift(self) -> float: ...  # noqa: D102
+    def anchor_shift(self) -> float | FloatArray: ...  # noqa: D102
 
     def rows(self, *, per_atom: bool = False) -> list[dict[str, float]]:
         """Returns a row of numbers for each tau_e."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from fermisea.data.dataset import Dataset
 from fermisea.data.sealed_file import stored_checksum
 from fermisea.errors import InputError
-from fermisea.model.model import Model, load_model
+from fermisea.model.loading import load_model
+from fermisea.model.model import Model
 from fermisea.studies.transfer.plans import Plan
 from fermisea.training import TrainingState, train
 from fermisea.training.config import TrainingConfig

@@ -17,7 +17,8 @@ from fermisea import __version__
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import ConvergenceError, InputError
-from fermisea.model.model import Model, load_model
+from fermisea.model.loading import load_model
+from fermisea.model.model import Model
 from fermisea.networks.precision import chosen_precision
 from fermisea.report import write_report
 from fermisea.studies.transfer.ahead import compute_ahead
