@@ -42,7 +42,12 @@ def made_up_ldos(atoms: Atoms, grid: RealSpaceGrid) -> np.ndarray:
     return height * rise / (1 + np.exp(-4 * x))
 
 
-def made_up_snapshot(seed: int, shape: tuple[int, int, int] = (6, 6, 6), **options) -> Snapshot:
+def made_up_snapshot(
+    seed: int,
+    shape: tuple[int, int, int] = (6, 6, 6),
+    electron_temperature: float = REFERENCE_TEMPERATURE,
+    **options,
+) -> Snapshot:
     """One snapshot; its reference free energy is that of its own LDOS, so its closure error is zero."""
     atoms = structure(seed, **options)
     grid = RealSpaceGrid(atoms.cell.array, shape)
@@ -52,7 +57,7 @@ def made_up_snapshot(seed: int, shape: tuple[int, int, int] = (6, 6, 6), **optio
         "grid": grid,
         "energy_grid": ENERGIES,
         "ldos": made_up_ldos(atoms, grid).astype(np.float32),
-        "electron_temperature": REFERENCE_TEMPERATURE,
+        "electron_temperature": electron_temperature,
         "ion_temperature": 300.0,
         "broadening": Broadening("gaussian", 0.5),
         "ions": {symbol: Ion(symbol, VALENCE) for symbol in set(atoms.get_chemical_symbols())},
@@ -73,10 +78,10 @@ def made_up_snapshot(seed: int, shape: tuple[int, int, int] = (6, 6, 6), **optio
 
     draft = Snapshot(density=np.full(shape, electrons / grid.volume), reference=reference(0.0, 0.0), **values)
     dos = draft.density_of_states
-    level = float(dos.fermi_level(electrons, REFERENCE_TEMPERATURE))
-    density = values["ldos"].astype(float) @ dos.weights(level, REFERENCE_TEMPERATURE).electrons.weights
+    level = float(dos.fermi_level(electrons, electron_temperature))
+    density = values["ldos"].astype(float) @ dos.weights(level, electron_temperature).electrons.weights
     draft = Snapshot(density=density, reference=reference(0.0, level), **values)
-    free_energy = float(draft.free_energy(REFERENCE_TEMPERATURE))
+    free_energy = float(draft.free_energy(electron_temperature))
     return Snapshot(density=density, reference=reference(free_energy, level), **values)
 
 

@@ -46,11 +46,11 @@ def test_entropy_is_minus_the_slope_of_the_printed_free_energy(own, hot, kelvin)
     before, here, after = snapshot.observables([kelvin - h, kelvin, kelvin + h], thermal_xc=hot)
     slope = (after.free_energy - before.free_energy) / (2 * h)
     if hot == "pbe":  # a functional of the ground state: the entropy is the one at fixed D, as it always was
-        assert here.density_entropy == here.density_heat_capacity == 0.0
+        assert here.further_entropy == here.further_heat_capacity == 0.0
         assert here.entropy == here.ldos_entropy
         return
     assert here.entropy == pytest.approx(-slope, rel=1e-5)
-    assert abs(here.density_entropy) > 1e-3 * here.ldos_entropy
+    assert abs(here.further_entropy) > 1e-3 * here.ldos_entropy
     heat = kelvin * (after.entropy - before.entropy) / (2 * h)
     assert here.heat_capacity == pytest.approx(heat, rel=1e-4)
     assert here.internal_energy() == pytest.approx(here.free_energy + kelvin * here.entropy, rel=1e-14)
@@ -64,7 +64,7 @@ def test_entropy_at_the_reference_temperature_is_that_of_the_states_and_of_excha
     (found,) = snapshot.observables(snapshot.electron_temperature)
     chosen = smooth_functional("kdt16").at(snapshot.electron_temperature)
     expected = xc_entropy(torch.as_tensor(found.density), torch.as_tensor(snapshot.grid.lattice), chosen)
-    assert found.density_entropy == pytest.approx(expected, rel=1e-4)
+    assert found.further_entropy == pytest.approx(expected, rel=1e-4)
     assert list(found.free_energies.values()) == pytest.approx([found.free_energy] * 4, abs=1e-9)
     assert found.transfer_error < 1e-9
     assert found.functional == "kdt16"

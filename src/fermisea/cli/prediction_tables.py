@@ -24,18 +24,23 @@ _SMALL_TAIL = 0.01
 """Largest estimated error of the tail that is not printed, meV/atom."""
 
 
+def references_of(prediction: Prediction) -> tuple[float, ...]:
+    """Returns every tau_ref that contributes to a prediction, K."""
+    return (prediction.reference_electron_temperature, *prediction.further_references)
+
+
 def energy_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """Returns the most important numbers per atom at each tau_e, by heading.
 
     These are F (E_b without total energies), its estimated error, transfer error, -TS, mu and C_e. Without total
     energies, the error is the spread over an ensemble. A transfer error that is zero by construction is None.
     """
-    atoms, reference = len(prediction.atoms), prediction.reference_electron_temperature
+    atoms, references = len(prediction.atoms), references_of(prediction)
     energy = "free_energy" if prediction.has_free_energy else "band_energy"
     factor, unit = milli(per_atom_unit(OBSERVABLES[energy].unit))
     rows = []
     for result, row in zip(prediction.results, prediction.rows(per_atom=True), strict=True):
-        at_reference = row["electron_temperature"] == reference
+        at_reference = row["electron_temperature"] in references
         found: dict[str, Any] = {OBSERVABLES["electron_temperature"].label(): row["electron_temperature"]}
         found[OBSERVABLES[energy].label(per_atom=True)] = row[energy]
         error = "free_energy_uncertainty" if prediction.has_free_energy else "band_energy_std"
@@ -89,7 +94,7 @@ def mechanical_columns(prediction: Prediction) -> Columns:
 
 def notes(prediction: Prediction, model: Model) -> list[str]:
     """Returns explanations of the table of energies."""
-    atoms, reference = len(prediction.atoms), prediction.reference_electron_temperature
+    atoms, references = len(prediction.atoms), references_of(prediction)
     found = []
     if prediction.has_free_energy:
         found.append(
@@ -103,6 +108,12 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
             f"tail: at {above.electron_temperature:g} K, {share:.2g} electrons per atom are free electrons above the "
             f"energy window; estimated error of F: {lost:.2g} meV/atom"
         )
+    if len(references) > 1:
+        seam = max(prediction.results, key=lambda result: result.blend_error)
+        found.append(
+            f"blend of tau_ref = {', '.join(f'{t:g}' for t in references)} K: the error of F from their difference is "
+            f"at most {1000 * seam.blend_error / atoms:.2g} meV/atom, at {seam.electron_temperature:g} K"
+        )
     if prediction.thermal_xc is not None:
         found.append(
             f"exchange and correlation: F, S and C_e at tau_e with {prediction.thermal_xc}, from an LDOS of "
@@ -114,10 +125,11 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
         )
     if (error := _error(prediction)) is not None:
         found.append(f"error: {error}")
-    if prediction.has_free_energy and any(r.electron_temperature == reference for r in prediction.results):
+    if prediction.has_free_energy and any(r.electron_temperature in references for r in prediction.results):
         found.append(f"{NONE}: at tau_e = tau_ref {_at_reference(prediction, model)}")
     if prediction.has_free_energy and prediction.anchor is not None:
-        shift = f"{1000 * prediction.anchor_shift / atoms:+.2f} meV/atom"
+        shift = " to ".join(f"{1000 * value / atoms:+.2f}" for value in np.unique(prediction.anchor_shift)[[0, -1]])
+        shift = f"{shift.partition(' to ')[0] if np.ndim(prediction.anchor_shift) == 0 else shift} meV/atom"
         if prediction.origin == "potential":
             differences = [r.potential_free_energy - r.anchored_free_energy for r in prediction.results]
             worst = max(differences, key=abs)
@@ -126,7 +138,7 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
                 f"LDOS (--free-energy anchored) differs by at most {1000 * abs(worst) / atoms:.2f} meV/atom"
             )
         elif prediction.anchored:
-            found.append(f"anchor: shifts F from the LDOS by {shift} at every tau_e")
+            found.append(f"anchor: shifts F from the LDOS by {shift}{'' if len(references) > 1 else ' at every tau_e'}")
         else:
             found.append(f"F comes from the LDOS alone; --free-energy anchored would shift F by {shift}")
     return found

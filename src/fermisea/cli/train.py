@@ -17,6 +17,7 @@ from fermisea.physics.registry import milli
 from fermisea.terminal import facts, progress_bar, stderr, stdout
 
 if TYPE_CHECKING:
+    from fermisea.model.model import Model
     from fermisea.training import TrainingState
 
 _SHOWN = (
@@ -81,6 +82,9 @@ def train(
     After every epoch, the state of the training run is written to a checkpoint file beside the model, NAME.checkpoint.
     --resume continues from the checkpoint; the final model is the same as without an interruption.
 
+    Snapshots with several tau_ref give a model with a network and a potential at each; between two tau_ref, their
+    results are blended smoothly.
+
     Under torchrun, processes divide each batch: torchrun --nproc-per-node 4 --no-python fermisea train ...
 
     Example: [bold]fermisea train data/ --out al.safetensors --config train.toml[/]
@@ -98,12 +102,12 @@ def train(
         raise fermisea.InputError(f"--out: got {out}, expected a name that ends with .safetensors")
     if tensorboard and log is None:
         raise fermisea.InputError("tensorboard: got no folder, expected --log FOLDER too")
-    from fermisea.training import TrainingLog  # noqa: PLC0415
+    from fermisea.training import TrainingLog, checkpoint_files  # noqa: PLC0415
     from fermisea.training.processes import rank  # noqa: PLC0415  # torch is not needed for --help
 
     first = rank() == 0
     allowed = bytes_of(memory)
-    dataset = fermisea.Dataset.load(data)
+    datasets = fermisea.Dataset.load_each(data)
     console = stderr()
     checkpoint = out.with_suffix(".checkpoint")
     with (
@@ -111,19 +115,22 @@ def train(
         progress_bar(console) as bar,
         nullcontext() if log is None or not first else TrainingLog(log, tensorboard=tensorboard) as record,
     ):
-        tasks: dict[str, TaskID] = {}
+        tasks: dict[tuple[str, float | None], TaskID] = {}
 
         def show(state: TrainingState) -> None:
-            if state.stage not in tasks:
-                tasks[state.stage] = bar.add_task(state.stage, total=state.steps, note="")
-            bar.update(tasks[state.stage], completed=state.step, note=_note(state))
+            tau_ref = state.reference_electron_temperature
+            stage = state.stage if tau_ref is None else f"{state.stage} ({tau_ref:g} K)"
+            key = (state.stage, tau_ref)
+            if key not in tasks:
+                tasks[key] = bar.add_task(stage, total=state.steps, note="")
+            bar.update(tasks[key], completed=state.step, note=_note(state))
             if not console.is_terminal and state.step * 10 // state.steps > (state.step - 1) * 10 // state.steps:
-                console.print(f"{state.stage} {state.step}/{state.steps} {_note(state)}".rstrip())
+                console.print(f"{stage} {state.step}/{state.steps} {_note(state)}".rstrip())
             if record is not None:
                 record(state)
 
         model = fermisea.train(
-            dataset,
+            datasets,
             settings,
             checkpoint=checkpoint,
             resume=resume,
@@ -135,9 +142,24 @@ def train(
         if not first:
             return
         model.save(out)
-        checkpoint.unlink(missing_ok=True)
-    values = {
-        "snapshots": len(dataset),
+        for file in checkpoint_files(checkpoint, model.reference_electron_temperatures):
+            file.unlink(missing_ok=True)
+    found = [_facts(part, len(dataset)) for part, dataset in zip(model.parts, datasets, strict=True)]
+    if json:
+        print_json({"file": out, **found[0]} if len(found) == 1 else {"file": out, "parts": found})
+        return
+    for part, values in zip(model.parts, found, strict=True):
+        tau_ref = f", tau_ref = {part.reference_electron_temperature:g} K" if model.hotter else ""
+        stdout().print(facts(f"{out}{tau_ref}", values))
+        if settings.anchor and part.anchor is None:
+            why = part.total_energy_obstacle or "the fit needs at least two structures"
+            stdout().print(f"the model has no anchor: {why}")
+
+
+def _facts(model: Model, snapshots: int) -> dict[str, Any]:
+    """Returns the most important data and errors of a model at one tau_ref."""
+    return {
+        "snapshots": snapshots,
         "elements": list(model.elements),
         "reference_electron_temperature": model.reference_electron_temperature,
         "highest_electron_temperature": model.highest_electron_temperature,
@@ -145,13 +167,6 @@ def train(
         "closure_error": _largest(model.provenance["snapshots"]),
         **{name: value for name, value in model.provenance["final"].items() if name != "epoch"},
     }
-    if json:
-        print_json({"file": out, **values})
-    else:
-        stdout().print(facts(str(out), values))
-        if settings.anchor and model.anchor is None:
-            why = model.total_energy_obstacle or "the fit needs at least two structures"
-            stdout().print(f"the model has no anchor: {why}")
 
 
 def _largest(snapshots: list[dict[str, Any]]) -> float | None:

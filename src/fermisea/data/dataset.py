@@ -19,6 +19,9 @@ from fermisea.physics.ions import Ion
 
 SUFFIX = ".nc"
 
+_OF_TAU_REF = ("energy grid", "broadening", "reference electron temperature (K)")
+"""Properties that differ between snapshots with different tau_ref."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
@@ -64,6 +67,25 @@ class Dataset:
         """
         files = snapshot_files(paths)
         return cls(tuple(Snapshot.load(file, verify=verify) for file in files), tuple(str(file) for file in files))
+
+    @classmethod
+    def load_each(
+        cls, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, verify: bool = True
+    ) -> tuple[Self, ...]:
+        """Returns a dataset for each tau_ref of the snapshots in files and folders, by ascending tau_ref.
+
+        Snapshots with different tau_ref may have different energies and broadenings, but must have the same functional
+        and pseudopotentials. Arguments and errors are the same as for :meth:`load`.
+        """
+        files = snapshot_files(paths)
+        snapshots, names = [Snapshot.load(file, verify=verify) for file in files], [str(file) for file in files]
+        for difference in differences(snapshots, names, ignored=_OF_TAU_REF):
+            raise InputError(f"{difference}; expected the same value in all snapshots of a model")
+        found = []
+        for tau_ref in sorted({snapshot.electron_temperature for snapshot in snapshots}):
+            chosen = [pair for pair in zip(snapshots, names, strict=True) if pair[0].electron_temperature == tau_ref]
+            found.append(cls(tuple(one for one, _ in chosen), tuple(name for _, name in chosen)))
+        return tuple(found)
 
     def __len__(self) -> int:
         """Number of snapshots."""
@@ -166,14 +188,20 @@ class Dataset:
         return sorted({s.ion_temperature for s in self.snapshots if s.ion_temperature is not None})
 
 
-def differences(snapshots: Sequence[Snapshot], names: Sequence[str]) -> Iterator[str]:
-    """Yields a sentence for each property in which snapshots differ, with the first differing pair."""
+def differences(snapshots: Sequence[Snapshot], names: Sequence[str], ignored: Sequence[str] = ()) -> Iterator[str]:
+    """Yields a sentence for each property in which snapshots differ, with the first differing pair.
+
+    Args:
+        snapshots: the snapshots.
+        names: their names.
+        ignored: names of properties that may differ.
+    """
     first: dict[str, tuple[Any, str]] = {}
     told = set()
     for snapshot, name in zip(snapshots, names, strict=True):
         for what, value in _common(snapshot).items():
             known, owner = first.setdefault(what, (value, name))
-            if value != known and what not in told:
+            if value != known and what not in told and what not in ignored:
                 told.add(what)
                 yield f"{what}: {name} has {value}, but {owner} has {known}"
 

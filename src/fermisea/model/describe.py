@@ -28,14 +28,10 @@ def described(model: DescribedModel) -> str:
     widths = "-".join(map(str, (network.inputs, *network.members[0].widths, network.outputs)))
     count = len(network.members)
     networks = f"one network {widths}" if count == 1 else f"an ensemble of {count} networks {widths}"
-    axis = "" if model.axis is None else ", from a zero that depends on the mean density of electrons"
     lines = [
         f"Model of {', '.join(model.elements)}, functional {model.functional}",
         f"tau_ref = {references} K, tau_e up to {parts[-1].highest_electron_temperature:.0f} K",
-        *(
-            f"energies {grid.start:g} to {grid.stop:g} eV in steps of {grid.spacing:g} eV{axis}"
-            for grid in (part.energy_grid for part in parts)
-        ),
+        *(_energies(part, several=len(parts) > 1) for part in parts),
         f"{networks} on {type(model.descriptor).__name__} descriptors",
     ]
     if model.total_energy_obstacle:
@@ -51,3 +47,10 @@ def described(model: DescribedModel) -> str:
             highest = f"{model.potential().highest_electron_temperature:.0f} K"
             lines.append(f"an interatomic potential at tau_e up to {highest}, with unknown pressure")
     return "\n".join(lines)
+
+
+def _energies(part: StoredModel, *, several: bool) -> str:
+    """Returns the energies of a model at one of one or several tau_ref."""
+    grid, where = part.energy_grid, f" at tau_ref = {part.reference_electron_temperature:g} K" if several else ""
+    axis = "" if part.axis is None else ", from a zero that depends on the mean density of electrons"
+    return f"energies {grid.start:g} to {grid.stop:g} eV in steps of {grid.spacing:g} eV{where}{axis}"

@@ -10,7 +10,7 @@ from fermisea.potential.thermal import (
     ThermalTerms,
     check_potential_range,
 )
-from fermisea.potential.thermal_fit import Labels, fit_thermal, label_temperatures, labels_of
+from fermisea.potential.thermal_fit import Labels, fit_thermal, highest_label, label_temperatures, labels_of
 
 __all__ = [
     "PRESSURE_LIMIT",
@@ -24,6 +24,7 @@ __all__ = [
     "fit_correction",
     "fit_regular",
     "fit_thermal",
+    "highest_label",
     "label_temperatures",
     "labels_of",
 ]

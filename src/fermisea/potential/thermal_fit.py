@@ -12,6 +12,7 @@ from ase import Atoms
 
 from fermisea import units
 from fermisea.data.dataset import Dataset
+from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError
 from fermisea.physics.window import LOWEST_TEMPERATURE
@@ -63,13 +64,14 @@ class Labels:
     stress: FloatArray | None = None
 
 
-def label_temperatures(resolution: float, highest: float) -> FloatArray:
+def label_temperatures(resolution: float, highest: float, lowest: float = 0.0) -> FloatArray:
     """Returns the electronic temperatures of labels, (nT,), K, ascending, with a constant ratio, up to ``highest``.
 
     Args:
         resolution: energy resolution of the LDOS, eV, which limits the lowest tau_e: the standard deviation of the
             broadening, or the spacing of the energies if it is larger.
         highest: highest tau_e, K.
+        lowest: lowest tau_e that is needed, K; at least two temperatures are returned.
 
     Raises:
         InputError: for a resolution or a tau_e that is not above zero.
@@ -79,9 +81,40 @@ def label_temperatures(resolution: float, highest: float) -> FloatArray:
             f"labels: got an energy resolution of {resolution:g} eV and tau_e up to {highest:g} K, expected values "
             "above 0; give the broadening or spacing of the LDOS, and the limit of its window"
         )
-    lowest = min(max(_SHARPEST * resolution / units.BOLTZMANN, LOWEST_TEMPERATURE), highest / 2)
+    lowest = min(max(_SHARPEST * resolution / units.BOLTZMANN, LOWEST_TEMPERATURE, lowest), highest / 2)
     steps = math.floor(_PER_HALVING * math.log2(highest / lowest))
     return np.asarray(highest * 2.0 ** (np.arange(-steps, 1) / _PER_HALVING))
+
+
+def highest_label(dataset: Dataset, wanted: float) -> float:
+    """Returns the highest tau_e (K), up to ``wanted``, of labels whose error from states above the window is small.
+
+    Small is an estimated error of the tail within the error of a label that the weights of the fit assume. The result
+    is 0 if there is no such tau_e above tau_ref.
+
+    Args:
+        dataset: snapshots.
+        wanted: highest tau_e that is needed, K.
+    """
+    tau_e = wanted
+    while tau_e > dataset.electron_temperature and not all(_well_continued(snapshot, tau_e) for snapshot in dataset):
+        tau_e /= 2 ** (1 / (2 * _PER_HALVING))
+    return tau_e if tau_e > dataset.electron_temperature else 0.0
+
+
+def _well_continued(snapshot: Snapshot, electron_temperature: float) -> bool:
+    """Returns whether the error of the tail of a snapshot is small at a tau_e, K."""
+    dos, electrons, t = snapshot.density_of_states, snapshot.electrons, electron_temperature
+    if dos.tail is None:
+        return False
+
+    def band_free_energy(t: float) -> float:
+        level = dos.fermi_level(electrons, t)
+        return dos.band_energy(level, t) - t * dos.entropy(level, t)
+
+    change = band_free_energy(t) - band_free_energy(snapshot.electron_temperature)
+    error = dos.tail_error(dos.fermi_level(electrons, t), t)
+    return error <= _ABSOLUTE * len(snapshot.atoms) + _RELATIVE * abs(change)
 
 
 def labels_of(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class TrainingLog:
     """A progress callback that writes losses, learning rate and errors after every epoch.
 
-    ``training.csv`` has a row for each epoch, including epochs before an interruption; heads hold the units.
+    ``training.csv`` has a row for each epoch, including epochs before an interruption; heads hold the units. For data
+    with several tau_ref there is a file for each, such as ``training-1000K.csv``, and a folder of events.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, tensorboard: bool = False) -> None:
@@ -34,7 +35,7 @@ class TrainingLog:
         """
         self._folder = check_writable_folder(folder)
         self._wants_events = tensorboard
-        self._events: SummaryWriter | None = None
+        self._events: dict[str, SummaryWriter] = {}
         if tensorboard:
             _writer_class()
 
@@ -44,23 +45,26 @@ class TrainingLog:
             return
         rows = [{**record, "epoch": int(record["epoch"])} for record in state.history]
         heads = evaluation_heads(name for row in rows for name in row)
-        write_csv(self._folder / "training.csv", rows, heads)
+        tau_ref = state.reference_electron_temperature
+        part = "" if tau_ref is None else f"{tau_ref:g}K"
+        write_csv(self._folder / f"training{'-' * bool(part)}{part}.csv", rows, heads)
         if self._wants_events:
-            if self._events is None:  # events after an interruption replace the events of lost epochs
-                self._events = _writer_class()(str(self._folder), purge_step=state.step)
+            if part not in self._events:  # events after an interruption replace the events of lost epochs
+                self._events[part] = _writer_class()(str(self._folder / part), purge_step=state.step)
+            events = self._events[part]
             for name, value in state.history[-1].items():
                 if name != "epoch":
-                    self._events.add_scalar(name, value, state.step)
-            self._events.flush()
+                    events.add_scalar(name, value, state.step)
+            events.flush()
 
     def __enter__(self) -> Self:
         """Returns itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes the event file."""
-        if self._events is not None:
-            self._events.close()
+        """Closes the event files."""
+        for events in self._events.values():
+            events.close()
 
 
 def _writer_class() -> type[SummaryWriter]:

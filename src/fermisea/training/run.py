@@ -1,4 +1,4 @@
-"""Training of a model from snapshots."""
+"""Training of the network and the potential of one tau_ref."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from fermisea.data.closure import check_closure
 from fermisea.data.dataset import Dataset
 from fermisea.data.energy_shift import axis_of, on_axis
 from fermisea.data.snapshot import Snapshot
@@ -21,7 +21,6 @@ from fermisea.descriptors import Descriptor
 from fermisea.model.model import Model
 from fermisea.networks.ensemble import Ensemble
 from fermisea.networks.mlp import Mlp
-from fermisea.networks.precision import chosen_precision
 from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.potential import (
     RegularModel,
@@ -29,6 +28,7 @@ from fermisea.potential import (
     fit_correction,
     fit_regular,
     fit_thermal,
+    highest_label,
     label_temperatures,
     labels_of,
 )
@@ -40,132 +40,122 @@ from fermisea.training.loop import Loop, NotFiniteError
 from fermisea.training.loss import Loss, local_integrals
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
-from fermisea.training.points import MEMORY, Points, gather
-from fermisea.training.processes import Processes, device_of, joined
+from fermisea.training.points import Points, gather
+from fermisea.training.processes import Processes
 from fermisea.training.readout import fit_readout
-from fermisea.training.resumption import begun, identity_of, load
+from fermisea.training.resumption import load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
 from fermisea.training.validation import Validation
 
 _ENOUGH = 8
 """Smallest number of structures for a potential at every tau_e."""
 
+_BEYOND, _LAST = 1.02, 4.0
+"""Highest tau_e of a potential over the next tau_ref, and this tau_ref over the highest one of the data."""
 
-def train(
-    data: Dataset | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    config: TrainingConfig | None = None,
-    *,
-    checkpoint: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    memory: int = MEMORY,
-    scratch: str | os.PathLike[str] | None = None,
-    device: str = "cpu",
-    progress: Callable[[TrainingState], None] | None = None,
-) -> Model:
-    """Returns a model of the LDOS in ``data``.
 
-    The loss is the mean square error of the normalised LDOS plus weighted mean square errors of the density and of the
-    grand potential density of the electrons at tau_ref. After the last epoch the last layer, in which the LDOS is
-    linear, is set to the exact minimum of a least-squares problem that also includes the DOS of each snapshot. On the
-    same machine with the same number of threads, a seed gives the same model bit by bit, with or without interruptions.
-    Processes started by torchrun share every batch; each process returns the model, which agrees with training in one
-    process to rounding, and the first process prints and writes.
+@dataclass(frozen=True)
+class Task:
+    """Training of the network and the potential at one tau_ref.
 
-    Args:
-        data: snapshots with the same energy grid, broadening, tau_ref, functional and ions; or their files or folders.
-        config: training configuration; the defaults suit a few snapshots of one material.
-        checkpoint: file of the state of the training, written after every epoch and on SIGINT or SIGTERM; the caller
-            removes it after saving the model.
-        resume: whether to resume from this file. Learning rate, schedule, epochs and other fields outside of the state
-            may be changed.
-        memory: limit of descriptors and LDOS in memory, bytes; larger data go through a scratch file.
-        scratch: folder of the scratch file; by default the system's folder for temporary files.
-        device: device for training, "cpu" or "cuda"; under torchrun each process of a machine uses the CUDA device
-            with its own number. Descriptors are computed on the CPU, and the final model is on the CPU.
-        progress: callback after the descriptors of each snapshot and after each epoch.
-
-    Raises:
-        InputError: if the data or the device are invalid, the LDOS of a snapshot does not give the free energy of the
-            DFT code, or a checkpoint exists without ``resume`` or has other data or settings.
-        FileFormatError: for a damaged checkpoint.
-        StorageError: if the scratch file or the checkpoint does not fit on the disk.
-        DivergenceError: if the loss becomes infinite or NaN; the checkpoint then holds the last complete epoch.
-        TrainingInterruptedError: if a signal requested a stop.
+    Attributes:
+        dataset: snapshots at this tau_ref.
+        config: training configuration.
+        identity: data and settings that a checkpoint must have.
+        file: checkpoint; None without one.
+        state: state of an interrupted training run; None to start from the beginning.
+        closure: closure error of each snapshot, eV per atom.
+        colder: next lower tau_ref of the model, K; None for the lowest.
+        hotter: next higher tau_ref of the model, K; None for the highest.
+        several: whether the model has several tau_ref.
     """
-    config, where = config or TrainingConfig(), device_of(device)
-    config = replace(config, precision=chosen_precision(config.precision, where))
-    dataset = data if isinstance(data, Dataset) else Dataset.load(data)
-    identity = identity_of(dataset, config)
-    file = None if checkpoint is None else Path(checkpoint)
-    state = begun(file, identity, resume=resume)
-    closure = check_closure(dataset.snapshots, dataset.names, allow=config.allow_closure_error)
+
+    dataset: Dataset
+    config: TrainingConfig
+    identity: dict[str, Any]
+    file: Path | None
+    state: tuple[dict[str, Tensor], dict[str, Any]] | None
+    closure: Sequence[float | None]
+    colder: float | None = None
+    hotter: float | None = None
+    several: bool = False
+
+
+def run_task(
+    task: Task,
+    processes: Processes,
+    where: torch.device,
+    tell: Callable[[TrainingState], None],
+    memory: int,
+    scratch: str | os.PathLike[str] | None,
+) -> Model:
+    """Returns the trained model of one tau_ref. Arguments and errors are the same as for :func:`fermisea.train`."""
+    dataset, config, identity, file = task.dataset, task.config, task.identity, task.file
     axis = axis_of(dataset) if config.energy_axis == "density" else None
-    with joined(where) as processes:
-        tell = progress if progress is not None and processes.first else lambda _: None
-        original, _ = dataset.split(config.validation_fraction, config.seed)
-        learned = dataset if axis is None else on_axis(dataset, axis)
-        training, held_out = learned.split(config.validation_fraction, config.seed)
-        descriptor = config.make_descriptor(sorted(dataset.ions))
-        points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch, processes)
-        points.device = where
-        if held_points is not None:
-            held_points.device = where
-        normalisation = Normalisation.of(points, config.descriptor_floor)
-        networks = [
-            Mlp(
-                descriptor.features,
-                config.hidden,
-                learned.energy_grid.size,
-                config.activation,
-                dtype=config.dtype,
-                seed=config.seed + number,
-            )
-            for number in range(config.ensemble)
-        ]
-        for network in networks:
-            normalisation.apply(network)
-            network.to(where)
-        loss = Loss(
-            local_integrals(training),
-            points,
-            normalisation,
-            weights=(config.density_weight, config.grand_potential_weight),
-            precision=config.precision,
+    original, _ = dataset.split(config.validation_fraction, config.seed)
+    learned = dataset if axis is None else on_axis(dataset, axis)
+    training, held_out = learned.split(config.validation_fraction, config.seed)
+    descriptor = config.make_descriptor(sorted(dataset.ions))
+    points, held_points = _gather(training, held_out, descriptor, config, tell, memory, scratch, processes)
+    points.device = where
+    if held_points is not None:
+        held_points.device = where
+    normalisation = Normalisation.of(points, config.descriptor_floor)
+    networks = [
+        Mlp(
+            descriptor.features,
+            config.hidden,
+            learned.energy_grid.size,
+            config.activation,
+            dtype=config.dtype,
+            seed=config.seed + number,
         )
-        validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
-        members = [Member(network, config) for network in networks]
-        loop = Loop(members, loss, points, validation, config, processes)
-        if state is not None:
-            load(loop, state, file)
-        try:
-            _run(loop, file, identity, tell, processes)
-        except NotFiniteError as error:
-            for member in members:
-                member.restore_best()
-                member.network.cpu()
-            kept = f"; {file} holds the state after epoch {loop.epoch}" if file is not None and loop.epoch else ""
-            raise DivergenceError(
-                f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite "
-                f"number; lower the learning rate (now {config.learning_rate:g}){kept}",
-                loop.history,
-                _model(networks, descriptor, learned, axis, closure, config, loop.history) if loop.epoch else None,
-            ) from error
+        for number in range(config.ensemble)
+    ]
+    for network in networks:
+        normalisation.apply(network)
+        network.to(where)
+    loss = Loss(
+        local_integrals(training),
+        points,
+        normalisation,
+        weights=(config.density_weight, config.grand_potential_weight),
+        precision=config.precision,
+    )
+    validation = None if held_out is None or held_points is None else Validation(list(held_out), held_points)
+    members = [Member(network, config) for network in networks]
+    loop = Loop(members, loss, points, validation, config, processes)
+    if task.state is not None:
+        load(loop, task.state, file)
+    try:
+        _run(loop, file, identity, tell, processes)
+    except NotFiniteError as error:
         for member in members:
             member.restore_best()
-            if config.readout == "ridge":
-                fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
-        anchor = _anchor(original, config)
-        model = replace(
-            _model(networks, descriptor, learned, axis, closure, config, loop.history),
-            anchor=anchor,
-            thermal=_thermal(original, anchor, config),
-        )
-        if validation is not None:
-            model.provenance["final"] |= validation.errors(model.network, processes)
-            if len(networks) > 1:
-                model.provenance["members"] = [validation.errors(network, processes) for network in networks]
-        model.network.cpu()
-        return replace(model, training_domain=training_domain(model, original))
+            member.network.cpu()
+        kept = f"; {file} holds the state after epoch {loop.epoch}" if file is not None and loop.epoch else ""
+        raise DivergenceError(
+            f"training: the loss is {error} in epoch {loop.epoch + 1} of {config.epochs}, expected a finite "
+            f"number; lower the learning rate (now {config.learning_rate:g}){kept}",
+            loop.history,
+            _model(networks, descriptor, learned, axis, task.closure, config, loop.history) if loop.epoch else None,
+        ) from error
+    for member in members:
+        member.restore_best()
+        if config.readout == "ridge":
+            fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
+    anchor = _anchor(original, config)
+    model = replace(
+        _model(networks, descriptor, learned, axis, task.closure, config, loop.history),
+        anchor=anchor,
+        thermal=_thermal(original, anchor, task),
+    )
+    if validation is not None:
+        model.provenance["final"] |= validation.errors(model.network, processes)
+        if len(networks) > 1:
+            model.provenance["members"] = [validation.errors(network, processes) for network in networks]
+    model.network.cpu()
+    return replace(model, training_domain=training_domain(model, original))
 
 
 def _run(
@@ -238,15 +228,22 @@ def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
     return fit_correction(training, linear, config.anchor_hidden, seed=config.seed) if config.anchor_hidden else linear
 
 
-def _thermal(training: Dataset, anchor: RegularModel | None, config: TrainingConfig) -> ThermalTerms | None:
-    """Returns the change of the anchor with tau_e, if requested and if structures and energy window allow it."""
-    if anchor is None or not config.potential or len(training) < _ENOUGH:
+def _thermal(training: Dataset, anchor: RegularModel | None, task: Task) -> ThermalTerms | None:
+    """Returns the change of the anchor with tau_e, if requested and if structures and energy window allow it.
+
+    In a model with several tau_ref it begins at the next lower one and reaches beyond the next higher one, as far as
+    free electrons above the energy window are accurate enough.
+    """
+    if anchor is None or not task.config.potential or len(training) < _ENOUGH:
         return None
     highest = min(snapshot.highest_electron_temperature for snapshot in training)
+    if task.several:
+        beyond = _BEYOND * (task.hotter or _LAST * training.electron_temperature)
+        highest = max(highest, highest_label(training, beyond))
     if highest <= anchor.electron_temperature:
         return None
     resolution = max(training.broadening.standard_deviation, training.energy_grid.spacing)
-    temperatures = label_temperatures(resolution, highest)
+    temperatures = label_temperatures(resolution, highest, lowest=task.colder or 0.0)
     return fit_thermal(anchor, temperatures, labels_of(training, temperatures)).terms
 
 

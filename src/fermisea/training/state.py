@@ -42,6 +42,7 @@ class TrainingState:
         seconds: time since the start of the stage, s.
         errors: errors of the validation structures in physical units, named as in ``Validation.errors``.
         history: one mapping for each finished epoch, including epochs before an interruption.
+        reference_electron_temperature: tau_ref of the trained network, K; None for data with a single tau_ref.
     """
 
     stage: str
@@ -53,3 +54,4 @@ class TrainingState:
     seconds: float = 0.0
     errors: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
+    reference_electron_temperature: float | None = None
