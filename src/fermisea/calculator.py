@@ -203,9 +203,10 @@ class Calculator(AseCalculator):
         if potential:
             self.model.potential().check([electron_temperature])
             return
-        highest = HIGHEST_TEMPERATURE if tail else self.model.highest_electron_temperature
+        hottest = self.model.parts[-1]
+        highest = HIGHEST_TEMPERATURE if tail else hottest.highest_electron_temperature
         check_temperature(
-            self.model.energy_grid, highest, electron_temperature, allow_beyond_window=bool(allow_beyond_window)
+            hottest.energy_grid, highest, electron_temperature, allow_beyond_window=bool(allow_beyond_window)
         )
 
     def calculate(

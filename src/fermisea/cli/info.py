@@ -15,6 +15,7 @@ from fermisea.terminal import facts, printable, progress_bar, stdout
 from fermisea.units import GIGAPASCAL
 
 if TYPE_CHECKING:
+    from fermisea.model.model import Model
     from fermisea.potential import RegularModel, ThermalTerms
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -119,9 +120,15 @@ def _snapshot(file: Path) -> dict[str, Any]:
 
 def _model(file: Path) -> dict[str, Any]:
     model = fermisea.load_model(file)
+    found = _part(model.parts[0])
+    hotter = [_part(part) for part in model.hotter]
+    return {"kind": "model", **found, **({"hotter": hotter} if hotter else {})}
+
+
+def _part(model: Model) -> dict[str, Any]:
+    """Returns a description of a model at one tau_ref."""
     grid = model.energy_grid
     return {
-        "kind": "model",
         "elements": list(model.elements),
         "functional": model.functional,
         "reference_electron_temperature": model.reference_electron_temperature,
