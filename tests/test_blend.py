@@ -295,6 +295,17 @@ def test_data_of_several_references_are_sorted_and_compared(tmp_path):
         Dataset.load_each(tmp_path)
 
 
+def test_different_cutoffs_are_a_warning():
+    data = []
+    for tau_ref, cutoff in zip(REFERENCES, (200.0, 300.0), strict=True):
+        found = [made_up_snapshot(seed, electron_temperature=tau_ref) for seed in (0, 1)]
+        for snapshot in found:
+            snapshot.provenance["cutoff_eV"] = cutoff
+        data.append(Dataset(tuple(found)))
+    with pytest.warns(UserWarning, match="cutoffs of 200, 300 eV"):
+        train(data, replace(CONFIG, ensemble=1, epochs=1, anchor=False, hidden=(4,)))
+
+
 def test_the_command_trains_and_predicts(tmp_path, capsys):
     from fermisea.cli.app import main  # noqa: PLC0415
 

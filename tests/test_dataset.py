@@ -188,7 +188,9 @@ def test_report_says_what_is_there_and_what_will_hurt(one, two):
 
     cold = replace(one.reference, free_energy=one.reference.free_energy - 0.04)
     changes = {
-        "mixed reference electron temperature (K): b has 2000.0, but a has 1000.0": {"electron_temperature": 2000.0},
+        "mixed broadening: b has Broadening(kernel='gaussian', standard_deviation=0.6)": {
+            "broadening": Broadening("gaussian", 0.6)
+        },
         "mixed functional: b has pbe, but a has lda": {"functional": "pbe"},
         "loose SCF cycle: b: converged to 1e-05 eV/atom": {"provenance": made | {"scf_tolerance_eV_per_atom": 1e-5}},
         "coarse k-mesh: b: 2 2 2 has a spacing of 0.78 1/Angstrom": {"provenance": made | {"kpts": [2, 2, 2]}},
@@ -199,6 +201,8 @@ def test_report_says_what_is_there_and_what_will_hurt(one, two):
     for text, change in changes.items():
         found = warnings([good[0], other(good[0], **change)], ["a", "b"])
         assert any(line.startswith(text) for line in found), (text, found)
+    hot = other(good[0], electron_temperature=2000.0, broadening=Broadening("gaussian", 0.6))
+    assert not any(line.startswith("mixed") for line in warnings([good[0], hot], ["a", "b"]))
     twice = warnings([other(good[0], ion_temperature=None)] * 3, ["a", "b", "c"], closure=False)
     assert twice[-1].startswith("ion temperature: a and 2 more: unknown")
 

@@ -19,7 +19,7 @@ from fermisea.physics.ions import Ion
 
 SUFFIX = ".nc"
 
-_OF_TAU_REF = ("energy grid", "broadening", "reference electron temperature (K)")
+OF_TAU_REF = ("energy grid", "broadening", "reference electron temperature (K)")
 """Properties that differ between snapshots with different tau_ref."""
 
 
@@ -79,13 +79,9 @@ class Dataset:
         """
         files = snapshot_files(paths)
         snapshots, names = [Snapshot.load(file, verify=verify) for file in files], [str(file) for file in files]
-        for difference in differences(snapshots, names, ignored=_OF_TAU_REF):
+        for difference in differences(snapshots, names, ignored=OF_TAU_REF):
             raise InputError(f"{difference}; expected the same value in all snapshots of a model")
-        found = []
-        for tau_ref in sorted({snapshot.electron_temperature for snapshot in snapshots}):
-            chosen = [pair for pair in zip(snapshots, names, strict=True) if pair[0].electron_temperature == tau_ref]
-            found.append(cls(tuple(one for one, _ in chosen), tuple(name for _, name in chosen)))
-        return tuple(found)
+        return tuple(cls(tuple(own), tuple(called)) for own, called in by_tau_ref(snapshots, names))
 
     def __len__(self) -> int:
         """Number of snapshots."""
@@ -186,6 +182,16 @@ class Dataset:
     def ion_temperatures(self) -> list[float]:
         """All tau_i in the data, ascending, K."""
         return sorted({s.ion_temperature for s in self.snapshots if s.ion_temperature is not None})
+
+
+def by_tau_ref(snapshots: Sequence[Snapshot], names: Sequence[str]) -> list[tuple[list[Snapshot], list[str]]]:
+    """Returns snapshots and their names for each tau_ref, by ascending tau_ref."""
+    found: dict[float, tuple[list[Snapshot], list[str]]] = {}
+    for snapshot, name in zip(snapshots, names, strict=True):
+        own, called = found.setdefault(snapshot.electron_temperature, ([], []))
+        own.append(snapshot)
+        called.append(name)
+    return [found[tau_ref] for tau_ref in sorted(found)]
 
 
 def differences(snapshots: Sequence[Snapshot], names: Sequence[str], ignored: Sequence[str] = ()) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,7 @@ def train(
     config = replace(config, precision=chosen_precision(config.precision, where))
     datasets = _datasets(data)
     references = [dataset.electron_temperature for dataset in datasets]
+    _warn_of_cutoffs(datasets)
     files: Sequence[Path | None] = [None] * len(datasets)
     if checkpoint is not None:
         files = checkpoint_files(checkpoint, references)
@@ -102,6 +104,18 @@ def checkpoint_files(checkpoint: str | os.PathLike[str], references: Sequence[fl
     if len(references) == 1:
         return [file]
     return [file.with_name(f"{file.stem}-{tau_ref:g}K{file.suffix}") for tau_ref in references]
+
+
+def _warn_of_cutoffs(datasets: Sequence[Dataset]) -> None:
+    """Warns of different plane-wave cutoffs, whose errors of F would enter the change from one tau_ref to the next."""
+    found = {s.provenance["cutoff_eV"] for dataset in datasets for s in dataset if "cutoff_eV" in s.provenance}
+    if len(datasets) > 1 and len(found) > 1:
+        listed = ", ".join(f"{cutoff:g}" for cutoff in sorted(found))
+        warnings.warn(
+            f"cutoff: the snapshots have plane-wave cutoffs of {listed} eV; between two tau_ref, F and the entropy "
+            "then contain the differences of F from the cutoff; use the same cutoff at every tau_ref",
+            stacklevel=3,
+        )
 
 
 def _datasets(
