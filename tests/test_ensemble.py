@@ -12,7 +12,9 @@ import torch
 from fermisea.cli import main
 from fermisea.data.structures import write_structure
 from fermisea.errors import FileFormatError, InputError
-from fermisea.model.model import Model, combine_models, load_model
+from fermisea.model.combining import combine_models
+from fermisea.model.loading import load_model
+from fermisea.model.model import Model
 from fermisea.networks.ensemble import Ensemble
 from fermisea.networks.mlp import Mlp
 from fermisea.training import TrainingInterruptedError, train

@@ -10,7 +10,7 @@ from fermisea.analysis.evaluation import evaluate, summary
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError, WindowError
-from fermisea.model.model import load_model
+from fermisea.model.loading import load_model
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.error_measures import ERROR_MEASURES, QUANTITIES, evaluation_units

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from fermisea.errors import FileFormatError, InputError, StorageError
 from fermisea.model.bundled import FOLDER
 from fermisea.model.file import read_header
-from fermisea.model.model import load_model
+from fermisea.model.loading import load_model
 from fermisea.physics.ions import CoreCharge
 from fermisea.utilities.tensor_file import read_tensors, write_tensors
 from synthetic import structure

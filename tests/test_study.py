@@ -19,7 +19,7 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.engines import LdosOptions, PlaneWave
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import EnergyGrid
-from fermisea.model.model import load_model
+from fermisea.model.loading import load_model
 from fermisea.report import read_sections
 from fermisea.studies.transfer import PRESETS, TransferSettings, run_transfer
 from fermisea.studies.transfer import run as run_module

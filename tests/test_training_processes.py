@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fermisea.errors import InputError
-from fermisea.model.model import load_model
+from fermisea.model.loading import load_model
 from fermisea.training import train
 from fermisea.training.processes import Processes, joined, rank
 from synthetic import made_up_snapshot

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fermisea.model.model import load_model
+from fermisea.model.loading import load_model
 from synthetic import made_up_snapshot
 
 PAGE = (Path(__file__).parents[1] / "docs" / "tuning.md").read_text(encoding="utf-8")
