@@ -41,6 +41,7 @@ def test_a_data_set_has_the_units_of_the_registry(prediction):
     }
     missing = {o.name for o in OBSERVABLES.values() if o.written} - set(found)
     assert {name for name in missing if not name.startswith("free_energy_")} == {
+        "blend_error",
         "anchored_free_energy",
         "potential_free_energy",
         "ldos_entropy",

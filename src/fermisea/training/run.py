@@ -80,6 +80,11 @@ class Task:
     hotter: float | None = None
     several: bool = False
 
+    @property
+    def beyond(self) -> float | None:
+        """Highest tau_e to which free electrons may extend the potential: a little beyond the next tau_ref, K."""
+        return _BEYOND * (self.hotter or _LAST * self.dataset.electron_temperature) if self.several else None
+
 
 def run_task(
     task: Task,
@@ -148,7 +153,7 @@ def run_task(
     model = replace(
         _model(networks, descriptor, learned, axis, task.closure, config, loop.history),
         anchor=anchor,
-        thermal=_thermal(original, anchor, task),
+        thermal=_thermal(original, anchor, config, task.colder or 0.0, task.beyond),
     )
     if validation is not None:
         model.provenance["final"] |= validation.errors(model.network, processes)
@@ -228,22 +233,32 @@ def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
     return fit_correction(training, linear, config.anchor_hidden, seed=config.seed) if config.anchor_hidden else linear
 
 
-def _thermal(training: Dataset, anchor: RegularModel | None, task: Task) -> ThermalTerms | None:
+def _thermal(
+    training: Dataset,
+    anchor: RegularModel | None,
+    config: TrainingConfig,
+    lowest: float = 0.0,
+    beyond: float | None = None,
+) -> ThermalTerms | None:
     """Returns the change of the anchor with tau_e, if requested and if structures and energy window allow it.
 
-    In a model with several tau_ref it begins at the next lower one and reaches beyond the next higher one, as far as
-    free electrons above the energy window are accurate enough.
+    Args:
+        training: snapshots.
+        anchor: potential at tau_ref.
+        config: training configuration.
+        lowest: lowest tau_e that is needed, K.
+        beyond: highest tau_e to which free electrons above the energy window may extend the potential, as far as they
+            are accurate enough, K; None for the limit of the window.
     """
-    if anchor is None or not task.config.potential or len(training) < _ENOUGH:
+    if anchor is None or not config.potential or len(training) < _ENOUGH:
         return None
     highest = min(snapshot.highest_electron_temperature for snapshot in training)
-    if task.several:
-        beyond = _BEYOND * (task.hotter or _LAST * training.electron_temperature)
+    if beyond is not None:
         highest = max(highest, highest_label(training, beyond))
     if highest <= anchor.electron_temperature:
         return None
     resolution = max(training.broadening.standard_deviation, training.energy_grid.spacing)
-    temperatures = label_temperatures(resolution, highest, lowest=task.colder or 0.0)
+    temperatures = label_temperatures(resolution, highest, lowest)
     return fit_thermal(anchor, temperatures, labels_of(training, temperatures)).terms
 
 
