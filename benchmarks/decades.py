@@ -28,7 +28,7 @@ import fermisea
 from fermisea import Model, TrainingConfig
 from fermisea.physics.blend import Share, shares_of
 from fermisea.plots import save_figure
-from fermisea.plots.style import DFT, GREY, MODEL, panels_figure
+from fermisea.plots.style import GREY, INK, MODEL, panels_figure
 from fermisea.training import checkpoint_files, train
 from fermisea.units import BOLTZMANN
 
@@ -225,7 +225,7 @@ def draw(model: Model, runs: Sequence[Run], path: Path) -> None:
         axes[0].plot(temperatures, p.heat_capacity / BOLTZMANN / atoms, color=MODEL, label="model")
         middle = np.sqrt(run.electron_temperatures[1:] * run.electron_temperatures[:-1])
         heat = np.diff(run.entropy) / np.diff(np.log(run.electron_temperatures)) / BOLTZMANN / atoms
-        axes[0].plot(middle, heat, "o", color=DFT, label="DFT, differences of S")
+        axes[0].plot(middle, heat, "o", color=INK, label="DFT, differences of S")
         axes[0].set_ylabel(r"$C_e$ ($k_B$/atom)")
         axes[0].legend()
         for other in runs:
