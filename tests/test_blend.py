@@ -328,3 +328,32 @@ def test_the_command_trains_and_predicts(tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["blend_error"] == 0
     assert rows[1]["blend_error"] > 0
+
+
+def test_ensembles_are_combined_at_each_reference(model, atoms):
+    parts = [replace(part, network=part.network.members[0]) for part in model.parts]
+    one = blend_models(parts)
+    both = fermisea.combine_models([one, model])
+    assert both.reference_electron_temperatures == REFERENCES
+    assert [len(part.network.members) for part in both.parts] == [3, 3]
+    assert both.predict(atoms, 2000.0).uncertainty is not None
+    with pytest.raises(InputError, match="different tau_ref"):
+        fermisea.combine_models([model, parts[0]])
+
+
+def test_a_functional_of_tau_e_is_blended_too(model, atoms):
+    temperatures = [1998.0, 2000.0, 2002.0]
+    p = model.predict(atoms, temperatures, free_energy="anchored", thermal_xc="ksdt", uncertainty=False)
+    assert p.thermal_xc == "ksdt"
+    assert p.entropy[1] == pytest.approx((p.free_energy[0] - p.free_energy[2]) / 4, rel=5e-3)
+    assert p.free_energy[1] != model.predict(atoms, 2000.0, free_energy="anchored").free_energy
+
+
+def test_without_a_density_only_the_states_are_blended(model, atoms):
+    p = model.predict(atoms, [2000.0, 3000.0], density=False)
+    parts = [part.predict(atoms, [2000.0, 3000.0], density=False) for part in model.parts]
+    for k, t in enumerate((2000.0, 3000.0)):
+        weights = [share.weight for share in shares_of(REFERENCES, t).values()]
+        for name in ("entropy", "fermi_level", "band_energy"):
+            mean = sum(w * getattr(part, name)[k] for w, part in zip(weights, parts, strict=True))
+            assert getattr(p, name)[k] == pytest.approx(mean, rel=1e-12)
