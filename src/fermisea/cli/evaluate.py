@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 import fermisea
-from fermisea.cli.common import Json, ModelFile, output_folder, plain, print_json
+from fermisea.cli.common import Json, ModelFile, ThermalXc, UseTail, output_folder, plain, print_json
 from fermisea.physics.error_measures import ERROR_MEASURES, evaluation_heads
 from fermisea.physics.registry import OBSERVABLES, milli, with_unit
 from fermisea.terminal import progress_bar, stdout, table
@@ -49,6 +49,8 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for tables and figures.  [dim]\\[default: no files][/]")
     ] = None,
+    tail: UseTail = True,
+    thermal_xc: ThermalXc = None,
     json: Json = False,
 ) -> None:
     """Compare predictions with snapshots at each ionic and electronic temperature.
@@ -65,12 +67,18 @@ def evaluate(
                 loaded,
                 snapshots,
                 electron_temperature or None,
+                tail=tail,
+                thermal_xc=thermal_xc,
                 progress=lambda done, _: bar.update(task, completed=done),
             )
         rows = [{"file": Path(snapshots.names[row["snapshot"]]).name} | row for row in rows]
         summary = fermisea.evaluation.summary(rows)
         calibration = fermisea.calibration.calibration(rows, members) if members > 1 else []
-        results = {"summary": summary, "rows": rows} | ({"calibration": calibration} if calibration else {})
+        results: dict[str, Any] = {"summary": summary, "rows": rows} | (
+            {"calibration": calibration} if calibration else {}
+        )
+        if thermal_xc is not None and thermal_xc.lower() != loaded.functional:
+            results |= {"thermal_xc": thermal_xc.lower(), "functional": loaded.functional}
         if out is not None:
             _write(results, loaded, model, out)
     if json:
@@ -78,7 +86,7 @@ def evaluate(
         return
     reference = loaded.reference_electron_temperature
     stdout().print(table("Root mean square errors", *_columns(summary, reference)))
-    for note in _notes(summary, reference):
+    for note in _notes(results, reference):
         stdout().print(note)
     if calibration:
         stdout().print(_calibration_table(calibration, members))
@@ -108,8 +116,9 @@ def _columns(summary: list[dict[str, Any]], reference: float) -> tuple[list[str]
     return heads, cells
 
 
-def _notes(summary: list[dict[str, Any]], reference: float) -> list[str]:
+def _notes(results: dict[str, Any], reference: float) -> list[str]:
     """Returns notes on the reference of each column."""
+    summary = results["summary"]
     found = [f"Errors: prediction minus the value from the LDOS of the snapshot at tau_e; tau_ref is {reference:g} K."]
     if "reference_error" in summary[0]:
         found.append("F(tau_ref) of the LDOS: prediction minus the free energy of the DFT code.")
@@ -117,6 +126,11 @@ def _notes(summary: list[dict[str, Any]], reference: float) -> list[str]:
         found.append(
             "anchored F, F of the potential: prediction minus the free energy of the DFT code at tau_ref; at another "
             "tau_e, for which the data have no DFT run, F(tau_e) - F(tau_ref) from the LDOS of the snapshot is added."
+        )
+    if "thermal_xc" in results:
+        found.append(
+            f"Exchange and correlation: F and -TS at tau_e with {results['thermal_xc']}, prediction and snapshot; "
+            f"F(tau_ref) with {results['functional']}."
         )
     return found
 
@@ -132,7 +146,7 @@ def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Pa
     title = f"model {model.stem}: root mean square errors"
     fermisea.plots.save_figure(fermisea.plots.errors_figure(summary, title=title), out / "errors")
     text = ("Root mean square errors with means and largest values, for each ionic and electronic temperature.",)
-    notes = tuple(_notes(summary, loaded.reference_electron_temperature))
+    notes = tuple(_notes(results, loaded.reference_electron_temperature))
     sections = [Section("Errors", text + notes, ("errors.png",), ("summary.csv",))]
     if "calibration" in results:
         calibration = results["calibration"]

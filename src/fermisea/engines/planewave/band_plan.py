@@ -29,6 +29,9 @@ _DENSE = 5.4
 _ROOM = 0.7
 """Largest number of bands below a tail, relative to the number of plane waves."""
 
+_MOST_BANDS = 10**9
+"""Largest number of bands of a setting; no basis has as many plane waves."""
+
 TailChoice = Literal["auto"] | bool
 
 
@@ -150,13 +153,19 @@ def check_bands(bands: object, tail: object) -> None:
     Raises:
         InputError: for such values.
     """
-    number = isinstance(bands, int | np.integer) and bands is not True and bands > 0
+    number = isinstance(bands, int | np.integer) and bands is not True and 0 < bands <= _MOST_BANDS
     if not (bands is None or number or (isinstance(bands, str) and bands == "all")):
-        raise InputError(f"bands: got {bands!r}, expected a positive whole number, 'all' or None")
+        raise InputError(
+            f"bands: got {bands!r}, expected a whole number from 1 to {_MOST_BANDS:,} or 'all'; omit bands for the "
+            "number that tau_e needs"
+        )
     if not (isinstance(tail, bool) or (isinstance(tail, str) and tail == "auto")):
-        raise InputError(f"tail: got {tail!r}, expected 'auto', True or False")
+        raise InputError(f"tail: got {tail!r}, expected true, false or 'auto'")
     if isinstance(bands, str) and tail is True:
-        raise InputError("tail: got True with all states of the basis, expected 'auto' or False; give fewer bands")
+        raise InputError(
+            "tail: got a tail and all states of the basis (bands 'all'), which has no tail; omit the tail, or give a "
+            "number of bands"
+        )
 
 
 def _basis_is_full(problem: Problem, bands: int) -> InputError:
