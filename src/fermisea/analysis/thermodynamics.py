@@ -159,12 +159,12 @@ def thermo(
             ``Model.predict``.
         WindowError: if the energy window does not serve ``highest``.
     """
-    if not 0 < lowest < highest:
-        raise InputError(
-            f"electron temperatures: got a range from {lowest:g} to {highest:g} K, expected a rising range above 0 K"
-        )
     for temperature in (lowest, highest):
         check_range(temperature)
+    if not lowest < highest:
+        raise InputError(
+            f"electron temperatures: got a range from {lowest:g} to {highest:g} K, expected a rising range"
+        )
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance: got {tolerance:g}, expected a number between 0 and 1")
     whole = model.total_energy_obstacle is None

@@ -211,7 +211,7 @@ class Snapshot:
             InputError: for a temperature that is not above zero, an unknown functional, or another functional without a
                 total free energy.
         """
-        temperatures = list(temperature_list(electron_temperature))
+        temperatures = list(temperature_list(electron_temperature)) if np.size(electron_temperature) else []
         dos = self.density_of_states
         if not tail or integration != "sharpened":
             dos = replace(dos, tail=None, integration=integration)
