@@ -178,12 +178,21 @@ def check_range(electron_temperature: float) -> None:
     Raises:
         InputError: for a temperature that is too low, too high or invalid.
     """
-    units.thermal_energy(electron_temperature)
+    check_highest(electron_temperature)
     if electron_temperature < LOWEST_TEMPERATURE:
         raise InputError(
             f"electron temperature: got {electron_temperature:g} K, expected at least {LOWEST_TEMPERATURE:g} K; "
             f"below this, entropies and heat capacities are not accurate ({_in_kelvin(electron_temperature)})"
         )
+
+
+def check_highest(electron_temperature: float) -> None:
+    """Refuses a tau_e (K) that is not a finite number above zero, or above ``HIGHEST_TEMPERATURE``.
+
+    Raises:
+        InputError: for such a temperature.
+    """
+    units.thermal_energy(electron_temperature)
     if electron_temperature > HIGHEST_TEMPERATURE:
         raise InputError(
             f"electron temperature: got {electron_temperature:g} K, expected at most {HIGHEST_TEMPERATURE:g} K; "
@@ -229,10 +238,10 @@ def warn_of_unit(*electron_temperatures: float) -> None:
     """Warns of an unusually low tau_e (K), which may be meant in eV; a warning once for each value.
 
     Raises:
-        InputError: if a temperature is not a finite number above zero.
+        InputError: if a temperature is not a finite number above zero, or above ``HIGHEST_TEMPERATURE``.
     """
     for temperature in electron_temperatures:
-        units.thermal_energy(temperature)
+        check_highest(temperature)
     for sentence in kelvin_question(electron_temperatures):
         warnings.warn(sentence, stacklevel=1)  # one place in the code, so that Python shows it once
 

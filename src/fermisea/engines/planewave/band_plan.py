@@ -14,7 +14,6 @@ from fermisea.engines.planewave.filling import Filling
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.tail import Tail
 from fermisea.errors import InputError
-from fermisea.physics.window import HIGHEST_TEMPERATURE
 
 EMPTY = 1e-6
 """Largest allowed occupation (0 to 1) of the top band without a tail."""
@@ -103,13 +102,8 @@ def band_plan(problem: Problem, bands: int | Literal["all"] | None, tail: TailCh
             fixed number, "auto" gives no tail, and :meth:`BandPlan.checked` refuses occupied top bands.
 
     Raises:
-        InputError: if there are not enough plane waves, or if tau_e is above 1e9 K.
+        InputError: if there are not enough plane waves.
     """
-    if (t := problem.electron_temperature) > HIGHEST_TEMPERATURE:
-        raise InputError(
-            f"electron temperature: got {t:g} K, expected at most {HIGHEST_TEMPERATURE:g} K; hotter electrons are "
-            "relativistic; give a lower tau_e, in kelvin"
-        )
     volume, fewest = problem.grid.volume, fewest_waves(problem)
     if bands == "all":
         return BandPlan(max(len(waves) for waves in problem.waves), whole=True)
