@@ -158,7 +158,7 @@ def temperature_list(electron_temperature: float | Sequence[float]) -> tuple[flo
     """
     try:
         given = np.atleast_1d(np.asarray(electron_temperature, dtype=float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         given = None
     if given is None or electron_temperature is None:
         raise InputError(
