@@ -158,5 +158,5 @@ def test_an_evaluation_compares_at_equal_energies(model, data):
     expected = 100 * np.abs(found - true).mean() / np.abs(true).mean()
     assert rows[1]["dos_error_percent"] == pytest.approx(expected, rel=1e-5)
     other = dataclasses.replace(model, energy_grid=dataclasses.replace(model.energy_grid, spacing=0.4))
-    with pytest.raises(InputError, match=r"its energy grid is 0\.5, the model has 0\.4"):
+    with pytest.raises(InputError, match=r"its energy spacing is 0\.5 eV, the model has 0\.4 eV"):
         evaluate(other, data, [1000.0])

@@ -210,6 +210,15 @@ def test_above_its_range_the_anchored_free_energy_replaces_the_potential(model, 
         model.predict(atoms, 1.1 * highest, free_energy="potential", allow_beyond_window=True)
 
 
+def test_the_potential_knows_one_functional_only(model):
+    for options in ({"potential": True}, {"free_energy": "potential"}):
+        with pytest.raises(InputError, match=r"thermal xc: the potential knows lda only, but .* ksdt"):
+            Calculator(model, 1000.0, thermal_xc="ksdt", **options)
+        with pytest.raises(InputError, match="thermal xc: the potential knows lda only"):
+            Calculator(model, 1000.0, **options).set(thermal_xc="ksdt")
+    Calculator(model, 1000.0, thermal_xc="LDA", potential=True)
+
+
 def test_both_calculators_have_the_same_energies(model, snapshots):
     results = []
     for options in ({"grid": GRID}, {"potential": True}):

@@ -89,7 +89,7 @@ def test_a_model_without_total_free_energy_gives_the_rest(model):
 
 
 def test_bad_input_is_named(model):
-    with pytest.raises(InputError, match="rising range above 0 K"):
+    with pytest.raises(InputError, match="got a range from 300 to 300 K, expected a rising range"):
         thermo(model, structure(3), 300.0, lowest=300.0)
     with pytest.raises(InputError, match="tolerance: got 0"):
         thermo(model, structure(3), 3000.0, tolerance=0.0)

@@ -17,8 +17,9 @@ from fermisea.errors import DomainWarning, InputError
 from fermisea.model.loading import load_model
 from fermisea.model.model import Model
 from fermisea.physics.registry import OBSERVABLES
+from fermisea.physics.tau_dependence import thermal_functional
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
-from fermisea.prediction.origin import FreeEnergy
+from fermisea.prediction.origin import FreeEnergy, without_potential
 from fermisea.prediction.plausibility import domain_warnings_ignored, kind_of
 from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import Prediction
@@ -41,9 +42,16 @@ _PARAMETERS = frozenset(
         "tail",
         "allow_beyond_window",
         "allow_outside",
+        "thermal_xc",
     )
 )
 """Parameters of the calculator."""
+
+_SWITCHES = ("potential", "tail", "uncertainty", "allow_beyond_window", "allow_outside")
+"""Parameters that are True or False."""
+
+_LIMITING = frozenset(("electron_temperature", "potential", "tail", "allow_beyond_window"))
+"""Parameters that decide which tau_e is allowed."""
 
 _REPORTED = (
     "free_energy",
@@ -98,6 +106,7 @@ class Calculator(AseCalculator):
         tail: bool = True,
         allow_beyond_window: bool = False,
         allow_outside: bool = False,
+        thermal_xc: str | None = None,
         **options: Any,
     ) -> None:
         """Creates a calculator.
@@ -116,11 +125,12 @@ class Calculator(AseCalculator):
             tail: whether free electrons continue the LDOS above its energies, as in :meth:`fermisea.Model.predict`.
             allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
             allow_outside: whether an unphysical structure or energy gives a warning instead of an error.
+            thermal_xc: exchange-correlation functional of F at tau_e, as in :meth:`fermisea.Model.predict`.
             options: options of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
 
         Raises:
-            InputError: for a model without total free energies or without the requested origin of F, or an invalid
-                tau_e.
+            InputError: for a model without total free energies or without the requested origin of F, an invalid tau_e
+                or option, an unknown functional, or the potential with another ``thermal_xc``.
             WindowError: for a tau_e above the highest one of the potential or, without a tail, of the model.
             FileFormatError: for a file that is not a model.
         """
@@ -141,6 +151,7 @@ class Calculator(AseCalculator):
             tail=tail,
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
+            thermal_xc=thermal_xc,
             **options,
         )
 
@@ -157,7 +168,8 @@ class Calculator(AseCalculator):
         """Changes parameters with the names of ``__init__``; results are discarded if a parameter changes.
 
         Raises:
-            InputError: for an unknown parameter, an invalid tau_e, or an origin of F that the model does not have.
+            InputError: for an unknown parameter, an invalid tau_e or option, an origin of F that the model does not
+                have, an unknown functional, or the potential with another ``thermal_xc``.
             WindowError: for a tau_e above the highest one of the model.
         """
         if "anchor" in parameters:
@@ -165,8 +177,9 @@ class Calculator(AseCalculator):
         if unknown := sorted(set(parameters) - _PARAMETERS):
             raise InputError(f"calculator: got {', '.join(unknown)}, expected only {', '.join(sorted(_PARAMETERS))}")
         known = dict(self.parameters) | parameters
-        if not isinstance(known.get("potential", False), bool):
-            raise InputError(f"calculator: potential: got {known['potential']!r}, expected True or False")
+        for name in _SWITCHES:
+            if not isinstance(known.get(name, False), bool):
+                raise InputError(f"calculator: {name}: got {known[name]!r}, expected True or False")
         if "electron_temperature" in parameters:
             values = temperature_list(parameters["electron_temperature"])
             if len(values) != 1:
@@ -175,7 +188,7 @@ class Calculator(AseCalculator):
                     "calculator for each, or use model.predict"
                 )
             (parameters["electron_temperature"],) = values
-        if {"electron_temperature", "potential"} & set(parameters):
+        if _LIMITING & set(parameters):
             self._check_temperature(**(known | parameters))
         if "free_energy" in parameters:
             self._asked(parameters["free_energy"], None)
@@ -183,6 +196,9 @@ class Calculator(AseCalculator):
             raise InputError(
                 f"calculator: got potential=True and the origin {known['free_energy']!r} of F; omit one of them"
             )
+        if (hot := thermal_functional(known.get("thermal_xc"), self.model.functional, None)) is not None:
+            origin: FreeEnergy | None = "potential" if known.get("potential", False) else known.get("free_energy")
+            without_potential(origin, None, self.model.functional, hot, anchored=True)  # refuses the potential
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]
@@ -242,6 +258,7 @@ class Calculator(AseCalculator):
                 tail=wanted["tail"],
                 allow_beyond_window=wanted["allow_beyond_window"],
                 allow_outside=wanted["allow_outside"],
+                thermal_xc=wanted["thermal_xc"],
             )
         self._warn(prediction.warnings)
         self.prediction = prediction

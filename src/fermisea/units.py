@@ -81,7 +81,7 @@ def thermal_energy(electron_temperature: float) -> float:
     """
     try:
         finite = math.isfinite(electron_temperature)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise InputError(
             f"electron temperature: got {electron_temperature!r}, expected one number in kelvin; give for example 1000"
         ) from error

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import random
 from dataclasses import replace
+from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ase.build import bulk
 from matplotlib.figure import Figure
 
 import fermisea
+from fermisea import structures
 from fermisea.campaign import Campaign, run_campaign
 from fermisea.data.dataset import Dataset
 from fermisea.model import file as model_file
@@ -24,8 +26,8 @@ from fermisea.training import TrainingConfig, train
 from fermisea.utilities.tables import write_csv
 from fuzz.containers import mutated_hdf5, mutated_safetensors
 from fuzz.kinds import Format
-from fuzz.mutations import mutated_bytes, mutated_json, mutated_text, mutated_toml
-from synthetic import made_up_snapshot
+from fuzz.mutations import mutated_bytes, mutated_json, mutated_text, mutated_toml, mutated_tree
+from synthetic import made_up_snapshot, structure
 from test_prediction import random_model
 
 TEMPERATURE = 3000.0
@@ -40,6 +42,8 @@ CAMPAIGN: dict[str, Any] = {
     "broadening": 0.5,
     "highest_electron_temperature": 5000.0,
 }
+HOT: dict[str, Any] = CAMPAIGN | {"xc": "kdt16", "bands": 24, "tail": True, "highest_electron_temperature": 60_000.0}
+WHOLE: dict[str, Any] = CAMPAIGN | {"xc": "gdsmfb", "bands": "all", "tail": "auto", "highest_electron_temperature": 6e6}
 WINDOW: dict[str, Any] = {
     "engine": "espresso",
     "pseudopotentials": {"Al": "Al.upf"},
@@ -66,6 +70,28 @@ def bytes_of_file(name: str) -> Any:
 
 def _snapshot(folder: Path) -> None:
     made_up_snapshot(0, shape=(4, 4, 4)).save(folder / "al.nc")
+
+
+def _hot_snapshot(folder: Path) -> None:
+    """A snapshot with the data of a tail and of exchange and correlation at tau_e."""
+    cold = made_up_snapshot(0, shape=(4, 4, 4))
+    parts = {"total": cold.reference.free_energy, "tail_kinetic": 3.5, "tail_potential": -1.25}
+    hot = {"xc_entropy_term": -0.04, "tail_electrons": 0.3, "tail_bottom": -4.5, "mean_potential": -5.0}
+    values = {name: getattr(cold, name) for name in (*snapshot_values, "provenance", "ldos") if name != "dos"}
+    values |= {"reference": replace(cold.reference, parts=parts, **hot), "functional": "kdt16"}
+    fermisea.Snapshot(**values).save(folder / "al.nc")
+
+
+def _read_hot_snapshot(folder: Path) -> Any:
+    """Everything that was read, and observables above the window from it."""
+    values = _read_snapshot(folder)
+    snapshot = fermisea.Snapshot.load(folder / "al.nc")
+    asked = 1.2 * snapshot.highest_electron_temperature
+    hot = "kdt16" if snapshot.functional == "pbe" else None
+    (found,) = snapshot.observables(min(max(asked, TEMPERATURE), 1e9), thermal_xc=hot)
+    numbers = ("free_energy", "entropy", "heat_capacity", "fermi_level", "tail_electrons", "tail_error")
+    whole = {name: getattr(found, name) for name in numbers} if found.free_energies else {}
+    return values | {"hot": whole}
 
 
 def _sealed(rng: random.Random, folder: Path) -> str:
@@ -142,7 +168,7 @@ def _toml_of(name: str, values: dict[str, Any]) -> Any:
 
 
 def _settings(rng: random.Random, folder: Path) -> str:
-    return str(_toml_of("dft.toml", rng.choice((CAMPAIGN, WINDOW)))(rng, folder))
+    return str(_toml_of("dft.toml", rng.choice((CAMPAIGN, HOT, WHOLE, WINDOW)))(rng, folder))
 
 
 def _read_settings(folder: Path) -> Any:
@@ -152,6 +178,51 @@ def _read_settings(folder: Path) -> Any:
         engine.provenance(["Al"])
         return campaign, engine.ldos
     return campaign
+
+
+OPTIONS: dict[str, Any] = {
+    "electron_temperature": [1000.0, 12_000.0],
+    "tail": True,
+    "thermal_xc": "kdt16",
+    "allow_beyond_window": True,
+    "integration": "sharpened",
+    "density": True,
+    "free_energy": "ldos",
+}
+
+
+def _options(folder: Path) -> None:
+    replace(random_model(), functional="pbe").save(folder / "al.safetensors")
+    structures.write_structure(folder / "al.extxyz", structure(7))
+    (folder / "options.json").write_text(dumps(OPTIONS), encoding="utf-8")
+
+
+def _damaged_options(rng: random.Random, folder: Path) -> str:
+    """Values of options changed or left out; their names stay."""
+    tree, change = mutated_tree(rng, OPTIONS)
+    known = {name: value for name, value in tree.items() if name in OPTIONS}
+    (folder / "options.json").write_text(dumps(known), encoding="utf-8")
+    return change
+
+
+def _predicted(folder: Path) -> Any:
+    options = loads((folder / "options.json").read_text(encoding="utf-8"))
+    atoms = structures.read_structure(folder / "al.extxyz")
+    model = fermisea.load_model(folder / "al.safetensors")
+    return model.predict(
+        atoms, options.pop("electron_temperature", 1000.0), (4, 4, 4), allow_outside=True, **options
+    ).rows()
+
+
+def _predict_command(folder: Path) -> list[str]:
+    """The command with the same temperatures and functional, where words can say them."""
+    options = loads((folder / "options.json").read_text(encoding="utf-8"))
+    asked = options.get("electron_temperature", 1000.0)
+    words = [str(t) for t in (asked if isinstance(asked, list) else [asked])]
+    command = ["predict", str(folder / "al.safetensors"), str(folder / "al.extxyz"), "--grid", "4", "4", "4", "--json"]
+    command += ["--allow-outside", "--allow-beyond-window", *(["--no-tail"] if options.get("tail") is False else [])]
+    hot = options.get("thermal_xc")
+    return [*command, *(["--thermal-xc", str(hot)] if hot is not None else []), "--electron-temperature", *words]
 
 
 def _read_training(folder: Path) -> Any:
@@ -238,6 +309,7 @@ def _info(name: str) -> Any:
 FORMATS = (
     Format("snapshot", _snapshot, bytes_of_file("al.nc"), _read_snapshot, _info("al.nc"), checked=True),
     Format("snapshot, resealed", _snapshot, _sealed, _read_snapshot, _info("al.nc")),
+    Format("snapshot, hot, resealed", _hot_snapshot, _sealed, _read_hot_snapshot, _info("al.nc")),
     Format("model", _model, bytes_of_file("al.safetensors"), _read_model, _info("al.safetensors"), checked=True),
     Format("model, resealed", _model, _sealed_model, _read_model, _info("al.safetensors")),
     Format("checkpoint", _checkpoint, _damaged_checkpoint, _resumed),
@@ -248,6 +320,7 @@ FORMATS = (
         _toml_of("train.toml", replace(TRAINING, element_weights={"Al": 1.0}).to_dict()),
         _read_training,
     ),
+    Format("options of a prediction", _options, _damaged_options, _predicted, _predict_command),
     Format("folder of a campaign", _campaign, _damaged_folder, _run_again, checked=True),
     Format("folder of results", _results, _damaged_results, _page, lambda folder: ["report", str(folder), "--json"]),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ import numpy as np
 from fermisea.data.energy_shift import shifted
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
+from fermisea.grid import EnergyGrid
 from fermisea.model.model import Model
 from fermisea.physics.error_measures import QUANTITIES, SUMMARISED, energy_errors, percent_error, percent_of_spread
 from fermisea.physics.observables import ThermalObservables
 from fermisea.physics.registry import OBSERVABLES
+from fermisea.physics.tau_dependence import thermal_functional
 from fermisea.prediction.ldos import ldos_chunks
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.request import CHUNK, MEMORY
@@ -31,11 +33,23 @@ _COMMON = 0.9
 """Smallest fraction of the energies of a model that a snapshot must cover."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """Options of the predictions of an evaluation; see :func:`evaluate`."""
+
+    tail: bool
+    thermal_xc: str | None
+    chunk: int
+    memory: int
+
+
 def evaluate(
     model: Model,
     snapshots: Iterable[Snapshot],
     electron_temperatures: Sequence[float] | None = None,
     *,
+    tail: bool = True,
+    thermal_xc: str | None = None,
     chunk: int = CHUNK,
     memory: int = MEMORY,
     progress: Callable[[int, int], None] | None = None,
@@ -65,24 +79,31 @@ def evaluate(
     its networks, and NAME_member_errors the errors of each network, for the quantities of
     :data:`fermisea.physics.error_measures.QUANTITIES`; dos_percent_member_errors belong to dos_error_percent.
 
+    A snapshot is compared with the part of a model at its tau_ref, without a blend of other tau_ref.
+
     Args:
         model: model to evaluate.
         snapshots: snapshots with the energies, functional and tau_ref of the model.
         electron_temperatures: tau_e, K; by default tau_ref and the ``DEFAULT_TEMPERATURES`` within the window.
+        tail: whether free electrons continue the LDOS of model and snapshots above its energies.
+        thermal_xc: exchange-correlation functional of F, S and C_e at tau_e for model and snapshots, as in
+            :meth:`fermisea.Model.predict`; F(tau_ref) is of the functional of the model.
         chunk: number of grid points in a block.
         memory: as for :meth:`fermisea.Model.predict`, bytes; with enough memory an ensemble needs one pass over the
             grid.
         progress: callback with the number of snapshots done and the total number.
 
     Raises:
-        InputError: if a snapshot does not match the model.
-        WindowError: if an electronic temperature is above the highest one of model or snapshot.
+        InputError: if a snapshot does not match the model; for an unknown ``thermal_xc``, or one without total free
+            energies.
+        WindowError: if the energy window of model or snapshot does not serve an electronic temperature.
     """
-    chosen = list(snapshots)
+    chosen, hot = list(snapshots), thermal_functional(thermal_xc, model.functional, model.total_energy_obstacle)
     rows = []
     for index, snapshot in enumerate(chosen):
-        _check_same_kind(model, snapshot, index)
-        rows += _rows(model, snapshot, index, electron_temperatures, chunk, memory)
+        part = _part(model, snapshot)
+        _check_same_kind(part, snapshot, index)
+        rows += _rows(part, snapshot, index, electron_temperatures, Options(tail, hot, chunk, memory))
         if progress is not None:
             progress(index + 1, len(chosen))
     return rows
@@ -115,13 +136,18 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return table
 
 
+def _part(model: Model, snapshot: Snapshot) -> Model:
+    """Returns the part of a model at tau_ref of a snapshot, or at the nearest tau_ref."""
+    tau_ref = snapshot.electron_temperature
+    return min(model.parts, key=lambda part: abs(math.log(part.reference_electron_temperature / tau_ref)))
+
+
 def _rows(
     model: Model,
     snapshot: Snapshot,
     index: int,
     electron_temperatures: Sequence[float] | None,
-    chunk: int,
-    memory: int,
+    options: Options,
 ) -> list[dict[str, Any]]:
     reference = model.reference_electron_temperature
     if electron_temperatures is None:
@@ -137,10 +163,13 @@ def _rows(
             snapshot.grid,
             anchor=False,
             allow_outside=True,
-            chunk=chunk,
-            memory=memory,
+            tail=options.tail,
+            thermal_xc=options.thermal_xc,
+            chunk=options.chunk,
+            memory=options.memory,
         )
-    true, compared = snapshot.observables(temperatures), _on_axis(model, snapshot)
+    true = snapshot.observables(temperatures, tail=options.tail, thermal_xc=options.thermal_xc)
+    compared = _on_axis(model, snapshot)
     common = slice(compared.energy_grid.size)
     atoms, energy = len(snapshot.atoms), snapshot.reference.free_energy
     shared = {
@@ -150,29 +179,32 @@ def _rows(
         "ion_temperature": snapshot.ion_temperature,
     }
     once = {
-        "ldos_error_percent": _ldos_error(model, compared, chunk),
+        "ldos_error_percent": _ldos_error(model, compared, options.chunk),
         "dos_error_percent": percent_error(predicted.dos[common], compared.dos),
         **_dos_members(predicted, compared.dos),
         "closure_density_error_percent": percent_error(true[-1].density, snapshot.density),
     }
     totals: list[dict[str, float]] = [{} for _ in asked]
     if model.total_energy_obstacle is None and snapshot.total_energy_obstacle is None:
+        cold = true[-1].reference_free_energy  # F(tau_ref) is of the functional of the LDOS, with thermal_xc too
         true_energies = np.array([t.free_energy for t in true])
-        error = (predicted.free_energy - true_energies) / atoms
-        once["reference_error"] = float(predicted.free_energy[-1] - energy) / atoms
-        once["closure_error"] = snapshot.closure_error(true[-1]) / atoms
+        changes = true_energies - cold
+        reference_error = predicted.results[-1].reference_free_energy - cold
+        error = predicted.free_energy - true_energies
+        once["reference_error"] = float(reference_error + cold - energy) / atoms
+        once["closure_error"] = float(cold - energy) / atoms
         totals = [
             {
-                "free_energy_error": float(error[k]),
-                "free_energy_change_error": float(error[k] - error[-1]),
+                "free_energy_error": float(error[k]) / atoms,
+                "free_energy_change_error": float(error[k] - reference_error) / atoms,
                 "free_energy": float(true_energies[k]) / atoms,
-                "free_energy_change": float(true_energies[k] - true_energies[-1]) / atoms,
+                "free_energy_change": float(changes[k]) / atoms,
                 "transfer_error": float(predicted.transfer_error[k]) / atoms,
             }
             for k in range(len(asked))
         ]
         if predicted.anchor is not None:
-            anchored = np.asarray(predicted.anchored_free_energy) - (true_energies - true_energies[-1]) - energy
+            anchored = np.asarray(predicted.anchored_free_energy) - changes - energy
             for k, total in enumerate(totals):
                 total["anchored_free_energy_error"] = float(anchored[k]) / atoms
                 if predicted.results[k].potential is not None:
@@ -223,7 +255,8 @@ def _spreads(predicted: Prediction, true: Sequence[ThermalObservables], atoms: i
         own = np.array([observable.getter(result) for result in true]) / number
         add(name, values, own)
         if name == "free_energy":
-            add("free_energy_change", values - values[:, -1:], own - own[-1])
+            reference = spread.values(lambda result: result.reference_free_energy) / number
+            add("free_energy_change", values - reference, own - true[-1].reference_free_energy / number)
     return found
 
 
@@ -263,14 +296,27 @@ def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
 
 def _check_same_kind(model: Model, snapshot: Snapshot, index: int) -> None:
     own, expected = snapshot.energy_grid, model.energy_grid
-    compared: dict[str, tuple[Any, Any]] = {
-        "energy grid": (own, expected) if model.axis is None else (own.spacing, expected.spacing),
-        "broadening": (snapshot.broadening, model.broadening),
-        "functional": (snapshot.functional, model.functional),
-        "electron temperature": (snapshot.electron_temperature, model.reference_electron_temperature),
-    }
-    for name, (got, wanted) in compared.items():
+    pairs: list[tuple[str, Any, Any, Callable[[Any], str]]] = [
+        ("broadening", snapshot.broadening, model.broadening, lambda b: f"{b.standard_deviation:.9g} eV ({b.kernel})"),
+        ("functional", snapshot.functional, model.functional, str),
+        (
+            "electron temperature",
+            snapshot.electron_temperature,
+            model.reference_electron_temperature,
+            lambda t: f"{t:.9g} K",
+        ),
+    ]
+    if model.axis is None:
+        pairs.insert(0, ("energy grid", own, expected, _energies))
+    else:
+        pairs.insert(0, ("energy spacing", own.spacing, expected.spacing, lambda step: f"{step:.9g} eV"))
+    for name, got, wanted, text in pairs:
         if got != wanted:
             raise InputError(
-                f"snapshot {index}: its {name} is {got}, the model has {wanted}; use data of the same kind"
+                f"snapshot {index}: its {name} is {text(got)}, the model has {text(wanted)}; use data of the same kind"
             )
+
+
+def _energies(grid: EnergyGrid) -> str:
+    """Returns an energy grid as text."""
+    return f"{grid.start:.9g} to {grid.stop:.9g} eV in steps of {grid.spacing:.9g} eV"

@@ -16,7 +16,9 @@ from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.registry import OBSERVABLES
-from fermisea.prediction.origin import FreeEnergy
+from fermisea.physics.tau_dependence import thermal_functional
+from fermisea.physics.window import check_range
+from fermisea.prediction.origin import FreeEnergy, without_potential
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
@@ -127,6 +129,7 @@ def thermo(
     tail: bool = True,
     allow_beyond_window: bool = False,
     allow_outside: bool = False,
+    thermal_xc: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Thermodynamics:
     """Returns the thermodynamics of the electrons from ``lowest`` to ``highest`` tau_e.
@@ -148,21 +151,27 @@ def thermo(
         tail: whether free electrons continue the LDOS above its energies, as in :meth:`fermisea.Model.predict`.
         allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
         allow_outside: whether a structure or an energy that cannot exist gives a warning instead of an error.
+        thermal_xc: exchange-correlation functional of F, S, C_e and pressure, as in :meth:`fermisea.Model.predict`.
         progress: callback with the number of finished points and the total number, for the last prediction.
 
     Raises:
-        InputError: for an invalid range, an anchor for a model without total energies, or as ``Model.predict``.
+        InputError: for an invalid range, an anchor or ``thermal_xc`` for a model without total energies, or as
+            ``Model.predict``.
         WindowError: if the energy window does not serve ``highest``.
     """
-    if not 0 < lowest < highest:
+    for temperature in (lowest, highest):
+        check_range(temperature)
+    if not lowest < highest:
         raise InputError(
-            f"electron temperatures: got a range from {lowest:g} to {highest:g} K, expected a rising range above 0 K"
+            f"electron temperatures: got a range from {lowest:g} to {highest:g} K, expected a rising range"
         )
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance: got {tolerance:g}, expected a number between 0 and 1")
     whole = model.total_energy_obstacle is None
     if (anchor or free_energy is not None) and not whole:
         raise InputError(f"{'free energy' if anchor is None else 'anchor'}: {model.total_energy_obstacle}")
+    if (hot := thermal_functional(thermal_xc, model.functional, model.total_energy_obstacle)) is not None:
+        free_energy = without_potential(free_energy, anchor, model.functional, hot, anchored=model.anchor is not None)
     with domain_warnings_ignored():  # the prediction below issues them
         first = model.predict(
             atoms,
@@ -188,6 +197,7 @@ def thermo(
         tail=tail,
         allow_beyond_window=allow_beyond_window,
         allow_outside=allow_outside,
+        thermal_xc=hot,
         progress=progress,
     )
     unknown = np.full(temperatures.size, np.nan)

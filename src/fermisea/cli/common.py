@@ -60,6 +60,17 @@ UseTail = Annotated[
 ]
 """Option of commands that predict."""
 
+ThermalXc = Annotated[
+    str | None,
+    typer.Option(
+        "--thermal-xc",
+        help="Exchange-correlation functional of F at tau_e, for example kdt16 for a model of pbe.  "
+        "[dim]\\[default: functional of the model][/]",
+        show_default=False,
+    ),
+]
+"""Option of commands that predict F."""
+
 AllowBeyondWindow = Annotated[
     bool,
     typer.Option(

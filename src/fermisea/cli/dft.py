@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fermisea.campaign import Outcome
 
 
+_DIGITS = 20
+"""Number of digits that no number of bands has."""
+
+
 class SchedulerName(StrEnum):
     """Scheduler of a campaign."""
 
@@ -224,8 +228,8 @@ def dft(
 
 
 def number_of_bands(text: str) -> int | str:
-    """Returns the number of bands of an option; text that is not a number is left to the engine."""
-    return int(text) if text.isdecimal() else text
+    """Returns the number of bands of an option; other text, and a number of very many digits, is left to the engine."""
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else text
 
 
 def outcome_row(outcome: Outcome) -> dict[str, Any]:

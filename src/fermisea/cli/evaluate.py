@@ -11,12 +11,12 @@ import typer
 from rich.table import Table
 
 import fermisea
-from fermisea.cli.common import Json, ModelFile, output_folder, plain, print_json
+from fermisea.cli.common import Json, ModelFile, ThermalXc, UseTail, output_folder, plain, print_json
 from fermisea.physics.error_measures import ERROR_MEASURES, evaluation_heads
 from fermisea.physics.registry import OBSERVABLES, milli, with_unit
 from fermisea.terminal import progress_bar, stdout, table
 from fermisea.utilities.counts import counted
-from fermisea.utilities.files import write_text
+from fermisea.utilities.files import check_writable_folder, write_text
 from fermisea.utilities.tables import write_csv
 
 _SHOWN = {
@@ -49,6 +49,8 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for tables and figures.  [dim]\\[default: no files][/]")
     ] = None,
+    tail: UseTail = True,
+    thermal_xc: ThermalXc = None,
     json: Json = False,
 ) -> None:
     """Compare predictions with snapshots at each ionic and electronic temperature.
@@ -56,32 +58,51 @@ def evaluate(
     Example: [bold]fermisea evaluate al.safetensors data/ --out errors/[/]
     """
     loaded = fermisea.load_model(model)
-    snapshots = fermisea.Dataset.load(data)
-    members = len(loaded.network.members)
-    with nullcontext() if out is None else output_folder(out):
-        with progress_bar() as bar:
-            task = bar.add_task("snapshots", total=len(snapshots), note="")
+    datasets = fermisea.Dataset.load_each(data)
+    found: list[dict[str, Any]] = []
+    with nullcontext() if out is None else output_folder(out), progress_bar() as bar:
+        task = bar.add_task("snapshots", total=sum(map(len, datasets)), note="")
+        for dataset in datasets:
             rows = fermisea.evaluate(
                 loaded,
-                snapshots,
+                dataset,
                 electron_temperature or None,
-                progress=lambda done, _: bar.update(task, completed=done),
+                tail=tail,
+                thermal_xc=thermal_xc,
+                progress=lambda *_: bar.advance(task),
             )
-        rows = [{"file": Path(snapshots.names[row["snapshot"]]).name} | row for row in rows]
-        summary = fermisea.evaluation.summary(rows)
-        calibration = fermisea.calibration.calibration(rows, members) if members > 1 else []
-        results = {"summary": summary, "rows": rows} | ({"calibration": calibration} if calibration else {})
+            found.append(_results(rows, dataset, loaded, thermal_xc))
+    for results in found:
+        tau_ref = results["reference_electron_temperature"]
         if out is not None:
-            _write(results, loaded, model, out)
+            _write(results, model, out if len(found) == 1 else check_writable_folder(out / f"{tau_ref:g}K"))
+        if json:
+            continue
+        stdout().print(table("Root mean square errors", *_columns(results["summary"], tau_ref)))
+        for note in _notes(results):
+            stdout().print(note)
+        if "calibration" in results:
+            stdout().print(_calibration_table(results["calibration"], len(loaded.network.members)))
     if json:
-        print_json(results)
-        return
-    reference = loaded.reference_electron_temperature
-    stdout().print(table("Root mean square errors", *_columns(summary, reference)))
-    for note in _notes(summary, reference):
-        stdout().print(note)
-    if calibration:
-        stdout().print(_calibration_table(calibration, members))
+        print_json(found[0] if len(found) == 1 else {"parts": found})
+
+
+def _results(
+    rows: list[dict[str, Any]], dataset: fermisea.Dataset, loaded: fermisea.Model, thermal_xc: str | None
+) -> dict[str, Any]:
+    """Returns the errors of the snapshots of one tau_ref and their summary."""
+    members = len(loaded.network.members)
+    rows = [{"file": Path(dataset.names[row["snapshot"]]).name} | row for row in rows]
+    results: dict[str, Any] = {
+        "reference_electron_temperature": dataset.electron_temperature,
+        "summary": fermisea.evaluation.summary(rows),
+        "rows": rows,
+    }
+    if members > 1 and (calibration := fermisea.calibration.calibration(rows, members)):
+        results["calibration"] = calibration
+    if thermal_xc is not None and thermal_xc.lower() != loaded.functional:
+        results |= {"thermal_xc": thermal_xc.lower(), "functional": loaded.functional}
+    return results
 
 
 def _columns(summary: list[dict[str, Any]], reference: float) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -108,8 +129,9 @@ def _columns(summary: list[dict[str, Any]], reference: float) -> tuple[list[str]
     return heads, cells
 
 
-def _notes(summary: list[dict[str, Any]], reference: float) -> list[str]:
+def _notes(results: dict[str, Any]) -> list[str]:
     """Returns notes on the reference of each column."""
+    summary, reference = results["summary"], results["reference_electron_temperature"]
     found = [f"Errors: prediction minus the value from the LDOS of the snapshot at tau_e; tau_ref is {reference:g} K."]
     if "reference_error" in summary[0]:
         found.append("F(tau_ref) of the LDOS: prediction minus the free energy of the DFT code.")
@@ -118,10 +140,15 @@ def _notes(summary: list[dict[str, Any]], reference: float) -> list[str]:
             "anchored F, F of the potential: prediction minus the free energy of the DFT code at tau_ref; at another "
             "tau_e, for which the data have no DFT run, F(tau_e) - F(tau_ref) from the LDOS of the snapshot is added."
         )
+    if "thermal_xc" in results:
+        found.append(
+            f"Exchange and correlation: F and -TS at tau_e with {results['thermal_xc']}, prediction and snapshot; "
+            f"F(tau_ref) with {results['functional']}."
+        )
     return found
 
 
-def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Path) -> None:
+def _write(results: dict[str, Any], model: Path, out: Path) -> None:
     """Writes tables, figures and the report sections of an evaluation."""
     from fermisea.report import Section, add_sections  # noqa: PLC0415  # not needed for --help
 
@@ -132,7 +159,7 @@ def _write(results: dict[str, Any], loaded: fermisea.Model, model: Path, out: Pa
     title = f"model {model.stem}: root mean square errors"
     fermisea.plots.save_figure(fermisea.plots.errors_figure(summary, title=title), out / "errors")
     text = ("Root mean square errors with means and largest values, for each ionic and electronic temperature.",)
-    notes = tuple(_notes(summary, loaded.reference_electron_temperature))
+    notes = tuple(_notes(results))
     sections = [Section("Errors", text + notes, ("errors.png",), ("summary.csv",))]
     if "calibration" in results:
         calibration = results["calibration"]

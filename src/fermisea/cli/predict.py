@@ -17,6 +17,7 @@ from fermisea.cli.common import (
     FreeEnergyOrigin,
     Json,
     ModelFile,
+    ThermalXc,
     UseTail,
     output_folder,
     print_json,
@@ -93,13 +94,7 @@ def predict(
     tail: UseTail = True,
     allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
-    thermal_xc: Annotated[
-        str | None,
-        typer.Option(
-            help="Exchange-correlation functional of F at tau_e, for example kdt16 for a model of pbe.  "
-            "[dim]\\[default: functional of the model][/]"
-        ),
-    ] = None,
+    thermal_xc: ThermalXc = None,
     json: Json = False,
 ) -> None:
     """Predict free energy, entropy, Fermi level, heat capacity, DOS and density.

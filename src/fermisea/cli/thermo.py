@@ -17,6 +17,7 @@ from fermisea.cli.common import (
     FreeEnergyOrigin,
     Json,
     ModelFile,
+    ThermalXc,
     UseTail,
     output_folder,
     print_json,
@@ -86,6 +87,7 @@ def thermo(
     tail: UseTail = True,
     allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
+    thermal_xc: ThermalXc = None,
     json: Json = False,
 ) -> None:
     """Compute free energy, entropy, Fermi level, heat capacity and pressure of the electrons at fixed ions.
@@ -118,6 +120,7 @@ def thermo(
             tail=tail,
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
+            thermal_xc=thermal_xc,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
         electrons = _parameters(thermal_diffusivity, friction, ttm_cells or 1)
@@ -131,6 +134,8 @@ def thermo(
         document = {"formula": formula, "warnings": outside, "rows": rows, "fit": summary, "files": files}
         if found.prediction.has_free_energy:
             document["free_energy_origin"] = found.prediction.origin
+            if found.prediction.thermal_xc is not None:
+                document |= {"thermal_xc": found.prediction.thermal_xc, "functional": found.prediction.functional}
         print_json(document | {"ttm_mod": None if fit is None else surfaces})
         return
     picked = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(int))]
@@ -138,6 +143,8 @@ def thermo(
     console = stdout()
     title = f"{structure.get_chemical_formula()}, fixed ions; {len(picked)} of {len(rows)} temperatures"
     console.print(table(title, heads, cells))
+    for note in _notes(found):
+        console.print(note)
     if fit is not None:
         more = "" if ttm_cells else "; for a fix with Nx > 1 cells along x, give --ttm-cells Nx"
         console.print(f"ttm/mod: electrons fill {electrons.cells} (lsurface to rsurface - 1){more}")
@@ -165,6 +172,15 @@ def _columns(rows: list[dict[str, float]]) -> tuple[list[str], list[tuple[str, .
     shown = {name: title for name, title in titles.items() if name in rows[0]}
     cells = [tuple(format(factor * row[name], form) for name, (_, factor, form) in shown.items()) for row in rows]
     return [title for title, *_ in shown.values()], cells
+
+
+def _notes(found: Thermodynamics) -> tuple[str, ...]:
+    """Returns a note on the functional of F, S, C_e and pressure, if it is not the one of the model."""
+    prediction = found.prediction
+    if prediction.thermal_xc is None:
+        return ()
+    functionals = f"with {prediction.thermal_xc}, from an LDOS of {prediction.functional}"
+    return (f"exchange and correlation: F, S, C_e and P_e {functionals}",)
 
 
 def _parameters(thermal_diffusivity: float, friction: float, cells: int) -> TtmParameters:
@@ -212,11 +228,12 @@ def _write_page(found: Thermodynamics, out: Path) -> None:
 
     text = "Electrons in equilibrium at each electronic temperature; ions and volume are fixed."
     warned = tuple(f"Warning: {warning}." for warning in found.prediction.warnings)
-    sections = [Section("Thermodynamics of the electrons", (*warned, text), ("thermo.png",), ("thermo.csv",))]
+    notes = tuple(f"{note[0].upper()}{note[1:]}." for note in _notes(found))
+    section = Section("Thermodynamics of the electrons", (*warned, text, *notes), ("thermo.png",), ("thermo.csv",))
     title = (
         f"{found.atoms.get_chemical_formula()}, {counted(len(found.atoms), 'atom')}: thermodynamics of the electrons"
     )
-    add_sections(out, "thermo", title, sections, f"fermisea {fermisea.__version__}")
+    add_sections(out, "thermo", title, [section], f"fermisea {fermisea.__version__}")
 
 
 def _figure(found: Thermodynamics, fit: HeatCapacityFit | None) -> Figure:

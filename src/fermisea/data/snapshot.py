@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, overload, runtime_checkable
@@ -23,7 +24,8 @@ from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.observables import ThermalObservables, thermal_observables
 from fermisea.physics.tail import Tail
-from fermisea.physics.window import check_spectrum, highest_electron_temperature, warn_of_unit
+from fermisea.physics.tau_dependence import other_ground_state, thermal_functional
+from fermisea.physics.window import check_spectrum, highest_electron_temperature, temperature_list, warn_of_unit
 from fermisea.pseudopotentials.frozen import warn_of_ionised_cores
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.counts import counted
@@ -206,13 +208,15 @@ class Snapshot:
 
         Raises:
             WindowError: for a tau_e that the energy window does not serve; a warning with ``allow_beyond_window``.
-            InputError: for a temperature that is not above zero, or an unknown functional.
+            InputError: for a temperature that is not above zero, an unknown functional, or another functional without a
+                total free energy.
         """
-        temperatures = [float(t) for t in np.atleast_1d(np.asarray(electron_temperature, dtype=float))]
+        temperatures = list(temperature_list(electron_temperature)) if np.size(electron_temperature) else []
         dos = self.density_of_states
         if not tail or integration != "sharpened":
             dos = replace(dos, tail=None, integration=integration)
-        check_spectrum(
+        thermal_xc = thermal_functional(thermal_xc, self.functional, self.total_energy_obstacle)
+        doubts = other_ground_state(self.functional, thermal_xc) + check_spectrum(
             dos,
             self.electrons,
             len(self.atoms),
@@ -220,6 +224,8 @@ class Snapshot:
             self.electron_temperature,
             allow_beyond_window=allow_beyond_window,
         )
+        for sentence in doubts:
+            warnings.warn(sentence, stacklevel=2)
         warn_of_unit(*temperatures)
         warn_of_ionised_cores({symbol: self.ions[symbol].valence for symbol in set(self.atoms.symbols)}, *temperatures)
 

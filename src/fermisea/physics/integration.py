@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -11,6 +12,7 @@ from scipy.interpolate import BSpline, make_interp_spline
 from scipy.sparse.linalg import SuperLU, splu
 
 from fermisea import units
+from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.fermi_dirac import occupation_derivatives, sigma
 from fermisea.physics.free_electrons import SPLITS, STATES, quadrature
@@ -21,6 +23,9 @@ _Function = Callable[["_Nodes", int], FloatArray]
 
 _PADDING = 16
 """Number of zeros added below a broadened density of states; the influence of a value decays by 0.43 at each."""
+
+_SHARPEST, _HOTTEST = 4e-4, 1e12 * units.BOLTZMANN
+"""Smallest k_B tau_e relative to a broadening, the removal of which has too few digits below; largest one, eV."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,13 @@ class Integration:
         return _Nodes(*points, fermi_level, electron_temperature, kt, highest)
 
     def _thermal_energy(self, electron_temperature: float) -> float:
-        units.thermal_energy(electron_temperature)  # refuses invalid temperatures
+        kt, width = units.thermal_energy(electron_temperature), math.sqrt(self.variance) if self.order else 0.0
+        if not _SHARPEST * width <= kt <= _HOTTEST:
+            low, high = (f"{limit / units.BOLTZMANN:.2g} K" for limit in (_SHARPEST * width, _HOTTEST))
+            raise InputError(
+                f"electron temperature: got {electron_temperature:g} K, expected {low} to {high} with a broadening of "
+                f"{width:g} eV; give another tau_e, in kelvin"
+            )
         return self.boltzmann * electron_temperature
 
     def _project(self, nodes: _Nodes, functions: Sequence[_Function]) -> list[EnergyIntegral]:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fermisea.errors import InputError
 from fermisea.physics.free_energy import FreeEnergyFunctional, transfer_error
 from fermisea.physics.thermal_states import STEP, ThermalState
-from fermisea.physics.xc import Functional, functional
+from fermisea.physics.xc import THERMAL, Functional, functional
 from fermisea.utilities.arrays import FloatArray
 
 _FINE = 1e-4
@@ -68,6 +69,49 @@ def free_energies(
     curvature = (ends[0] - 2 * terms(state.density, t) + ends[1]) / STEP**2
     explicit = (terms(state.density, t * (1 + _FINE)) - terms(state.density, t * (1 - _FINE))) / (2 * _FINE)
     return FreeEnergies(forms, error, -(change + explicit) / t, -curvature / t)
+
+
+def thermal_functional(name: str | None, own: str, obstacle: str | None) -> str | None:
+    """Returns the name of the functional of F at tau_e; None if it is the functional of the LDOS.
+
+    Args:
+        name: requested functional; None for the functional of the LDOS.
+        own: functional of the LDOS.
+        obstacle: reason why there is no total free energy; None if there is one.
+
+    Raises:
+        InputError: for an unknown functional, or without a total free energy.
+    """
+    if name is None:
+        return None
+    found = functional(name).name
+    if found == own:
+        return None
+    if obstacle is not None:
+        raise InputError(f"thermal xc: got {found}, but there is no total free energy: {obstacle}")
+    return found
+
+
+def other_ground_state(own: str, hot: str | None) -> list[str]:
+    """Returns a warning if F at tau_e has another functional of the ground state than the LDOS; otherwise nothing.
+
+    Args:
+        own: functional of the LDOS.
+        hot: functional of F at tau_e; None for ``own``.
+    """
+    if hot is None:
+        return []
+    cold, other = (functional(name).ground_state or functional(name).name for name in (own, hot))
+    if cold == other:
+        return []
+    same = [name for name, ground in THERMAL.items() if ground == cold and name != own]
+    advice = f"use {' or '.join(same)}" if same else f"use DFT data of {other}"
+    limit = "" if hot == other else f", which is {other} in the ground state"
+    text = (
+        f"thermal xc: F at tau_e is of {hot}{limit}, but the LDOS is of {own}; F(tau_e) - F(tau_ref) contains the "
+        f"difference between the ground-state functionals {other} and {cold}, which is not an effect of tau_e; {advice}"
+    )
+    return [text]
 
 
 def needs_neighbours(name: str | None) -> bool:

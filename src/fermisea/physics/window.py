@@ -158,7 +158,7 @@ def temperature_list(electron_temperature: float | Sequence[float]) -> tuple[flo
     """
     try:
         given = np.atleast_1d(np.asarray(electron_temperature, dtype=float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         given = None
     if given is None or electron_temperature is None:
         raise InputError(
@@ -178,12 +178,21 @@ def check_range(electron_temperature: float) -> None:
     Raises:
         InputError: for a temperature that is too low, too high or invalid.
     """
-    units.thermal_energy(electron_temperature)
+    check_highest(electron_temperature)
     if electron_temperature < LOWEST_TEMPERATURE:
         raise InputError(
             f"electron temperature: got {electron_temperature:g} K, expected at least {LOWEST_TEMPERATURE:g} K; "
             f"below this, entropies and heat capacities are not accurate ({_in_kelvin(electron_temperature)})"
         )
+
+
+def check_highest(electron_temperature: float) -> None:
+    """Refuses a tau_e (K) that is not a finite number above zero, or above ``HIGHEST_TEMPERATURE``.
+
+    Raises:
+        InputError: for such a temperature.
+    """
+    units.thermal_energy(electron_temperature)
     if electron_temperature > HIGHEST_TEMPERATURE:
         raise InputError(
             f"electron temperature: got {electron_temperature:g} K, expected at most {HIGHEST_TEMPERATURE:g} K; "
@@ -193,16 +202,19 @@ def check_range(electron_temperature: float) -> None:
 
 def check_temperature(
     grid: EnergyGrid, highest: float, electron_temperature: float, *, allow_beyond_window: bool = False
-) -> None:
+) -> list[str]:
     """Refuses an ``electron_temperature`` above ``highest`` (K) or below ``LOWEST_TEMPERATURE``.
+
+    Returns:
+        The sentence of a warning, with ``allow_beyond_window``, for a temperature above ``highest``; otherwise nothing.
 
     Raises:
         InputError: for a temperature that is too low, too high or invalid.
-        WindowError: for a temperature above ``highest``; with ``allow_beyond_window`` this is a warning instead.
+        WindowError: for a temperature above ``highest``, without ``allow_beyond_window``.
     """
     check_range(electron_temperature)
     if electron_temperature <= highest:
-        return
+        return []
     text = (
         f"electron temperature: got {electron_temperature:g} K, but the energy window [{grid.start:.2f}, "
         f"{grid.stop:.2f}] eV is valid up to {highest:.0f} K (1 meV/atom cut off); request a lower tau_e, "
@@ -211,7 +223,7 @@ def check_temperature(
     )
     if not allow_beyond_window:
         raise WindowError(text)
-    warnings.warn(text, stacklevel=3)
+    return [text]
 
 
 def kelvin_question(electron_temperatures: Iterable[float]) -> list[str]:
@@ -226,10 +238,10 @@ def warn_of_unit(*electron_temperatures: float) -> None:
     """Warns of an unusually low tau_e (K), which may be meant in eV; a warning once for each value.
 
     Raises:
-        InputError: if a temperature is not a finite number above zero.
+        InputError: if a temperature is not a finite number above zero, or above ``HIGHEST_TEMPERATURE``.
     """
     for temperature in electron_temperatures:
-        units.thermal_energy(temperature)
+        check_highest(temperature)
     for sentence in kelvin_question(electron_temperatures):
         warnings.warn(sentence, stacklevel=1)  # one place in the code, so that Python shows it once
 
@@ -246,7 +258,7 @@ def check_spectrum(
     reference: float,
     *,
     allow_beyond_window: bool = False,
-) -> None:
+) -> list[str]:
     """Refuses a tau_e that the window of a structure does not serve, with or without a tail.
 
     Args:
@@ -257,6 +269,9 @@ def check_spectrum(
         reference: tau_ref of the spectrum, K.
         allow_beyond_window: whether an error of the window is a warning instead.
 
+    Returns:
+        A sentence for each warning: of a broad LDOS, and with ``allow_beyond_window`` of the window.
+
     Raises:
         InputError: for a temperature that is too low, too high or invalid.
         WindowError: if the window cuts off more than 1 meV/atom or, with a tail, if the estimated error of the tail is
@@ -264,21 +279,21 @@ def check_spectrum(
     """
     temperatures = sorted(set(electron_temperatures), reverse=True)
     if not temperatures:
-        return
-    coarse = dos.broadening > max(_COARSE, units.thermal_energy(temperatures[-1]))
-    if coarse and temperatures[-1] < _COLDER * reference:
-        warnings.warn(
-            f"broadening: the LDOS has a broadening of {dos.broadening:g} eV, larger than k_B tau_e at "
-            f"{temperatures[-1]:g} K; F may be wrong by tens of meV/atom, and the entropy by half; use an LDOS of a "
-            "lower tau_ref",
-            stacklevel=3,
-        )
+        return []
     for t in temperatures:
         check_range(t)
+    found: list[str] = []
+    coarse = dos.broadening > max(_COARSE, units.thermal_energy(temperatures[-1]))
+    if coarse and temperatures[-1] < _COLDER * reference:
+        found.append(
+            f"broadening: the LDOS has a broadening of {dos.broadening:g} eV, larger than k_B tau_e at "
+            f"{temperatures[-1]:g} K; F may be wrong by tens of meV/atom, and the entropy by half; use an LDOS of a "
+            "lower tau_ref"
+        )
     if dos.tail is None:
         highest = highest_electron_temperature(dos, electrons, atoms, reference)
-        check_temperature(dos.energy_grid, highest, max(temperatures), allow_beyond_window=allow_beyond_window)
-        return
+        beyond = check_temperature(dos.energy_grid, highest, max(temperatures), allow_beyond_window=allow_beyond_window)
+        return found + beyond
 
     def band_free_energy(mu: float, t: float) -> float:
         return dos.band_energy(mu, t) - t * dos.entropy(mu, t)
@@ -287,7 +302,7 @@ def check_spectrum(
         mu = dos.fermi_level(electrons, t)
         error = dos.tail_error(mu, t)
         if error <= _TAIL_ERROR * atoms:  # lower temperatures have smaller errors
-            return
+            break
         start = min(reference, _COLD)
         cold = band_free_energy(dos.fermi_level(electrons, start), start)
         limit = max(_TAIL_ERROR * atoms, _TAIL_SHARE * abs(band_free_energy(mu, t) - cold))
@@ -302,4 +317,5 @@ def check_spectrum(
         )
         if not allow_beyond_window:
             raise WindowError(text)
-        warnings.warn(text, stacklevel=3)
+        found.append(text)
+    return found

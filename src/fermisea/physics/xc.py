@@ -163,6 +163,9 @@ _UNIFORM_GASES = {"ksdt": thermal_xc.KSDT, "corrksdt": thermal_xc.CORRKSDT, "gds
 GROUND_STATE = tuple(name for name, f in _FUNCTIONALS.items() if not f.is_thermal)
 """Names of the functionals of the ground state."""
 
+THERMAL = {name: f.ground_state for name, f in _FUNCTIONALS.items() if f.is_thermal}
+"""Names of the functionals of the electronic temperature, with the functional of the ground state of each."""
+
 
 def functional(name: str) -> Functional:
     """Returns the functional called ``name``.

@@ -54,8 +54,8 @@ def fit_regular(
         progress: callback with the number of structures done and the total number of structures.
 
     Raises:
-        InputError: for data without total free energies, fewer than two structures, invalid weights, or a ``start`` with
-            another descriptor or other elements.
+        InputError: for data without total free energies, fewer than two structures, invalid weights, or a ``start``
+            with another descriptor or other elements.
     """
     for name, value, lowest in (("energy_weight", energy_weight, 1e-9), ("stress_weight", stress_weight, 0.0)):
         if not (math.isfinite(value) and value >= lowest):

@@ -56,7 +56,7 @@ class HotVolumes:
 def temperatures_outside(limits: Range, temperatures: FloatArray) -> list[str]:
     """Describes electronic temperatures (K) below the lowest one of a model, or above its energy window."""
     low, high = limits
-    cold, hot = temperatures[temperatures < low], temperatures[temperatures > high]
+    cold, hot = temperatures[~(temperatures >= low)], temperatures[temperatures > high]
     found = []
     if cold.size:
         found.append(f"{TEMPERATURE}: got {_kelvin(cold)}, the model is valid from {low:g} K on")

@@ -34,7 +34,7 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
     A tau_e above the energy window is handled by the check of the spectrum.
     """
     grids = [grid for grid in (request.grid, request.dos_grid) if grid is not None]
-    found, impossible = structure_outside(
+    outside, impossible = structure_outside(
         domain,
         request.atoms,
         request.electron_temperatures,
@@ -43,6 +43,7 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
     )
     if impossible is not None:
         return [], impossible
+    found = [*request.warnings, *outside]
     if request.forces and not request.forces_of_change and domain.anchor_shift is not None:
         found.append(
             "stress of the LDOS: forces and stress are not anchored; the pressure of F from the LDOS alone can be "
@@ -115,10 +116,14 @@ def impossible_energy(domain: Domain, atoms: int, highest: float, lowest: float)
 
 
 def inconsistent(domain: Domain, prediction: Prediction) -> list[str]:
-    """Describes differences between F from the LDOS and from the potentials that are larger than in training."""
+    """Describes doubts of the computation, and differences between F from the LDOS and from the potentials.
+
+    The differences are those that are larger than in training.
+    """
+    found = list(prediction.warnings)
     if not prediction.has_free_energy:
-        return []
-    return _anchor_differs(domain, prediction) + _potential_differs(domain, prediction)
+        return found
+    return found + _anchor_differs(domain, prediction) + _potential_differs(domain, prediction)
 
 
 def _potential_differs(domain: Domain, prediction: Prediction) -> list[str]:

@@ -45,7 +45,7 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
     readout = Readout.of(request.network, request.head, request.integration, tail=request.tail)
     hidden = hidden_sums(request, readout, progress)
     dos = readout.density_of_states(hidden.dos, hidden.volume)
-    _check_window(request, dos)
+    doubts = _check_window(request, dos)
     levels = thermal_levels(
         dos, request.electrons, request.all_temperatures, slopes=request.forces, around=request.around
     )
@@ -74,21 +74,22 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
         mechanics=thermal_mechanics(request, hidden.forward, readout, dos, states, reference)
         if request.forces
         else None,
+        warnings=tuple(doubts),
         functional=request.functional,
         thermal_xc=request.thermal_xc,
     )
 
 
-def _check_window(request: Request, dos: DensityOfStates) -> None:
-    """Refuses a tau_e that the window of the model or of this structure does not serve, or warns of it."""
-    head = request.head
+def _check_window(request: Request, dos: DensityOfStates) -> list[str]:
+    """Refuses a tau_e that the window of the model or of this structure does not serve, or returns warnings of it."""
+    head, found = request.head, []
     if dos.tail is None and request.tail:  # the request expected a tail, but the LDOS does not resemble free electrons
         for t in request.electron_temperatures:
             highest = head.highest_electron_temperature
-            check_temperature(head.energy_grid, highest, t, allow_beyond_window=request.allow_beyond_window)
-    if dos.tail is None and request.allow_beyond_window:  # the warning has been issued
-        return
-    check_spectrum(
+            found += check_temperature(head.energy_grid, highest, t, allow_beyond_window=request.allow_beyond_window)
+    if dos.tail is None and request.allow_beyond_window:  # the warnings of the model's window are enough
+        return found
+    return found + check_spectrum(
         dos,
         request.electrons,
         len(request.atoms),

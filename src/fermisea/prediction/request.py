@@ -15,10 +15,9 @@ from fermisea.grid import RealSpaceGrid, check_grid, check_structure
 from fermisea.networks.ensemble import Network
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.ions import Ion, electrons
-from fermisea.physics.tau_dependence import needs_neighbours
+from fermisea.physics.tau_dependence import needs_neighbours, other_ground_state, thermal_functional
 from fermisea.physics.thermal_states import neighbours
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
-from fermisea.physics.xc import functional
 from fermisea.prediction.readout import Head
 from fermisea.prediction.size import check_sizes
 
@@ -94,6 +93,7 @@ class Request:
         chunk: largest number of points of a tile.
         points: number of points of all passes over grids.
         thermal_xc: name of the exchange-correlation functional of F at tau_e; None for ``functional``.
+        warnings: a sentence for each doubt about tau_e and ``thermal_xc`` that the check found.
     """
 
     atoms: Atoms
@@ -122,6 +122,7 @@ class Request:
     chunk: int
     points: int
     thermal_xc: str | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def around(self) -> bool:
@@ -188,14 +189,9 @@ class Request:
                 free energy, or with ``dos_grid``; for an unknown functional, or one without a total free energy.
             WindowError: if a tau_e is above the limit of the energy window without a tail.
         """
-        if thermal_xc is not None:
-            thermal_xc = functional(thermal_xc).name
-            thermal_xc = None if thermal_xc == model.functional else thermal_xc
-        if thermal_xc is not None and (not density or model.total_energy_obstacle is not None):
-            raise InputError(
-                f"thermal xc: got {thermal_xc}, but there is no total free energy: "
-                + (model.total_energy_obstacle or "density=False (--no-density); omit one of them")
-            )
+        whole = None if density else "there are no densities (--no-density, density=False); omit one of them"
+        thermal_xc = thermal_functional(thermal_xc, model.functional, model.total_energy_obstacle or whole)
+        doubts = other_ground_state(model.functional, thermal_xc)
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
         temperatures = temperature_list(electron_temperature)
@@ -207,7 +203,7 @@ class Request:
         tail = tail and integration != "mala"
         for t in temperatures:
             highest = HIGHEST_TEMPERATURE if tail else head.highest_electron_temperature
-            check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
+            doubts += check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
         check_sizes(grid, own, _BYTES * len(temperatures) if density else 0, chunk=chunk, memory=memory)
         width = sum(member.widths[-1] for member in model.network.members)
@@ -241,6 +237,7 @@ class Request:
             chunk=chunk,
             points=sum(part.size for part in passes if part is not None) + forces * grid.size * len(temperatures),
             thermal_xc=thermal_xc,
+            warnings=tuple(doubts),
         )
 
 

@@ -14,7 +14,6 @@ from fermisea.engines.planewave.filling import Filling
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.tail import Tail
 from fermisea.errors import InputError
-from fermisea.physics.window import HIGHEST_TEMPERATURE
 
 EMPTY = 1e-6
 """Largest allowed occupation (0 to 1) of the top band without a tail."""
@@ -28,6 +27,9 @@ _DENSE = 5.4
 
 _ROOM = 0.7
 """Largest number of bands below a tail, relative to the number of plane waves."""
+
+_MOST_BANDS = 10**9
+"""Largest number of bands of a setting; no basis has as many plane waves."""
 
 TailChoice = Literal["auto"] | bool
 
@@ -100,13 +102,8 @@ def band_plan(problem: Problem, bands: int | Literal["all"] | None, tail: TailCh
             fixed number, "auto" gives no tail, and :meth:`BandPlan.checked` refuses occupied top bands.
 
     Raises:
-        InputError: if there are not enough plane waves, or if tau_e is above 1e9 K.
+        InputError: if there are not enough plane waves.
     """
-    if (t := problem.electron_temperature) > HIGHEST_TEMPERATURE:
-        raise InputError(
-            f"electron temperature: got {t:g} K, expected at most {HIGHEST_TEMPERATURE:g} K; hotter electrons are "
-            "relativistic; give a lower tau_e, in kelvin"
-        )
     volume, fewest = problem.grid.volume, fewest_waves(problem)
     if bands == "all":
         return BandPlan(max(len(waves) for waves in problem.waves), whole=True)
@@ -150,13 +147,19 @@ def check_bands(bands: object, tail: object) -> None:
     Raises:
         InputError: for such values.
     """
-    number = isinstance(bands, int | np.integer) and bands is not True and bands > 0
+    number = isinstance(bands, int | np.integer) and bands is not True and 0 < bands <= _MOST_BANDS
     if not (bands is None or number or (isinstance(bands, str) and bands == "all")):
-        raise InputError(f"bands: got {bands!r}, expected a positive whole number, 'all' or None")
+        raise InputError(
+            f"bands: got {bands!r}, expected a whole number from 1 to {_MOST_BANDS:,} or 'all'; omit bands for the "
+            "number that tau_e needs"
+        )
     if not (isinstance(tail, bool) or (isinstance(tail, str) and tail == "auto")):
-        raise InputError(f"tail: got {tail!r}, expected 'auto', True or False")
+        raise InputError(f"tail: got {tail!r}, expected true, false or 'auto'")
     if isinstance(bands, str) and tail is True:
-        raise InputError("tail: got True with all states of the basis, expected 'auto' or False; give fewer bands")
+        raise InputError(
+            "tail: got a tail and all states of the basis (bands 'all'), which has no tail; omit the tail, or give a "
+            "number of bands"
+        )
 
 
 def _basis_is_full(problem: Problem, bands: int) -> InputError:

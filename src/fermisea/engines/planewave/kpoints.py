@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fermisea.errors import InputError
+
+_MOST = 10**6
+"""Largest number of k-points of a mesh, before k and -k are merged."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,12 @@ def monkhorst_pack(size: tuple[int, int, int], shift: tuple[int, int, int] = (0,
         shift: 0 (through Gamma) or 1 (half a step) along each vector, as in Quantum ESPRESSO's ``K_POINTS automatic``.
 
     Raises:
-        InputError: for sizes below one or shifts other than 0 and 1.
+        InputError: for sizes below one, more than a million points, or shifts other than 0 and 1.
     """
     if len(size) != 3 or min(size) < 1:
         raise InputError(f"kpts: got {size}, expected three positive integers such as (4, 4, 4)")
+    if (number := math.prod(map(int, size))) > _MOST:
+        raise InputError(f"kpts: got {size}, {number:.1e} k-points, expected at most {_MOST:,}; choose a coarser mesh")
     if len(shift) != 3 or any(s not in (0, 1) for s in shift):
         raise InputError(f"k-point shift: got {shift}, expected 0 or 1 along each axis, e.g. (1, 1, 1) for half a step")
     count: dict[tuple[int, ...], int] = {}
