@@ -313,7 +313,7 @@ def test_the_anchor_of_a_hotter_reference_starts_from_the_potential_of_the_colde
     assert unchanged.predict(atoms).free_energy == pytest.approx(start.predict(atoms).free_energy, abs=1e-8)
     assert hot.anchor.predict(data[0].atoms).free_energy == pytest.approx(data[0].reference.free_energy, abs=0.02)
     with pytest.raises(InputError, match="descriptor"):
-        fit_regular(data, CONFIG.make_descriptor(["Al"]), start=start)
+        fit_regular(data, replace(CONFIG, anchor_order=3).make_anchor_descriptor(["Al"]), start=start)
 
 
 def test_data_of_several_references_are_sorted_and_compared(tmp_path):
@@ -364,6 +364,17 @@ def test_the_command_trains_and_predicts(tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["blend_error"] == 0
     assert rows[1]["blend_error"] > 0
+    assert main(["predict", *command[1:], "--allow-outside", "--out", str(tmp_path / "q")]) == 0
+    assert "blend of tau_ref = 1000, 4000 K" in capsys.readouterr().out.replace("\n", " ")
+    assert main(["evaluate", str(out), str(folder), "--out", str(tmp_path / "e"), "--json"]) == 0
+    parts = json.loads(capsys.readouterr().out)["parts"]
+    assert [part["reference_electron_temperature"] for part in parts] == list(REFERENCES)
+    assert all(part["rows"] for part in parts)
+    assert (tmp_path / "e" / "4000K" / "errors.csv").exists()
+    assert main(["info", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hotter"][0]["reference_electron_temperature"] == 4000.0
+    assert main(["info", str(folder), "--json"]) == 0
+    assert not any(line.startswith("mixed") for line in json.loads(capsys.readouterr().out)["warnings"])
 
 
 def test_ensembles_are_combined_at_each_reference(model, atoms):

@@ -18,6 +18,7 @@ import fermisea
 from fermisea import structures
 from fermisea.campaign import Campaign, run_campaign
 from fermisea.data.dataset import Dataset
+from fermisea.model import blend_models
 from fermisea.model import file as model_file
 from fermisea.physics.ions import CoreCharge
 from fermisea.plots import save_figure
@@ -123,6 +124,12 @@ def _model(folder: Path) -> None:
     random_model("float32", CoreCharge(0.5, values)).save(folder / "al.safetensors")
 
 
+def _parted_model(folder: Path) -> None:
+    model = random_model("float32")
+    hot = replace(model, reference_electron_temperature=10_000.0)
+    blend_models([model, hot]).save(folder / "al.safetensors")
+
+
 def _sealed_model(rng: random.Random, folder: Path) -> str:
     def reseal(header: dict[str, Any], tensors: Any) -> None:
         with contextlib.suppress(KeyError, TypeError, ValueError):  # without a version there is no checksum
@@ -136,7 +143,8 @@ def _read_model(folder: Path) -> Any:
     names = ("network", "energy_grid", "broadening", "elements", "ions", "functional", "reference_electron_temperature")
     more = ("highest_electron_temperature", "grid_spacing", "total_energy_obstacle")
     values = {name: getattr(model, name) for name in names + more}
-    return values | {"descriptor": model.descriptor.to_dict()}
+    hotter = [(part.network, part.energy_grid, part.reference_electron_temperature) for part in model.hotter]
+    return values | {"descriptor": model.descriptor.to_dict(), "hotter": hotter}
 
 
 def _dataset() -> Dataset:
@@ -312,6 +320,7 @@ FORMATS = (
     Format("snapshot, hot, resealed", _hot_snapshot, _sealed, _read_hot_snapshot, _info("al.nc")),
     Format("model", _model, bytes_of_file("al.safetensors"), _read_model, _info("al.safetensors"), checked=True),
     Format("model, resealed", _model, _sealed_model, _read_model, _info("al.safetensors")),
+    Format("model, two tau_ref, resealed", _parted_model, _sealed_model, _read_model, _info("al.safetensors")),
     Format("checkpoint", _checkpoint, _damaged_checkpoint, _resumed),
     Format("TOML of dft", lambda folder: (folder / "dft.toml").touch(), _settings, _read_settings),
     Format(
