@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import warnings
 from dataclasses import replace
@@ -12,21 +11,10 @@ import pytest
 from ase.units import kB
 
 import fermisea
-from fermisea import (
-    Calculator,
-    Dataset,
-    InputError,
-    Snapshot,
-    TrainingConfig,
-    WindowError,
-    blend_models,
-    load_model,
-    train,
-)
+from fermisea import Calculator, Dataset, InputError, TrainingConfig, WindowError, blend_models, load_model, train
 from fermisea.model.file import read_header
 from fermisea.physics.blend import blend_error, blended_potential, shares_of
 from fermisea.physics.observables import PotentialObservables
-from fermisea.potential import ThermalPotential, fit_regular
 from fermisea.prediction.curve import free_energy_curve
 from fermisea.training import TrainingInterruptedError, checkpoint_files
 from synthetic import made_up_snapshot, structure, with_known_pressure
@@ -49,13 +37,6 @@ CONFIG = TrainingConfig(
 
 def dataset(tau_ref: float) -> Dataset:
     return Dataset(tuple(made_up_snapshot(seed, electron_temperature=tau_ref) for seed in range(9)))
-
-
-def changed(snapshot: Snapshot, reference) -> Snapshot:
-    return Snapshot(
-        **{name: getattr(snapshot, name) for name in inspect.signature(Snapshot).parameters if name != "reference"},
-        reference=reference,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -297,23 +278,6 @@ def test_training_resumes_at_any_reference(tmp_path):
     for one, two in zip(whole.parts, again.parts, strict=True):
         for name, tensor in one.network.state_dict().items():
             assert (tensor == two.network.state_dict()[name]).all()
-
-
-def test_the_anchor_of_a_hotter_reference_starts_from_the_potential_of_the_colder_one(model, atoms):
-    """With F of the colder potential as data, the fit changes nothing; otherwise it reproduces its own data."""
-    cold, hot = model.parts
-    potential = ThermalPotential(cold.anchor, cold.thermal)
-    start = potential.at(4000.0)
-    assert start.predict(atoms).free_energy == pytest.approx(potential.predict(atoms, 4000.0).free_energy, rel=1e-13)
-    assert start.predict(atoms).forces == pytest.approx(potential.predict(atoms, 4000.0).forces, abs=1e-11)
-    descriptor, data = CONFIG.make_anchor_descriptor(["Al"]), dataset(4000.0)
-    own = [replace(s.reference, free_energy=start.predict(s.atoms).free_energy) for s in data]
-    same = [changed(s, reference) for s, reference in zip(data, own, strict=True)]
-    unchanged = fit_regular(Dataset(tuple(same)), descriptor, start=start)
-    assert unchanged.predict(atoms).free_energy == pytest.approx(start.predict(atoms).free_energy, abs=1e-8)
-    assert hot.anchor.predict(data[0].atoms).free_energy == pytest.approx(data[0].reference.free_energy, abs=0.02)
-    with pytest.raises(InputError, match="descriptor"):
-        fit_regular(data, replace(CONFIG, anchor_order=3).make_anchor_descriptor(["Al"]), start=start)
 
 
 def test_data_of_several_references_are_sorted_and_compared(tmp_path):

@@ -15,7 +15,7 @@ from fermisea.errors import InputError
 from fermisea.potential.design import design_of
 from fermisea.potential.equations import Targets, Weights
 from fermisea.potential.least_squares import fit_linear
-from fermisea.potential.model import RegularModel, RegularPrediction
+from fermisea.potential.model import RegularModel
 
 ENERGY_WEIGHT, STRESS_WEIGHT = 30.0, 1.0
 """Weights of an error of 1 eV / sqrt(atoms) in free energy and in stress times volume, relative to 1 eV/Angstrom in a
@@ -29,7 +29,6 @@ def fit_regular(
     energy_weight: float = ENERGY_WEIGHT,
     stress_weight: float = STRESS_WEIGHT,
     ridge: float | None = None,
-    start: RegularModel | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RegularModel:
     """Returns the linear model from a weighted least-squares fit to free energies, forces and stress.
@@ -48,14 +47,10 @@ def fit_regular(
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
         ridge: ridge parameter relative to the mean diagonal of the normal equations; by default chosen by
             cross-validation.
-        start: model from which the coefficients deviate as little as the ridge demands, for example of data at a lower
-            tau_e. Errors and spread are those of a fit without it, because it may have been fitted to the same
-            structures.
         progress: callback with the number of structures done and the total number of structures.
 
     Raises:
-        InputError: for data without total free energies, fewer than two structures, invalid weights, or a ``start``
-            with another descriptor or other elements.
+        InputError: for data without total free energies, fewer than two structures, or invalid weights.
     """
     for name, value, lowest in (("energy_weight", energy_weight, 1e-9), ("stress_weight", stress_weight, 0.0)):
         if not (math.isfinite(value) and value >= lowest):
@@ -74,24 +69,17 @@ def fit_regular(
         if progress is not None:
             progress(index + 1, len(dataset))
     symbols = [snapshot.atoms.get_chemical_symbols() for snapshot in dataset]
-    weights, targets = Weights(energy_weight, stress_weight), [_targets(snapshot) for snapshot in dataset]
-    (fit,), posterior = fit_linear(designs, [targets], symbols, elements, weights, ridge)
+    (fit,), posterior = fit_linear(
+        designs, [[_targets(s) for s in dataset]], symbols, elements, Weights(energy_weight, stress_weight), ridge
+    )
     judged = {
         "left_out_free_energy_error": fit.left_out_energy_error,
         "left_out_force_error": fit.left_out_force_error,
     }
-    coefficients, constants, virial = fit.coefficients, fit.constants, fit.virial
-    if start is not None:
-        if start.descriptor.to_dict() != descriptor.to_dict() or start.elements != elements:
-            raise InputError("regular model: got a start with another descriptor or elements, expected the same")
-        rest = [_less(target, start.predict(s.atoms), s) for target, s in zip(targets, dataset, strict=True)]
-        (change,), _ = fit_linear(designs, [rest], symbols, elements, weights, ridge)
-        coefficients = start.coefficients + change.coefficients
-        constants, virial = start.constants + change.constants, change.virial
     return RegularModel(
         descriptor,
-        coefficients,
-        constants,
+        fit.coefficients,
+        fit.constants,
         elements,
         dataset.electron_temperature,
         {
@@ -99,11 +87,10 @@ def fit_regular(
             "energy_weight": energy_weight,
             "stress_weight": stress_weight,
             "ridge": fit.ridge,
-            "pulay_virial_per_atom": virial,
+            "pulay_virial_per_atom": fit.virial,
             **(judged if ridge is None else {}),
         },
-        () if start is None else start.corrections,
-        replace(posterior, factor=posterior.factor[0, 0], noise=posterior.noise[0, 0]),
+        posterior=replace(posterior, factor=posterior.factor[0, 0], noise=posterior.noise[0, 0]),
     )
 
 
@@ -113,12 +100,3 @@ def _targets(snapshot: Snapshot) -> Targets:
     forces = None if reference.forces is None else np.asarray(reference.forces, dtype=np.float64)
     stress = None if reference.stress is None else np.asarray(reference.stress, dtype=np.float64)
     return Targets(reference.free_energy, forces, None if stress is None else stress * snapshot.grid.volume)
-
-
-def _less(targets: Targets, known: RegularPrediction, snapshot: Snapshot) -> Targets:
-    """Returns targets minus the values of a model."""
-    return Targets(
-        targets.energy - known.free_energy,
-        None if targets.forces is None else targets.forces - known.forces,
-        None if targets.virial is None else targets.virial - known.stress * snapshot.grid.volume,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -234,17 +234,6 @@ class ThermalPotential:
         if np.ndim(electron_temperature) == 0:
             values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
         return PotentialPrediction(*values)
-
-    def at(self, electron_temperature: float) -> RegularModel:
-        """Returns the regular model of one tau_e, K, without a spread."""
-        (share,) = self._shares([electron_temperature])
-        return replace(
-            self.regular,
-            coefficients=self.regular.coefficients + np.tensordot(share, self.terms.coefficients, 1),
-            constants=self.regular.constants + share @ self.terms.constants,
-            electron_temperature=electron_temperature,
-            posterior=None,
-        )
 
     def pressure_std(self, atoms: Atoms, electron_temperatures: npt.ArrayLike) -> FloatArray:
         """Returns the posterior standard deviation of the pressure, (nT,), eV/Angstrom^3; NaN if unknown.

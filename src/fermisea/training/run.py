@@ -24,7 +24,6 @@ from fermisea.networks.mlp import Mlp
 from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.potential import (
     RegularModel,
-    ThermalPotential,
     ThermalTerms,
     fit_correction,
     fit_regular,
@@ -66,7 +65,7 @@ class Task:
         file: checkpoint; None without one.
         state: state of an interrupted training run; None to start from the beginning.
         closure: closure error of each snapshot, eV per atom.
-        colder: model at the next lower tau_ref; None for the lowest.
+        colder: next lower tau_ref of the model, K; None for the lowest.
         hotter: next higher tau_ref of the model, K; None for the highest.
         several: whether the model has several tau_ref.
     """
@@ -77,25 +76,9 @@ class Task:
     file: Path | None
     state: tuple[dict[str, Tensor], dict[str, Any]] | None
     closure: Sequence[float | None]
-    colder: Model | None = None
+    colder: float | None = None
     hotter: float | None = None
     several: bool = False
-
-    @property
-    def lowest(self) -> float:
-        """Lowest tau_e of the potential that the model needs: the next lower tau_ref, K."""
-        return 0.0 if self.colder is None else self.colder.reference_electron_temperature
-
-    @property
-    def start(self) -> RegularModel | None:
-        """Potential of the next lower tau_ref at this tau_ref, from which the anchor deviates little; None without."""
-        if self.colder is None or self.colder.anchor is None or self.colder.thermal is None:
-            return None
-        potential, tau_ref = (
-            ThermalPotential(self.colder.anchor, self.colder.thermal),
-            self.dataset.electron_temperature,
-        )
-        return potential.at(tau_ref) if tau_ref <= potential.highest_electron_temperature else None
 
     @property
     def beyond(self) -> float | None:
@@ -166,11 +149,11 @@ def run_task(
         member.restore_best()
         if config.readout == "ridge":
             fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
-    anchor = _anchor(original, config, task.start)
+    anchor = _anchor(original, config)
     model = replace(
         _model(networks, descriptor, learned, axis, task.closure, config, loop.history),
         anchor=anchor,
-        thermal=_thermal(original, anchor, config, task.lowest, task.beyond),
+        thermal=_thermal(original, anchor, config, task.colder or 0.0, task.beyond),
     )
     if validation is not None:
         model.provenance["final"] |= validation.errors(model.network, processes)
@@ -242,18 +225,12 @@ def _gather(
     return points, part(held, len(training), share, None) if held else None
 
 
-def _anchor(training: Dataset, config: TrainingConfig, start: RegularModel | None = None) -> RegularModel | None:
-    """Returns the regular model of the training structures, if requested and if free energies are available.
-
-    With a ``start`` of a lower tau_ref, the anchors of both tau_ref have nearly the same error for a structure, so that
-    F changes smoothly from one to the other.
-    """
+def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
+    """Returns the regular model of the training structures, if requested and if free energies are available."""
     if not config.anchor or len(training) < 2 or training[0].total_energy_obstacle is not None:
         return None
-    linear = fit_regular(training, config.make_anchor_descriptor(sorted(training.ions)), start=start)
-    if start is not None or not config.anchor_hidden:
-        return linear
-    return fit_correction(training, linear, config.anchor_hidden, seed=config.seed)
+    linear = fit_regular(training, config.make_anchor_descriptor(sorted(training.ions)))
+    return fit_correction(training, linear, config.anchor_hidden, seed=config.seed) if config.anchor_hidden else linear
 
 
 def _thermal(

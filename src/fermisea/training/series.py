@@ -77,9 +77,10 @@ def train(
         identity = identity_of(dataset, config)
         state = begun(file, identity, resume=resume)
         closure = check_closure(dataset.snapshots, dataset.names, allow=config.allow_closure_error)
+        colder = references[index - 1] if index else None
         hotter = references[index + 1] if index + 1 < len(references) else None
-        tasks.append(Task(dataset, config, identity, file, state, closure, None, hotter, len(datasets) > 1))
-    models: list[Model] = []
+        tasks.append(Task(dataset, config, identity, file, state, closure, colder, hotter, len(datasets) > 1))
+    models = []
     with joined(where) as processes:
         for task in tasks:
             tau_ref = task.dataset.electron_temperature if task.several else None
@@ -88,7 +89,6 @@ def train(
                 if progress is not None and processes.first:
                     progress(replace(state, reference_electron_temperature=tau_ref))
 
-            task = replace(task, colder=models[-1] if models else None)  # noqa: PLW2901
             models.append(run_task(task, processes, where, tell, memory, scratch))
     return models[0] if len(models) == 1 else blend_models(models)
 
