@@ -95,7 +95,7 @@ NAMES = ("free_energy", "internal_energy", "entropy", "heat_capacity")
 
 
 def test_the_error_of_a_blend_is_largest_in_the_middle():
-    middle = list(shares_of((1e3, 1e4), np.sqrt(1e7)).values())
+    middle = list(shares_of((1e3, 1e4), 5500.0).values())
     assert blend_error([-1.0, -1.2], middle) == pytest.approx(0.1)
     assert blend_error([-1.0, -1.2], list(shares_of((1e3, 1e4), 1100.0).values())) < 0.01
     assert blend_error([-1.0], list(shares_of((1e3, 1e4), 500.0).values())) == 0.0
@@ -172,7 +172,7 @@ def test_every_route_gives_the_same_numbers(model, atoms):
 def test_networks_are_blended_one_by_one(model, atoms):
     p = model.predict(atoms, [1000.0, 2000.0], free_energy="anchored")
     assert p.free_energy_std[0] == pytest.approx(0, abs=1e-9)
-    assert p.free_energy_std[1] > 1e-6
+    assert p.free_energy_std[1] > 1e-7
     members = p.uncertainty.values(lambda result: result.free_energy)
     assert members.std(axis=0, ddof=1) == pytest.approx(p.free_energy_std)
     shares = shares_of(REFERENCES, 2000.0)

@@ -177,8 +177,8 @@ class Model:
         The prediction holds all three as ``potential_free_energy``, ``anchored_free_energy`` and ``ldos_free_energy``.
         Density, DOS, Fermi level and band energy always come from the LDOS.
 
-        A model with several tau_ref blends the results of the two tau_ref around tau_e, smoothly in ln(tau_e). S and
-        C_e are derivatives of the blended F. ``blend_error`` of the prediction tells how much both differ.
+        A model with several tau_ref blends the results of the two tau_ref around tau_e smoothly. S and C_e are
+        derivatives of the blended F. ``blend_error`` of the prediction tells how much both differ.
 
         A structure or result outside of ``domain`` is a :class:`fermisea.DomainWarning` and one of the ``warnings`` of
         the prediction. An unphysical structure or energy is an error.

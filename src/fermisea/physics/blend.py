@@ -2,7 +2,7 @@
 
 The LDOS of one tau_ref gives F at every tau_e, and is most accurate near tau_ref. With an LDOS at tau_1 < tau_2,
 
-    F = (1 - w) F_1 + w F_2,    w = x^3 (10 - 15 x + 6 x^2),    x = ln(tau_e / tau_1) / ln(tau_2 / tau_1)
+    F = (1 - w) F_1 + w F_2,    w = x^3 (10 - 15 x + 6 x^2),    x = (tau_e - tau_1) / (tau_2 - tau_1)
 
 at tau_e from tau_1 to tau_2. F, S and C_e are continuous, because w has two derivatives that vanish at both ends. S and
 C_e are derivatives of this F, so that they contain the change of the weight,
@@ -11,6 +11,10 @@ C_e are derivatives of this F, so that they contain the change of the weight,
     C_e = (1 - w) C_1 + w C_2 + 2 tau_e w' (S_2 - S_1) - tau_e w'' (F_2 - F_1)
 
 Other observables are blended with the weights alone.
+
+F_2 - F_1 is an error. With x linear in tau_e, its share of C_e = gamma tau_e is at most 6 (F_2 - F_1) / (gamma (tau_2 -
+tau_1)^2): 0.5 % in aluminium for 1 meV/atom between 1 and 10 kK. With x linear in ln(tau_e) it is 3 %, near the lower
+tau_ref, where C_e is small. An LDOS also serves temperatures above its tau_ref better than those below.
 """
 
 from __future__ import annotations
@@ -50,11 +54,10 @@ def shares_of(references: Sequence[float], electron_temperature: float) -> dict[
     if above in (0, len(references)):
         return {max(above - 1, 0): Share(1.0)}
     low, high = references[above - 1], references[above]
-    length = math.log(high / low)
-    x = math.log(electron_temperature / low) / length
-    weight, first, second = x**3 * (10 - 15 * x + 6 * x**2), 30 * (x - x**2) ** 2, 60 * x * (1 - x) * (1 - 2 * x)
-    scale = length * electron_temperature
-    slope, curvature = first / scale, second / scale**2 - first / (scale * electron_temperature)
+    length = high - low
+    x = (electron_temperature - low) / length
+    weight = x**3 * (10 - 15 * x + 6 * x**2)
+    slope, curvature = 30 * (x - x**2) ** 2 / length, 60 * x * (1 - x) * (1 - 2 * x) / length**2
     found = {above - 1: Share(1 - weight, -slope, -curvature), above: Share(weight, slope, curvature)}
     return {index: share for index, share in found.items() if share.weight > 0}
 
