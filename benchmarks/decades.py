@@ -166,8 +166,8 @@ def error_tables(model: Model, runs: Sequence[Run]) -> tuple[list[Table], list[d
     ]
     title = "F(tau_e) - F(300 K) of unseen structures, meV/atom: root mean square (largest) error by origin of F"
     note = (
-        "change: its size; expected: 2 meV/atom and 0.1 % of it; last columns: largest estimated error of the blend, and "
-        "median of the estimated error of F."
+        "change: its size; expected: 2 meV/atom and 0.1 % of it; last columns: largest estimated error of the blend, "
+        "and median of the estimated error of F."
     )
     tables = [Table("decades_errors", title, columns, energies, note)]
     columns = ["tau_e (K)", "S, anchored (%)", "S, potential (%)", "forces (meV/Å)", "anchored", "potential"]
