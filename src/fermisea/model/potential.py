@@ -11,7 +11,7 @@ from ase import Atoms
 
 from fermisea.grid import check_structure
 from fermisea.physics.window import temperature_list
-from fermisea.potential import PRESSURE_LIMIT, PotentialPrediction, ThermalPotential
+from fermisea.potential import PotentialPrediction, ThermalPotential
 from fermisea.prediction.domain import Domain
 from fermisea.prediction.plausibility import impossible_energy, issue, structure_outside
 from fermisea.units import GIGAPASCAL
@@ -138,10 +138,11 @@ def unreliable(
             "lies outside the training data"
         )
     errors = thermal.terms.pressure_error(temperatures)
-    if stress and errors.max() > PRESSURE_LIMIT:
+    beyond = errors / thermal.terms.pressure_limit(temperatures)
+    if stress and beyond.max() > 1:
         found.append(
-            f"stress of the potential: the estimated error of the pressure at {temperatures[errors.argmax()]:g} K is "
-            f"{errors.max() / GIGAPASCAL:.1f} GPa, because the training structures hardly differ in volume; train on "
+            f"stress of the potential: the estimated error of the pressure at {temperatures[beyond.argmax()]:g} K is "
+            f"{errors[beyond.argmax()] / GIGAPASCAL:.1f} GPa, because the training structures hardly differ in volume; train on "
             "several volumes, or take the change of F and stress with tau_e from the LDOS (free_energy='anchored')"
         )
     return found

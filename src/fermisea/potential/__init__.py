@@ -4,7 +4,6 @@ from fermisea.potential.correction import fit_correction
 from fermisea.potential.fit import fit_regular
 from fermisea.potential.model import RegularModel, RegularPrediction
 from fermisea.potential.thermal import (
-    PRESSURE_LIMIT,
     PotentialPrediction,
     ThermalPotential,
     ThermalTerms,
@@ -13,7 +12,6 @@ from fermisea.potential.thermal import (
 from fermisea.potential.thermal_fit import Labels, fit_thermal, highest_label, label_temperatures, labels_of
 
 __all__ = [
-    "PRESSURE_LIMIT",
     "Labels",
     "PotentialPrediction",
     "RegularModel",

@@ -18,8 +18,9 @@ from fermisea.potential.model import RegularModel
 from fermisea.potential.posterior import Posterior
 from fermisea.utilities.arrays import FloatArray
 
-PRESSURE_LIMIT = 1.0 * units.GIGAPASCAL
-"""Largest estimated error of the pressure of a potential that needs no warning, eV/Angstrom^3."""
+PRESSURE_LIMIT, PRESSURE_SHARE = 1.0 * units.GIGAPASCAL, 0.01
+"""Largest estimated error of the pressure of a potential that needs no warning: eV/Angstrom^3, or a share of the change
+of F with tau_e per volume."""
 
 _STRAIN = 1e-3
 """Strain of differences of descriptors."""
@@ -113,9 +114,22 @@ class ThermalTerms:
 
     @property
     def has_pressure(self) -> bool:
-        """Whether the training structures determine the pressure at every tau_e, to 1 GPa."""
-        errors = self.provenance.get("pressure_errors")
-        return errors is not None and max(errors) <= PRESSURE_LIMIT
+        """Whether the training structures determine the pressure at every tau_e, within ``pressure_limit``."""
+        if "pressure_errors" not in self.provenance:
+            return False
+        limits = self.pressure_limit(self.provenance["electron_temperatures"])
+        return bool((np.array(self.provenance["pressure_errors"]) <= limits).all())
+
+    def pressure_limit(self, electron_temperature: npt.ArrayLike) -> FloatArray:
+        """Returns the largest error of the pressure at each tau_e, K, that needs no warning, (nT,), eV/Angstrom^3.
+
+        Hot electrons have pressures of hundreds of GPa, so that a share of the change of F per volume is allowed.
+        """
+        asked, known = np.atleast_1d(electron_temperature), self.provenance.get("changes_per_volume")
+        if known is None:
+            return np.full(asked.shape, PRESSURE_LIMIT)
+        changes = np.interp(asked, self.provenance["electron_temperatures"], known)
+        return np.asarray(np.maximum(PRESSURE_LIMIT, PRESSURE_SHARE * changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything but the fitted numbers as plain data."""

@@ -160,7 +160,7 @@ def fit_thermal(
     without negative ones, in the metric of the least squares.
 
     The provenance holds, at each tau_e of the labels, the root mean square error of the change of F for left-out
-    structures, eV/atom, and the estimated error of the pressure, eV/Angstrom^3.
+    structures, eV/atom, the estimated error of the pressure, and the mean change of F per volume, eV/Angstrom^3.
 
     Args:
         regular: regular model at tau_ref, whose descriptor is used.
@@ -228,6 +228,8 @@ def fit_thermal(
     potential = ThermalPotential(regular, terms)
     deviations = [potential.pressure_std(item.atoms, temperatures) for item in labels]
     provenance["pressure_errors"] = np.sqrt(np.mean(np.square(deviations), axis=0)).tolist()
+    volumes = np.array([item.atoms.get_volume() for item in labels])
+    provenance["changes_per_volume"] = np.mean(np.abs(energies) / volumes[:, None], axis=0).tolist()
     return potential
 
 
