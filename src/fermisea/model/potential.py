@@ -142,7 +142,8 @@ def unreliable(
     if stress and beyond.max() > 1:
         found.append(
             f"stress of the potential: the estimated error of the pressure at {temperatures[beyond.argmax()]:g} K is "
-            f"{errors[beyond.argmax()] / GIGAPASCAL:.1f} GPa, because the training structures hardly differ in volume; train on "
-            "several volumes, or take the change of F and stress with tau_e from the LDOS (free_energy='anchored')"
+            f"{errors[beyond.argmax()] / GIGAPASCAL:.1f} GPa, because the training structures hardly differ in volume; "
+            "train on several volumes, or take the change of F and stress with tau_e from the LDOS "
+            "(free_energy='anchored')"
         )
     return found
