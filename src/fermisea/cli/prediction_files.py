@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fermisea
-from fermisea.cli.prediction_tables import energy_rows, mechanical_rows, notes
+from fermisea.cli.prediction_tables import energy_rows, mechanical_rows, notes, references_of
 from fermisea.physics.registry import OBSERVABLES, with_unit
 from fermisea.utilities.counts import counted
 from fermisea.utilities.tables import write_csv, write_table
@@ -70,7 +70,7 @@ def free_energy_figure(prediction: Prediction, title: str, model: Model) -> Figu
         transfer_error=np.array([result.transfer_error for result in prediction.results]) / atoms,
         spread=spread,
         spread_name=name,
-        reference_electron_temperature=prediction.reference_electron_temperature,
+        reference_electron_temperature=references_of(prediction),
         title=title,
     )
 

@@ -32,7 +32,7 @@ def free_energy_figure(
     transfer_error: npt.ArrayLike | None = None,
     spread: npt.ArrayLike | None = None,
     spread_name: str = "network spread",
-    reference_electron_temperature: float | None = None,
+    reference_electron_temperature: float | Sequence[float] | None = None,
     title: str = "",
 ) -> Figure:
     """Returns F(tau_e) relative to its lowest temperature, with its error in a panel below.
@@ -51,7 +51,7 @@ def free_energy_figure(
         spread: standard deviation of F or F(tau_e) - F(tau_ref), at each tau_e, eV/atom; added to the transfer error in
             quadrature.
         spread_name: name of this deviation in the legend.
-        reference_electron_temperature: tau_ref of the training data (K), marked.
+        reference_electron_temperature: one or several tau_ref of the training data (K), marked.
         title: title of the figure.
 
     Raises:
@@ -65,6 +65,7 @@ def free_energy_figure(
     zero = index[0] if index else 0
     change = energy - energy[zero]
     estimate = _Estimate(temperature, _optional(transfer_error, order), _optional(spread, order), spread_name)
+    references = np.atleast_1d([] if reference_electron_temperature is None else reference_electron_temperature)
     panels = 2 if dft or estimate.total is not None else 1
     with panels_figure(panels, (2.4, 1.0), 4.3 if panels == 2 else 3.0) as (figure, axes):
         top = axes[0]
@@ -82,9 +83,9 @@ def free_energy_figure(
             top.plot(points, reference, **mark("o"), label="self-consistent DFT")
             _error_panel(axes[1], index, change[index] - reference, estimate)
         elif panels == 2:
-            _estimate_panel(axes[1], estimate, reference_electron_temperature)
+            _estimate_panel(axes[1], estimate, references)
         for axis in axes:
-            _mark_reference(axis, reference_electron_temperature)
+            _mark_references(axis, references)
         axes[-1].set_xlabel(r"electronic temperature $\tau_e$ (1000 K)")
         axes[-1].set_xlim(0, 1.03 * temperature[-1] / 1000)
         top.legend(loc="upper right")
@@ -236,7 +237,7 @@ def _error_panel(axis: Axes, index: Sequence[int], error: FloatArray, estimate: 
         axis.legend(loc="upper right", ncols=2, borderaxespad=0.1, columnspacing=1.0, handletextpad=0.4)
 
 
-def _estimate_panel(axis: Axes, estimate: _Estimate, reference: float | None) -> None:
+def _estimate_panel(axis: Axes, estimate: _Estimate, references: FloatArray) -> None:
     """Plots the estimated error in quadrature and, if there are two, its parts, without points at tau_ref."""
     total = estimate.total
     assert total is not None  # noqa: S101  # the caller checks
@@ -249,8 +250,8 @@ def _estimate_panel(axis: Axes, estimate: _Estimate, reference: float | None) ->
             (estimate.spread_name, estimate.spread, {**mark("s", GREY), "linestyle": line, "color": GREY}),
         ]
     shown = np.full(total.size, fill_value=True)
-    if line == "none" and reference is not None:  # F(tau_ref) needs no transfer: its mark would say "no error at all"
-        shown = ~np.isclose(estimate.temperature, reference)
+    if line == "none":  # F(tau_ref) needs no transfer: its mark would say "no error at all"
+        shown = np.asarray(~np.isclose(estimate.temperature[:, None], references).any(axis=1))
     for label, values, style in series:
         points = estimate.temperature[shown] / 1000
         axis.plot(points, 1000 * values[shown], **style, label=label, clip_on=False)
@@ -261,15 +262,14 @@ def _estimate_panel(axis: Axes, estimate: _Estimate, reference: float | None) ->
     axis.legend(loc="upper left", ncols=3, borderaxespad=0.1, columnspacing=1.0, handletextpad=0.2)
 
 
-def _mark_reference(axis: Axes, temperature: float | None) -> None:
-    if temperature is None:
-        return
-    axis.axvline(temperature / 1000, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    if axis.get_subplotspec() is None or not axis.get_subplotspec().is_first_row():  # type: ignore[union-attr]
+def _mark_references(axis: Axes, temperatures: FloatArray) -> None:
+    for temperature in temperatures:
+        axis.axvline(temperature / 1000, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    if not temperatures.size or axis.get_subplotspec() is None or not axis.get_subplotspec().is_first_row():  # type: ignore[union-attr]
         return
     axis.annotate(
         r"training data, $\tau_{\mathrm{ref}}$",
-        (temperature / 1000, 0.05),
+        (temperatures[0] / 1000, 0.05),
         xycoords=("data", "axes fraction"),
         xytext=(3, 0),
         textcoords="offset points",
