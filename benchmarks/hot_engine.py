@@ -9,14 +9,10 @@ interrupted benchmark resumes. About half an hour on one core.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +20,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from common import OUTPUT, Table, digits, finish, options, parse
+from hot_runs import ALUMINIUM, BERYLLIUM, GPA, Run, Runs, aluminium, beryllium, density_error, force_error
 from matplotlib.figure import Figure
 from scipy.optimize import brentq
 
@@ -37,11 +34,6 @@ from fermisea.physics.xc import xc_energy, xc_energy_and_potential
 from fermisea.plots import save_figure
 from fermisea.plots.style import GREY, MODEL, panels_figure
 
-GPA = 1 / units.GIGAPASCAL
-"""GPa in an eV/Angstrom^3."""
-
-ALUMINIUM = PlaneWave(cutoff=400.0, kpts=(2, 2, 2), pseudopotentials="gth", threads=1)
-BERYLLIUM = PlaneWave(cutoff=1360.0, kpts=(1, 1, 1), shift=(1, 1, 1), pseudopotentials={"Be": "Be-q4"}, threads=1)
 HYDROGEN = PlaneWave(xc="lda", cutoff=1000.0, kpts=(4, 4, 4), pseudopotentials="gth", threads=1, bands=40, tail=True)
 
 TEMPERATURES = (1e3, 1e4, 3e4, 4.5e4, 6e4, 1e5, 3e5, 1e6, 3e6, 1e7)
@@ -50,85 +42,16 @@ TEMPERATURES = (1e3, 1e4, 3e4, 4.5e4, 6e4, 1e5, 3e5, 1e6, 3e6, 1e7)
 WITHOUT = (1e3, 1e4, 3e4, 4.5e4, 6e4, 8e4, 1e5)
 """Electronic temperatures of the figure without a tail, K."""
 
+WHOLE = 3e5
+"""Electronic temperature of the comparison of Be4 with all states of its basis, K."""
+
 GRAM = 6.02214076e23 / 1e24
 """Atomic mass units per cubic Angstrom in 1 g/cm3."""
-
-
-def rattled(atoms: Atoms, distance: float) -> Atoms:
-    """Returns atoms displaced at random."""
-    atoms.rattle(distance, seed=1)
-    return atoms
-
-
-def aluminium() -> Atoms:
-    """Returns the cell of four aluminium atoms that other codes have computed, too."""
-    return rattled(bulk("Al", cubic=True, a=4.05), 0.15)
-
-
-def beryllium() -> Atoms:
-    """Returns an orthorhombic cell of four beryllium atoms."""
-    a, c = 2.286, 3.584
-    places = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 1 / 6, 0.5], [0, 2 / 3, 0.5]]
-    return rattled(Atoms("Be4", cell=[a, a * math.sqrt(3), c], scaled_positions=places, pbc=True), 0.1)
 
 
 def hydrogen() -> Atoms:
     """Returns fcc hydrogen at 1 g/cm3."""
     return bulk("H", "fcc", a=(4 * 1.00784 / GRAM) ** (1 / 3))
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run: F and -TS (eV), pressure (GPa), forces (eV/Angstrom), electrons, numbers of bands and steps, time (s)."""
-
-    free_energy: float
-    entropy_term: float
-    pressure: float
-    forces: Sequence[Sequence[float]]
-    electrons: float
-    tail_electrons: float
-    bands: int
-    iterations: int
-    seconds: float
-
-
-class Runs:
-    """Runs with their results in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        """Makes the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-
-    def __call__(self, engine: PlaneWave, atoms: Atoms, electron_temperature: float) -> Run:
-        """Returns the result of a run, stored or new."""
-        key = repr((engine, atoms.symbols, atoms.positions.tolist(), atoms.cell.tolist(), electron_temperature))
-        path = self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-        if not path.is_file():
-            start = time.process_time()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # low cutoffs are the same in all compared runs
-                state = engine.solve(atoms, electron_temperature)
-            found = state.reference
-            run = Run(
-                found.free_energy,
-                found.entropy_term,
-                -float(np.trace(found.stress)) / 3 * GPA,
-                found.forces.tolist(),
-                float(state.grid.integrate(state.density)),
-                found.tail_electrons,
-                state.eigenvalues.shape[1],
-                len(state.history),
-                time.process_time() - start,
-            )
-            path.write_text(json.dumps(vars(run)), encoding="utf-8")
-            print(f"{atoms.get_chemical_formula()} {electron_temperature:g} K {engine.bands} {run.seconds:.1f} s")
-        return Run(**json.loads(path.read_text(encoding="utf-8")))
-
-
-def force_error(one: Run, other: Run) -> float:
-    """Returns the largest difference of a force component, meV/Angstrom."""
-    return 1000 * float(np.abs(np.subtract(one.forces, other.forces)).max())
 
 
 def band_table(runs: Runs, *, quick: bool) -> Table:
@@ -189,38 +112,40 @@ def identity_table(runs: Runs, *, quick: bool) -> Table:
 
 
 def convergence_table(runs: Runs, *, quick: bool) -> Table:
-    """Returns F and pressure of Be4 for two numbers of bands."""
+    """Returns F, pressure and density of Be4 for two numbers of bands, and against all states."""
     atoms, rows = beryllium(), []
     engine = replace(BERYLLIUM, cutoff=400.0) if quick else BERYLLIUM
-    numbers = (30, 60) if quick else (200, 400)
+    few, most = (30, 60) if quick else (200, 400)
     for hot in (1e6,) if quick else (1e5, 3e5, 1e6, 3e6):
-        found = [runs(replace(engine, bands=count, tail=True), atoms, hot) for count in numbers]
-        default, best = runs(engine, atoms, hot), found[-1]
-        cells = [
-            f"{100 * (run.free_energy / best.free_energy - 1):.4f}; {100 * (run.pressure / best.pressure - 1):.2f}"
-            for run in (default, *found[:-1])
-        ]
-        seconds = "; ".join(digits(run.seconds, 2) for run in (default, *found))
-        if hot <= 3e5 or quick:
-            smaller = replace(engine, cutoff=engine.cutoff / 2)
-            whole = runs(replace(smaller, bands="all"), atoms, hot)
-            some = runs(replace(smaller, bands=numbers[-2], tail=True), atoms, hot)
-            errors = some.free_energy / whole.free_energy - 1, some.pressure / whole.pressure - 1
-            cells.append(f"{100 * errors[0]:.4f}; {100 * errors[1]:.2f}")
-        else:
-            cells.append("")
-        rows.append([f"{hot:,.0f}", str(default.bands), *cells, digits(best.tail_electrons, 3), seconds])
-    columns = ("tau_e (K)", "default bands", *(f"{name} (F; P)" for name in ("default", *map(str, numbers[:-1]))))
-    columns += (f"{numbers[-2]} against all states (F; P)", f"electrons in the tail of {numbers[-1]}", "CPU (s)")
-    title = f"Be4, all electrons: F and pressure against {numbers[-1]} bands, %"
-    note = "All states and the same number of bands: at half the cutoff."
-    return Table("hot_beryllium", title, columns, rows, note)
+        best, best_density = runs.with_density(replace(engine, bands=most, tail=True), atoms, hot)
+        default, some = (runs.with_density(e, atoms, hot) for e in (engine, replace(engine, bands=few, tail=True)))
+        cells = [_errors(run, best, density_error(density, best_density)) for run, density in (default, some)]
+        whole, cell = None, ""
+        if quick or hot == WHOLE:
+            whole, density = runs.with_density(replace(engine, bands="all"), atoms, hot)
+            cell = _errors(default[0], whole, density_error(default[1], density))
+        found = [default[0], some[0], best] + ([] if whole is None else [whole])
+        seconds = "; ".join(digits(run.seconds, 2) for run in found)
+        rows.append([f"{hot:,.0f}", str(default[0].bands), *cells, cell, digits(best.tail_electrons, 3), seconds])
+    columns = ("tau_e (K)", "default bands", "default", f"{few} bands", "default against all states")
+    columns += (f"electrons in the tail of {most}", "CPU (s)")
+    title = f"Be4, all electrons: F; pressure; density against {most} bands, %"
+    return Table("hot_beryllium", title, columns, rows, "CPU times in the order of the columns.")
+
+
+def _errors(run: Run, best: Run, density: float) -> str:
+    """Returns errors of F, pressure and density, %."""
+    energy, push = run.free_energy / best.free_energy - 1, run.pressure / best.pressure - 1
+    return f"{100 * energy:.4f}; {100 * push:.2f}; {density:.2f}"
 
 
 def time_table(runs: Runs, *, quick: bool) -> Table:
     """Returns the CPU time of Al4 over tau_e with the default number of bands, and the error by twice as many."""
     atoms, rows = aluminium(), []
     engine = replace(ALUMINIUM, cutoff=272.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        replace(engine, cutoff=100.0).solve(atoms, 30_000.0)  # the first run of a process takes longer
     cold = runs(engine, atoms, 30_000.0).seconds
     for hot in (1e3, 1e5) if quick else TEMPERATURES:
         run = runs(engine, atoms, hot)

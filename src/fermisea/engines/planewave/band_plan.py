@@ -18,11 +18,11 @@ from fermisea.errors import InputError
 EMPTY = 1e-6
 """Largest allowed occupation (0 to 1) of the top band without a tail."""
 
-_ABOVE = 63.0
+_ABOVE = 100.0
 """Energy above the Fermi energy of free electrons, eV, up to which there are at least bands below a tail. Without a
-tail, the number of bands reaches this energy at 40 kK."""
+tail, the number of bands reaches this energy at 64 kK."""
 
-_DENSE = 5.4
+_DENSE = 8.5
 """The same energy relative to the Fermi energy, which is decisive for electrons denser than in aluminium."""
 
 _ROOM = 0.7
@@ -124,12 +124,12 @@ def band_plan(problem: Problem, bands: int | Literal["all"] | None, tail: TailCh
 
 
 def tail_energy(problem: Problem) -> float:
-    """Returns the kinetic energy up to which bands give F to about 0.1 % at every tau_e, eV."""
+    """Returns the kinetic energy up to which bands give F to 0.1 % and the pressure to 0.5 % at every tau_e, eV."""
     return _fermi_energy(problem) + _above(problem)
 
 
 def tail_bands(problem: Problem) -> int:
-    """Returns the number of bands below a tail for an error of F of about 0.1 %, at every tau_e."""
+    """Returns the number of bands below a tail for F to 0.1 % and the pressure to 0.5 %, at every tau_e."""
     return math.ceil(free_electron_bands(problem.electrons, problem.grid.volume, _above(problem)))
 
 

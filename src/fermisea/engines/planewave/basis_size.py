@@ -23,9 +23,8 @@ _MATRICES = 5
 _BEYOND = 1e-3
 """Fraction of the electrons beyond the cutoff above which there is a warning."""
 
-_FEW = 0.6
-"""Number of bands below a tail, relative to the number for an error of about 0.1 % of F, below which a given number
-has a warning."""
+_FEW = 0.43
+"""Number of bands below a tail, relative to the default number, below which the error of F may be above 0.1 %."""
 
 _ROOM = 1.25
 """Cutoff over the energy at which the tail begins, above which the basis describes the bands well."""

@@ -96,12 +96,13 @@ def davidson(
     return Bands(values.double(), psi, norms.double())
 
 
-def all_bands(hamiltonian: Hamiltonian) -> Bands:
-    """Returns all eigenstates of the basis, by diagonalisation of the whole matrix."""
+def all_bands(hamiltonian: Hamiltonian, bands: int | None = None) -> Bands:
+    """Returns all eigenstates of the basis, or the lowest ones, by diagonalisation of the whole matrix."""
     waves = torch.arange(len(hamiltonian.waves), device=hamiltonian.kinetic.device)
     matrix = hamiltonian.matrix(waves, waves)
     values, vectors = torch.linalg.eigh((matrix + matrix.conj().T) / 2)
-    return Bands(values.double(), vectors.T.contiguous(), torch.zeros_like(values, dtype=torch.float64))
+    values, vectors = values[:bands].double(), vectors[:, :bands]
+    return Bands(values, vectors.T.contiguous(), torch.zeros_like(values))
 
 
 def _norms(rows: Tensor) -> Tensor:

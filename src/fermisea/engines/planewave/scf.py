@@ -109,6 +109,8 @@ def self_consistent(
     ionic = torch.fft.ifftn(local_potential(problem.ions, problem.grid.shape), norm="forward").real
     mixer = AndersonMixer(problem.squared_momenta, problem.screening, options.mixing, options.history)
     residual, first_steps = (0.1, _STEPS) if density is None else (1e-6, 2 * _STEPS)
+    if density is not None and plan.tail is not None:  # the number of states below the switch depends on the mesh
+        residual, first_steps = 1e-3, _STEPS
     density = starting_density(problem) if density is None else density
     history: list[ScfStep] = []
     mu = math.inf

@@ -18,6 +18,10 @@ from fermisea.engines.planewave.ions import projectors
 from fermisea.engines.planewave.problem import Problem
 from fermisea.utilities.threads import Workers
 
+_WAVES_PER_BAND = 5
+"""Number of plane waves for each band up to which dense diagonalisation takes less time than the iteration, whose
+basis would be nearly as large."""
+
 
 class KPointSolver:
     """Stores the wavefunctions of all k-points between calls; every call starts from the last ones."""
@@ -83,6 +87,8 @@ class KPointSolver:
             count = min(bands, len(hamiltonian.waves))
             if whole:
                 return all_bands(hamiltonian)
+            if _WAVES_PER_BAND * count >= len(hamiltonian.waves):
+                return all_bands(hamiltonian, count)
             if self._bands is None:
                 start = first_guess(hamiltonian, count)
             else:
