@@ -128,8 +128,9 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
     if prediction.has_free_energy and any(r.electron_temperature in references for r in prediction.results):
         found.append(f"{NONE}: at tau_e = tau_ref {_at_reference(prediction, model)}")
     if prediction.has_free_energy and prediction.anchor is not None:
-        shift = " to ".join(f"{1000 * value / atoms:+.2f}" for value in np.unique(prediction.anchor_shift)[[0, -1]])
-        shift = f"{shift.partition(' to ')[0] if np.ndim(prediction.anchor_shift) == 0 else shift} meV/atom"
+        shifts = prediction.anchor_shift
+        low, high = (f"{1000 * value / atoms:+.2f}" for value in (np.min(shifts), np.max(shifts)))
+        shift = f"{low if len(references) == 1 else f'{low} to {high}'} meV/atom"
         if prediction.origin == "potential":
             differences = [r.potential_free_energy - r.anchored_free_energy for r in prediction.results]
             worst = max(differences, key=abs)

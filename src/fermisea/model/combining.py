@@ -52,6 +52,8 @@ def combine_models(models: Sequence[Model]) -> Model:
 def blend_models(models: Sequence[Model]) -> Model:
     """Returns a model with several tau_ref, from a model of the same material at each of them, in any order.
 
+    The default grid of all parts is the finest of their default grids.
+
     Raises:
         InputError: for fewer than two models, two models with the same tau_ref, or models that differ in elements,
             functional or number of networks, or of which only some give a total free energy.
@@ -61,5 +63,6 @@ def blend_models(models: Sequence[Model]) -> Model:
     )
     if len(parts) < 2:
         raise InputError("models: got a single tau_ref, expected models with at least two")
-    first, *others = parts
+    spacing = min(part.grid_spacing for part in parts)
+    first, *others = (replace(part, grid_spacing=spacing) for part in parts)
     return replace(first, hotter=tuple(others))

@@ -231,6 +231,8 @@ class Model:
             free_energy = without_potential(free_energy, anchor, self.functional, thermal_xc, anchored=known)
             potential = None
         chosen, unusual = self.chosen_origin(free_energy, anchor, temperatures, density=density)
+        if chosen == "potential":
+            self.potential().check(temperatures)
         if self.hotter:
             options = {
                 "grid": prediction_grid(self, atoms, grid, FINER if forces and chosen == "ldos" else 1.0),
@@ -252,8 +254,6 @@ class Model:
             prediction = predict_parts(self.parts, atoms, temperatures, options, progress, scalar=scalar)
             sentences = issue([*unusual, *prediction.warnings], None, allow_outside=allow_outside)
             return replace(prediction, warnings=sentences)
-        if chosen == "potential" and potential is not None:
-            potential.check(temperatures)
         request = Request.of(
             self,
             atoms,

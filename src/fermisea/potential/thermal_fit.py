@@ -71,7 +71,7 @@ def label_temperatures(resolution: float, highest: float, lowest: float = 0.0) -
         resolution: energy resolution of the LDOS, eV, which limits the lowest tau_e: the standard deviation of the
             broadening, or the spacing of the energies if it is larger.
         highest: highest tau_e, K.
-        lowest: lowest tau_e that is needed, K; at least two temperatures are returned.
+        lowest: lowest tau_e that is needed, K.
 
     Raises:
         InputError: for a resolution or a tau_e that is not above zero.
