@@ -224,7 +224,7 @@ def test_the_potential_ends_where_one_of_two_is_missing(model, atoms):
     without = blend_models([cold, replace(hot, thermal=None)])
     assert without.potential().highest_electron_temperature == 1000.0
     assert without.predict(atoms, 900.0).origin == "potential"
-    with pytest.warns(fermisea.DomainWarning, match="fitted up to 1000 K"):
+    with pytest.warns(fermisea.DomainWarning, match="serves tau_e up to 1000 K"):
         assert without.predict(atoms, 1500.0).origin == "anchored"
     with pytest.raises(WindowError, match=r"1000\.0 K"):
         without.potential().predict(atoms, 1500.0)
@@ -368,3 +368,59 @@ def test_without_a_density_only_the_states_are_blended(model, atoms):
         for name in ("entropy", "fermi_level", "band_energy"):
             mean = sum(w * getattr(part, name)[k] for w, part in zip(weights, parts, strict=True))
             assert getattr(p, name)[k] == pytest.approx(mean, rel=1e-12)
+
+
+def test_the_potential_serves_every_temperature_between_two_references(model, atoms):
+    """F below a hot tau_ref is far above F at this tau_ref, which no warning may take for an impossible structure."""
+    hot = replace(model.parts[1], training_domain=replace(model.parts[1].domain, free_energy_per_atom=(-300.0, -299.0)))
+    cold = model.parts[0]
+    with pytest.raises(InputError, match="no structure has such an energy"):
+        blend_models([cold, hot]).potential().predict(atoms, 5000.0)
+    f = hot.potential().thermal.predict(atoms, 4000.0).free_energy / 4
+    near = replace(hot, training_domain=replace(hot.domain, free_energy_per_atom=(f - 9.9995, f - 9.9995)))
+    found = blend_models([cold, near]).potential().predict(atoms, [2000.0, 3000.0])
+    assert found.free_energy.min() / 4 > f
+    assert found.warnings == ()
+
+
+def test_the_estimated_error_at_one_temperature_does_not_depend_on_the_others(model, atoms):
+    alone = model.predict(atoms, 1000.0, free_energy="anchored").free_energy_uncertainty
+    together = model.predict(atoms, [1000.0, 3000.0, 5000.0], free_energy="anchored").free_energy_uncertainty
+    assert together[0] == pytest.approx(alone, rel=1e-6)
+
+
+def test_the_default_origin_follows_the_potentials_that_know_the_pressure(model, atoms):
+    cold, hot = model.parts
+    terms = replace(hot.thermal, provenance={k: v for k, v in hot.thermal.provenance.items() if k != "pressure_errors"})
+    mixed = blend_models([cold, replace(hot, thermal=terms)])
+    assert mixed.predict(atoms, 900.0).origin == "potential"
+    assert mixed.predict(atoms, 2000.0).origin == "anchored"
+    assert mixed.predict(atoms, 2000.0, free_energy="potential").origin == "potential"
+    assert "potential at tau_e up to 1000 K" in repr(mixed)
+
+
+def test_without_a_free_energy_the_heat_capacity_is_a_derivative_of_the_entropy(model, atoms):
+    p = model.predict(atoms, [1998.0, 2000.0, 2002.0], density=False)
+    assert p.heat_capacity[1] == pytest.approx(500 * (p.entropy[2] - p.entropy[0]), rel=1e-4)
+
+
+def test_wrong_lists_of_models_and_data_are_refused_at_once(model, tmp_path):
+    for wrong in ([], model, ["al.safetensors"]):
+        for function in (blend_models, fermisea.combine_models):
+            with pytest.raises(InputError, match="expected a list of models"):
+                function(wrong)
+    cold, hot = model.parts
+    with pytest.raises(InputError, match="one tau_ref each"):
+        replace(cold, hotter=(model,))
+    small = [Dataset(dataset(tau_ref).snapshots[:2]) for tau_ref in REFERENCES]
+    with pytest.raises(InputError, match="two datasets with tau_ref = 1000 K"):
+        train([small[0], small[0]], CONFIG)
+    made_up_snapshot(0, electron_temperature=REFERENCES[1]).save(tmp_path / "hot.nc")
+    config = replace(CONFIG, ensemble=1, epochs=1, anchor=False, hidden=(4,))
+    assert train([small[0], tmp_path], config).reference_electron_temperatures == REFERENCES
+    with pytest.raises(InputError, match="no snapshot"):
+        train([], config)
+    other = Dataset((made_up_snapshot(0, electron_temperature=REFERENCES[1], symbol="Mg"),))
+    with pytest.raises(InputError, match=r"elements Al .* and Mg"):
+        train([small[0], other], config)
+    assert hot.hotter == ()

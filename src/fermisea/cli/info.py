@@ -120,9 +120,17 @@ def _snapshot(file: Path) -> dict[str, Any]:
 
 def _model(file: Path) -> dict[str, Any]:
     model = fermisea.load_model(file)
-    found = _part(model.parts[0])
-    hotter = [_part(part) for part in model.hotter]
-    return {"kind": "model", **found, **({"hotter": hotter} if hotter else {})}
+    found = {"kind": "model", **_part(model.parts[0])}
+    if not model.hotter:
+        return found
+    names = ("kind", "elements", "functional")
+    return {
+        **{name: found[name] for name in names},
+        "reference_electron_temperatures": list(model.reference_electron_temperatures),
+        **{name: value for name, value in found.items() if name not in names},
+        "highest_electron_temperature": model.parts[-1].highest_electron_temperature,
+        "hotter": [_part(part) for part in model.hotter],
+    }
 
 
 def _part(model: Model) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from fermisea.cli.common import (
     print_json,
 )
 from fermisea.cli.prediction_files import write_density_cubes, write_prediction
-from fermisea.cli.prediction_tables import energy_columns, mechanical_columns, notes
+from fermisea.cli.prediction_tables import energy_columns, mechanical_columns, notes, references_of
 from fermisea.terminal import progress_bar, stdout, table
 from fermisea.utilities.counts import counted
 
@@ -142,6 +142,7 @@ def predict(
     if json:
         formula = structure.get_chemical_formula()
         names = {"atoms": len(structure), "formula": formula, "warnings": prediction.warnings}
+        names["reference_electron_temperatures"] = references_of(prediction)
         if prediction.has_free_energy:
             names["free_energy_origin"] = prediction.origin
             if prediction.thermal_xc is not None:

@@ -111,15 +111,21 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
     if len(references) > 1:
         seam = max(prediction.results, key=lambda result: result.blend_error)
         found.append(
-            f"blend of tau_ref = {', '.join(f'{t:g}' for t in references)} K: the error of F from their difference is "
-            f"at most {1000 * seam.blend_error / atoms:.2g} meV/atom, at {seam.electron_temperature:g} K"
+            f"blend of tau_ref = {', '.join(f'{t:g}' for t in references)} K"
+            + (
+                f": the error of F from their difference is at most {1000 * seam.blend_error / atoms:.2g} meV/atom, at "
+                f"{seam.electron_temperature:g} K"
+                if prediction.has_free_energy
+                else ""
+            )
         )
     if prediction.thermal_xc is not None:
         found.append(
             f"exchange and correlation: F, S and C_e at tau_e with {prediction.thermal_xc}, from an LDOS of "
             f"{prediction.functional}; the transfer error contains an estimate of this difference's second order"
         )
-    if not prediction.has_free_energy and model.thermal is not None and model.thermal.has_pressure:
+    highest = max(result.electron_temperature for result in prediction.results)
+    if not prediction.has_free_energy and model.chosen_origin(None, None, [highest])[0] == "potential":
         found.append(
             "S and C_e come from the LDOS; with a density, they come from the interatomic potential of the model"
         )
@@ -163,7 +169,7 @@ def _error(prediction: Prediction) -> str | None:
         least = "" if prediction.anchor is None else f"; at least the difference from {better}"
         return f"estimated standard error of F: deviation over the {members} networks ({spread}{least}){rest}"
     least = f"; at least the difference from {better}" if better == "the potential" else ""
-    anchor = f"{per_atom * prediction.anchor_std:.2f} meV/atom"
+    anchor = f"{per_atom * float(np.max(prediction.anchor_std)):.2f} meV/atom"
     return (
         f"estimated standard error of F: error of the anchor ({anchor}), deviation of F(tau_e) - F(tau_ref) over the "
         f"{members} networks ({spread}{least}){rest}"
@@ -172,8 +178,10 @@ def _error(prediction: Prediction) -> str | None:
 
 def _at_reference(prediction: Prediction, model: Model) -> str:
     """Returns the origin of F(tau_ref) and its error."""
-    if not prediction.anchored or model.anchor is None:
+    temperatures = {result.electron_temperature for result in prediction.results}
+    anchors = [part.anchor for part in model.parts if part.reference_electron_temperature in temperatures]
+    if not prediction.anchored or None in anchors:
         return "there is no transfer error"
-    error = model.anchor.provenance.get("left_out_free_energy_error")
+    error = max(anchor.left_out_error for anchor in anchors if anchor is not None)
     known = f" (cross-validation error {1000 * error:.2f} meV/atom over the training structures)" if error else ""
     return f"F comes from the interatomic potential alone{known}"

@@ -19,6 +19,8 @@ from fermisea.physics.ions import Ion
 
 SUFFIX = ".nc"
 
+_NO_SNAPSHOT = "dataset: got no snapshot, expected at least one; compute snapshots with `fermisea dft`"
+
 OF_TAU_REF = ("energy grid", "broadening", "reference electron temperature (K)")
 """Properties that differ between snapshots with different tau_ref."""
 
@@ -43,7 +45,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.snapshots:
-            raise InputError("dataset: got no snapshot, expected at least one; compute snapshots with `fermisea dft`")
+            raise InputError(_NO_SNAPSHOT)
         names = self.names or tuple(f"snapshot {index}" for index in range(len(self.snapshots)))
         if len(names) != len(self.snapshots):
             raise InputError(
@@ -78,6 +80,8 @@ class Dataset:
         and pseudopotentials. Arguments and errors are the same as for :meth:`load`.
         """
         files = snapshot_files(paths)
+        if not files:
+            raise InputError(_NO_SNAPSHOT)
         snapshots, names = [Snapshot.load(file, verify=verify) for file in files], [str(file) for file in files]
         for difference in differences(snapshots, names, ignored=OF_TAU_REF):
             raise InputError(f"{difference}; expected the same value in all snapshots of a model")

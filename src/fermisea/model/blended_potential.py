@@ -49,11 +49,23 @@ class BlendedPotential:
     @property
     def highest_electron_temperature(self) -> float:
         """Highest tau_e up to which there are no gaps, K: both potentials are needed between two tau_ref."""
-        for part, above in itertools.pairwise(self.parts):
+        return self._highest(len(self.parts))
+
+    @property
+    def highest_with_pressure(self) -> float:
+        """The same of the potentials whose training structures determine the pressure, K; 0 without one."""
+        known = itertools.takewhile(lambda part: part.thermal.terms.has_pressure, self.parts)
+        return self._highest(sum(1 for _ in known))
+
+    def _highest(self, number: int) -> float:
+        """Returns the highest tau_e without gaps of the lowest parts, K."""
+        if number == 0:
+            return 0.0
+        for part, above in itertools.pairwise(self.parts[:number]):
             if part.highest_electron_temperature < above.reference_electron_temperature:
                 return part.highest_electron_temperature
-        last = self.parts[-1]
-        return last.highest_electron_temperature if self.whole else last.reference_electron_temperature
+        last, whole = self.parts[number - 1], self.whole and number == len(self.parts)
+        return last.highest_electron_temperature if whole else last.reference_electron_temperature
 
     def check(self, electron_temperatures: Sequence[float]) -> None:
         """Refuses a tau_e (K) outside of the range of the potential.

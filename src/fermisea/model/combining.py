@@ -15,8 +15,9 @@ def combine_models(models: Sequence[Model]) -> Model:
     """Returns an ensemble of the networks of several models; anchor and potential come from the first model.
 
     Raises:
-        InputError: for fewer than two models, or models that differ in more than their networks.
+        InputError: without models, or for models that differ in more than their networks.
     """
+    _check(models)
     if any(model.hotter for model in models):
         if len({model.reference_electron_temperatures for model in models}) > 1:
             raise InputError("ensemble: got models with different tau_ref, expected the same tau_ref in all of them")
@@ -58,6 +59,7 @@ def blend_models(models: Sequence[Model]) -> Model:
         InputError: for fewer than two models, two models with the same tau_ref, or models that differ in elements,
             functional or number of networks, or of which only some give a total free energy.
     """
+    _check(models)
     parts = sorted(
         (part for model in models for part in model.parts), key=lambda part: part.reference_electron_temperature
     )
@@ -66,3 +68,9 @@ def blend_models(models: Sequence[Model]) -> Model:
     spacing = min(part.grid_spacing for part in parts)
     first, *others = (replace(part, grid_spacing=spacing) for part in parts)
     return replace(first, hotter=tuple(others))
+
+
+def _check(models: Sequence[Model]) -> None:
+    """Raises InputError for anything but a list of models."""
+    if isinstance(models, Model) or not models or not all(isinstance(model, Model) for model in models):
+        raise InputError("models: expected a list of models, such as [load_model('al.safetensors'), ...]")

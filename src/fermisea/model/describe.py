@@ -19,6 +19,8 @@ class Potential(Protocol):
 
     @property
     def highest_electron_temperature(self) -> float: ...  # noqa: D102
+    @property
+    def highest_with_pressure(self) -> float: ...  # noqa: D102
 
 
 def described(model: DescribedModel) -> str:
@@ -39,7 +41,7 @@ def described(model: DescribedModel) -> str:
     elif model.anchor is None:
         lines.append("no anchor: F from the LDOS alone")
     elif model.thermal is not None and model.thermal.has_pressure:
-        highest = f"{model.potential().highest_electron_temperature:.0f} K"
+        highest = f"{model.potential().highest_with_pressure:.0f} K"
         lines.append(f"F from an interatomic potential at tau_e up to {highest}")
     else:
         lines.append(f"F anchored to an interatomic potential at {model.anchor.electron_temperature:g} K")

@@ -234,7 +234,7 @@ class Model:
         if chosen == "potential":
             self.potential().check(temperatures)
         if self.hotter:
-            options = {
+            options: dict[str, Any] = {
                 "grid": prediction_grid(self, atoms, grid, FINER if forces and chosen == "ldos" else 1.0),
                 "dos_grid": dos_grid,
                 "density": density,
@@ -247,11 +247,10 @@ class Model:
                 "allow_beyond_window": allow_beyond_window,
                 "allow_outside": allow_outside,
                 "thermal_xc": thermal_xc,
-                "chunk": chunk,
-                "memory": memory,
             }
+            options |= {"chunk": chunk, "memory": memory, "progress": progress}
             scalar = np.ndim(electron_temperature) == 0
-            prediction = predict_parts(self.parts, atoms, temperatures, options, progress, scalar=scalar)
+            prediction = predict_parts(self.parts, atoms, temperatures, options, scalar=scalar)
             sentences = issue([*unusual, *prediction.warnings], None, allow_outside=allow_outside)
             return replace(prediction, warnings=sentences)
         request = Request.of(
@@ -300,14 +299,14 @@ class Model:
 
         Arguments and errors are the same as for :meth:`predict`.
         """
-        whole, parts = self.total_energy_obstacle is None, self.parts
-        known = [whole and part.anchor is not None and part.thermal is not None for part in parts]
+        known = self.total_energy_obstacle is None and self._thermal_potential is not None
+        limit = self.potential().highest_with_pressure if known else 0.0
         return chosen_free_energy(
             free_energy,
             anchor,
-            anchored=all(part.anchor is not None for part in parts),
-            highest=self.potential().highest_electron_temperature if known[0] else None,
-            pressure=all(part.thermal is None or part.thermal.has_pressure for part in parts),
+            anchored=all(part.anchor is not None for part in self.parts),
+            highest=limit if known else None,
+            pressure=limit > 0,
             electron_temperatures=electron_temperatures,
             density=density,
         )

@@ -54,9 +54,11 @@ def check_parts(model: Parted) -> None:
         InputError: for parts that differ in elements, functional or number of networks, of which only some give a total
             free energy, or whose tau_ref do not ascend.
     """
+    if any(part.hotter for part in model.hotter):
+        raise InputError("models: got hotter models with further tau_ref, expected one tau_ref each; use blend_models")
     for colder, hotter in itertools.pairwise((model, *model.hotter)):
         low, high = colder.reference_electron_temperature, hotter.reference_electron_temperature
-        if not low < high or (colder is not model and colder.hotter):
+        if not low < high:
             raise InputError(f"models: got tau_ref = {high:g} K after {low:g} K, expected ascending tau_ref")
         compared: dict[str, tuple[Any, Any]] = {
             "elements": (", ".join(colder.elements), ", ".join(hotter.elements)),
@@ -67,7 +69,8 @@ def check_parts(model: Parted) -> None:
         for name, (one, two) in compared.items():
             if one != two:
                 raise InputError(
-                    f"models: got the {name} {one} at tau_ref = {low:g} K and {two} at {high:g} K, expected the same"
+                    f"models: got the {name} {one} at tau_ref = {low:g} K and {two} at {high:g} K, expected the same; "
+                    "train both with the same settings"
                 )
 
 
@@ -76,7 +79,6 @@ def predict_parts(
     atoms: Atoms,
     electron_temperatures: Sequence[float],
     options: Mapping[str, Any],
-    progress: Callable[[int, int], None] | None,
     *,
     scalar: bool,
 ) -> Prediction:
@@ -86,10 +88,11 @@ def predict_parts(
         parts: the model at each tau_ref, ascending.
         atoms: structure.
         electron_temperatures: tau_e, K.
-        options: keyword arguments of :meth:`fermisea.Model.predict` for every part.
-        progress: callback with the number of finished points and an estimate of the total number.
+        options: keyword arguments of :meth:`fermisea.Model.predict` for every part. The callback ``progress`` receives
+            an estimate of the total number of points.
         scalar: whether the tau_e was a single number.
     """
+    progress: Callable[[int, int], None] | None = options["progress"]
     references = [part.reference_electron_temperature for part in parts]
     shares = {t: shares_of(references, t) for t in electron_temperatures}
     used = sorted({index for own in shares.values() for index in own})
@@ -105,7 +108,7 @@ def predict_parts(
 
         own = [t for t, share in shares.items() if index in share]
         with domain_warnings_ignored():  # the blended prediction collects them
-            found[index] = parts[index].predict(atoms, own, **options, progress=tell)
+            found[index] = parts[index].predict(atoms, own, **{**options, "progress": tell})
         before += last[0]
     return blended_prediction(found, shares, electron_temperatures, scalar=scalar)
 

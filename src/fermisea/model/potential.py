@@ -47,6 +47,11 @@ class ModelPotential:
         """Highest tau_e, K."""
         return self.thermal.highest_electron_temperature
 
+    @property
+    def highest_with_pressure(self) -> float:
+        """Highest tau_e if the training structures determine the pressure, K; otherwise 0."""
+        return self.highest_electron_temperature if self.thermal.terms.has_pressure else 0.0
+
     def check(self, electron_temperatures: Sequence[float]) -> None:
         """Refuses a tau_e (K) outside of the range of the potential.
 
@@ -90,6 +95,10 @@ class ModelPotential:
         prediction = self.thermal.predict(atoms, electron_temperature, threads, derivatives=derivatives)
         highest, lowest = float(np.max(prediction.free_energy)), float(np.min(prediction.internal_energy))
         impossible = impossible_energy(self.domain, len(atoms), highest, lowest)
+        if impossible is not None and min(temperatures) < (tau_ref := self.reference_electron_temperature):
+            at_reference = self.thermal.predict(atoms, tau_ref, threads, derivatives=False)
+            highest = min(highest, float(at_reference.free_energy))  # F rises from tau_ref to lower tau_e
+            impossible = impossible_energy(self.domain, len(atoms), highest, lowest)
         doubtful = unreliable(
             self.thermal,
             len(atoms),

@@ -10,7 +10,8 @@ C_e are derivatives of this F, so that they contain the change of the weight,
     S = (1 - w) S_1 + w S_2 - w' (F_2 - F_1)
     C_e = (1 - w) C_1 + w C_2 + 2 tau_e w' (S_2 - S_1) - tau_e w'' (F_2 - F_1)
 
-Other observables are blended with the weights alone.
+to the accuracy to which S_1 and S_2 are derivatives of F_1 and F_2. Other observables are blended with the weights
+alone, and so is S without a total free energy.
 
 F_2 - F_1 is an error. With x linear in tau_e, its share of C_e = gamma tau_e is at most 6 (F_2 - F_1) / (gamma (tau_2 -
 tau_1)^2): 0.5 % in aluminium for 1 meV/atom between 1 and 10 kK. With x linear in ln(tau_e) it is 3 %, near the lower
@@ -82,8 +83,13 @@ def blended(results: Sequence[ThermalObservables], shares: Sequence[Share]) -> T
         pairs = list(zip(shares, values, strict=True))
         return {name: math.fsum(share.weight * own[name] for share, own in pairs) for name in values[0]}
 
-    states = [result.free_energies.get("second_order", 0.0) for result in results]
     entropies = [result.ldos_entropy + result.further_entropy for result in results]
+    if not first.free_energies:  # S is then the mean of the entropies of the states
+        further = t * math.fsum(share.slope * entropy for share, entropy in zip(shares, entropies, strict=True))
+        entropy = 0.0
+    else:
+        energies = [result.free_energies["second_order"] for result in results]
+        entropy, further = _entropy(energies, shares), _heat_capacity(energies, entropies, shares, t)
     found = replace(
         first,
         fermi_level=mean(lambda r: r.fermi_level),
@@ -100,8 +106,8 @@ def blended(results: Sequence[ThermalObservables], shares: Sequence[Share]) -> T
         anchor_shift=mean(lambda r: r.anchor_shift),
         unanchored=None if first.unanchored is None else means([r.unanchored or {} for r in results]),
         potential=_blended_potential([r.potential for r in results], shares, t),
-        further_entropy=mean(lambda r: r.further_entropy) + _entropy(states, shares),
-        further_heat_capacity=mean(lambda r: r.further_heat_capacity) + _heat_capacity(states, entropies, shares, t),
+        further_entropy=mean(lambda r: r.further_entropy) + entropy,
+        further_heat_capacity=mean(lambda r: r.further_heat_capacity) + further,
     )
     return replace(found, blend_error=blend_error([result.free_energy for result in results], shares))
 

@@ -68,7 +68,7 @@ def blended_prediction(
         },
         uncertainty=_spread(parts, places, shares, electron_temperatures, main, scalar=scalar),
         anchor=coldest_part.anchor,
-        anchor_std=max(part.anchor_std for part in parts.values()),
+        anchor_std=np.array([at(t, lambda part, _: float(part.anchor_std)) for t in electron_temperatures]),
         mechanics=None if main.mechanics is None else tuple(mechanics(t) for t in electron_temperatures),
         warnings=distinct([sentence for i in order for sentence in parts[i].warnings]),
     )

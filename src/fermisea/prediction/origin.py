@@ -43,7 +43,7 @@ def chosen_free_energy(
         asked: requested origin; None for the most accurate one.
         anchor: short form, True for ``"anchored"`` and False for ``"ldos"``; None if ``asked`` is given.
         anchored: whether the model has a potential at tau_ref.
-        highest: highest tau_e of the potential at every tau_e, K; None without one.
+        highest: highest tau_e up to which the potential knows the pressure, K; None without a potential.
         pressure: whether the training structures determine the pressure of this potential.
         electron_temperatures: tau_e, K.
         density: whether densities, and with them total free energies, are requested.
@@ -79,8 +79,8 @@ def chosen_free_energy(
     if max(electron_temperatures) <= highest:
         return "potential", []
     warning = (
-        f"free energy: the potential is fitted up to {highest:.0f} K; at all requested tau_e, F is anchored instead (F "
-        "of the potential at tau_ref plus the change of F from the LDOS), and S, C_e, forces and stress follow"
+        f"free energy: the potential serves tau_e up to {highest:.0f} K; at all requested tau_e, F is anchored instead "
+        "(F of the potential at tau_ref plus the change of F from the LDOS), and S, C_e, forces and stress follow"
     )
     return "anchored", [warning]
 

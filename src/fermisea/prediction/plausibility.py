@@ -187,7 +187,7 @@ def issue(found: Sequence[str], impossible: str | None, *, allow_outside: bool) 
 
 def kind_of(sentence: str) -> str:
     """Returns the kind of a warning, the same for all sentences that differ in their numbers only."""
-    return re.sub(r"[\d.,\s]+", " ", sentence)
+    return re.sub(r"[-+\d.,\s]+", " ", sentence)
 
 
 def distinct(sentences: Sequence[str]) -> tuple[str, ...]:

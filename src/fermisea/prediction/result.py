@@ -60,7 +60,7 @@ class Prediction:
         total_energy_obstacle: reason why there is no total free energy; None if there is one.
         uncertainty: spread over the networks of an ensemble, anchored like the results; None without an ensemble.
         anchor: free energy of the model's interatomic potential at tau_ref, eV; None without one.
-        anchor_std: estimated standard error of ``anchor``, eV; 0 without one.
+        anchor_std: estimated standard error of ``anchor``, eV; 0 without one. For several tau_ref, at each tau_e.
         anchored: whether the free energies of the LDOS are shifted to F of this potential at tau_ref.
         mechanics: forces and stress for each of the results; None if not requested.
         warnings: a sentence for each way in which structure or results leave the domain of the model.
@@ -78,7 +78,7 @@ class Prediction:
     total_energy_obstacle: str | None = None
     uncertainty: Uncertainty | None = None
     anchor: float | None = None
-    anchor_std: float = 0.0
+    anchor_std: float | FloatArray = 0.0
     anchored: bool = False
     mechanics: tuple[Mechanics, ...] | None = None
     warnings: tuple[str, ...] = ()

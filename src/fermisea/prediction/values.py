@@ -39,7 +39,7 @@ class PredictionValues(Protocol):
     @property
     def anchor(self) -> float | None: ...  # noqa: D102
     @property
-    def anchor_std(self) -> float: ...  # noqa: D102
+    def anchor_std(self) -> float | FloatArray: ...  # noqa: D102
     @property
     def origin(self) -> str: ...  # noqa: D102
     @property

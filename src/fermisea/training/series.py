@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fermisea.data.closure import check_closure
-from fermisea.data.dataset import Dataset
+from fermisea.data.dataset import OF_TAU_REF, Dataset, differences
+from fermisea.errors import InputError
 from fermisea.model.combining import blend_models
 from fermisea.model.model import Model
 from fermisea.networks.precision import chosen_precision
@@ -126,7 +128,23 @@ def _datasets(
         return [data]
     if isinstance(data, str | os.PathLike):
         return Dataset.load_each(data)
-    datasets = [item for item in data if isinstance(item, Dataset)]
-    if not datasets or len(datasets) < len(data):
-        return Dataset.load_each([item for item in data if not isinstance(item, Dataset)])
-    return sorted(datasets, key=lambda dataset: dataset.electron_temperature)
+    given = [item for item in data if isinstance(item, Dataset)]
+    files = [item for item in data if not isinstance(item, Dataset)]
+    datasets = sorted([*given, *(Dataset.load_each(files) if files else ())], key=lambda one: one.electron_temperature)
+    if not datasets:
+        return Dataset.load_each([])
+    for one, two in itertools.pairwise(datasets):
+        if one.electron_temperature == two.electron_temperature:
+            raise InputError(
+                f"data: got two datasets with tau_ref = {one.electron_temperature:g} K, expected one for each tau_ref; "
+                "join their snapshots in one Dataset"
+            )
+        if sorted(one.ions) != sorted(two.ions):
+            raise InputError(
+                f"data: got the elements {', '.join(sorted(one.ions))} at tau_ref = {one.electron_temperature:g} K and "
+                f"{', '.join(sorted(two.ions))} at {two.electron_temperature:g} K, expected the same"
+            )
+    snapshots, names = [s for d in datasets for s in d], [name for d in datasets for name in d.names]
+    for difference in differences(snapshots, names, ignored=OF_TAU_REF):
+        raise InputError(f"{difference}; expected the same value in all snapshots of a model")
+    return datasets
