@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import warnings
 from dataclasses import replace
 
@@ -278,6 +280,22 @@ def test_training_resumes_at_any_reference(tmp_path):
     for one, two in zip(whole.parts, again.parts, strict=True):
         for name, tensor in one.network.state_dict().items():
             assert (tensor == two.network.state_dict()[name]).all()
+
+
+def test_a_checkpoint_of_a_single_reference_is_not_forgotten(tmp_path):
+    file = tmp_path / "al.checkpoint"
+    file.write_bytes(b"")
+    data = [Dataset(dataset(tau_ref).snapshots[:2]) for tau_ref in REFERENCES]
+    for resume in (False, True):
+        with pytest.raises(InputError, match="a single tau_ref, but the data have 2"):
+            train(data, CONFIG, checkpoint=file, resume=resume)
+
+
+def test_predictions_are_pickled_and_copied(model, atoms):
+    p = model.predict(atoms, [1000.0, 2000.0])
+    for other in (pickle.loads(pickle.dumps(p)), copy.deepcopy(p)):  # noqa: S301  # made here
+        assert np.array_equal(other.free_energy, p.free_energy)
+        assert other.density_of_states.fermi_level(12.0, 2000.0) == p.density_of_states.fermi_level(12.0, 2000.0)
 
 
 def test_data_of_several_references_are_sorted_and_compared(tmp_path):

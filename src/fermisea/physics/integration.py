@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import BSpline, make_interp_spline
@@ -107,6 +108,10 @@ class Integration:
     order: int = 0
     boltzmann: float = units.BOLTZMANN
     tail: Tail | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns the state for pickle and copy, without factors that can only be computed again."""
+        return {name: value for name, value in vars(self).items() if name != "_transposed"}
 
     @cached_property
     def _energies(self) -> FloatArray:

@@ -74,6 +74,11 @@ def train(
     files: Sequence[Path | None] = [None] * len(datasets)
     if checkpoint is not None:
         files = checkpoint_files(checkpoint, references)
+        if len(references) > 1 and Path(checkpoint).exists():
+            raise InputError(
+                f"{checkpoint}: holds an unfinished training with a single tau_ref, but the data have "
+                f"{len(references)}; use the same data, or remove the file to start again"
+            )
     tasks = []
     for index, (dataset, file) in enumerate(zip(datasets, files, strict=True)):
         identity = identity_of(dataset, config)
