@@ -3,7 +3,7 @@
 Uses the data of strained_data.py (tau_ref = 1 kK) and decades_data.py (10, 30 and 100 kK). An ensemble of four networks
 and a potential are trained at each tau_ref; the model is stored in DIR/decades.safetensors and reused. Compared are
 F(tau_e) - F(300 K), S and forces at 15 electronic temperatures, from the LDOS, anchored, and from the potential; and
-how smooth F and C_e are where one tau_ref takes over from another. About an hour on one core.
+how smooth F and C_e are where one tau_ref takes over from another. About a quarter of an hour on one core.
 
     python benchmarks/decades.py STRAINED DIR
 """

@@ -12,7 +12,6 @@ core; the same command resumes after an interruption.
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
@@ -21,7 +20,6 @@ import strained_data
 import fermisea
 from fermisea.campaign import Campaign
 from fermisea.engines import PlaneWave
-from fermisea.utilities.files import write_text
 
 SETTINGS = {
     10_000: {"kpts": (8, 8, 8), "energy_window": (-6.0, 42.0), "energy_spacing": 0.3},
@@ -71,19 +69,8 @@ def runs(strained: Path, folder: Path) -> None:
         for name in names:
             for tau_e in RUNS:
                 path = folder / "scf" / f"{kind}-{name}-{tau_e}.json"
-                if path.exists():
-                    continue
-                found = engine_at(tau_e).solve(structures[name], float(tau_e)).reference
-                assert found.forces is not None and found.stress is not None  # noqa: S101, PT018  # of this engine
-                values = {
-                    "free_energy": found.free_energy,
-                    "entropy_term": found.entropy_term,
-                    "fermi_level": found.fermi_level,
-                    "forces": found.forces.tolist(),
-                    "stress": found.stress.tolist(),
-                }
-                write_text(path, json.dumps(values) + "\n")
-                print(f"{path.name}: {found.free_energy:.6f} eV", flush=True)
+                if not path.exists():
+                    strained_data.write_result(path, engine_at(tau_e), structures[name], float(tau_e))
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 Al4 and Be4 as in hot_engine.py, on one thread. ABINIT 9.6.2 (Debian package abinit) reads the GTH parameters of the
 package and pw.x (quantum-espresso) the same potential as a UPF file. The rows of a program that is not installed are
-left out. Finished runs are stored in bench-output/hot-codes, so that an interrupted benchmark resumes. About half an
-hour on one core.
+left out. Finished runs are stored in bench-output/hot-codes, so that an interrupted benchmark resumes. About ten
+minutes on one core.
 
     apt install abinit quantum-espresso
     python benchmarks/hot_codes.py [--quick] [--only codes tails]

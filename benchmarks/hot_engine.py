@@ -2,7 +2,7 @@
 
 Al4 (cubic cell of 4.05 Angstrom, displacements of 0.15, k 2x2x2, PBE, GTH), Be4 (all electrons, k shifted by half a
 step), and fcc hydrogen at 1 g/cm3 (LDA). Every finished run is stored in bench-output/hot-engine, so that an
-interrupted benchmark resumes. About half an hour on one core.
+interrupted benchmark resumes. About a quarter of an hour on one core.
 
     python benchmarks/hot_engine.py [--quick]
 """

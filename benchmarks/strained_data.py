@@ -186,18 +186,23 @@ def solve(folder: Path, kind: str, tau_e: float) -> None:
         path = folder / "scf" / f"{kind}-{name}-{tau_e:.0f}.json"
         if path.exists():
             continue
-        result = engine.solve(atoms, tau_e).reference
-        assert result.forces is not None and result.stress is not None  # noqa: S101, PT018  # of this engine
-        values = {
-            "free_energy": result.free_energy,
-            "entropy_term": result.entropy_term,
-            "fermi_level": result.fermi_level,
-            "mean_potential": result.mean_potential,
-            "forces": result.forces.tolist(),
-            "stress": result.stress.tolist(),
-        }
-        write_text(path, json.dumps(values) + "\n")
-        print(f"{path.name}: {result.free_energy:.6f} eV", flush=True)
+        write_result(path, engine, atoms, tau_e)
+
+
+def write_result(path: Path, engine: PlaneWave, atoms: Atoms, tau_e: float) -> None:
+    """Writes the self-consistent result of a structure."""
+    result = engine.solve(atoms, tau_e).reference
+    assert result.forces is not None and result.stress is not None  # noqa: S101, PT018  # of this engine
+    values = {
+        "free_energy": result.free_energy,
+        "entropy_term": result.entropy_term,
+        "fermi_level": result.fermi_level,
+        "mean_potential": result.mean_potential,
+        "forces": result.forces.tolist(),
+        "stress": result.stress.tolist(),
+    }
+    write_text(path, json.dumps(values) + "\n")
+    print(f"{path.name}: {result.free_energy:.6f} eV", flush=True)
 
 
 def main() -> None:

@@ -73,4 +73,5 @@ def blend_models(models: Sequence[Model]) -> Model:
 def _check(models: Sequence[Model]) -> None:
     """Raises InputError for anything but a list of models."""
     if isinstance(models, Model) or not models or not all(isinstance(model, Model) for model in models):
-        raise InputError("models: expected a list of models, such as [load_model('al.safetensors'), ...]")
+        got = "an empty list" if isinstance(models, list) and not models else f"{type(models).__name__}"
+        raise InputError(f"models: got {got}, expected a list of models; load each one with load_model(FILE)")

@@ -17,7 +17,7 @@ from fermisea.grid import EnergyGrid, RealSpaceGrid, check_structure
 from fermisea.model.blended_potential import BlendedPotential
 from fermisea.model.describe import described
 from fermisea.model.file import write_model
-from fermisea.model.parts import blended_potential, check_parts, predict_parts
+from fermisea.model.parts import check_parts, potential_of, predict_parts
 from fermisea.model.potential import ModelPotential, unreliable
 from fermisea.networks.ensemble import Network
 from fermisea.physics.broadening import Broadening
@@ -116,7 +116,7 @@ class Model:
     def absolute_energies(self, atoms: Atoms) -> EnergyGrid:
         """Returns the energies of the LDOS of a structure, relative to the average potential of its cell.
 
-        Of several tau_ref, they belong to the lowest.
+        For a model with several tau_ref, they belong to the lowest one.
 
         Raises:
             InputError: for an element outside the model, or an invalid structure.
@@ -129,8 +129,8 @@ class Model:
     def domain(self) -> Domain:
         """Limits of structures and electronic temperatures for which the model is valid, if known.
 
-        Of several tau_ref, the limits of structures are those of the lowest. A prediction compares a structure with the
-        limits of each tau_ref that contributes to it.
+        For a model with several tau_ref, the limits of structures belong to the lowest one. A prediction compares its
+        structure with the limits at each tau_ref that contributes.
         """
         valence = {symbol: self.ions[symbol].valence for symbol in self.elements}
         if self.hotter:
@@ -227,7 +227,7 @@ class Model:
         temperatures = temperature_list(electron_temperature)
         potential = None if self.total_energy_obstacle or self.hotter else self._thermal_potential
         if thermal_xc is not None and functional(thermal_xc).name != self.functional:
-            known = density and self.anchor is not None and not self.total_energy_obstacle
+            known = density and self._anchored and not self.total_energy_obstacle
             free_energy = without_potential(free_energy, anchor, self.functional, thermal_xc, anchored=known)
             potential = None
         chosen, unusual = self.chosen_origin(free_energy, anchor, temperatures, density=density)
@@ -304,7 +304,7 @@ class Model:
         return chosen_free_energy(
             free_energy,
             anchor,
-            anchored=all(part.anchor is not None for part in self.parts),
+            anchored=self._anchored,
             highest=limit if known else None,
             pressure=limit > 0,
             electron_temperatures=electron_temperatures,
@@ -324,8 +324,13 @@ class Model:
         if self._thermal_potential is None:
             raise InputError(NO_POTENTIAL)
         if self.hotter:
-            return blended_potential(self.parts)
+            return potential_of(self.parts)
         return ModelPotential(self._thermal_potential, self.domain)
+
+    @property
+    def _anchored(self) -> bool:
+        """Whether there is an anchor at every tau_ref."""
+        return all(part.anchor is not None for part in self.parts)
 
     @property
     def _thermal_potential(self) -> ThermalPotential | None:
@@ -339,8 +344,8 @@ class Model:
     ) -> npt.NDArray[np.float32]:
         """Returns the complete LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3), a large array needed nowhere else.
 
-        Its energies are the ``absolute_energies`` of the structure. Of several tau_ref, it is the LDOS of the lowest;
-        ``parts`` has the others.
+        Its energies are the ``absolute_energies`` of the structure. For a model with several tau_ref, it is
+        the LDOS at the lowest one; ``parts`` has the others.
         """
         return predict_ldos(self, atoms, grid, chunk=chunk)
 

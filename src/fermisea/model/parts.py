@@ -113,7 +113,7 @@ def predict_parts(
     return blended_prediction(found, shares, electron_temperatures, scalar=scalar)
 
 
-def blended_potential(parts: Sequence[Part]) -> BlendedPotential:
+def potential_of(parts: Sequence[Part]) -> BlendedPotential:
     """Returns the potential of a model with several tau_ref: of all parts up to the first one without a potential."""
     known = list(itertools.takewhile(lambda part: part.thermal is not None, parts))
     potentials: list[ModelPotential] = [part.potential() for part in known]

@@ -21,7 +21,7 @@ tau_ref, where C_e is small. An LDOS also serves temperatures above its tau_ref 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,23 +155,26 @@ def blended_potential(
     def mean(values: Sequence[float]) -> float:
         return math.fsum(share.weight * value for share, value in zip(shares, values, strict=True))
 
-    def deviation(name: str, slope: str = "", factor: float = 0.0, curvature: float = 0.0) -> float:
-        """Returns a sum of deviations: of the observable, of another one times slopes, of F times curvatures."""
-        return math.fsum(
-            share.weight * part.deviations[name]
-            + (factor * abs(share.slope) * part.deviations[slope] if slope else 0.0)
-            + curvature * abs(share.curvature) * part.deviations["free_energy"]
-            for share, part in zip(shares, parts, strict=True)
-        )
+    def deviation(value: Callable[[Share, Mapping[str, float]], float]) -> float:
+        """Returns the sum of the contributions of all tau_ref to a standard deviation."""
+        return math.fsum(value(share, part.deviations) for share, part in zip(shares, parts, strict=True))
 
     return PotentialObservables(
         free_energy=mean(free),
         entropy=mean(entropies) + _entropy(free, shares),
         heat_capacity=mean([part.heat_capacity for part in parts]) + _heat_capacity(free, entropies, shares, t),
         deviations={
-            "free_energy": deviation("free_energy"),
-            "internal_energy": deviation("internal_energy", "free_energy", t),
-            "entropy": deviation("entropy", "free_energy", 1.0),
-            "heat_capacity": deviation("heat_capacity", "entropy", 2 * t, t),
+            "free_energy": deviation(lambda s, std: s.weight * std["free_energy"]),
+            "internal_energy": deviation(
+                lambda s, std: s.weight * std["internal_energy"] + t * abs(s.slope) * std["free_energy"]
+            ),
+            "entropy": deviation(lambda s, std: s.weight * std["entropy"] + abs(s.slope) * std["free_energy"]),
+            "heat_capacity": deviation(
+                lambda s, std: (
+                    s.weight * std["heat_capacity"]
+                    + 2 * t * abs(s.slope) * std["entropy"]
+                    + t * abs(s.curvature) * std["free_energy"]
+                )
+            ),
         },
     )

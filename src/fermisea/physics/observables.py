@@ -59,7 +59,8 @@ class ThermalObservables:
         tail_electrons: number of electrons above the energies of the LDOS; 0 without a tail.
         tail_error: estimated error of F from these electrons, eV; 0 without a tail.
         density: (nx, ny, nz), 1/Angstrom^3; empty if it was not requested.
-        reference_free_energy: total free energy of the LDOS alone at tau_ref, eV; NaN without total energies.
+        reference_free_energy: total free energy of the LDOS alone at tau_ref, eV; NaN without total energies. Between
+            two tau_ref it is the weighted mean of both.
         anchor_shift: F(tau_ref) of the anchor minus ``reference_free_energy``, eV; NaN without an anchor.
         unanchored: free energies of the LDOS alone in every form, eV; None if ``free_energies`` are these.
         potential: observables of an interatomic potential at tau_e; None without one.

@@ -67,7 +67,6 @@ class Task:
         closure: closure error of each snapshot, eV per atom.
         colder: next lower tau_ref of the model, K; None for the lowest.
         hotter: next higher tau_ref of the model, K; None for the highest.
-        several: whether the model has several tau_ref.
     """
 
     dataset: Dataset
@@ -78,7 +77,11 @@ class Task:
     closure: Sequence[float | None]
     colder: float | None = None
     hotter: float | None = None
-    several: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether the model has several tau_ref."""
+        return self.colder is not None or self.hotter is not None
 
     @property
     def beyond(self) -> float | None:

@@ -86,7 +86,7 @@ def train(
         closure = check_closure(dataset.snapshots, dataset.names, allow=config.allow_closure_error)
         colder = references[index - 1] if index else None
         hotter = references[index + 1] if index + 1 < len(references) else None
-        tasks.append(Task(dataset, config, identity, file, state, closure, colder, hotter, len(datasets) > 1))
+        tasks.append(Task(dataset, config, identity, file, state, closure, colder, hotter))
     models = []
     with joined(where) as processes:
         for task in tasks:
@@ -131,13 +131,11 @@ def _datasets(
     """Returns a dataset for each tau_ref."""
     if isinstance(data, Dataset):
         return [data]
-    if isinstance(data, str | os.PathLike):
-        return Dataset.load_each(data)
-    given = [item for item in data if isinstance(item, Dataset)]
-    files = [item for item in data if not isinstance(item, Dataset)]
+    given = [] if isinstance(data, str | os.PathLike) else [item for item in data if isinstance(item, Dataset)]
+    if not given:
+        return Dataset.load_each(data)  # type: ignore[arg-type]  # files and folders only
+    files = [item for item in data if not isinstance(item, Dataset)]  # type: ignore[union-attr]
     datasets = sorted([*given, *(Dataset.load_each(files) if files else ())], key=lambda one: one.electron_temperature)
-    if not datasets:
-        return Dataset.load_each([])
     for one, two in itertools.pairwise(datasets):
         if one.electron_temperature == two.electron_temperature:
             raise InputError(
