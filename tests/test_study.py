@@ -240,7 +240,7 @@ def test_a_second_run_computes_nothing_and_gives_the_same(finished, monkeypatch)
     def never(*_, **__):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("fermisea.studies.transfer.models.train", never)
+    monkeypatch.setattr("fermisea.studies.training.train", never)
     monkeypatch.setattr("fermisea.studies.transfer.errors.evaluate", never)
     monkeypatch.setattr("fermisea.studies.transfer.size._size_errors", never)
     monkeypatch.setattr("fermisea.studies.transfer.data.sample", never)
@@ -261,7 +261,7 @@ def test_several_processes_train_and_judge(finished, tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("computed here")
 
-    monkeypatch.setattr("fermisea.studies.transfer.models.train", never)
+    monkeypatch.setattr("fermisea.studies.training.train", never)
     monkeypatch.setattr("fermisea.studies.transfer.errors.evaluate", never)
     run_transfer(SMALL, copy, Console(quiet=True), workers=2)
     for found, known in zip(table(copy / "errors.csv"), table(out / "errors.csv"), strict=True):

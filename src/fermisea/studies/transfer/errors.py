@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,27 +12,11 @@ from fermisea.data.dataset import Dataset
 from fermisea.model.model import Model
 from fermisea.physics.registry import FORMS
 from fermisea.prediction.plausibility import domain_warnings_ignored
+from fermisea.studies.folder import Rows, stored_rows
 from fermisea.studies.transfer.references import Reference
-from fermisea.utilities.files import write_text
-
-Rows = list[dict[str, Any]]
 
 MEMORY = 2**30
 """Memory for hidden layers, bytes; enough for five networks on the grid of a 32-atom cell."""
-
-
-def kept(path: Path, key: list[Any], compute: Callable[[], Rows]) -> Rows:
-    """Returns rows from a file if the file has the same ``key``; otherwise computes and writes them."""
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known["key"] == key:
-            return list(known["rows"])
-    except (OSError, ValueError, KeyError):
-        pass
-    rows = compute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({"key": key, "rows": rows}) + "\n")
-    return rows
 
 
 def evaluated(
@@ -56,7 +38,7 @@ def evaluated(
         progress: callback with the number of structures done and the total number.
     """
     key = [model.provenance["study"], list(map(float, electron_temperatures)), len(tests)]
-    return kept(
+    return stored_rows(
         folder / f"{name}.json",
         key,
         lambda: [
@@ -125,4 +107,4 @@ def transferred(
                 )
         return rows
 
-    return kept(folder / f"{name}.json", key, compute)
+    return stored_rows(folder / f"{name}.json", key, compute)

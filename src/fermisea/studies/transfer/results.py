@@ -14,9 +14,9 @@ from fermisea import __version__, plots
 from fermisea.data.dataset import Dataset
 from fermisea.model.model import Model
 from fermisea.report import write_sections
+from fermisea.studies.folder import Rows
 from fermisea.studies.transfer import figures, tables
 from fermisea.studies.transfer.card import card_of
-from fermisea.studies.transfer.errors import Rows
 from fermisea.studies.transfer.plans import EVERYTHING, combined, equal_plans, plans
 from fermisea.studies.transfer.references import Reference
 from fermisea.studies.transfer.settings import TransferSettings

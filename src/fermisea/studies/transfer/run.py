@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from fermisea import __version__
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import ConvergenceError, InputError
@@ -21,17 +19,17 @@ from fermisea.model.loading import load_model
 from fermisea.model.model import Model
 from fermisea.networks.precision import chosen_precision
 from fermisea.report import write_report
-from fermisea.studies.transfer.ahead import compute_ahead
+from fermisea.studies.ahead import compute_ahead
+from fermisea.studies.folder import Rows, claim_folder
+from fermisea.studies.training import train_or_load
 from fermisea.studies.transfer.data import Structures, make_structures, name_of, run_dft
-from fermisea.studies.transfer.errors import Rows, evaluated, transferred
-from fermisea.studies.transfer.models import trained
+from fermisea.studies.transfer.errors import evaluated, transferred
 from fermisea.studies.transfer.plans import plans
 from fermisea.studies.transfer.references import Reference, reference
 from fermisea.studies.transfer.results import Results, write_results
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.size import k_mesh_difference, size_errors
 from fermisea.terminal import CampaignView, progress_bar
-from fermisea.utilities.files import check_writable_folder, write_text
 
 _PARTS = ("training", "scaled", "test", "large")
 _FREE = ("training", "combinations", "references")
@@ -52,7 +50,7 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
             their energy window is too small for the references.
         ConvergenceError: if self-consistent runs do not converge, after all others are done.
     """
-    _claim(settings, out)
+    claim_folder(out, settings, _FREE)
     with _step(console, 1, "structures from molecular dynamics"), progress_bar(console) as bar:
         tasks: dict[str, Any] = {}
 
@@ -78,29 +76,6 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
     with _step(console, 6, "tables, figures, report"):
         write_results(out, settings, Results(data, references, models, evaluations, comparisons, sizes))
         return write_report(out)
-
-
-def _claim(settings: TransferSettings, out: Path) -> None:
-    """Writes the settings to the folder; refuses a folder with structures or DFT from other settings."""
-    check_writable_folder(out)
-    path = out / "settings.json"
-    wanted = settings.to_dict()
-    if path.exists():
-        try:
-            stored = dict(json.loads(path.read_text(encoding="utf-8")))
-            stored.pop("fermisea")
-            found = TransferSettings.from_dict(
-                stored
-            ).to_dict()  # settings added in a newer version have their default values
-        except (ValueError, TypeError, LookupError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); choose another --out folder") from error
-        differing = [name for name in wanted if name not in _FREE and found[name] != wanted[name]]
-        if differing:
-            raise InputError(
-                f"{out}: holds a study with other settings ({', '.join(differing)}); remove it or choose another --out "
-                "folder"
-            )
-    write_text(path, json.dumps({"fermisea": __version__, **wanted}, indent=2) + "\n")
 
 
 def _loaded(folder: Path) -> Dataset:
@@ -158,7 +133,7 @@ def _models(settings: TransferSettings, out: Path, workers: int, console: Consol
     # a warning about the processor is given once here, not by each process
     precision = chosen_precision(settings.training.precision, torch.device("cpu"))
     training = replace(settings.training, precision=precision)
-    jobs = {plan.name: partial(trained, plan, training, files[plan.name], out / "models") for plan in chosen}
+    jobs = {plan.name: partial(train_or_load, plan.name, training, files[plan.name], out / "models") for plan in chosen}
     longest_first = sorted(chosen, key=lambda plan: len(plan.structures), reverse=True)
     with progress_bar(console) as bar:
         task = bar.add_task("models", total=len(chosen), note="")

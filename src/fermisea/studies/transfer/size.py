@@ -17,8 +17,8 @@ from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.physics.error_measures import percent_error
 from fermisea.prediction.plausibility import domain_warnings_ignored
+from fermisea.studies.folder import Rows, stored_rows
 from fermisea.studies.transfer.data import crystal
-from fermisea.studies.transfer.errors import Rows, kept
 from fermisea.studies.transfer.settings import TransferSettings
 
 
@@ -33,7 +33,7 @@ def size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str, 
         folder: folder of the results.
     """
     key = [model.provenance["study"], dict(mesh), snapshot.reference.free_energy]
-    return kept(folder / f"{name}.json", key, lambda: [_size_errors(name, model, snapshot, mesh)])[0]
+    return stored_rows(folder / f"{name}.json", key, lambda: [_size_errors(name, model, snapshot, mesh)])[0]
 
 
 def _size_errors(name: str, model: Model, snapshot: Snapshot, mesh: Mapping[str, float]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def k_mesh_difference(settings: TransferSettings, path: Path) -> dict[str, float
             }
         ]
 
-    return {name: float(value) for name, value in kept(path, key, compute)[0].items()}
+    return {name: float(value) for name, value in stored_rows(path, key, compute)[0].items()}
 
 
 def _cube(

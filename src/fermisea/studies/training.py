@@ -1,4 +1,4 @@
-"""Models of the study, trained or read from an earlier run."""
+"""Models of a study, trained or read from an earlier run."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from fermisea.data.sealed_file import stored_checksum
 from fermisea.errors import InputError
 from fermisea.model.loading import load_model
 from fermisea.model.model import Model
-from fermisea.studies.transfer.plans import Plan
-from fermisea.training import TrainingState, train
+from fermisea.training import TrainingState, checkpoint_files, train
 from fermisea.training.config import TrainingConfig
 from fermisea.utilities.files import write_text
 
 
-def trained(
-    plan: Plan,
+def train_or_load(
+    name: str,
     config: TrainingConfig,
     files: Sequence[Path],
     folder: Path,
     progress: Callable[[TrainingState], None] | None = None,
 ) -> Model:
-    """Returns the ensemble of a plan; an interrupted training run is resumed.
+    """Returns a model of a study; an interrupted training run is resumed.
 
     The provenance identifies its data and settings (``study``). NAME.json stores the training time in s, or null if the
     training was interrupted.
 
     Args:
-        plan: plan of the model.
+        name: name of the model.
         config: training configuration, with a precision supported by this processor.
-        files: snapshot files.
+        files: snapshot files, at one or several tau_ref.
         folder: folder of the model files.
         progress: callback with the state of the training.
 
@@ -47,7 +46,7 @@ def trained(
         digest.update(stored_checksum(file).encode())
     key = digest.hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{plan.name}.safetensors"
+    path = folder / f"{name}.safetensors"
     if path.exists():
         try:
             model = load_model(path)
@@ -56,13 +55,15 @@ def trained(
         else:
             if model.provenance.get("study") == key:
                 return model
-    checkpoint = folder / f"{plan.name}-{key[:12]}.checkpoint"
-    data = Dataset.load(list(files), verify=False)
-    resumed, started = checkpoint.exists(), time.perf_counter()
+    checkpoint = folder / f"{name}-{key[:12]}.checkpoint"
+    data = Dataset.load_each(list(files), verify=False)
+    checkpoints = checkpoint_files(checkpoint, [dataset.electron_temperature for dataset in data])
+    resumed, started = any(path.exists() for path in checkpoints), time.perf_counter()
     model = train(data, config, checkpoint=checkpoint, resume=resumed, progress=progress)
     seconds = None if resumed else time.perf_counter() - started
     model = replace(model, provenance=model.provenance | {"study": key})
     model.save(path)
     write_text(path.with_suffix(".json"), json.dumps({"training_seconds": seconds}) + "\n")
-    checkpoint.unlink(missing_ok=True)
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
     return model
