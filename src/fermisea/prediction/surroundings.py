@@ -1,9 +1,9 @@
-"""Distance of the atomic surroundings in a structure from the surroundings in the training structures."""
+"""Comparison of the atomic surroundings in a structure with the surroundings in the training structures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from fermisea import descriptors
 from fermisea.data.distances import pairs
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.sites import Sites
+from fermisea.prediction.outliers import Outliers
 from fermisea.utilities.arrays import FloatArray
 
 _FLOOR = 1e-5
@@ -74,18 +75,21 @@ class Surroundings:
     """Distribution of the surroundings of the atoms in the training structures, with a limit of the distance from it.
 
     The descriptor of an atom is averaged over the atom and its neighbours of the same element, which reduces thermal
-    noise (as in W. Lechner and C. Dellago, J. Chem. Phys. 129, 114707 (2008)). The distance from the training
-    structures is the Mahalanobis distance from the mean of these averages.
+    noise (as in W. Lechner and C. Dellago, J. Chem. Phys. 129, 114707 (2008)). A structure is compared in two ways: by
+    the Mahalanobis distance of its atoms from the mean of all these averages, and, with enough training structures, by
+    the local outlier factor of its mean, see :class:`Outliers`.
 
     Attributes:
         descriptor: descriptor at the atoms.
         distributions: distribution for each element.
         limit: largest distance of a structure that resembles the training structures.
+        outliers: local outlier factor for each element with enough training structures.
     """
 
     descriptor: Descriptor
     distributions: Mapping[str, _Distribution]
     limit: float
+    outliers: Mapping[str, Outliers] = field(default_factory=dict)
 
     @classmethod
     def of(cls, structures: Sequence[Atoms], descriptor: Descriptor) -> Self | None:
@@ -113,13 +117,22 @@ class Surroundings:
             distributions[element] = _Distribution(
                 fitted.mean + origin[element], fitted.axes, fitted.variances, fitted.floor
             )
-        return cls(descriptor, distributions, max(1.0, _MARGIN * float(np.quantile(left_out, _QUANTILE))))
+        outliers = {element: Outliers.of([row[element] for row in rows if element in row]) for element in elements}
+        return cls(
+            descriptor,
+            distributions,
+            max(1.0, _MARGIN * float(np.quantile(left_out, _QUANTILE))),
+            {element: found for element, found in outliers.items() if found is not None},
+        )
 
     def unlikeness(self, atoms: Atoms) -> float:
         """Returns the distance of a structure relative to the limit; above 1 it is unlike the training structures."""
         rows = averaged(atoms, self.descriptor)
         distances = [self.distributions[element].distances(values) for element, values in rows.items()]
-        return _representative(np.concatenate(distances)) / self.limit
+        factors = [
+            self.outliers[element].unlikeness(values) for element, values in rows.items() if element in self.outliers
+        ]
+        return max(_representative(np.concatenate(distances)) / self.limit, *factors, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON; numbers have nine digits."""
@@ -135,6 +148,7 @@ class Surroundings:
                 }
                 for element, d in self.distributions.items()
             },
+            "outliers": {element: found.to_dict() for element, found in self.outliers.items()},
         }
 
     @classmethod
@@ -152,7 +166,11 @@ class Surroundings:
             if mean.shape != (descriptor.features,) or variances.shape != (len(axes),):
                 raise ValueError("domain: descriptor and surroundings differ in size")
             distributions[element] = _Distribution(mean, axes, variances, float(entry["floor"]))
-        return cls(descriptor, distributions, float(entries["limit"]))
+        outliers = {
+            element: Outliers.from_dict(entry, descriptor.features)
+            for element, entry in entries.get("outliers", {}).items()
+        }
+        return cls(descriptor, distributions, float(entries["limit"]), outliers)
 
 
 def averaged(atoms: Atoms, descriptor: Descriptor) -> dict[str, FloatArray]:
