@@ -59,3 +59,36 @@ def transfer(
         print_json({"file": path})
     else:
         stdout().print(str(path))
+
+
+@study.command(cls=Command)
+def aluminium(
+    out: Annotated[Path, typer.Option(help="Folder for all files of the study.", show_default=False)],
+    settings: Annotated[
+        str, typer.Option(help="TOML file with settings, or the name of shipped settings.")
+    ] = "aluminium",
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of rounds of structures, each with a few of every kind.  [dim]\\[default: all][/]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Number of DFT calculations in parallel.")] = 1,
+    json: Json = False,
+) -> None:
+    """Compute the data of the shipped aluminium model, and train the model.
+
+    Crystals from 100 to 933 K, strained crystals, liquids up to 5000 K, vacancies, interstitials, bcc and hcp at two
+    electronic temperatures. The DFT calculations take about 15 hours on one core. After an interruption, the same
+    command resumes the study; with --rounds it stops early, and a later call adds structures.
+
+    Example: [bold]fermisea study aluminium --workers 2 --out study/[/]
+    """
+    from fermisea.studies.aluminium import AluminiumSettings, run_aluminium  # noqa: PLC0415  # not needed for --help
+
+    path = run_aluminium(AluminiumSettings.load(settings), out, stderr(), workers=workers, rounds=rounds)
+    if json:
+        print_json({"file": path})
+    else:
+        stdout().print(str(path))

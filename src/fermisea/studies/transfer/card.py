@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fermisea.model.model import Model
+from fermisea.studies.templates import filled
 from fermisea.studies.transfer.plans import EVERYTHING
 from fermisea.studies.transfer.tables import Rows
-from fermisea.studies.transfer.templates import filled
 
 
 def card_of(model: Model, rows: Mapping[str, Rows]) -> str:
@@ -18,7 +18,7 @@ def card_of(model: Model, rows: Mapping[str, Rows]) -> str:
         model: model trained on all structures.
         rows: tables of the study by name.
     """
-    return filled("card.txt", _facts(model, rows)) + "\n"
+    return filled(str(__package__), "card.txt", _facts(model, rows)) + "\n"
 
 
 def _facts(model: Model, rows: Mapping[str, Rows]) -> dict[str, Any]:

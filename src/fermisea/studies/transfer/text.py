@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fermisea.report import Section
+from fermisea.studies.templates import filled
 from fermisea.studies.transfer.plans import EVERYTHING, combined, equal_plans
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.tables import COLUMNS
-from fermisea.studies.transfer.templates import filled
 
 Rows = list[dict[str, Any]]
 
@@ -25,7 +25,7 @@ def sections_of(
         rows: tables of the study by name.
         mala: rows of mala.csv from a comparison with MALA; empty without one.
     """
-    text = filled("page.txt", _facts(settings, rows, mala))
+    text = filled(str(__package__), "page.txt", _facts(settings, rows, mala))
     return [_section(part) for part in text.split("\n# ") if part.strip()]
 
 

@@ -1,0 +1,182 @@
+"""Structures and snapshots of the study; results of an earlier, interrupted run are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from ase import Atoms
+
+from fermisea.campaign import Outcome, Record, run_campaign
+from fermisea.data.structures import read_structure, write_structure
+from fermisea.errors import InputError
+from fermisea.studies.ahead import compute_ahead
+from fermisea.studies.aluminium.kinds import Kind, Part
+from fermisea.studies.aluminium.settings import AluminiumSettings
+
+ROUND = 16
+"""Number of structures in one round, after which all its snapshots are complete."""
+
+PARTS: tuple[Part, ...] = ("training", "test")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One structure of the study.
+
+    Attributes:
+        kind: its kind.
+        part: training or test.
+        number: number within kind and part.
+    """
+
+    kind: Kind
+    part: Part
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Name of the structure and of its files."""
+        return self.kind.name_of(self.part, self.number)
+
+    @property
+    def position(self) -> float:
+        """Position in the order of the calculations, from 0 to 1."""
+        return (self.number + 0.5) / self.kind.count(self.part)
+
+
+def members(settings: AluminiumSettings, rounds: int | None = None) -> list[Member]:
+    """Returns the structures in the order of the calculations.
+
+    After any number of rounds, about the same fraction of every kind and part is complete.
+
+    Args:
+        settings: settings of the study.
+        rounds: number of rounds; None for all.
+    """
+    found = [Member(kind, part, n) for kind in settings.kinds for part in PARTS for n in range(kind.count(part))]
+    ordered = sorted(found, key=lambda member: member.position)
+    return ordered if rounds is None else ordered[: ROUND * rounds]
+
+
+def make_structures(
+    settings: AluminiumSettings,
+    folder: Path,
+    *,
+    rounds: int | None = None,
+    workers: int = 1,
+    done: Callable[[], None],
+) -> dict[str, Atoms]:
+    """Returns the structures by name; structures missing in the folder are sampled.
+
+    Args:
+        settings: settings of the study.
+        folder: folder of the files.
+        rounds: number of rounds; None for all.
+        workers: number of structures sampled at once.
+        done: callback after each structure.
+    """
+    jobs = {member.name: partial(_structure, settings, member, folder) for member in members(settings, rounds)}
+    missing = [job for name, job in jobs.items() if not _file(folder, name).exists()]
+    compute_ahead(missing, workers, lambda: None)
+    found = {}
+    for name, job in jobs.items():
+        found[name] = job()
+        done()
+    return found
+
+
+def _structure(settings: AluminiumSettings, member: Member, folder: Path) -> Atoms:
+    path = _file(folder, member.name)
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_structure(
+            path, member.kind.structure(member.part, member.number, settings.lattice_constant, settings.seed)
+        )
+    return read_structure(path)
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.extxyz"
+
+
+def run_dft(
+    settings: AluminiumSettings,
+    structures: Mapping[str, Atoms],
+    folder: Path,
+    *,
+    rounds: int | None = None,
+    workers: int = 1,
+    watch: Callable[[Record], None],
+    end: Callable[[Outcome], None],
+) -> None:
+    """Computes the missing snapshots at every tau_ref, in rounds of a few structures of every kind.
+
+    Args:
+        settings: settings of the study.
+        structures: structures from :func:`make_structures`.
+        folder: folder of the snapshots; see :func:`snapshot_folder`.
+        rounds: number of rounds; None for all.
+        workers: number of structures computed at once.
+        watch: callback after every SCF iteration.
+        end: callback with the result of each structure.
+
+    Raises:
+        InputError: if structures fail, after all others are done, or if a folder has snapshots with other settings.
+    """
+    failed: list[str] = []
+    number = 0
+    for tau_ref, part, kpts, names in _calculations(settings, rounds):
+        outcomes = run_campaign(
+            settings.campaign(tau_ref, kpts).make_engine(),
+            {name: structures[name] for name in names},
+            tau_ref,
+            snapshot_folder(folder, part, tau_ref, kpts),
+            workers=workers,
+            retry=True,
+            watch=watch,
+            end=end,
+        )
+        number += len(outcomes)
+        failed += [
+            f"{outcome.name} at {tau_ref:g} K: {outcome.error}" for outcome in outcomes if outcome.status == "failed"
+        ]
+    if failed:
+        raise InputError(f"DFT: {len(failed)} of {number} runs failed, the first is {failed[0]}")
+
+
+def snapshot_folder(folder: Path, part: Part, tau_ref: float, kpts: tuple[int, int, int]) -> Path:
+    """Returns the folder of the snapshots of a part with one tau_ref and k-mesh, such as ``training/1000K/4x4x4``."""
+    return folder / part / f"{tau_ref:g}K" / "x".join(map(str, kpts))
+
+
+def snapshot_files(settings: AluminiumSettings, folder: Path, part: Part, tau_ref: float) -> dict[str, Path]:
+    """Returns the existing snapshot files of a part at one tau_ref by name of the structure."""
+    named = {
+        member.name: snapshot_folder(folder, part, tau_ref, member.kind.kpts) / f"{member.name}.nc"
+        for member in members(settings)
+        if member.part == part
+    }
+    return {name: path for name, path in named.items() if path.exists()}
+
+
+def _calculations(
+    settings: AluminiumSettings, rounds: int | None
+) -> Iterator[tuple[float, Part, tuple[int, int, int], list[str]]]:
+    """Yields tau_ref, part, k-mesh and names of structures for each campaign, in order."""
+    order = members(settings, rounds)
+    for start in range(0, len(order), ROUND):
+        for part, kpts, names in _groups(order[start : start + ROUND]):
+            for item in settings.reference_temperatures:
+                yield item.electron_temperature, part, kpts, names
+
+
+def _groups(chosen: Iterable[Member]) -> Iterator[tuple[Part, tuple[int, int, int], list[str]]]:
+    def group(member: Member) -> tuple[int, tuple[int, int, int]]:
+        return PARTS.index(member.part), member.kind.kpts
+
+    for (part, kpts), found in groupby(sorted(chosen, key=group), key=group):
+        yield PARTS[part], kpts, [member.name for member in found]

@@ -1,0 +1,124 @@
+"""Output of the study: tables, figures, page and the description of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fermisea import __version__, plots
+from fermisea.data.snapshot import Snapshot
+from fermisea.model.model import Model
+from fermisea.report import Section, write_sections
+from fermisea.studies.aluminium import figures, tables
+from fermisea.studies.aluminium.probes import Probe
+from fermisea.studies.aluminium.properties import Key, Result
+from fermisea.studies.aluminium.settings import AluminiumSettings
+from fermisea.studies.folder import Rows
+from fermisea.studies.templates import filled
+from fermisea.utilities.files import write_text
+from fermisea.utilities.tables import write_csv
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All computed results.
+
+    Attributes:
+        model: the model.
+        data: snapshots by part and file.
+        errors: rows of :func:`fermisea.studies.aluminium.errors.snapshot_rows` of all test structures.
+        hot: rows of :func:`fermisea.studies.aluminium.errors.hot_rows`.
+        probes: structures of self-consistent runs.
+        dft: results of DFT for them; stress without its Pulay part.
+        predicted: results of the model for them.
+        seconds: time of all DFT calculations with an LDOS, s.
+    """
+
+    model: Model
+    data: Mapping[str, Mapping[Path, Snapshot]]
+    errors: Rows
+    hot: Rows
+    probes: Sequence[Probe]
+    dft: Mapping[Key, Result]
+    predicted: Mapping[Key, Result]
+    seconds: float
+
+
+def write_results(out: Path, settings: AluminiumSettings, found: Results) -> None:
+    """Writes tables, figures, page and the description of the model to the folder of the study."""
+    rows = _tables(settings, found)
+    for name, table in rows.items():
+        if table:
+            write_csv(out / f"{name}.csv", table)
+    drawn = {
+        "errors": figures.errors_by_kind(rows["errors"]),
+        "line": figures.along_the_line(rows["line"]),
+        "elastic": figures.beside_dft(rows["elastic"], "elastic constant (GPa)"),
+        "phonons": figures.beside_dft(rows["phonons"], "frequency (THz)"),
+        "spread": figures.spread_against_error(rows["structures"]),
+    }
+    if rows["hot"]:
+        drawn["hot"] = figures.hot_electrons(rows["hot"])
+    for name, figure in drawn.items():
+        plots.save_figure(figure, out / "figures" / name)
+    write_sections(
+        out,
+        "Aluminium from the crystal to the liquid",
+        [
+            Section("Data", tables=("data.csv",)),
+            Section("Errors by kind of structure", figures=_png(drawn, "errors"), tables=("errors.csv", "changes.csv")),
+            Section("Pressure and bulk modulus", figures=_png(drawn, "line"), tables=("line_errors.csv",)),
+            Section("Elastic constants", figures=_png(drawn, "elastic"), tables=("elastic.csv",)),
+            Section("Phonons", figures=_png(drawn, "phonons"), tables=("phonons.csv",)),
+            Section("Vacancy and other lattices", tables=("differences.csv",)),
+            Section("Hot electrons", figures=_png(drawn, "hot"), tables=("hot.csv",) if rows["hot"] else ()),
+            Section("Estimated errors", figures=_png(drawn, "spread"), tables=("spread.csv",)),
+        ],
+        f"fermisea {__version__}; all settings are in settings.json",
+    )
+    write_text(out / "aluminium.md", card(found, rows) + "\n")
+
+
+def card(found: Results, rows: Mapping[str, Rows]) -> str:
+    """Returns the description of the model in Markdown; the text comes from card.txt, the numbers from the tables."""
+    model, learned = found.model, [row for row in rows["data"] if row["part"] == "training"]
+    volumes = [row["volume_A3_per_atom"] for row in learned]
+    facts = {
+        "model": model,
+        "settings": model.provenance["data"],
+        "potentials": ", ".join(entry["name"] for entry in model.provenance["data"]["pseudopotentials"].values()),
+        "kinds": _counts(learned),
+        "number": len({row["name"] for row in learned}),
+        "densest": min(volumes),
+        "widest": max(volumes),
+        "hours": found.seconds / 3600,
+        **rows,
+    }
+    return filled(str(__package__), "card.txt", facts)
+
+
+def _counts(rows: Rows) -> dict[str, int]:
+    """Returns the number of structures of each kind."""
+    names = dict.fromkeys((row["kind"], row["name"]) for row in rows)
+    kinds = [kind for kind, _ in names]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+def _tables(settings: AluminiumSettings, found: Results) -> dict[str, Rows]:
+    along = tables.line_rows(found.dft, found.predicted, list(found.probes))
+    return {
+        "data": tables.data_rows(found.data),
+        "structures": found.errors,
+        "errors": tables.error_summary(found.errors),
+        "changes": tables.change_rows(found.errors),
+        "spread": tables.spread_rows(found.errors),
+        "line": along,
+        "line_errors": tables.line_summary(along),
+        "hot": found.hot,
+        **tables.property_rows(found.dft, found.predicted, found.probes, settings.lattice_constant),
+    }
+
+
+def _png(drawn: Mapping[str, object], name: str) -> tuple[str, ...]:
+    return (f"figures/{name}.png",) if name in drawn else ()

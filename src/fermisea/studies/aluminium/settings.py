@@ -1,0 +1,159 @@
+"""Settings of the study; the complete ones are shipped as a TOML file."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from fermisea.campaign import Campaign
+from fermisea.errors import InputError
+from fermisea.studies.aluminium.kinds import Kind
+from fermisea.training.config import TrainingConfig
+from fermisea.utilities.toml import check_keys, read_toml
+
+PRESETS = ("aluminium",)
+
+_Table = TypeVar("_Table")
+
+
+@dataclass(frozen=True)
+class ReferenceTemperature:
+    """One tau_ref of the snapshots.
+
+    Attributes:
+        electron_temperature: tau_ref, K.
+        energy_window: first and last energy of the LDOS, eV.
+        energy_spacing: energy spacing and broadening of the LDOS, eV.
+    """
+
+    electron_temperature: float
+    energy_window: tuple[float, float]
+    energy_spacing: float
+
+
+@dataclass(frozen=True)
+class HotRuns:
+    """Self-consistent runs of test structures at other electronic temperatures, without an LDOS.
+
+    Attributes:
+        kind: name of the kind of structures.
+        structures: number of test structures.
+        kpts: k-mesh, shifted like the others.
+        electron_temperatures: tau_e of the runs, K.
+    """
+
+    kind: str
+    structures: int
+    kpts: tuple[int, int, int]
+    electron_temperatures: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class AluminiumSettings:
+    """Settings of the study.
+
+    Attributes:
+        lattice_constant: lattice constant of fcc aluminium, Angstrom.
+        kinds: kinds of structures, each with its own k-mesh.
+        kpts: k-mesh of a cubic cell of four atoms in self-consistent runs of perfect crystals, shifted by half a step.
+        reference_temperatures: all tau_ref of the snapshots, with their energy windows.
+        hot: self-consistent runs of test structures at other electronic temperatures.
+        dft: other DFT settings of all runs.
+        training: training configuration of the model.
+        seed: random seed of the structures.
+    """
+
+    lattice_constant: float
+    kinds: tuple[Kind, ...]
+    reference_temperatures: tuple[ReferenceTemperature, ...]
+    kpts: tuple[int, int, int] = (8, 8, 8)
+    hot: tuple[HotRuns, ...] = ()
+    dft: Campaign = field(default_factory=Campaign)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        names = [kind.name for kind in self.kinds]
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"kinds: got the names {', '.join(names) or 'none'}, expected different names")
+        temperatures = [item.electron_temperature for item in self.reference_temperatures]
+        if not temperatures or temperatures != sorted(set(temperatures)):
+            raise InputError(f"reference_temperatures: got {temperatures} K, expected ascending electron temperatures")
+        for runs in self.hot:
+            number = {kind.name: kind.test for kind in self.kinds}.get(runs.kind, 0)
+            if runs.structures > number:
+                raise InputError(
+                    f"hot: got {runs.structures} structures of kind {runs.kind}, but the kinds have {number} test "
+                    "structures of this name"
+                )
+        if self.dft.engine != "planewave":
+            raise InputError(f"dft: got engine {self.dft.engine!r}, expected planewave")
+
+    def campaign(self, tau_ref: float, kpts: tuple[int, int, int]) -> Campaign:
+        """Returns the DFT settings at one tau_ref (K) with a k-mesh."""
+        found = {item.electron_temperature: item for item in self.reference_temperatures}[tau_ref]
+        return replace(self.dft, kpts=kpts, energy_window=found.energy_window, energy_spacing=found.energy_spacing)
+
+    @classmethod
+    def load(cls, name: str | os.PathLike[str]) -> Self:
+        """Returns shipped settings by name, or the settings of a TOML file.
+
+        Raises:
+            InputError: for an unknown key or an invalid value.
+        """
+        if str(name) in PRESETS:
+            with importlib.resources.as_file(importlib.resources.files(__package__) / f"{name}.toml") as path:
+                return cls._read(path)
+        return cls._read(Path(name))
+
+    @classmethod
+    def _read(cls, path: Path) -> Self:
+        values = read_toml(path, [item.name for item in fields(cls)])
+        if lacking := sorted({"lattice_constant", "kinds", "reference_temperatures"} - set(values)):
+            raise InputError(f"{path}: the keys {', '.join(lacking)} are missing")
+        try:
+            return cls.from_dict(values)
+        except (InputError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the settings from the result of ``to_dict`` or the content of a TOML file.
+
+        Raises:
+            InputError: for an invalid value.
+        """
+        tables = {
+            "kinds": _tables(Kind, values, "kinds", _names(Kind)),
+            "reference_temperatures": _tables(
+                ReferenceTemperature, values, "reference_temperatures", _names(ReferenceTemperature)
+            ),
+            "hot": _tables(HotRuns, {"hot": values.get("hot", [])}, "hot", _names(HotRuns)),
+            "dft": Campaign.from_dict(values.get("dft", {})),
+            "training": TrainingConfig.from_dict(values.get("training", {})),
+        }
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**(plain | tables))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values for JSON."""
+        return dict(json.loads(json.dumps(asdict(self) | {"training": self.training.to_dict()})))
+
+
+def _tables(
+    cls: Callable[..., _Table], values: Mapping[str, Any], name: str, known: Sequence[str]
+) -> tuple[_Table, ...]:
+    found = []
+    for entry in values[name]:
+        check_keys(entry, known, name)
+        found.append(cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}))
+    return tuple(found)
+
+
+def _names(cls: type) -> list[str]:
+    return [item.name for item in fields(cls)]

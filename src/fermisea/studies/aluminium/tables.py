@@ -1,0 +1,201 @@
+"""Tables of the study: data, errors by kind of structure, properties of DFT and model beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from fermisea.data.sealed_file import stored_checksum
+from fermisea.data.snapshot import Snapshot
+from fermisea.studies.aluminium.errors import ORIGINS, kind_of
+from fermisea.studies.aluminium.probes import ELASTIC, LINE_TEMPERATURES, Probe
+from fermisea.studies.aluminium.properties import (
+    Key,
+    Result,
+    elastic_constants,
+    energy_differences,
+    line,
+    phonons,
+    pressure,
+)
+from fermisea.studies.folder import Rows
+
+_WITHIN = 1.96
+"""Number of standard deviations of a 95 % interval."""
+
+
+def data_rows(parts: Mapping[str, Mapping[Path, Snapshot]]) -> Rows:
+    """Returns one row for each snapshot: structure, tau_ref, free energy, pressure, closure error, checksum."""
+    return [
+        {
+            "name": path.stem,
+            "part": part,
+            "kind": kind_of(path.stem),
+            "electron_temperature_K": snapshot.electron_temperature,
+            "atoms": len(snapshot.atoms),
+            "ion_temperature_K": snapshot.ion_temperature,
+            "volume_A3_per_atom": snapshot.grid.volume / len(snapshot.atoms),
+            "free_energy_eV_per_atom": snapshot.reference.free_energy / len(snapshot.atoms),
+            "pressure_GPa": None
+            if snapshot.reference.stress is None
+            else pressure(np.array(snapshot.reference.stress)),
+            "fermi_level_eV": snapshot.reference.fermi_level,
+            "closure_error_meV_per_atom": 1000 * snapshot.closure_error() / len(snapshot.atoms),
+            "sha256": stored_checksum(path),
+        }
+        for part, snapshots in parts.items()
+        for path, snapshot in snapshots.items()
+    ]
+
+
+def error_summary(rows: Rows) -> Rows:
+    """Returns root mean square errors over the test structures of each kind at each tau_ref, and over all kinds.
+
+    Energies are in meV/atom, forces in meV/Angstrom, pressures in GPa, the rest in percent.
+    """
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    temperatures = sorted({row["electron_temperature"] for row in rows})
+    found: Rows = []
+    for kind in [*kinds, "all"]:
+        for tau_e in temperatures:
+            chosen = [r for r in rows if kind in (r["kind"], "all") and r["electron_temperature"] == tau_e]
+            if not chosen:
+                continue
+            values = {name: np.array([row[name] for row in chosen], dtype=float) for name in _MEASURED}
+            found.append(
+                {"kind": kind, "electron_temperature": tau_e, "structures": len(chosen)}
+                | {name: factor * _rms(values[name]) for name, factor in _MEASURED.items()}
+                | {"largest_anchored_error": 1000 * float(np.abs(values["anchored_error"]).max())}
+                | {"false_alarms": sum(bool(row["warnings"]) for row in chosen)}
+            )
+    return found
+
+
+_MEASURED = {
+    **{f"{origin}_error": 1000.0 for origin in ORIGINS},
+    "force": 1000.0,
+    "force_error": 1000.0,
+    "pressure_error": 1.0,
+    "density_error_percent": 1.0,
+    "heat_capacity_error_percent": 1.0,
+}
+"""Columns of errors that are summarised, with the factors of their units."""
+
+
+def change_rows(rows: Rows) -> Rows:
+    """Returns errors of F(tau_e) - F(tau_ref) between the lowest tau_ref and the others, by kind, meV/atom."""
+    first = {r["name"]: r for r in rows if r["electron_temperature"] == min(x["electron_temperature"] for x in rows)}
+    found: Rows = []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        chosen = [r for r in rows if r["kind"] == kind and r is not first[r["name"]]]
+        for tau_e in sorted({row["electron_temperature"] for row in chosen}):
+            members = [row for row in chosen if row["electron_temperature"] == tau_e]
+            found.append(
+                {"kind": kind, "electron_temperature": tau_e, "structures": len(members)}
+                | {
+                    f"{origin}_error": 1000
+                    * _rms([row[f"{origin}_error"] - first[row["name"]][f"{origin}_error"] for row in members])
+                    for origin in ORIGINS
+                }
+            )
+    return found
+
+
+def spread_rows(rows: Rows) -> Rows:
+    """Returns how well the estimated standard errors of F describe its errors, for each origin of F."""
+    found: Rows = []
+    for origin in ORIGINS:
+        errors = np.abs([row[f"{origin}_error"] for row in rows])
+        spreads = np.array([row[f"{origin}_std"] for row in rows])
+        found.append(
+            {
+                "origin": origin,
+                "number": len(rows),
+                "rank_correlation": float(spearmanr(errors, spreads).statistic),
+                "within_95_percent_interval": 100 * float(np.mean(errors <= _WITHIN * spreads)),
+            }
+        )
+    return found
+
+
+def line_rows(dft: Mapping[Key, Result], model: Mapping[Key, Result], probes: list[Probe]) -> Rows:
+    """Returns properties of the line of fcc crystals for each volume and tau_e, of DFT and of the model."""
+    found: Rows = []
+    for tau_e in LINE_TEMPERATURES:
+        ours, theirs = line(model, probes, tau_e), line(dft, probes, tau_e)
+        inner = {name: np.pad(theirs[name], 1, constant_values=np.nan) for name in ("slope", "modulus")}
+        own = {name: np.pad(ours[name], 1, constant_values=np.nan) for name in ("slope", "modulus")}
+        for k, volume in enumerate(ours["volume"]):
+            row: dict[str, Any] = {"electron_temperature": tau_e, "volume": float(volume)}
+            row |= {"free_energy": float(theirs["free_energy"][k]), "free_energy_model": float(ours["free_energy"][k])}
+            row |= {"pressure": float(theirs["pressure"][k]), "pressure_model": float(ours["pressure"][k])}
+            for name in ("slope", "modulus"):
+                row |= {name: float(inner[name][k]), f"{name}_model": float(own[name][k])}
+            found.append(row)
+    return found
+
+
+def line_summary(rows: Rows) -> Rows:
+    """Returns errors along the line: F(tau_e) - F(lowest tau_e), P from stress and from F, bulk modulus."""
+    by_tau_e: dict[float, Rows] = {}
+    for row in rows:
+        by_tau_e.setdefault(row["electron_temperature"], []).append(row)
+    start = by_tau_e[min(by_tau_e)]
+    found: Rows = []
+    for tau_e, members in by_tau_e.items():
+        changes = [
+            (r["free_energy_model"] - s["free_energy_model"]) - (r["free_energy"] - s["free_energy"])
+            for r, s in zip(members, start, strict=True)
+        ]
+        inner = members[1:-1]
+        found.append(
+            {
+                "electron_temperature": tau_e,
+                "free_energy_change_error": 1000 * _rms(changes),
+                "largest_free_energy_change_error": 1000 * float(np.abs(changes).max()),
+                "pressure_error": _rms([r["pressure_model"] - r["pressure"] for r in members]),
+                "slope_error": _rms([r["slope_model"] - r["slope"] for r in inner]),
+                "largest_modulus_error_percent": 100
+                * float(np.abs([r["modulus_model"] / r["modulus"] - 1 for r in inner]).max()),
+            }
+        )
+    return found
+
+
+def property_rows(
+    dft: Mapping[Key, Result], model: Mapping[Key, Result], probes: Sequence[Probe], lattice_constant: float
+) -> dict[str, Rows]:
+    """Returns elastic constants (GPa), phonons (THz), and energies of the vacancy and of other lattices."""
+    displaced = next(probe for probe in probes if probe.group == "phonons")
+    cold_and_hot = next(probe for probe in probes if probe.group == "vacancy").electron_temperatures
+    return {
+        "elastic": _beside(elastic_constants, dft, model, ELASTIC),
+        "phonons": _beside(
+            lambda found, tau_e: phonons(found, displaced, tau_e, lattice_constant), dft, model, ELASTIC
+        ),
+        "differences": _beside(energy_differences, dft, model, cold_and_hot),
+    }
+
+
+def _beside(
+    function: Callable[[Mapping[Key, Result], float], dict[str, float]],
+    dft: Mapping[Key, Result],
+    model: Mapping[Key, Result],
+    temperatures: Sequence[float],
+) -> Rows:
+    found: Rows = []
+    for tau_e in temperatures:
+        ours, theirs = function(model, tau_e), function(dft, tau_e)
+        found += [
+            {"quantity": name, "electron_temperature": tau_e, "dft": theirs[name], "model": ours[name]}
+            for name in theirs
+        ]
+    return found
+
+
+def _rms(values: Any) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
