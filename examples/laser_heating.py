@@ -23,11 +23,12 @@ import numpy.typing as npt
 from ase import Atoms, units
 from ase.build import bulk
 from ase.constraints import FixCom
-from ase.io import Trajectory, read
+from ase.io import Trajectory
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
+from constant_pressure import constant_pressure, obstacle, pressure_of, restore, state_of
 from matplotlib.figure import Figure
 from rich.progress import Progress
 
@@ -44,63 +45,19 @@ IONS = 298.0
 EVERY = 5
 """Number of steps between frames."""
 
-HIGHEST_PRESSURE = 500.0
-"""Largest magnitude of a pressure, GPa; a larger number is in another unit."""
 
-
-def constant_pressure(atoms: Atoms, pressure: float, *, thermostat: bool) -> MolecularDynamics:
-    """Returns dynamics of ions and volume at constant pressure, with a cell of fixed shape.
-
-    The barostat is the one of Martyna, Tobias and Klein, J. Chem. Phys. 101, 4177 (1994). A thermostat with an infinite
-    relaxation time does not act: F, kinetic energy, pressure times volume and the energy of the barostat are conserved.
-
-    Args:
-        atoms: ions with a calculator, with the centre of mass at rest.
-        pressure: pressure of ions and electrons, GPa.
-        thermostat: whether the ions are coupled to a bath at 298 K.
-    """
-    try:
-        from ase.md.nose_hoover_chain import IsotropicMTKNPT  # noqa: PLC0415  # older versions of ASE lack it
-    except ImportError as error:
-        raise SystemExit(
-            "constant pressure: this ASE has no IsotropicMTKNPT; install a newer one, such as 3.29"
-        ) from error
-    count = len(atoms)
-    return IsotropicMTKNPT(
-        atoms,
-        units.fs,
-        temperature_K=IONS * (count - 1) / count,  # ASE counts three degrees of freedom of the centre of mass
-        pressure_au=pressure * units.GPa,
-        tdamp=100 * units.fs if thermostat else math.inf,
-        pdamp=1000 * units.fs,  # the volume of 32 atoms oscillates with a period of 0.2 ps
-    )
-
-
-def state_of(dynamics: MolecularDynamics) -> dict[str, Any]:
-    """Returns what a frame at constant pressure needs beside its ions and cell, as plain data."""
-    thermostat, barostat = dynamics._thermostat, dynamics._barostat  # noqa: SLF001  # ASE cannot save them
-    return {
-        "conserved_energy": dynamics.get_conserved_energy(),
-        "cell_momentum": float(dynamics._p_eps),  # noqa: SLF001
-        "barostat": [barostat._xi.tolist(), barostat._p_xi.tolist()],  # noqa: SLF001
-        "thermostat": [thermostat._eta.tolist(), thermostat._p_eta.tolist()],  # noqa: SLF001
-    }
-
-
-def restore(dynamics: MolecularDynamics, state: dict[str, Any]) -> None:
-    """Continues from the state of a frame."""
-    thermostat, barostat = dynamics._thermostat, dynamics._barostat  # noqa: SLF001
-    dynamics._p_eps = state["cell_momentum"]  # noqa: SLF001
-    barostat._xi, barostat._p_xi = map(np.array, state["barostat"])  # noqa: SLF001
-    thermostat._eta, thermostat._p_eta = map(np.array, state["thermostat"])  # noqa: SLF001
+def frames_of(path: Path) -> list[Atoms]:
+    """Returns all frames of a trajectory."""
+    with Trajectory(str(path)) as trajectory:
+        return [frame for frame in trajectory if isinstance(frame, Atoms)]
 
 
 def run(atoms: Atoms, dynamics: MolecularDynamics, path: Path, steps: int, progress: Progress) -> None:
     """Runs until the total number of steps is ``steps``, with a frame at the start and every few steps."""
-    done = EVERY * (len(Trajectory(str(path))) - 1) if path.exists() else 0
+    done = EVERY * (len(frames_of(path)) - 1) if path.exists() else 0
     flexible = hasattr(dynamics, "_barostat")
     if done and flexible:
-        restore(dynamics, read(path, -1).info["dynamics"])
+        restore(dynamics, frames_of(path)[-1].info["dynamics"])
     task = progress.add_task(path.stem, total=steps, completed=done)
     dynamics.nsteps = done
     with Trajectory(str(path), "a" if done else "w", atoms) as trajectory:
@@ -121,15 +78,9 @@ def start_of(path: Path, otherwise: Atoms) -> Atoms:
     """Returns the last frame of a trajectory, or a copy of ``otherwise`` without a trajectory."""
     if not path.exists():
         return otherwise.copy()
-    frame = read(path, -1)
-    assert isinstance(frame, Atoms)  # noqa: S101  # one frame
+    frame = frames_of(path)[-1]
     frame.calc = None
     return frame
-
-
-def frames_of(path: Path) -> list[Atoms]:
-    """Returns all frames of a trajectory."""
-    return [frame for frame in Trajectory(str(path)) if isinstance(frame, Atoms)]
 
 
 def observables(path: Path, cubes: int) -> dict[str, FloatArray]:
@@ -214,9 +165,9 @@ def figure(
             axis.plot(time, columns[name], **style)
         change = columns["conserved_eV_per_atom"] - columns["conserved_eV_per_atom"][0]
         axes[len(curves)].plot(time, 1000 * change, **style)
-        axes[len(curves) + 1].plot(pairs[temperature].distance, pairs[temperature].values, **style)
+        axes[len(curves) + 1].plot(pairs[temperature].distance, pairs[temperature].g, **style)
         if flexible:
-            axes[-1].plot(waves[temperature].wavevector, waves[temperature].values, **style)
+            axes[-1].plot(waves[temperature].wavevector, waves[temperature].s, **style)
     for axis, (_, label) in zip(axes, [*curves, ("", "conserved energy (meV/atom)")], strict=False):
         axis.set_xlabel("time (ps)")
         axis.set_ylabel(label)
@@ -228,41 +179,6 @@ def figure(
         handles, labels, title=r"electronic temperature $\tau_e$", loc="outside upper center", ncols=len(labels)
     )
     return drawn
-
-
-def pressure_of(text: str) -> float:
-    """Returns a pressure in GPa.
-
-    Raises:
-        ArgumentTypeError: for anything else than a number of GPa.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= HIGHEST_PRESSURE:
-        raise argparse.ArgumentTypeError(
-            f"got {text}, expected a pressure in GPa between -{HIGHEST_PRESSURE:g} and {HIGHEST_PRESSURE:g}; 1 bar is "
-            "0.0001 GPa"
-        )
-    return value
-
-
-def obstacle(model: fermisea.Model, hottest: float) -> str | None:
-    """Returns why a model cannot be used at constant pressure with electrons at ``hottest`` (K), or None."""
-    try:
-        highest = model.potential().highest_with_pressure
-    except fermisea.InputError:
-        highest = 0.0
-    if hottest <= highest:
-        return None
-    known = (
-        f"up to {highest:.0f} K only" if highest else "at no tau_e, because it has no potential from several volumes"
-    )
-    return (
-        f"--pressure: got tau_e = {hottest:g} K, but the model knows the pressure {known}; request a lower tau_e, take a "
-        "model trained on structures at several volumes, or omit --pressure"
-    )
 
 
 def keep_settings(path: Path, settings: dict[str, Any]) -> str | None:
@@ -329,7 +245,7 @@ def main() -> None:
     def dynamics_of(atoms: Atoms, temperature: float, *, thermostat: bool) -> MolecularDynamics:
         atoms.calc = fermisea.Calculator(model, temperature, grid=grid, potential=values.potential)
         if flexible:
-            return constant_pressure(atoms, values.pressure, thermostat=thermostat)
+            return constant_pressure(atoms, values.pressure, IONS, thermostat=thermostat)
         if not thermostat:
             return VelocityVerlet(atoms, units.fs)
         rng, friction = np.random.default_rng(2), 0.02 / units.fs

@@ -52,7 +52,7 @@ def test_distribution_does_not_depend_on_the_cell_that_describes_the_crystal():
     small = bulk("Al", a=4.0507)  # no shell at an edge of a bin
     large = make_supercell(small, [[2, 1, 0], [-1, 3, 1], [0, 0, 2]])
     first, second = (pair_distribution(atoms, highest=9.013, spacing=0.05) for atoms in (small, large))
-    np.testing.assert_allclose(first.values, second.values, atol=1e-12)
+    np.testing.assert_allclose(first.g, second.g, atol=1e-12)
 
 
 def test_gas_has_g_of_one_at_all_distances():
@@ -62,8 +62,8 @@ def test_gas_has_g_of_one_at_all_distances():
     pairs = 8 * 60 * 59 / 2 * (4 / 3 * np.pi * np.diff(np.arange(15.0) ** 3)) / np.linalg.det(TRICLINIC)
     expected = np.where(found.distance < 8.0, 59 / 60, 1.0)  # an atom is not its own neighbour, its images are
     near = found.distance < 8.0  # further pairs are images of nearer ones
-    assert np.abs((found.values - expected) * np.sqrt(pairs))[near].max() < 4
-    assert abs(found.values[-3:].mean() - 1) < 0.01
+    assert np.abs((found.g - expected) * np.sqrt(pairs))[near].max() < 4
+    assert abs(found.g[-3:].mean() - 1) < 0.01
 
 
 def test_distribution_equals_that_of_ase_in_a_wide_cell():
@@ -71,7 +71,7 @@ def test_distribution_equals_that_of_ase_in_a_wide_cell():
     found = pair_distribution(atoms, highest=8.0, spacing=0.1)
     values, distances = get_rdf(atoms, 8.0, 80)
     np.testing.assert_allclose(found.distance, distances)
-    np.testing.assert_allclose(found.values, values, rtol=1e-12)
+    np.testing.assert_allclose(found.g, values, rtol=1e-12)
     for pair in ("Al-Al", "Al-Cu", "Cu-Cu"):
         values, _ = get_rdf(atoms, 8.0, 80, elements=pair.split("-"))
         np.testing.assert_allclose(found.partial[pair], values, rtol=1e-12)
@@ -83,10 +83,10 @@ def test_each_frame_has_its_own_density():
     wide.set_cell(1.1 * atoms.cell, scale_atoms=True)
     both = pair_distribution([atoms, wide], highest=8.0, spacing=0.1)
     each = [pair_distribution(frame, highest=8.0, spacing=0.1) for frame in (atoms, wide)]
-    np.testing.assert_allclose(both.values, (each[0].values + each[1].values) / 2, rtol=1e-12)
+    np.testing.assert_allclose(both.g, (each[0].g + each[1].g) / 2, rtol=1e-12)
     np.testing.assert_allclose(both.neighbours, (each[0].neighbours + each[1].neighbours) / 2, rtol=1e-12)
     scaled = pair_distribution(wide, highest=8.8, spacing=0.11)
-    np.testing.assert_allclose(scaled.values, each[0].values, rtol=1e-10)
+    np.testing.assert_allclose(scaled.g, each[0].g, rtol=1e-10)
 
 
 def test_partial_functions_sum_up_and_order_of_atoms_is_irrelevant():
@@ -95,13 +95,13 @@ def test_partial_functions_sum_up_and_order_of_atoms_is_irrelevant():
     fraction = {kind: np.mean(atoms.symbols == kind) for kind in ("Al", "Cu")}
     weights = {"Al-Al": fraction["Al"] ** 2, "Cu-Cu": fraction["Cu"] ** 2, "Al-Cu": 2 * fraction["Al"] * fraction["Cu"]}
     pairs, waves = pair_distribution([atoms, mixed]), structure_factor([atoms, mixed], highest=5.0)
-    np.testing.assert_allclose(sum(w * pairs.partial[p] for p, w in weights.items()), pairs.values, atol=1e-12)
+    np.testing.assert_allclose(sum(w * pairs.partial[p] for p, w in weights.items()), pairs.g, atol=1e-12)
     roots = {p: np.sqrt(w) if p[:2] == p[3:] else np.sqrt(2 * w) for p, w in weights.items()}
-    np.testing.assert_allclose(sum(w * waves.partial[p] for p, w in roots.items()), waves.values, atol=1e-12)
+    np.testing.assert_allclose(sum(w * waves.partial[p] for p, w in roots.items()), waves.s, atol=1e-12)
     one = atoms.copy()
     one.symbols[:] = "Al"
-    np.testing.assert_allclose(structure_factor(one, highest=5.0).values, waves.values, atol=1e-10)
-    np.testing.assert_allclose(pair_distribution(one).values, pairs.values, atol=1e-10)
+    np.testing.assert_allclose(structure_factor(one, highest=5.0).s, waves.s, atol=1e-10)
+    np.testing.assert_allclose(pair_distribution(one).g, pairs.g, atol=1e-10)
 
 
 def test_crystal_scatters_at_its_reciprocal_lattice_only():
@@ -109,11 +109,11 @@ def test_crystal_scatters_at_its_reciprocal_lattice_only():
     found = structure_factor(atoms, highest=5.0, spacing=0.001)
     squares = np.round((found.wavevector * 4.05 / (2 * np.pi)) ** 2, 6)
     bragg = np.isin(squares, [3.0, 4.0, 8.0])
-    np.testing.assert_allclose(found.values[~bragg], 0, atol=1e-9)
+    np.testing.assert_allclose(found.s[~bragg], 0, atol=1e-9)
     for square, reflections in ((3.0, 8), (4.0, 6), (8.0, 12)):  # (111), (200), (220)
         (index,) = np.flatnonzero(squares == square)
         members = 2 * found.vectors[index]  # others, such as (511)/3, have the same length and do not reflect
-        assert found.values[index] == pytest.approx(len(atoms) * reflections / members, rel=1e-9)
+        assert found.s[index] == pytest.approx(len(atoms) * reflections / members, rel=1e-9)
 
 
 def test_ideal_gas_scatters_one():
@@ -121,7 +121,7 @@ def test_ideal_gas_scatters_one():
     found = structure_factor(frames, highest=4.0, spacing=0.5)
     volume = np.linalg.det(TRICLINIC)
     assert 2 * found.vectors.sum() / 40 == pytest.approx(4 / 3 * np.pi * 4**3 * volume / (2 * np.pi) ** 3, rel=0.05)
-    deviation = (found.values - 1) * np.sqrt(found.vectors)  # |sum|^2 / N is exponentially distributed
+    deviation = (found.s - 1) * np.sqrt(found.vectors)  # |sum|^2 / N is exponentially distributed
     assert np.abs(deviation).max() < 4
 
 
@@ -133,7 +133,7 @@ def test_structure_factor_equals_the_sum_over_pairs():
     h = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 3, indexing="ij"), -1).reshape(-1, 3) @ reciprocal
     difference = atoms.positions[:, None] - atoms.positions
     direct = np.cos(np.einsum("qx,ijx->qij", h, difference)).sum(axis=(1, 2)) / len(atoms)
-    for q, value in zip(found.wavevector, found.values, strict=True):
+    for q, value in zip(found.wavevector, found.s, strict=True):
         same = np.abs(np.linalg.norm(h, axis=1) - q) < 1e-6
         assert value == pytest.approx(direct[same].mean(), abs=1e-9)
 
@@ -155,13 +155,13 @@ def test_structure_factor_is_the_transform_of_the_pair_distribution():
     pairs = pair_distribution(frames, spacing=0.02)
     assert pairs.half_width == 8.5
     r, q, density = pairs.distance, found.wavevector[:, None], 150 / 17.0**3
-    transform = 1 + 4 * np.pi * density * 0.02 * (r**2 * (pairs.values - 1) * np.sinc(q * r / np.pi)).sum(1)
+    transform = 1 + 4 * np.pi * density * 0.02 * (r**2 * (pairs.g - 1) * np.sinc(q * r / np.pi)).sum(1)
     well = found.vectors > 50  # enough vectors for a mean over directions, whose values are exponentially distributed
-    noise = found.values / np.sqrt(found.vectors)
+    noise = found.s / np.sqrt(found.vectors)
     assert well.sum() > 40
-    assert found.values[well].min() < 0.6
-    assert found.values[well].max() > 1.2
-    assert np.abs((transform - found.values) / noise)[well].max() < 3
+    assert found.s[well].min() < 0.6
+    assert found.s[well].max() > 1.2
+    assert np.abs((transform - found.s) / noise)[well].max() < 3
 
 
 FREUD = {
@@ -193,7 +193,7 @@ def test_structure_factor_equals_that_of_freud():
     for q, value in FREUD.items():
         index = np.abs(found.wavevector - q).argmin()
         assert found.wavevector[index] == pytest.approx(q, abs=1e-5)
-        assert found.values[index] == pytest.approx(value, abs=2e-5)
+        assert found.s[index] == pytest.approx(value, abs=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_command_writes_tables_and_figure(tmp_path, capsys):
     assert document["frames"] == 2
     assert document["coordination_number"] == pytest.approx(pairs.coordination_number)
     table = pd.read_csv(tmp_path / "out" / "pair_distribution.csv")
-    np.testing.assert_allclose(table["g"], pairs.values)
+    np.testing.assert_allclose(table["g"], pairs.g)
     np.testing.assert_allclose(table["g Al-Cu"], pairs.partial["Al-Cu"])
     assert pd.read_csv(tmp_path / "out" / "structure_factor.csv")["wavevector (1/A)"].max() <= 6
     assert all(Path(file).exists() for file in document["files"])
@@ -252,14 +252,14 @@ def test_figure_holds_both_functions():
     atoms = liquid(2)
     pairs, waves = pair_distribution(atoms, highest=9.0), structure_factor(atoms, highest=6.0)
     figure = structure_figure(
-        (pairs.distance, {"all": pairs.values, "Al-Cu": pairs.partial["Al-Cu"]}),
-        (waves.wavevector, {"all": waves.values}),
+        (pairs.distance, {"all": pairs.g, "Al-Cu": pairs.partial["Al-Cu"]}),
+        (waves.wavevector, {"all": waves.s}),
         half_width=pairs.half_width,
     )
     top, bottom = figure.axes
     drawn = {line.get_label(): line.get_ydata() for line in top.get_lines()}
     np.testing.assert_array_equal(drawn["Al-Cu"], pairs.partial["Al-Cu"])
     assert any(line.get_xdata()[0] == pytest.approx(pairs.half_width) for line in top.get_lines())
-    assert any(len(line.get_ydata()) == len(waves.values) for line in bottom.get_lines())
+    assert any(len(line.get_ydata()) == len(waves.s) for line in bottom.get_lines())
     with pytest.raises(InputError, match="no functions"):
         structure_figure((pairs.distance, {}), (waves.wavevector, {}))

@@ -45,7 +45,7 @@ class PairDistribution:
 
     Attributes:
         distance: centres of the bins of distance r, (n,), Angstrom.
-        values: g(r), (n,): density of atoms at the distance r from an atom over the mean density of the frame.
+        g: g(r), (n,): density of atoms at the distance r from an atom over the mean density of the frame.
         neighbours: mean number of atoms within the outer edge of each bin around an atom, (n,).
         partial: g_ab(r), (n,), of each pair of elements such as ``"Al-Cu"``; with the fractions c of the elements,
             g = sum over ordered pairs of c_a c_b g_ab.
@@ -56,7 +56,7 @@ class PairDistribution:
     """
 
     distance: FloatArray
-    values: FloatArray
+    g: FloatArray
     neighbours: FloatArray
     partial: Mapping[str, FloatArray]
     spacing: float
@@ -67,7 +67,7 @@ class PairDistribution:
     def first_peak(self) -> Peak | None:
         """First maximum above 1; None if g(r) does not exceed 1 and fall below 1 again in its range."""
         limits = self._first_shell()
-        return None if limits is None else _peak(self.distance, self.values, limits[0], limits[1])
+        return None if limits is None else _peak(self.distance, self.g, limits[0], limits[1])
 
     @property
     def first_minimum(self) -> float | None:
@@ -89,7 +89,7 @@ class PairDistribution:
 
     def _first_shell(self) -> tuple[int, int] | None:
         """Returns the first bin above 1 and the next one below 1."""
-        above = self.values > 1
+        above = self.g > 1
         if not above.any():
             return None
         first = int(above.argmax())
@@ -98,10 +98,10 @@ class PairDistribution:
     def _minimum(self) -> int | None:
         """Returns the bin of the first minimum."""
         limits = self._first_shell()
-        if limits is None or not (self.values[limits[1] :] > 1).any():
+        if limits is None or not (self.g[limits[1] :] > 1).any():
             return None
-        end = limits[1] + int((self.values[limits[1] :] > 1).argmax())
-        valley = self.values[limits[1] : end]
+        end = limits[1] + int((self.g[limits[1] :] > 1).argmax())
+        valley = self.g[limits[1] : end]
         lowest = np.flatnonzero(valley == valley.min())
         return limits[1] + int(lowest[len(lowest) // 2])
 
@@ -113,7 +113,7 @@ class StructureFactor:
     Attributes:
         wavevector: mean length of the reciprocal vectors of each shell, (n,), 1/Angstrom; shells without a vector are
             left out.
-        values: S(q) = <|sum_j exp(i q.r_j)|^2> / N, (n,), of all atoms with equal weights.
+        s: S(q) = <|sum_j exp(i q.r_j)|^2> / N, (n,), of all atoms with equal weights.
         vectors: number of reciprocal vectors of each shell in all frames, (n,), without their negatives.
         partial: S_ab(q) = <Re sum_j exp(i q.r_j) sum_k exp(-i q.r_k)> / sqrt(N_a N_b), (n,), of each pair of elements
             such as ``"Al-Cu"``, j of a and k of b; with the fractions c of the elements, S = sum over ordered pairs of
@@ -122,7 +122,7 @@ class StructureFactor:
     """
 
     wavevector: FloatArray
-    values: FloatArray
+    s: FloatArray
     vectors: IntArray
     partial: Mapping[str, FloatArray]
     frames: int
@@ -130,7 +130,7 @@ class StructureFactor:
     @property
     def main_peak(self) -> Peak:
         """Highest maximum, the first one in simple liquids."""
-        return _peak(self.wavevector, self.values, 0, len(self.values))
+        return _peak(self.wavevector, self.s, 0, len(self.s))
 
 
 def pair_distribution(
@@ -185,7 +185,7 @@ def pair_distribution(
     values = sum(numbers[a] * numbers[b] / total**2 * row for (a, b), row in mean.items())
     return PairDistribution(
         distance=(edges[1:] + edges[:-1]) / 2,
-        values=np.asarray(values),
+        g=np.asarray(values),
         neighbours=np.cumsum(counted) / (total * len(frames)),
         partial={f"{a}-{b}": row for (a, b), row in mean.items() if a <= b},
         spacing=spacing,
@@ -253,7 +253,7 @@ def structure_factor(
     )
     return StructureFactor(
         wavevector=lengths[some] / vectors[some],
-        values=np.asarray(values),
+        s=np.asarray(values),
         vectors=vectors[some],
         partial={f"{a}-{b}": row for (a, b), row in partial.items()},
         frames=len(frames),

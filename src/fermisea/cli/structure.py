@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def structure(
     trajectory: Annotated[
-        Path, typer.Argument(help="Trajectory or structure file in any format that ASE reads, at any volume or pressure.")
+        Path,
+        typer.Argument(help="Trajectory or structure file in any format that ASE reads, at any volume or pressure."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for tables and figure.", show_default=False)],
     skip: Annotated[int, typer.Option(help="Number of initial frames to skip, for thermalisation.")] = 0,
@@ -28,7 +29,7 @@ def structure(
     distance: Annotated[
         float | None,
         typer.Option(
-            help="Largest distance of g(r), Å.  [dim]\\[default: half of the smallest width of the cell, at least 6][/]",
+            help="Largest distance of g(r), Å.  [dim]\\[default: half of the smallest cell width, at least 6][/]",
             show_default=False,
         ),
     ] = None,
@@ -99,8 +100,8 @@ def _write(pairs: PairDistribution, waves: StructureFactor, out: Path, title: st
     from fermisea.report import Section, add_sections  # noqa: PLC0415  # not needed for --help
 
     several = len(pairs.partial) > 1
-    g = {"g": pairs.values} | ({f"g {name}": values for name, values in pairs.partial.items()} if several else {})
-    s = {"S": waves.values} | ({f"S {name}": values for name, values in waves.partial.items()} if several else {})
+    g = {"g": pairs.g} | ({f"g {name}": values for name, values in pairs.partial.items()} if several else {})
+    s = {"S": waves.s} | ({f"S {name}": values for name, values in waves.partial.items()} if several else {})
     files = [out / "pair_distribution.csv", out / "structure_factor.csv"]
     write_csv(files[0], _rows({"distance (A)": pairs.distance.round(9)} | g | {"neighbours": pairs.neighbours}))
     write_csv(files[1], _rows({"wavevector (1/A)": waves.wavevector} | s | {"vectors": waves.vectors}))
