@@ -64,6 +64,16 @@ def restore(dynamics: MolecularDynamics, state: dict[str, Any]) -> None:
     thermostat._eta, thermostat._p_eta = map(np.array, state["thermostat"])  # noqa: SLF001
 
 
+def check_volume(atoms: Atoms, volumes: tuple[float, float] | None) -> None:
+    """Stops where the volume per atom (Angstrom^3) leaves the training structures, beyond which nothing is reliable."""
+    volume = atoms.get_volume() / len(atoms)
+    if volumes is not None and not volumes[0] <= volume <= volumes[1]:
+        raise SystemExit(
+            f"constant pressure: the volume has reached {volume:.2f} A^3 per atom, but the training structures have "
+            f"{volumes[0]:.2f} to {volumes[1]:.2f}; change the pressure, or take a model of more volumes and larger cells"
+        )
+
+
 def pressure_of(text: str) -> float:
     """Returns a pressure in GPa.
 

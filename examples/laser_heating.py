@@ -28,7 +28,7 @@ from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
-from constant_pressure import constant_pressure, obstacle, pressure_of, restore, state_of
+from constant_pressure import check_volume, constant_pressure, obstacle, pressure_of, restore, state_of
 from matplotlib.figure import Figure
 from rich.progress import Progress
 
@@ -52,8 +52,24 @@ def frames_of(path: Path) -> list[Atoms]:
         return [frame for frame in trajectory if isinstance(frame, Atoms)]
 
 
-def run(atoms: Atoms, dynamics: MolecularDynamics, path: Path, steps: int, progress: Progress) -> None:
-    """Runs until the total number of steps is ``steps``, with a frame at the start and every few steps."""
+def run(
+    atoms: Atoms,
+    dynamics: MolecularDynamics,
+    path: Path,
+    steps: int,
+    progress: Progress,
+    volumes: tuple[float, float] | None = None,
+) -> None:
+    """Runs until the total number of steps is ``steps``, with a frame at the start and every few steps.
+
+    Args:
+        atoms: ions with a calculator.
+        dynamics: their dynamics.
+        path: trajectory, which is continued if it exists.
+        steps: total number of steps.
+        progress: progress bars.
+        volumes: smallest and largest volume per atom that the model knows, Angstrom^3; beyond them the run stops.
+    """
     done = EVERY * (len(frames_of(path)) - 1) if path.exists() else 0
     flexible = hasattr(dynamics, "_barostat")
     if done and flexible:
@@ -64,6 +80,7 @@ def run(atoms: Atoms, dynamics: MolecularDynamics, path: Path, steps: int, progr
 
         def keep() -> None:
             if dynamics.nsteps > done or done == 0:
+                check_volume(atoms, volumes)
                 atoms.get_stress()
                 if flexible:
                     atoms.info["dynamics"] = state_of(dynamics)
@@ -233,6 +250,7 @@ def main() -> None:
     parser, values = arguments()
     model, grid = fermisea.load_model(values.model), None if values.grid is None else tuple(values.grid)
     flexible, temperatures = values.pressure is not None, values.electron_temperature
+    volumes = model.domain.volume_per_atom if flexible else None
     if flexible and (problem := obstacle(model, max(IONS, *temperatures))):
         parser.error(problem)
     values.folder.mkdir(parents=True, exist_ok=True)
@@ -254,12 +272,12 @@ def main() -> None:
     with Progress() as progress:
         warm = values.folder / "equilibration.traj"
         atoms = start_of(warm, crystal)
-        run(atoms, dynamics_of(atoms, IONS, thermostat=True), warm, values.equilibration, progress)
+        run(atoms, dynamics_of(atoms, IONS, thermostat=True), warm, values.equilibration, progress, volumes)
         equilibrated = start_of(warm, crystal)
         paths = {t: values.folder / f"electrons-{t:g}K.traj" for t in temperatures}
         for temperature, path in paths.items():
             atoms = start_of(path, equilibrated)
-            run(atoms, dynamics_of(atoms, temperature, thermostat=False), path, values.steps, progress)
+            run(atoms, dynamics_of(atoms, temperature, thermostat=False), path, values.steps, progress, volumes)
         checks = check(model, paths, values.check, values.repeat, grid, values.folder / "checks.json", progress)
     results = {t: observables(path, math.prod(values.repeat)) for t, path in paths.items()}
     late = {t: frames[len(frames) // 2 :] for t, path in paths.items() if (frames := frames_of(path))}

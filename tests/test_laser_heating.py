@@ -73,6 +73,15 @@ def test_the_cell_grows_under_a_lower_pressure_and_shrinks_under_a_higher_one(ex
         assert sign * np.diff(columns["lattice_constant_A"]).max() > 0
 
 
+def test_a_volume_beyond_the_training_structures_stops_the_run(example, tmp_path):
+    atoms = crystal(example)
+    dynamics = example.constant_pressure(atoms, -5.0, 298.0, thermostat=False)
+    start = atoms.get_volume() / len(atoms)
+    with Progress(disable=True) as progress, pytest.raises(SystemExit, match="the training structures have 15"):
+        example.run(atoms, dynamics, tmp_path / "md.traj", 200, progress, (15.9, start + 0.01))
+    assert 1 < len(example.frames_of(tmp_path / "md.traj")) < 20
+
+
 def test_without_thermostat_the_bath_of_the_ions_holds_no_energy(example, tmp_path):
     bath = {}
     for thermostat in (False, True):
