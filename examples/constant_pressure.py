@@ -70,7 +70,7 @@ def check_volume(atoms: Atoms, volumes: tuple[float, float] | None) -> None:
     if volumes is not None and not volumes[0] <= volume <= volumes[1]:
         raise SystemExit(
             f"constant pressure: the volume has reached {volume:.2f} A^3 per atom, but the training structures have "
-            f"{volumes[0]:.2f} to {volumes[1]:.2f}; change the pressure, or take a model of more volumes and larger cells"
+            f"{volumes[0]:.2f} to {volumes[1]:.2f}; change the pressure, or the model"
         )
 
 

@@ -185,7 +185,7 @@ def figure(
         axes[len(curves) + 1].plot(pairs[temperature].distance, pairs[temperature].g, **style)
         if flexible:
             axes[-1].plot(waves[temperature].wavevector, waves[temperature].s, **style)
-    for axis, (_, label) in zip(axes, [*curves, ("", "conserved energy (meV/atom)")], strict=False):
+    for axis, (_, label) in zip(axes, [*curves, ("", "conserved energy\n(meV/atom)")], strict=False):
         axis.set_xlabel("time (ps)")
         axis.set_ylabel(label)
     axes[len(curves) + 1].set(xlabel="distance (Å)", ylabel="g(r)", xlim=(2, None))
