@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy.typing as npt
+from collections.abc import Mapping
+
 from matplotlib.figure import Figure
 
 from fermisea.errors import InputError
@@ -14,8 +15,8 @@ _STYLES = ((0, (4, 1.5)), (0, (1.2, 1.6)), (0, (4, 1.5, 1, 1.5)))
 
 
 def structure_figure(
-    distribution: tuple[FloatArray, dict[str, npt.ArrayLike]],
-    factor: tuple[FloatArray, dict[str, npt.ArrayLike]],
+    distribution: tuple[FloatArray, Mapping[str, FloatArray]],
+    factor: tuple[FloatArray, Mapping[str, FloatArray]],
     *,
     half_width: float | None = None,
     title: str = "",
