@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fermisea import campaign, descriptors, engines, model, plots, pseudopotentials, units
     from fermisea.analysis import calibration, evaluation
     from fermisea.analysis.evaluation import evaluate
+    from fermisea.analysis.structure import pair_distribution, structure_factor
     from fermisea.analysis.thermodynamics import Thermodynamics, thermo
     from fermisea.calculator import Calculator
     from fermisea.campaign import Campaign, run_campaign
@@ -69,11 +70,13 @@ __all__ = [
     "files",
     "load_model",
     "model",
+    "pair_distribution",
     "plots",
     "pseudopotentials",
     "read_structures",
     "run_campaign",
     "sample",
+    "structure_factor",
     "structures",
     "thermo",
     "train",
@@ -125,9 +128,11 @@ _HOMES = {
     "combine_models": "model",
     "evaluate": "analysis.evaluation",
     "load_model": "model",
+    "pair_distribution": "analysis.structure",
     "read_structures": "data.structures",
     "run_campaign": "campaign",
     "sample": "data.sampling",
+    "structure_factor": "analysis.structure",
     "thermo": "analysis.thermodynamics",
     "train": "training",
 }

@@ -1,1 +1,1 @@
-"""Evaluation and calibration of models, and thermodynamics from predictions."""
+"""Evaluation and calibration of models, thermodynamics from predictions, structure of trajectories."""

@@ -23,6 +23,7 @@ from fermisea.cli.remedies import remedy
 from fermisea.cli.report import report
 from fermisea.cli.sample import sample
 from fermisea.cli.shell import Command
+from fermisea.cli.structure import structure
 from fermisea.cli.study import study
 from fermisea.cli.thermo import thermo
 from fermisea.cli.train import train
@@ -51,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (sample, dft, train, tune, predict, evaluate, thermo, report, info)
+_COMMANDS = (sample, dft, train, tune, predict, evaluate, thermo, structure, report, info)
 _GROUPS = (convert, study)
 for function in _COMMANDS:
     app.command(cls=Command)(function)

@@ -1,9 +1,10 @@
-"""Figures: observables against tau_e, DOS with its occupation, errors of a model, trials of a search.
+"""Figures: observables against tau_e, DOS with its occupation, errors of a model, trials of a search, g(r) and S(q).
 
 Each function returns a matplotlib figure and uses no global state; :func:`save_figure` writes PNG and SVG.
 """
 
 from fermisea.plots.errors import calibration_figure, errors_figure
+from fermisea.plots.structure import structure_figure
 from fermisea.plots.style import save_figure, temperature_colours
 from fermisea.plots.thermal import dos_figure, free_energy_figure, thermodynamics_figure
 from fermisea.plots.trials import tuning_figure
@@ -14,6 +15,7 @@ __all__ = [
     "errors_figure",
     "free_energy_figure",
     "save_figure",
+    "structure_figure",
     "temperature_colours",
     "thermodynamics_figure",
     "tuning_figure",
