@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fermisea.descriptors.base import Descriptor
 from fermisea.descriptors.bispectrum import Bispectrum
 from fermisea.descriptors.evaluator import Evaluator, Gradients
 from fermisea.descriptors.power_spectrum import PowerSpectrum
+from fermisea.descriptors.products import Products
 from fermisea.errors import InputError
 
-__all__ = ["Bispectrum", "Descriptor", "Evaluator", "Gradients", "PowerSpectrum", "from_dict"]
+__all__ = ["Bispectrum", "Descriptor", "Evaluator", "Gradients", "PowerSpectrum", "Products", "from_dict"]
 
-_KINDS: dict[str, type[Bispectrum | PowerSpectrum]] = {kind.kind: kind for kind in (Bispectrum, PowerSpectrum)}
+_KINDS: dict[str, Callable[..., Descriptor]] = {
+    Bispectrum.kind: Bispectrum,
+    PowerSpectrum.kind: PowerSpectrum,
+    Products.kind: Products.from_plain,
+}
 
 
 def from_dict(definition: Mapping[str, Any]) -> Descriptor:

@@ -1,6 +1,7 @@
 """Interatomic potentials for the free energy: at one electronic temperature (regular models), and at every one."""
 
 from fermisea.potential.correction import fit_correction
+from fermisea.potential.design import with_products
 from fermisea.potential.fit import fit_regular
 from fermisea.potential.model import RegularModel, RegularPrediction
 from fermisea.potential.thermal import (
@@ -25,4 +26,5 @@ __all__ = [
     "highest_label",
     "label_temperatures",
     "labels_of",
+    "with_products",
 ]

@@ -13,7 +13,7 @@ from ase import Atoms
 from fermisea import units
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
-from fermisea.descriptors import PowerSpectrum
+from fermisea.descriptors import PowerSpectrum, Products
 from fermisea.errors import InputError
 from fermisea.physics.window import LOWEST_TEMPERATURE
 from fermisea.potential.design import design_of
@@ -197,7 +197,7 @@ def fit_thermal(
         for item in labels
     ]
     factors = None
-    if isinstance(regular.descriptor, PowerSpectrum):
+    if isinstance(regular.descriptor, PowerSpectrum | Products):
         factors = np.power(stiffness, regular.descriptor.degrees(), dtype=np.float64)
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)

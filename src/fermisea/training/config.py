@@ -73,6 +73,8 @@ class TrainingConfig:
         anchor: whether a regular model (interatomic potential) is fitted to the free energies at tau_ref as an anchor.
         anchor_order: highest order of the power spectrum of the regular model.
         anchor_cutoff: cutoff of the descriptors of the regular model, Angstrom.
+        anchor_products: highest degree of the components whose products are added to the descriptors of the regular
+            model, so that its atomic energies are quadratic in them; 0 for atomic energies that are linear.
         anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
         potential: whether the anchor is extended to a potential at every tau_e, from the LDOS of at least eight
             structures.
@@ -116,6 +118,7 @@ class TrainingConfig:
     anchor: bool = True
     anchor_order: int = 5
     anchor_cutoff: float = 5.4
+    anchor_products: int = 0
     anchor_hidden: tuple[int, ...] = ()
     potential: bool = True
     allow_closure_error: bool = False
@@ -132,6 +135,11 @@ class TrainingConfig:
         for name in _COUNTS:
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
+        _check_integer("anchor_products", self.anchor_products, 0)
+        if self.anchor_products > self.anchor_order:
+            raise InputError(
+                f"anchor_products: got {self.anchor_products}, expected at most {self.anchor_order}, the anchor_order"
+            )
         _check_integer("smoothness", self.smoothness, 1)
         if self.patience is not None:
             _check_integer("patience", self.patience, 1)
@@ -206,8 +214,8 @@ class TrainingConfig:
             return Bispectrum(twojmax=self.twojmax, cutoff=self.cutoff, weights=weights)
         return PowerSpectrum(self.order, self.cutoff, weights, smoothness=self.smoothness)
 
-    def make_anchor_descriptor(self, elements: Sequence[str]) -> Descriptor:
-        """Returns the descriptor of the regular model for these elements.
+    def make_anchor_descriptor(self, elements: Sequence[str]) -> PowerSpectrum:
+        """Returns the descriptor of the regular model for these elements, without products.
 
         Raises:
             InputError: if ``element_weights`` lacks one of them.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fermisea.data.dataset import Dataset
+from fermisea.descriptors import Products
 from fermisea.model.model import Model
 from fermisea.physics.window import LOWEST_TEMPERATURE
 from fermisea.prediction.domain import Domain
@@ -30,11 +31,14 @@ def training_domain(model: Model, training: Dataset) -> Domain:
         training: its training structures.
     """
     whole = model.total_energy_obstacle is None
+    descriptor = model.descriptor if model.anchor is None else model.anchor.descriptor
+    if isinstance(descriptor, Products):
+        descriptor = descriptor.spectrum
     chosen = np.unique(np.linspace(0, len(training) - 1, _PREDICTED).round().astype(int))
     pairs = [] if model.anchor is None else [_differences(model, training, index) for index in chosen]
     return Domain.of(
         [snapshot.atoms for snapshot in training],
-        model.descriptor if model.anchor is None else model.anchor.descriptor,
+        descriptor,
         electron_temperature=(LOWEST_TEMPERATURE, model.highest_electron_temperature),
         grid_spacing=model.grid_spacing,
         free_energies=[snapshot.reference.free_energy for snapshot in training] if whole else None,

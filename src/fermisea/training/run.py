@@ -31,6 +31,7 @@ from fermisea.potential import (
     highest_label,
     label_temperatures,
     labels_of,
+    with_products,
 )
 from fermisea.training.checkpoint import write_checkpoint
 from fermisea.training.config import TrainingConfig
@@ -232,7 +233,9 @@ def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
     """Returns the regular model of the training structures, if requested and if free energies are available."""
     if not config.anchor or len(training) < 2 or training[0].total_energy_obstacle is not None:
         return None
-    linear = fit_regular(training, config.make_anchor_descriptor(sorted(training.ions)))
+    spectrum, structures = config.make_anchor_descriptor(sorted(training.ions)), [s.atoms for s in training]
+    products = config.anchor_products
+    linear = fit_regular(training, with_products(spectrum, products, structures) if products else spectrum)
     return fit_correction(training, linear, config.anchor_hidden, seed=config.seed) if config.anchor_hidden else linear
 
 
