@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.md.verlet import VelocityVerlet
 
@@ -68,6 +69,19 @@ def test_the_potential_is_in_the_model_file(model, snapshots, tmp_path):
     atoms = snapshots[3].atoms
     one, two = (m.potential().predict(atoms, [300.0, 5000.0]) for m in (model, load_model(path)))
     np.testing.assert_array_equal(one.free_energy, two.free_energy)
+    np.testing.assert_allclose(one.free_energy_std, two.free_energy_std, rtol=1e-12)
+
+
+def test_older_files_hold_the_whole_covariance(model, snapshots, tmp_path):
+    path = tmp_path / "al.safetensors"
+    model.save(path)
+    tensors, header = read_tensors(path)
+    for prefix, posterior in (("anchor", model.anchor.posterior), ("thermal", model.thermal.posterior)):
+        assert tensors[f"{prefix}.covariance"].ndim == 1
+        tensors[f"{prefix}.covariance"] = torch.from_numpy(posterior.covariance.copy())
+    write_tensors(path, tensors, header)
+    one, two = (m.potential().predict(snapshots[3].atoms, 5000.0) for m in (model, load_model(path)))
+    assert one.free_energy_std == pytest.approx(two.free_energy_std, rel=1e-12)
     np.testing.assert_array_equal(one.stress, two.stress)
     np.testing.assert_array_equal(one.free_energy_std, two.free_energy_std)
     tensors, header = read_tensors(path)

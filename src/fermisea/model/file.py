@@ -289,7 +289,8 @@ def _thermal(
 def _spread_tensors(posterior: Posterior | None, prefix: str) -> dict[str, Tensor]:
     if posterior is None:
         return {}
-    parts = {"covariance": posterior.covariance, "factor": posterior.factor, "noise": posterior.noise}
+    upper = posterior.covariance[np.triu_indices(len(posterior.covariance))]
+    parts = {"covariance": upper, "factor": posterior.factor, "noise": posterior.noise}
     return {f"{prefix}.{name}": torch.from_numpy(np.array(values)) for name, values in parts.items()}
 
 
@@ -300,12 +301,21 @@ def _posterior(
     if names[1] not in tensors:
         return None
     columns = regular.constants.size + regular.coefficients.size
-    parts = [_numbers(tensors, name, size) for name, size in zip(names, ((columns,) * 2, shape, shape), strict=True)]
+    parts = [_symmetric(tensors, names[0], columns), *(_numbers(tensors, name, shape) for name in names[1:])]
     for name, values in zip(names, parts, strict=True):
         variances = np.diagonal(values) if values.ndim else values
         if not np.isfinite(values).all() or variances.min() < 0:
             raise ValueError(f"{name} has negative variances")
     return Posterior(*parts)
+
+
+def _symmetric(tensors: Mapping[str, Tensor], name: str, size: int) -> FloatArray:
+    """Returns a symmetric matrix from its upper triangle, or as it is in older files."""
+    if tensors[name].ndim == 2:
+        return _numbers(tensors, name, (size, size))
+    found = np.zeros((size, size))
+    found[np.triu_indices(size)] = _numbers(tensors, name, (size * (size + 1) // 2,))
+    return found + np.triu(found, 1).T
 
 
 def _numbers(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> FloatArray:

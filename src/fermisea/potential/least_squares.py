@@ -172,7 +172,7 @@ def _posterior(
     factor = factor * np.outer(*[np.maximum(np.asarray(force_errors) / widths, 1.0)] * 2)
     root = _inverse_root(_penalised(normal, ridge, scaling)) @ scaling.matrix()
     size = float(np.diagonal(factor).mean()) or 1.0
-    return Posterior(size * root.T @ root, factor / size, noise)
+    return Posterior(size * (root.T @ root), factor / size, noise)  # exactly symmetric
 
 
 def _inverse_root(matrix: FloatArray) -> FloatArray:
