@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
+from scipy.sparse import csr_array
 
 from fermisea import descriptors
 from fermisea.data.distances import pairs
@@ -184,9 +185,8 @@ def averaged(atoms: Atoms, descriptor: Descriptor) -> dict[str, FloatArray]:
     same = atoms.numbers[first] == atoms.numbers[second]
     first, second, lengths = first[same], second[same], lengths[same]
     weights = (1 - (lengths / descriptor.cutoff) ** 2) ** 2
-    total, norm = values.copy(), np.ones(len(atoms))
-    np.add.at(total, first, weights[:, None] * values[second])
-    np.add.at(norm, first, weights)
+    matrix = csr_array((weights, (first, second)), shape=(len(atoms), len(atoms)))  # adds up repeated pairs
+    total, norm = values + matrix @ values, 1.0 + matrix.sum(axis=1)
     means, symbols = total / norm[:, None], np.array(atoms.get_chemical_symbols())
     return {str(element): means[symbols == element] for element in np.unique(symbols)}
 

@@ -51,7 +51,7 @@ from fermisea.training.validation import Validation
 _ENOUGH = 8
 """Smallest number of structures for a potential at every tau_e."""
 
-_BEYOND, _LAST = 1.02, 4.0
+_BEYOND, _LAST = 1.02, 10.0
 """Highest tau_e of a potential over the next tau_ref, and this tau_ref over the highest one of the data."""
 
 
