@@ -32,7 +32,7 @@ from fermisea.training.config import TrainingConfig
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*F from the LDOS differs from F of the DFT code"),
     pytest.mark.filterwarnings("ignore:cutoff. got 60 eV"),
-    pytest.mark.filterwarnings("ignore:bands|potential|window"),
+    pytest.mark.filterwarnings("ignore::fermisea.DomainWarning"),
 ]
 CONSTANT = 4.05
 SHIPPED = AluminiumSettings.load("aluminium")
@@ -41,6 +41,15 @@ SMALL = AluminiumSettings(
     kinds=(
         Kind("perfect", (1, 1, 1), (1, 1, 1), training=10, scales=(0.92, 1.08), shear=0.05),
         Kind("liquid", (1, 1, 1), (1, 1, 1), training=2, test=2, liquid=True, ion_temperatures=(2000, 3000)),
+        Kind(
+            "vibrating",
+            (1, 1, 1),
+            (1, 1, 1),
+            training=1,
+            ion_temperatures=(50, 50),
+            thermalise=0.02,
+            sampler="potential",
+        ),
     ),
     reference_temperatures=(
         ReferenceTemperature(1000.0, (-8.0, 16.0), 0.5),
@@ -134,14 +143,14 @@ def test_members_do_not_depend_on_their_number():
 
 
 def test_a_prefix_of_the_order_has_a_share_of_every_kind():
-    order = members(SHIPPED)
+    order = members(SHIPPED, sampler="emt")
     assert len({member.name for member in order}) == len(order)
     half = order[: len(order) // 2]
-    for kind in SHIPPED.kinds:
+    for kind in (kind for kind in SHIPPED.kinds if kind.sampler == "emt"):
         for part in ("training", "test"):
             number = sum(member.kind is kind and member.part == part for member in half)
             assert abs(number - kind.count(part) / 2) <= 1
-    assert members(SHIPPED, 2) == order[: 2 * ROUND]
+    assert members(SHIPPED, 2, "emt") == order[: 2 * ROUND]
 
 
 def test_strained_crystals_stay_within_their_limits():
@@ -175,6 +184,7 @@ def test_liquids_are_melted_and_have_the_density_of_the_liquid():
         ({"added": 2}, "added atoms"),
         ({"added": 1, "lattice": "bcc"}, "added atoms"),
         ({"training": -1}, "negative number"),
+        ({"sampler": "lammps"}, "sampler"),
         ({"test": 2, "test_ion_temperatures": (300.0,)}, "test_ion_temperatures"),
         ({"liquid": True}, "ion_temperatures"),
         ({"ion_temperatures": (500.0, 100.0)}, "ion_temperatures"),
@@ -220,11 +230,11 @@ def test_the_study_writes_model_tables_figures_and_page(finished):
     for name in ("errors", "changes", "spread", "line", "line_errors", "elastic", "phonons", "differences", "hot"):
         assert rows_of(finished / f"{name}.csv"), name
     data = rows_of(finished / "data.csv")
-    assert len(data) == 2 * (10 + 2 + 2)
+    assert len(data) == 2 * (10 + 2 + 2 + 1)
     assert {row["part"] for row in data} == {"training", "test"}
     assert (finished / "report.html").stat().st_size > 100_000
     text = (finished / "aluminium.md").read_text(encoding="utf-8")
-    assert "12 structures: 10 perfect, 2 liquid." in text
+    assert "13 structures: 10 perfect, 2 liquid, 1 vibrating." in text
     assert "nan" not in text
 
 
@@ -272,8 +282,9 @@ def test_a_finished_study_computes_nothing_again(finished, monkeypatch):
 
 def test_rounds_are_parts_of_the_order(monkeypatch):
     monkeypatch.setattr("fermisea.studies.aluminium.data.ROUND", 13)
-    assert len(members(SMALL, 1)) == 13
-    assert len(members(SMALL, 2)) == 14
+    assert len(members(SMALL, 1, "emt")) == 13
+    assert len(members(SMALL, 2, "emt")) == 14
+    assert [member.kind.name for member in members(SMALL, 1, "potential")] == ["vibrating"]
 
 
 @pytest.mark.slow

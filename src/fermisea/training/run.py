@@ -153,7 +153,7 @@ def run_task(
         member.restore_best()
         if config.readout == "ridge":
             fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
-    anchor = _anchor(original, config)
+    anchor = fit_anchor(original, config) if _has_anchor(original, config) else None
     model = replace(
         _model(networks, descriptor, learned, axis, task.closure, config, loop.history),
         anchor=anchor,
@@ -229,10 +229,21 @@ def _gather(
     return points, part(held, len(training), share, None) if held else None
 
 
-def _anchor(training: Dataset, config: TrainingConfig) -> RegularModel | None:
-    """Returns the regular model of the training structures, if requested and if free energies are available."""
-    if not config.anchor or len(training) < 2 or training[0].total_energy_obstacle is not None:
-        return None
+def _has_anchor(training: Dataset, config: TrainingConfig) -> bool:
+    """Whether a regular model is requested and free energies are available."""
+    return config.anchor and len(training) >= 2 and training[0].total_energy_obstacle is None
+
+
+def fit_anchor(training: Dataset, config: TrainingConfig) -> RegularModel:
+    """Returns the regular model of training structures with the settings of a configuration.
+
+    Args:
+        training: snapshots with total free energies, at one tau_ref.
+        config: training configuration.
+
+    Raises:
+        InputError: for fewer than two structures, or data without total free energies.
+    """
     spectrum, structures = config.make_anchor_descriptor(sorted(training.ions)), [s.atoms for s in training]
     products = config.anchor_products
     linear = fit_regular(training, with_products(spectrum, products, structures) if products else spectrum)

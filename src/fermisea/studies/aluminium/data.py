@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any, get_args
 
 from ase import Atoms
 
@@ -14,7 +15,7 @@ from fermisea.campaign import Outcome, Record, run_campaign
 from fermisea.data.structures import read_structure, write_structure
 from fermisea.errors import InputError
 from fermisea.studies.ahead import compute_ahead
-from fermisea.studies.aluminium.kinds import Kind, Part
+from fermisea.studies.aluminium.kinds import Kind, Part, Sampler
 from fermisea.studies.aluminium.settings import AluminiumSettings
 
 ROUND = 16
@@ -48,38 +49,44 @@ class Member:
         return (self.number + 0.5) / self.kind.count(self.part)
 
 
-def members(settings: AluminiumSettings, rounds: int | None = None) -> list[Member]:
+def members(settings: AluminiumSettings, rounds: int | None = None, sampler: Sampler | None = None) -> list[Member]:
     """Returns the structures in the order of the calculations.
 
     After any number of rounds, about the same fraction of every kind and part is complete.
 
     Args:
         settings: settings of the study.
-        rounds: number of rounds; None for all.
+        rounds: number of rounds of each sampler; None for all.
+        sampler: sampler of the structures; None for all.
     """
-    found = [Member(kind, part, n) for kind in settings.kinds for part in PARTS for n in range(kind.count(part))]
+    if sampler is None:
+        return [member for each in get_args(Sampler) for member in members(settings, rounds, each)]
+    kinds = [kind for kind in settings.kinds if kind.sampler == sampler]
+    found = [Member(kind, part, n) for kind in kinds for part in PARTS for n in range(kind.count(part))]
     ordered = sorted(found, key=lambda member: member.position)
     return ordered if rounds is None else ordered[: ROUND * rounds]
 
 
 def make_structures(
     settings: AluminiumSettings,
+    chosen: Sequence[Member],
     folder: Path,
     *,
-    rounds: int | None = None,
+    calculator: Any = "emt",
     workers: int = 1,
     done: Callable[[], None],
 ) -> dict[str, Atoms]:
-    """Returns the structures by name; structures missing in the folder are sampled.
+    """Returns structures by name; structures missing in the folder are sampled.
 
     Args:
         settings: settings of the study.
+        chosen: the structures.
         folder: folder of the files.
-        rounds: number of rounds; None for all.
+        calculator: ASE calculator of the molecular dynamics, or its name.
         workers: number of structures sampled at once.
         done: callback after each structure.
     """
-    jobs = {member.name: partial(_structure, settings, member, folder) for member in members(settings, rounds)}
+    jobs = {member.name: partial(_structure, settings, member, folder, calculator) for member in chosen}
     missing = [job for name, job in jobs.items() if not _file(folder, name).exists()]
     compute_ahead(missing, workers, lambda: None)
     found = {}
@@ -89,13 +96,12 @@ def make_structures(
     return found
 
 
-def _structure(settings: AluminiumSettings, member: Member, folder: Path) -> Atoms:
+def _structure(settings: AluminiumSettings, member: Member, folder: Path, calculator: Any) -> Atoms:
     path = _file(folder, member.name)
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_structure(
-            path, member.kind.structure(member.part, member.number, settings.lattice_constant, settings.seed)
-        )
+        constant, seed = settings.lattice_constant, settings.seed
+        write_structure(path, member.kind.structure(member.part, member.number, constant, seed, calculator))
     return read_structure(path)
 
 
@@ -105,10 +111,10 @@ def _file(folder: Path, name: str) -> Path:
 
 def run_dft(
     settings: AluminiumSettings,
+    chosen: Sequence[Member],
     structures: Mapping[str, Atoms],
     folder: Path,
     *,
-    rounds: int | None = None,
     workers: int = 1,
     watch: Callable[[Record], None],
     end: Callable[[Outcome], None],
@@ -117,9 +123,9 @@ def run_dft(
 
     Args:
         settings: settings of the study.
-        structures: structures from :func:`make_structures`.
+        chosen: the structures, in order.
+        structures: their atoms by name.
         folder: folder of the snapshots; see :func:`snapshot_folder`.
-        rounds: number of rounds; None for all.
         workers: number of structures computed at once.
         watch: callback after every SCF iteration.
         end: callback with the result of each structure.
@@ -129,7 +135,7 @@ def run_dft(
     """
     failed: list[str] = []
     number = 0
-    for tau_ref, part, kpts, names in _calculations(settings, rounds):
+    for tau_ref, part, kpts, names in _calculations(settings, chosen):
         outcomes = run_campaign(
             settings.campaign(tau_ref, kpts).make_engine(),
             {name: structures[name] for name in names},
@@ -164,10 +170,9 @@ def snapshot_files(settings: AluminiumSettings, folder: Path, part: Part, tau_re
 
 
 def _calculations(
-    settings: AluminiumSettings, rounds: int | None
+    settings: AluminiumSettings, order: Sequence[Member]
 ) -> Iterator[tuple[float, Part, tuple[int, int, int], list[str]]]:
     """Yields tau_ref, part, k-mesh and names of structures for each campaign, in order."""
-    order = members(settings, rounds)
     for start in range(0, len(order), ROUND):
         for part, kpts, names in _groups(order[start : start + ROUND]):
             for item in settings.reference_temperatures:

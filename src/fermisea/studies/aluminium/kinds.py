@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from ase import Atoms
@@ -22,6 +22,7 @@ from fermisea.utilities.arrays import FloatArray
 
 Lattice = Literal["fcc", "bcc", "hcp"]
 Part = Literal["training", "test"]
+Sampler = Literal["emt", "potential"]
 
 MELT = 6000.0
 """Ionic temperature at which the crystal is melted before a liquid is sampled, K."""
@@ -57,6 +58,8 @@ class Kind:
         rattle: smallest and largest standard deviation of random displacements, Angstrom, instead of molecular
             dynamics, for lattices that are unstable; empty for molecular dynamics.
         thermalise: duration of the molecular dynamics, ps.
+        sampler: potential of the molecular dynamics: "emt", or "potential" for the one fitted to the snapshots of all
+            other kinds.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Kind:
     added: int = 0
     rattle: tuple[float, ...] = ()
     thermalise: float = 2.0
+    sampler: Sampler = "emt"
 
     def __post_init__(self) -> None:
         if self.lattice not in _VOLUMES:
@@ -81,6 +85,8 @@ class Kind:
             raise InputError(
                 f"{self.name}: got {self.added} added atoms in {self.lattice}, expected at most one in fcc"
             )
+        if self.sampler not in get_args(Sampler):
+            raise InputError(f"{self.name}: got the sampler {self.sampler!r}, expected emt or potential")
         if min(self.training, self.test) < 0:
             raise InputError(f"{self.name}: got a negative number of structures, expected 0 or more")
         if self.test_ion_temperatures and len(self.test_ion_temperatures) != self.test:
@@ -100,7 +106,7 @@ class Kind:
         """Returns the name of a structure, such as ``liquid-07`` or ``test-liquid-02``."""
         return f"{'' if part == 'training' else 'test-'}{self.name}-{number:02d}"
 
-    def structure(self, part: Part, number: int, lattice_constant: float, seed: int) -> Atoms:
+    def structure(self, part: Part, number: int, lattice_constant: float, seed: int, calculator: Any = "emt") -> Atoms:
         """Returns a structure.
 
         Args:
@@ -108,6 +114,7 @@ class Kind:
             number: number of the structure within kind and part.
             lattice_constant: lattice constant of fcc, Angstrom.
             seed: random seed of the study.
+            calculator: ASE calculator of the molecular dynamics, or its name; crystals are melted with EMT.
         """
         key = [seed, zlib.crc32(self.name.encode()), part == "test"]
         point = qmc.Halton(4, seed=np.random.default_rng(key)).random(number + 1)[number]
@@ -124,7 +131,7 @@ class Kind:
             atoms = self._strained(lattice_constant, point[1:], random)
         if self.added:
             _add(atoms, self.added, self.repeat, random)
-        return self._sampled(atoms, temperature, float(point[3]), random)
+        return self._sampled(atoms, temperature, float(point[3]), random, calculator)
 
     def _crystal(self, lattice_constant: float) -> Atoms:
         constant = lattice_constant * np.cbrt(_VOLUMES["fcc"] / _VOLUMES[self.lattice])
@@ -143,7 +150,9 @@ class Kind:
         atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
         return atoms
 
-    def _sampled(self, atoms: Atoms, temperature: float, fraction: float, random: np.random.Generator) -> Atoms:
+    def _sampled(
+        self, atoms: Atoms, temperature: float, fraction: float, random: np.random.Generator, calculator: Any
+    ) -> Atoms:
         seed = int(random.integers(2**31))
         if self.rattle:
             low, high = self.rattle
@@ -155,7 +164,8 @@ class Kind:
             return atoms
         if self.liquid:
             atoms = sample(atoms, MELT, 1, thermalise=1.0, spacing=0.1, seed=seed).frames[0]
-        frame = sample(atoms, temperature, 1, thermalise=self.thermalise, spacing=0.1, seed=seed + 1).frames[0]
+        options: dict[str, Any] = {"thermalise": self.thermalise, "spacing": 0.1, "seed": seed + 1}
+        frame = sample(atoms, temperature, 1, calculator=calculator, **options).frames[0]
         frame.wrap()
         return frame
 

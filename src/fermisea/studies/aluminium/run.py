@@ -7,21 +7,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from ase import Atoms
 from rich.console import Console
 
 from fermisea.campaign import Outcome
+from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
 from fermisea.errors import InputError
 from fermisea.model.model import Model
 from fermisea.networks.precision import chosen_precision
+from fermisea.potential.calculator import PotentialCalculator
 from fermisea.report import write_report
 from fermisea.studies.ahead import compute_ahead
-from fermisea.studies.aluminium.data import PARTS, make_structures, members, run_dft, snapshot_files
+from fermisea.studies.aluminium.data import PARTS, Member, make_structures, members, run_dft, snapshot_files
 from fermisea.studies.aluminium.errors import hot_rows, snapshot_rows
-from fermisea.studies.aluminium.kinds import Part
+from fermisea.studies.aluminium.kinds import Part, Sampler
 from fermisea.studies.aluminium.predicted import model_results, without_pulay
 from fermisea.studies.aluminium.probes import Probe, probes
 from fermisea.studies.aluminium.references import Reference, reference
@@ -30,6 +33,7 @@ from fermisea.studies.aluminium.settings import AluminiumSettings
 from fermisea.studies.folder import Rows, claim_folder
 from fermisea.studies.training import train_or_load
 from fermisea.terminal import CampaignView, progress_bar
+from fermisea.training.run import fit_anchor
 
 _FREE = ("training", "hot")
 """Settings that may change, because the results that depend on them store their origin."""
@@ -61,38 +65,63 @@ def run_aluminium(
     if rounds is not None and rounds < 1:
         raise InputError(f"rounds: got {rounds}, expected at least 1")
     claim_folder(out, settings, _FREE)
-    with _step(console, 1, "structures"), progress_bar(console) as bar:
-        task = bar.add_task("structures", total=len(members(settings, rounds)), note="")
-        structures = make_structures(
-            settings, out / "structures", rounds=rounds, workers=workers, done=lambda: bar.advance(task)
-        )
-    with _step(console, 2, "DFT with an LDOS at every tau_ref"):
-        seconds = _run_dft(settings, structures, out / "data", console, workers, rounds)
+    structures: dict[str, Atoms] = {}
+    seconds = 0.0
+    for number, sampler in enumerate(get_args(Sampler), start=1):
+        chosen = members(settings, rounds, sampler)
+        if not chosen:
+            continue
+        with _step(console, number, f"structures from molecular dynamics ({sampler}), and DFT at every tau_ref"):
+            calculator = "emt" if sampler == "emt" else _potential(settings, out / "data")
+            structures |= _structures(settings, chosen, calculator, out / "structures", console, workers)
+            seconds += _run_dft(settings, chosen, structures, out / "data", console, workers)
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
-        chosen, hot = probes(settings.lattice_constant, settings.kpts), _hot_probes(settings, structures)
-        runs = _references(settings, [*chosen, *hot], out / "references", console, workers)
+        perfect, hot = probes(settings.lattice_constant, settings.kpts), _hot_probes(settings, structures)
+        runs = _references(settings, [*perfect, *hot], out / "references", console, workers)
     with _step(console, 4, "training"):
         model = _model(settings, out, console)
     with _step(console, 5, "errors on test structures"):
         errors, hot_errors = _errors(settings, model, runs, hot, out, console)
-        predicted = model_results(model, chosen)
-        dft = {(p.name, t): without_pulay(model, runs[p.name, t], p.atoms, t) for p, t in _pairs(chosen)}
+        predicted = model_results(model, perfect)
+        dft = {(p.name, t): without_pulay(model, runs[p.name, t], p.atoms, t) for p, t in _pairs(perfect)}
     with _step(console, 6, "tables, figures, report"):
         data = {str(part): _files(settings, out, part) for part in PARTS}
-        write_results(out, settings, Results(model, data, errors, hot_errors, chosen, dft, predicted, seconds))
+        write_results(out, settings, Results(model, data, errors, hot_errors, perfect, dft, predicted, seconds))
         return write_report(out)
+
+
+def _structures(
+    settings: AluminiumSettings,
+    chosen: Sequence[Member],
+    calculator: Any,
+    folder: Path,
+    console: Console,
+    workers: int,
+) -> dict[str, Atoms]:
+    with progress_bar(console) as bar:
+        task = bar.add_task("structures", total=len(chosen), note="")
+        return make_structures(
+            settings, chosen, folder, calculator=calculator, workers=workers, done=lambda: bar.advance(task)
+        )
+
+
+def _potential(settings: AluminiumSettings, folder: Path) -> PotentialCalculator:
+    """Returns the potential at the lowest tau_ref, fitted to the training snapshots so far."""
+    tau_ref = settings.reference_temperatures[0].electron_temperature
+    files = snapshot_files(settings, folder, "training", tau_ref)
+    return PotentialCalculator(fit_anchor(Dataset.load(list(files.values()), verify=False), settings.training))
 
 
 def _run_dft(
     settings: AluminiumSettings,
+    chosen: Sequence[Member],
     structures: Mapping[str, Atoms],
     folder: Path,
     console: Console,
     workers: int,
-    rounds: int | None,
 ) -> float:
     """Computes the missing snapshots; returns the time of all of them, s."""
-    number, seconds = len(structures) * len(settings.reference_temperatures), 0.0
+    number, seconds = len(chosen) * len(settings.reference_temperatures), 0.0
     with CampaignView(console, number, workers) as view:
 
         def end(outcome: Outcome) -> None:
@@ -100,7 +129,7 @@ def _run_dft(
             seconds += outcome.seconds
             view.end(outcome)
 
-        run_dft(settings, structures, folder, rounds=rounds, workers=workers, watch=view.watch, end=end)
+        run_dft(settings, chosen, structures, folder, workers=workers, watch=view.watch, end=end)
     return seconds
 
 
