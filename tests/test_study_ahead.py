@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fermisea.errors import InputError
-from fermisea.studies.transfer.ahead import compute_ahead
+from fermisea.studies.ahead import compute_ahead
 
 
 def test_jobs_run_in_other_processes_and_what_fails_is_left_to_others(tmp_path):

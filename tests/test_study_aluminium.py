@@ -183,7 +183,12 @@ def test_liquids_are_melted_and_have_the_density_of_the_liquid():
         ({"lattice": "sc"}, "lattice"),
         ({"added": 2}, "added atoms"),
         ({"added": 1, "lattice": "bcc"}, "added atoms"),
-        ({"training": -1}, "negative number"),
+        ({"training": -1}, "training: got -1, expected an integer of at least 0"),
+        ({"training": 2.5}, "training: got 2.5"),
+        ({"kpts": "4x4x4"}, "kpts: got '4x4x4', expected 3 integers"),
+        ({"repeat": (0, 1, 1)}, "repeat"),
+        ({"scales": (0.9,)}, "scales"),
+        ({"shear": float("nan")}, "shear"),
         ({"sampler": "lammps"}, "sampler"),
         ({"test": 2, "test_ion_temperatures": (300.0,)}, "test_ion_temperatures"),
         ({"liquid": True}, "ion_temperatures"),
@@ -200,6 +205,16 @@ def test_bad_settings_are_refused(tmp_path):
         replace(SMALL, hot=(HotRuns("liquid", 3, (1, 1, 1), (20_000.0,)),))
     with pytest.raises(InputError, match="ascending"):
         replace(SMALL, reference_temperatures=SMALL.reference_temperatures[::-1])
+    with pytest.raises(InputError, match="energy_window"):
+        ReferenceTemperature(1000.0, (16.0, -8.0), 0.5)
+    with pytest.raises(InputError, match="energy_spacing"):
+        ReferenceTemperature(1000.0, (-8.0, 16.0), 0)
+    with pytest.raises(InputError, match="lattice_constant"):
+        replace(SMALL, lattice_constant=-4.05)
+    with pytest.raises(InputError, match="kinds: the keys training are missing"):
+        AluminiumSettings.from_dict(SMALL.to_dict() | {"kinds": [{"name": "a", "repeat": [1] * 3, "kpts": [1] * 3}]})
+    with pytest.raises(InputError, match=r"expected tables \[\[kinds\]\]"):
+        AluminiumSettings.from_dict(SMALL.to_dict() | {"kinds": {"name": "a"}})
     with pytest.raises(InputError, match="planewave"):
         replace(SMALL, dft=Campaign(engine="espresso"))
     with pytest.raises(InputError, match="rounds"):

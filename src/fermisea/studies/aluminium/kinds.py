@@ -79,23 +79,27 @@ class Kind:
     sampler: Sampler = "emt"
 
     def __post_init__(self) -> None:
+        for name, length in (("repeat", 3), ("kpts", 3)):
+            check_numbers(f"{self.name}: {name}", getattr(self, name), length, lowest=1, whole=True)
+        for name, length in (("ion_temperatures", 2), ("scales", 2)):
+            check_numbers(f"{self.name}: {name}", getattr(self, name), length, lowest=0)
+        check_numbers(f"{self.name}: rattle", self.rattle, len(self.rattle) and 2, lowest=0)
+        for name in ("shear", "thermalise"):
+            check_numbers(f"{self.name}: {name}", (getattr(self, name),), 1, lowest=0)
+        for name in ("training", "test"):
+            check_numbers(f"{self.name}: {name}", (getattr(self, name),), 1, lowest=0, whole=True)
+        temperatures = self.test_ion_temperatures
+        check_numbers(f"{self.name}: test_ion_temperatures", temperatures, len(temperatures) and self.test, lowest=0)
         if self.lattice not in _VOLUMES:
             raise InputError(f"{self.name}: got the lattice {self.lattice!r}, expected one of {', '.join(_VOLUMES)}")
         if self.added > 1 or (self.added == 1 and self.lattice != "fcc"):
             raise InputError(
-                f"{self.name}: got {self.added} added atoms in {self.lattice}, expected at most one in fcc"
+                f"{self.name}: got {self.added} added atoms in {self.lattice}, expected one in fcc at most"
             )
         if self.sampler not in get_args(Sampler):
             raise InputError(f"{self.name}: got the sampler {self.sampler!r}, expected emt or potential")
-        if min(self.training, self.test) < 0:
-            raise InputError(f"{self.name}: got a negative number of structures, expected 0 or more")
-        if self.test_ion_temperatures and len(self.test_ion_temperatures) != self.test:
-            raise InputError(
-                f"{self.name}: got {len(self.test_ion_temperatures)} test_ion_temperatures for {self.test} test "
-                "structures, expected one for each"
-            )
         low, high = self.ion_temperatures
-        if not 0 <= low <= high or (self.liquid and low == 0):
+        if not low <= high or (self.liquid and low == 0):
             raise InputError(f"{self.name}: got ion_temperatures {low:g} to {high:g} K, expected an ascending range")
 
     def count(self, part: Part) -> int:
@@ -168,6 +172,28 @@ class Kind:
         frame = sample(atoms, temperature, 1, calculator=calculator, **options).frames[0]
         frame.wrap()
         return frame
+
+
+def check_numbers(name: str, values: Any, length: int, *, lowest: float, whole: bool = False) -> None:
+    """Raises InputError unless values are a list of finite numbers that are not too low.
+
+    Args:
+        name: name for the message.
+        values: the values.
+        length: expected number of values.
+        lowest: smallest allowed value.
+        whole: whether only integers are allowed.
+    """
+    kind: Any = int if whole else int | float
+    good = isinstance(values, tuple) and len(values) == length
+    if not good or not all(isinstance(x, kind) and not isinstance(x, bool) and lowest <= x < math.inf for x in values):
+        word = "integer" if whole else "number"
+        expected = f"{length} {word}s" if length != 1 else f"an {word}" if whole else f"a {word}"
+        shown: Any = list(values) if isinstance(values, tuple) else values
+        if length == 1 and isinstance(values, tuple):
+            (shown,) = values
+        limit = "" if lowest == -math.inf else f" of at least {lowest:g}"
+        raise InputError(f"{name}: got {shown!r}, expected {expected}{limit}")
 
 
 def liquid_volume(temperature: float, pressure: float) -> float:

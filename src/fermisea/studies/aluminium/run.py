@@ -223,5 +223,5 @@ def _errors(
 
 @contextmanager
 def _step(console: Console, number: int, title: str) -> Iterator[None]:
-    console.print(f"[bold]{number}  {title}[/]")
+    console.print(f"{number}/6  {title}", style="bold")
     yield

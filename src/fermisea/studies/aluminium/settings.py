@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from fermisea.campaign import Campaign
 from fermisea.errors import InputError
-from fermisea.studies.aluminium.kinds import Kind
+from fermisea.studies.aluminium.kinds import Kind, check_numbers
 from fermisea.training.config import TrainingConfig
 from fermisea.utilities.toml import check_keys, read_toml
 
@@ -35,6 +36,13 @@ class ReferenceTemperature:
     energy_window: tuple[float, float]
     energy_spacing: float
 
+    def __post_init__(self) -> None:
+        for name in ("electron_temperature", "energy_spacing"):
+            check_numbers(name, (getattr(self, name),), 1, lowest=1e-3)
+        check_numbers("energy_window", self.energy_window, 2, lowest=-math.inf)
+        if self.energy_window[1] <= self.energy_window[0]:
+            raise InputError(f"energy_window: got {list(self.energy_window)} eV, expected ascending energies")
+
 
 @dataclass(frozen=True)
 class HotRuns:
@@ -51,6 +59,12 @@ class HotRuns:
     structures: int
     kpts: tuple[int, int, int]
     electron_temperatures: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_numbers("hot: kpts", self.kpts, 3, lowest=1, whole=True)
+        check_numbers("hot: structures", (self.structures,), 1, lowest=1, whole=True)
+        number = len(self.electron_temperatures) if isinstance(self.electron_temperatures, tuple) else 1
+        check_numbers("hot: electron_temperatures", self.electron_temperatures, number, lowest=1e-3)
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,9 @@ class AluminiumSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        check_numbers("lattice_constant", (self.lattice_constant,), 1, lowest=0.1)
+        check_numbers("kpts", self.kpts, 3, lowest=1, whole=True)
+        check_numbers("seed", (self.seed,), 1, lowest=0, whole=True)
         names = [kind.name for kind in self.kinds]
         if not names or len(set(names)) < len(names):
             raise InputError(f"kinds: got the names {', '.join(names) or 'none'}, expected different names")
@@ -148,9 +165,15 @@ class AluminiumSettings:
 def _tables(
     cls: Callable[..., _Table], values: Mapping[str, Any], name: str, known: Sequence[str]
 ) -> tuple[_Table, ...]:
+    entries = values[name]
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise InputError(f"{name}: got {entries!r}, expected tables [[{name}]]")
+    required = {item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING}  # type: ignore[arg-type]
     found = []
-    for entry in values[name]:
+    for entry in entries:
         check_keys(entry, known, name)
+        if lacking := sorted(required - set(entry)):
+            raise InputError(f"{name}: the keys {', '.join(lacking)} are missing")
         found.append(cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}))
     return tuple(found)
 
