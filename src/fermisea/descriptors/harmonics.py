@@ -166,7 +166,13 @@ class Expansion:
 
     def at_centre(self) -> FloatArray:
         """Returns the contribution of the neighbour at the point itself, (harmonics,)."""
-        return self.centre * hyperspherical_harmonics([1.0, 0.0, 0.0, 0.0], self.order)
+        return self.centre * _at_identity(self.order)
+
+
+@lru_cache(maxsize=32)
+def _at_identity(order: int) -> FloatArray:
+    """Returns the harmonics of the quaternion without rotation, (harmonics,)."""
+    return hyperspherical_harmonics([1.0, 0.0, 0.0, 0.0], order)
 
 
 @lru_cache(maxsize=32)

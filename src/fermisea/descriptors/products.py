@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -68,7 +69,7 @@ class Products(Descriptor):
         scale = np.maximum(spread, _SMALLEST * spread.max()) if spread.any() else np.ones_like(spread)
         return cls(spectrum, order, tuple(chosen.mean(axis=0).tolist()), tuple(scale.tolist()))
 
-    @property
+    @cached_property
     def factors(self) -> IntArray:
         """Indices of the components that are multiplied."""
         return np.flatnonzero(self.spectrum.degrees() <= self.order)
@@ -82,17 +83,18 @@ class Products(Descriptor):
     def degrees(self) -> IntArray:
         """Returns the degree of each component, and the sum of both degrees of each product, (features,)."""
         single = self.spectrum.degrees()
-        first, second = self.pairs()
+        first, second = self.pairs
         return np.concatenate([single, single[self.factors[first]] + single[self.factors[second]]])
 
+    @cached_property
     def pairs(self) -> tuple[IntArray, IntArray]:
-        """Returns the numbers of the first and second factor of each product."""
+        """Numbers of the first and second factor of each product."""
         first, second = np.triu_indices(len(self.factors))
         return first, second
 
     def expanded(self, values: Array) -> Array:
         """Returns components and products, (..., features), from the values of the power spectrum."""
-        z, (first, second) = self._reduced(values), self.pairs()
+        z, (first, second) = self._reduced(values), self.pairs
         return np.concatenate([values, (z[..., first] * z[..., second]).astype(values.dtype)], axis=-1)
 
     def contracted(self, values: Array, cotangents: npt.ArrayLike) -> FloatArray:
@@ -105,7 +107,7 @@ class Products(Descriptor):
         given, count = np.asarray(cotangents, dtype=np.float64), self.spectrum.features
         if given.shape != (len(values), self.features):
             raise InputError(f"cotangents: got an array {given.shape}, expected ({len(values)}, {self.features})")
-        z, (first, second) = self._reduced(values), self.pairs()
+        z, (first, second) = self._reduced(values), self.pairs
         slopes = np.zeros((len(values), len(self.factors), len(self.factors)))
         slopes[:, first, second] = given[:, count:]
         slopes += slopes.transpose(0, 2, 1)

@@ -93,7 +93,7 @@ def _with_products(products: Products, elements: Sequence[str], atoms: Atoms, *,
     forces, strain = np.zeros((number, 3, columns)), np.zeros((3, 3, columns))
     if derivatives:
         jacobian = np.concatenate([part.reshape(*spectrum.shape, -1) for part in sites.jacobian()], axis=2)
-        factors, (first, second) = products.factors, products.pairs()
+        factors, (first, second) = products.factors, products.pairs
         z = (spectrum[:, factors] - np.array(products.centre)) / np.array(products.scale)
         slopes = jacobian[:, factors] / np.array(products.scale)[:, None]
         for index, mask in enumerate(members):
