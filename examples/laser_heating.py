@@ -4,7 +4,7 @@ Molecular dynamics of 32 atoms: equilibration at 298 K with a thermostat, follow
 electronic temperature, from the same ions and cell. The volume is fixed, or follows a constant pressure with
 ``--pressure`` (GPa). The output consists of trajectories, which are resumed after an interruption; a table and a figure
 of temperature, pressure, volume, conserved energy, pair distribution and structure factor; and summary.json. Each tau_e
-takes about half an hour on one core, or a minute with ``--potential``, the interatomic potential of the model.
+takes about half an hour on one core, and much less with ``--potential``, the interatomic potential of the model.
 
     python examples/laser_heating.py MODEL DIR [--steps 2000] [--electron-temperature 298 10000] [--check 2]
     python examples/laser_heating.py MODEL DIR --potential --pressure 0

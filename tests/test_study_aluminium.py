@@ -23,9 +23,15 @@ from fermisea.model.loading import load_model
 from fermisea.studies.aluminium import AluminiumSettings, run_aluminium
 from fermisea.studies.aluminium.data import ROUND, members
 from fermisea.studies.aluminium.kinds import Kind, liquid_volume
-from fermisea.studies.aluminium.predicted import Predicted
 from fermisea.studies.aluminium.probes import LINE, probes
-from fermisea.studies.aluminium.properties import elastic_constants, energy_differences, line, phonons, pressure
+from fermisea.studies.aluminium.properties import (
+    Result,
+    elastic_constants,
+    energy_differences,
+    line,
+    phonons,
+    pressure,
+)
 from fermisea.studies.aluminium.settings import HotRuns, ReferenceTemperature
 from fermisea.training.config import TrainingConfig
 
@@ -78,7 +84,7 @@ def emt_results(chosen):
         atoms = probe.atoms.copy()
         atoms.calc = EMT()
         for tau_e in probe.electron_temperatures:
-            found[probe.name, tau_e] = Predicted(
+            found[probe.name, tau_e] = Result(
                 atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(voigt=False)
             )
     return found
@@ -257,7 +263,7 @@ def test_the_study_writes_model_tables_figures_and_page(finished):
 def test_errors_are_those_of_a_prediction(finished):
     model = load_model(finished / "aluminium.safetensors")
     row = json.loads((finished / "errors" / "test-liquid-00.json").read_text())["rows"][1]
-    run = json.loads((finished / "references" / "test-liquid-00-20000K.json").read_text())
+    run = json.loads((finished / "references" / "test-liquid-00-20000K.json").read_text())["rows"][0]
     hot = json.loads((finished / "errors" / "test-liquid-00-hot.json").read_text())["rows"]
     snapshot = Snapshot.load(finished / "data" / "test" / "10000K" / "1x1x1" / "test-liquid-00.nc")
     p = model.predict(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def structure(
     trajectory: Annotated[
         Path,
-        typer.Argument(help="Trajectory or structure file in any format that ASE reads, at any volume or pressure."),
+        typer.Argument(help="Trajectory or structure file in any format that ASE reads."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for tables and figure.", show_default=False)],
     skip: Annotated[int, typer.Option(help="Number of initial frames to skip, for thermalisation.")] = 0,

@@ -77,11 +77,12 @@ def aluminium(
     workers: Annotated[int, typer.Option(help="Number of DFT calculations in parallel.")] = 1,
     json: Json = False,
 ) -> None:
-    """Compute the data of the shipped aluminium model, and train the model.
+    """Compute data for one model of aluminium from the crystal to the liquid, train it, and compare it with DFT.
 
-    Crystals from 100 to 933 K, strained crystals, liquids up to 5000 K, vacancies, interstitials, bcc and hcp at two
-    electronic temperatures. The DFT calculations take about 15 hours on one core. After an interruption, the same
-    command resumes the study; with --rounds it stops early, and a later call adds structures.
+    The structures are crystals from 100 to 933 K, strained crystals, liquids up to 5000 K, vacancies, interstitials,
+    bcc and hcp, at two electronic temperatures. The DFT calculations take an estimated 15 hours on one core. After an
+    interruption, the same command resumes the study. With --rounds the study stops early, and a later call adds
+    structures.
 
     Example: [bold]fermisea study aluminium --workers 2 --out study/[/]
     """

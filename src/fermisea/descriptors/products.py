@@ -21,6 +21,9 @@ from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.utilities.arrays import FloatArray, IntArray
 
+_SMALLEST = 0.01
+"""Smallest scale of a component, relative to the largest."""
+
 
 @dataclass(frozen=True)
 class Products(Descriptor):
@@ -103,6 +106,12 @@ class Products(Descriptor):
         Args:
             values: power spectrum, (points, features of the spectrum).
             cotangents: (points, features).
+
+        Returns:
+            (points, features of the spectrum).
+
+        Raises:
+            InputError: for cotangents of another shape.
         """
         given, count = np.asarray(cotangents, dtype=np.float64), self.spectrum.features
         if given.shape != (len(values), self.features):
@@ -138,15 +147,15 @@ class Products(Descriptor):
     def from_plain(
         cls, spectrum: Mapping[str, Any], order: int, centre: Sequence[float], scale: Sequence[float]
     ) -> Self:
-        """Returns the descriptor from the entries of ``to_dict``."""
+        """Returns the descriptor from the entries of ``to_dict``.
+
+        Raises:
+            InputError: for another kind of spectrum, or values that do not fit to it.
+        """
         values = dict(spectrum)
         if values.pop("kind", None) != PowerSpectrum.kind:
-            raise InputError(f"descriptor {cls.kind}: expected a power spectrum, got {spectrum}")
+            raise InputError(f"descriptor {cls.kind}: got the spectrum {dict(spectrum)}, expected a power spectrum")
         return cls(PowerSpectrum(**values), order, tuple(centre), tuple(scale))
-
-
-_SMALLEST = 0.01
-"""Smallest scale of a component, relative to the largest."""
 
 
 class _ProductEvaluator(Evaluator):

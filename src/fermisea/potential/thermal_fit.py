@@ -169,7 +169,7 @@ def fit_thermal(
         energy_weight: weight of energies over sqrt(atoms), 1/Angstrom, relative to a force component.
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
         stiffness: factor of the coefficients in the penalty of the ridge, from each degree of the power spectrum to the
-            next; without effect for other descriptors.
+            next, where a product has the sum of both degrees; without effect for other descriptors.
 
     Raises:
         InputError: for fewer than two structures, too few or unsuitable tau_e, or invalid weights.

@@ -15,7 +15,7 @@ from fermisea.data.distances import pairs
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.sites import Sites
 from fermisea.prediction.outliers import Outliers
-from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.arrays import FloatArray, plain_numbers
 
 _FLOOR = 1e-5
 """Smallest variance along a principal component, as a fraction of the total variance of the descriptors."""
@@ -31,6 +31,9 @@ _QUANTILE, _MARGIN = 0.9, 2.2
 Measured for fcc aluminium, relative to the limit: unseen structures up to 0.39, crystals of 256 and 500 atoms at the
 melting temperature up to 0.95, a vacancy in 31 to 499 atoms 1.05 to 1.36, hcp 1.8, bcc 2.7, a surface 6.7, a liquid
 5.3."""
+
+_DIGITS = 9
+"""Number of significant digits in a file."""
 
 _FOLDS = 64
 """Largest number of training structures left out, one at a time."""
@@ -133,19 +136,19 @@ class Surroundings:
         factors = [
             self.outliers[element].unlikeness(values) for element, values in rows.items() if element in self.outliers
         ]
-        return max(_representative(np.concatenate(distances)) / self.limit, *factors, 0.0)
+        return max([_representative(np.concatenate(distances)) / self.limit, *factors])
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON; numbers have nine digits."""
         return {
             "descriptor": self.descriptor.to_dict(),
-            "limit": _short(self.limit),
+            "limit": plain_numbers(self.limit, _DIGITS),
             "elements": {
                 element: {
-                    "mean": _short(d.mean),
-                    "axes": _short(d.axes),
-                    "variances": _short(d.variances),
-                    "floor": _short(d.floor),
+                    "mean": plain_numbers(d.mean, _DIGITS),
+                    "axes": plain_numbers(d.axes, _DIGITS),
+                    "variances": plain_numbers(d.variances, _DIGITS),
+                    "floor": plain_numbers(d.floor, _DIGITS),
                 }
                 for element, d in self.distributions.items()
             },
@@ -202,9 +205,3 @@ def _sums(rows: FloatArray) -> tuple[float, FloatArray, FloatArray]:
 def _add(sums: Sequence[tuple[float, FloatArray, FloatArray]]) -> tuple[float, FloatArray, FloatArray]:
     counts, totals, squares = zip(*sums, strict=True)
     return sum(counts), np.sum(totals, axis=0), np.sum(squares, axis=0)
-
-
-def _short(values: Any) -> Any:
-    array = np.asarray(values, dtype=np.float64)
-    flat = [float(f"{value:.9g}") for value in array.ravel()]
-    return flat[0] if array.ndim == 0 else np.array(flat).reshape(array.shape).tolist()

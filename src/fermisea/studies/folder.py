@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 from fermisea import __version__
 from fermisea.errors import InputError
+from fermisea.studies.settings import Settings
 from fermisea.utilities.files import check_writable_folder, write_text
 
 Rows = list[dict[str, Any]]
-
-
-class Settings(Protocol):
-    """Settings of a study."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the settings from the result of ``to_dict``."""
 
 
 def claim_folder(out: Path, settings: Settings, free: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""The study behind the shipped model of aluminium: crystals, strained crystals, liquids, defects, other lattices."""
+"""The study of one aluminium model for crystals, strained crystals, liquids, defects and other lattices."""
 
 from fermisea.studies.aluminium.run import run_aluminium
 from fermisea.studies.aluminium.settings import AluminiumSettings

@@ -72,7 +72,7 @@ def make_structures(
     chosen: Sequence[Member],
     folder: Path,
     *,
-    calculator: Any = "emt",
+    calculator: Callable[[], Any],
     workers: int = 1,
     done: Callable[[], None],
 ) -> dict[str, Atoms]:
@@ -82,13 +82,15 @@ def make_structures(
         settings: settings of the study.
         chosen: the structures.
         folder: folder of the files.
-        calculator: ASE calculator of the molecular dynamics, or its name.
+        calculator: function that returns the ASE calculator of the molecular dynamics, or its name; called only if
+            structures are missing.
         workers: number of structures sampled at once.
         done: callback after each structure.
     """
-    jobs = {member.name: partial(_structure, settings, member, folder, calculator) for member in chosen}
-    missing = [job for name, job in jobs.items() if not _file(folder, name).exists()]
-    compute_ahead(missing, workers, lambda: None)
+    missing = {member.name for member in chosen if not _file(folder, member.name).exists()}
+    used = calculator() if missing else None
+    jobs = {member.name: partial(_structure, settings, member, folder, used) for member in chosen}
+    compute_ahead([job for name, job in jobs.items() if name in missing], workers, lambda: None)
     found = {}
     for name, job in jobs.items():
         found[name] = job()

@@ -15,8 +15,7 @@ from fermisea.prediction.origin import FreeEnergy
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.result import Prediction
 from fermisea.studies.aluminium.predicted import pulay_part
-from fermisea.studies.aluminium.properties import pressure
-from fermisea.studies.aluminium.references import Reference
+from fermisea.studies.aluminium.properties import Result, pressure
 from fermisea.studies.folder import Rows, stored_rows
 
 ORIGINS: tuple[FreeEnergy, ...] = ("potential", "anchored", "ldos")
@@ -99,8 +98,8 @@ def _rows(model: Model, name: str, snapshots: Sequence[Snapshot]) -> Rows:
                 **{
                     f"{origin}_std": float(p.free_energy_uncertainty[index]) / number for origin, p in by_origin.items()
                 },
-                "force": _rms(reference.forces),
-                "force_error": _rms(first.forces[index] - reference.forces),
+                "force": rms(reference.forces),
+                "force_error": rms(first.forces[index] - reference.forces),
                 "pressure": dft,
                 "pressure_error": pressure(first.stress[index]) - dft,
                 "density_error_percent": percent_error(first.density[index], snapshot.density),
@@ -112,7 +111,7 @@ def _rows(model: Model, name: str, snapshots: Sequence[Snapshot]) -> Rows:
 
 
 def hot_rows(
-    model: Model, name: str, snapshots: Sequence[Snapshot], runs: Mapping[float, Reference], folder: Path
+    model: Model, name: str, snapshots: Sequence[Snapshot], runs: Mapping[float, Result], folder: Path
 ) -> Rows:
     """Returns rows for each self-consistent run of one test structure, from the folder if available.
 
@@ -168,8 +167,8 @@ def hot_rows(
                         f"{origin}_error": float(values[index] - values[base] - change) / len(atoms)
                         for origin, values in found.items()
                     },
-                    "force": _rms(run.forces),
-                    "force_error": _rms(forces[tau_e] - run.forces) if tau_e in forces else None,
+                    "force": rms(run.forces),
+                    "force_error": rms(forces[tau_e] - run.forces) if tau_e in forces else None,
                     "tail_error": float(p.tail_error[index]) / len(atoms),
                 }
             )
@@ -178,5 +177,6 @@ def hot_rows(
     return stored_rows(folder / f"{name}-hot.json", key, compute)
 
 
-def _rms(values: Any) -> float:
+def rms(values: Any) -> float:
+    """Returns the root mean square."""
     return float(np.sqrt(np.mean(np.square(values))))

@@ -114,6 +114,7 @@ def beside_dft(rows: Sequence[Row], unit: str) -> Figure:
             temperatures = [row["electron_temperature"] / 1000 for row in own]
             axis.plot(temperatures, [row["model"] for row in own], "x-", color=colours[name], lw=1.0, label=name)
             axis.plot(temperatures, [row["dft"] for row in own], **mark("o", colours[name]))
+        axis.plot([], [], **mark("o"), label="DFT")
         axis.set_xlabel(r"$\tau_e$ (1000 K)")
         axis.set_ylabel(unit)
         axis.legend(fontsize=7)

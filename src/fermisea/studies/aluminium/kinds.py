@@ -1,7 +1,8 @@
 """Kinds of structures of the study, and the sampling of their members.
 
-Every member depends only on its kind, its part and its number, so that the first members of a kind stay the same when
-more are requested. The ranges of a kind are sampled by a Halton sequence, whose first points already cover them evenly.
+With the same sampler, a member depends only on its kind, its part and its number, so that the first members of a kind
+stay the same when more are requested. The ranges of a kind are sampled by a Halton sequence, whose first points already
+cover them evenly.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy.stats import qmc
 
 from fermisea.data.sampling import sample
 from fermisea.errors import InputError
+from fermisea.studies.settings import check_numbers
 from fermisea.utilities.arrays import FloatArray
 
 Lattice = Literal["fcc", "bcc", "hcp"]
@@ -58,8 +60,8 @@ class Kind:
         rattle: smallest and largest standard deviation of random displacements, Angstrom, instead of molecular
             dynamics, for lattices that are unstable; empty for molecular dynamics.
         thermalise: duration of the molecular dynamics, ps.
-        sampler: potential of the molecular dynamics: "emt", or "potential" for the one fitted to the snapshots of all
-            other kinds.
+        sampler: potential of the molecular dynamics: "emt", or "potential" for a fit to the snapshots of all other
+            kinds.
     """
 
     name: str
@@ -172,28 +174,6 @@ class Kind:
         frame = sample(atoms, temperature, 1, calculator=calculator, **options).frames[0]
         frame.wrap()
         return frame
-
-
-def check_numbers(name: str, values: Any, length: int, *, lowest: float, whole: bool = False) -> None:
-    """Raises InputError unless values are a list of finite numbers that are not too low.
-
-    Args:
-        name: name for the message.
-        values: the values.
-        length: expected number of values.
-        lowest: smallest allowed value.
-        whole: whether only integers are allowed.
-    """
-    kind: Any = int if whole else int | float
-    good = isinstance(values, tuple) and len(values) == length
-    if not good or not all(isinstance(x, kind) and not isinstance(x, bool) and lowest <= x < math.inf for x in values):
-        word = "integer" if whole else "number"
-        expected = f"{length} {word}s" if length != 1 else f"an {word}" if whole else f"a {word}"
-        shown: Any = list(values) if isinstance(values, tuple) else values
-        if length == 1 and isinstance(values, tuple):
-            (shown,) = values
-        limit = "" if lowest == -math.inf else f" of at least {lowest:g}"
-        raise InputError(f"{name}: got {shown!r}, expected {expected}{limit}")
 
 
 def liquid_volume(temperature: float, pressure: float) -> float:

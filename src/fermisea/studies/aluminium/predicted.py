@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
@@ -12,27 +12,11 @@ from ase import Atoms
 from fermisea.model.model import Model
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.studies.aluminium.probes import Probe
-from fermisea.studies.aluminium.properties import Key
-from fermisea.studies.aluminium.references import Reference
+from fermisea.studies.aluminium.properties import Key, Result
 from fermisea.utilities.arrays import FloatArray
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """Result of the potential of a model for a structure at one tau_e.
-
-    Attributes:
-        free_energy: F of the cell, eV.
-        forces: (atoms, 3), eV/Angstrom.
-        stress: (3, 3), eV/Angstrom^3.
-    """
-
-    free_energy: float
-    forces: FloatArray
-    stress: FloatArray
-
-
-def model_results(model: Model, probes: Sequence[Probe]) -> dict[Key, Predicted]:
+def model_results(model: Model, probes: Sequence[Probe]) -> dict[Key, Result]:
     """Returns the results of the potential of a model for each probe and tau_e."""
     potential = model.potential()
     found = {}
@@ -40,11 +24,11 @@ def model_results(model: Model, probes: Sequence[Probe]) -> dict[Key, Predicted]
         with domain_warnings_ignored():
             for tau_e in probe.electron_temperatures:
                 p = potential.predict(probe.atoms, tau_e)
-                found[probe.name, tau_e] = Predicted(float(p.free_energy), p.forces, p.stress)
+                found[probe.name, tau_e] = Result(float(p.free_energy), p.forces, p.stress)
     return found
 
 
-def without_pulay(model: Model, run: Reference, atoms: Atoms, electron_temperature: float) -> Reference:
+def without_pulay(model: Model, run: Result, atoms: Atoms, electron_temperature: float) -> Result:
     """Returns a run of DFT without the Pulay part of its stress; arguments as for :func:`pulay_part`."""
     return replace(run, stress=run.stress - pulay_part(model, atoms, electron_temperature))
 

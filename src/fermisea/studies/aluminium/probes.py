@@ -1,6 +1,6 @@
-"""Structures for self-consistent runs without an LDOS: what a user asks of a potential, and a trained model answers.
+"""Structures for self-consistent runs without an LDOS, outside of the training data.
 
-The runs belong to no training data. Perfect crystals need one cubic cell with a dense k-mesh, which is equivalent to
+Perfect crystals need one cubic cell with a dense k-mesh, which is equivalent to
 the k-mesh of the larger cells.
 """
 
@@ -41,7 +41,7 @@ class Probe:
     """A structure of self-consistent runs.
 
     Attributes:
-        group: what the runs are for: "line", "elastic", "phonons", "vacancy" or "lattices".
+        group: purpose of the runs: "line", "elastic", "phonons", "vacancy", "lattices" or "hot".
         name: name of the structure.
         atoms: the structure.
         kpts: k-mesh, shifted by half a step.

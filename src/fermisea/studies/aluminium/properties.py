@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
 
 import ase.units
 import numpy as np
@@ -23,20 +23,19 @@ _TERAHERTZ = 1e-12 * ase.units.s
 """Inverse of ASE's unit of time, THz."""
 
 
-class Result(Protocol):
-    """Result of a run of DFT or of a model."""
+@dataclass(frozen=True)
+class Result:
+    """Result of a run of DFT or of a model for one structure and tau_e.
 
-    @property
-    def free_energy(self) -> float:
-        """F of the cell, eV."""
+    Attributes:
+        free_energy: F of the cell, eV.
+        forces: (atoms, 3), eV/Angstrom.
+        stress: (3, 3), eV/Angstrom^3, positive under tension.
+    """
 
-    @property
-    def forces(self) -> FloatArray:
-        """Forces, (atoms, 3), eV/Angstrom."""
-
-    @property
-    def stress(self) -> FloatArray:
-        """Stress, (3, 3), eV/Angstrom^3."""
+    free_energy: float
+    forces: FloatArray
+    stress: FloatArray
 
 
 def pressure(stress: FloatArray) -> float:

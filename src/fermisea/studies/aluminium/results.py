@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fermisea import __version__, plots
 from fermisea.data.snapshot import Snapshot
 from fermisea.model.model import Model
 from fermisea.report import Section, write_sections
 from fermisea.studies.aluminium import figures, tables
+from fermisea.studies.aluminium.kinds import Kind
 from fermisea.studies.aluminium.probes import Probe
 from fermisea.studies.aluminium.properties import Key, Result
 from fermisea.studies.aluminium.settings import AluminiumSettings
@@ -77,32 +79,55 @@ def write_results(out: Path, settings: AluminiumSettings, found: Results) -> Non
         ],
         f"fermisea {__version__}; all settings are in settings.json",
     )
-    write_text(out / "aluminium.md", card(found, rows) + "\n")
+    write_text(out / "aluminium.md", card(settings, found, rows) + "\n")
 
 
-def card(found: Results, rows: Mapping[str, Rows]) -> str:
+def card(settings: AluminiumSettings, found: Results, rows: Mapping[str, Rows]) -> str:
     """Returns the description of the model in Markdown; the text comes from card.txt, the numbers from the tables."""
     model, learned = found.model, [row for row in rows["data"] if row["part"] == "training"]
-    volumes = [row["volume_A3_per_atom"] for row in learned]
     facts = {
         "model": model,
         "settings": model.provenance["data"],
         "potentials": ", ".join(entry["name"] for entry in model.provenance["data"]["pseudopotentials"].values()),
-        "kinds": _counts(learned),
+        "kinds": _kinds(settings, learned),
         "number": len({row["name"] for row in learned}),
-        "densest": min(volumes),
-        "widest": max(volumes),
+        "hottest": max((row["electron_temperature"] for row in rows["hot"]), default=None),
         "hours": found.seconds / 3600,
         **rows,
     }
     return filled(str(__package__), "card.txt", facts)
 
 
-def _counts(rows: Rows) -> dict[str, int]:
-    """Returns the number of structures of each kind."""
-    names = dict.fromkeys((row["kind"], row["name"]) for row in rows)
-    kinds = [kind for kind, _ in names]
-    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+def _kinds(settings: AluminiumSettings, learned: Rows) -> list[dict[str, Any]]:
+    """Returns facts of each kind in training: numbers, k-mesh, sampler, ranges of tau_i (K) and volume (Angstrom^3)."""
+    found = []
+    for kind in settings.kinds:
+        own = [row for row in learned if row["kind"] == kind.name]
+        if not own:
+            continue
+        ions = [row["ion_temperature_K"] for row in own if row["ion_temperature_K"] is not None]
+        volumes = [row["volume_A3_per_atom"] for row in own]
+        found.append(
+            {
+                "name": kind.name,
+                "number": len({row["name"] for row in own}),
+                "atoms": own[0]["atoms"],
+                "kpts": kind.kpts,
+                "sampler": _sampler(kind),
+                "ions": (min(ions), max(ions)) if any(ions) else None,
+                "volumes": (min(volumes), max(volumes)),
+            }
+        )
+    return found
+
+
+def _sampler(kind: Kind) -> str:
+    """Returns what displaces the atoms."""
+    if kind.rattle:
+        return "random"
+    if not any(kind.ion_temperatures):
+        return "none"
+    return "EMT" if kind.sampler == "emt" else "own potential"
 
 
 def _tables(settings: AluminiumSettings, found: Results) -> dict[str, Rows]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,8 @@ from fermisea.studies.aluminium.errors import hot_rows, snapshot_rows
 from fermisea.studies.aluminium.kinds import Part, Sampler
 from fermisea.studies.aluminium.predicted import model_results, without_pulay
 from fermisea.studies.aluminium.probes import Probe, probes
-from fermisea.studies.aluminium.references import Reference, reference
+from fermisea.studies.aluminium.properties import Key, Result
+from fermisea.studies.aluminium.references import reference
 from fermisea.studies.aluminium.results import Results, write_results
 from fermisea.studies.aluminium.settings import AluminiumSettings
 from fermisea.studies.folder import Rows, claim_folder
@@ -41,7 +42,7 @@ _FREE = ("training", "hot")
 NAME = "aluminium"
 """Name of the model and its file."""
 
-References = Mapping[tuple[str, float], Reference]
+References = Mapping[Key, Result]
 """Self-consistent runs by name of the structure and tau_e."""
 
 
@@ -72,7 +73,7 @@ def run_aluminium(
         if not chosen:
             continue
         with _step(console, number, f"structures from molecular dynamics ({sampler}), and DFT at every tau_ref"):
-            calculator = "emt" if sampler == "emt" else _potential(settings, out / "data")
+            calculator = partial(_calculator, settings, sampler, out / "data")
             structures |= _structures(settings, chosen, calculator, out / "structures", console, workers)
             seconds += _run_dft(settings, chosen, structures, out / "data", console, workers)
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
@@ -93,7 +94,7 @@ def run_aluminium(
 def _structures(
     settings: AluminiumSettings,
     chosen: Sequence[Member],
-    calculator: Any,
+    calculator: Callable[[], Any],
     folder: Path,
     console: Console,
     workers: int,
@@ -105,8 +106,10 @@ def _structures(
         )
 
 
-def _potential(settings: AluminiumSettings, folder: Path) -> PotentialCalculator:
-    """Returns the potential at the lowest tau_ref, fitted to the training snapshots so far."""
+def _calculator(settings: AluminiumSettings, sampler: Sampler, folder: Path) -> Any:
+    """Returns EMT, or the potential at the lowest tau_ref, fitted to the training snapshots so far."""
+    if sampler == "emt":
+        return "emt"
     tau_ref = settings.reference_temperatures[0].electron_temperature
     files = snapshot_files(settings, folder, "training", tau_ref)
     return PotentialCalculator(fit_anchor(Dataset.load(list(files.values()), verify=False), settings.training))

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
 
 from fermisea.campaign import Campaign
 from fermisea.errors import InputError
-from fermisea.studies.aluminium.kinds import Kind, check_numbers
+from fermisea.studies.aluminium.kinds import Kind
+from fermisea.studies.settings import check_numbers, load_settings, tables
 from fermisea.training.config import TrainingConfig
-from fermisea.utilities.toml import check_keys, read_toml
 
 PRESETS = ("aluminium",)
-
-_Table = TypeVar("_Table")
 
 
 @dataclass(frozen=True)
@@ -121,22 +117,9 @@ class AluminiumSettings:
         """Returns shipped settings by name, or the settings of a TOML file.
 
         Raises:
-            InputError: for an unknown key or an invalid value.
+            InputError: for an unknown or missing key, or an invalid value.
         """
-        if str(name) in PRESETS:
-            with importlib.resources.as_file(importlib.resources.files(__package__) / f"{name}.toml") as path:
-                return cls._read(path)
-        return cls._read(Path(name))
-
-    @classmethod
-    def _read(cls, path: Path) -> Self:
-        values = read_toml(path, [item.name for item in fields(cls)])
-        if lacking := sorted({"lattice_constant", "kinds", "reference_temperatures"} - set(values)):
-            raise InputError(f"{path}: the keys {', '.join(lacking)} are missing")
-        try:
-            return cls.from_dict(values)
-        except (InputError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: {error}") from error
+        return load_settings(cls, name, PRESETS, str(__package__))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -145,38 +128,18 @@ class AluminiumSettings:
         Raises:
             InputError: for an invalid value.
         """
-        tables = {
-            "kinds": _tables(Kind, values, "kinds", _names(Kind)),
-            "reference_temperatures": _tables(
-                ReferenceTemperature, values, "reference_temperatures", _names(ReferenceTemperature)
+        parts = {
+            "kinds": tables(Kind, "kinds", values["kinds"]),
+            "reference_temperatures": tables(
+                ReferenceTemperature, "reference_temperatures", values["reference_temperatures"]
             ),
-            "hot": _tables(HotRuns, {"hot": values.get("hot", [])}, "hot", _names(HotRuns)),
+            "hot": tables(HotRuns, "hot", values.get("hot", [])),
             "dft": Campaign.from_dict(values.get("dft", {})),
             "training": TrainingConfig.from_dict(values.get("training", {})),
         }
         plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**(plain | tables))
+        return cls(**(plain | parts))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON."""
         return dict(json.loads(json.dumps(asdict(self) | {"training": self.training.to_dict()})))
-
-
-def _tables(
-    cls: Callable[..., _Table], values: Mapping[str, Any], name: str, known: Sequence[str]
-) -> tuple[_Table, ...]:
-    entries = values[name]
-    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
-        raise InputError(f"{name}: got {entries!r}, expected tables [[{name}]]")
-    required = {item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING}  # type: ignore[arg-type]
-    found = []
-    for entry in entries:
-        check_keys(entry, known, name)
-        if lacking := sorted(required - set(entry)):
-            raise InputError(f"{name}: the keys {', '.join(lacking)} are missing")
-        found.append(cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}))
-    return tuple(found)
-
-
-def _names(cls: type) -> list[str]:
-    return [item.name for item in fields(cls)]

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from fermisea.data.sealed_file import stored_checksum
 from fermisea.data.snapshot import Snapshot
-from fermisea.studies.aluminium.errors import ORIGINS, kind_of
+from fermisea.studies.aluminium.errors import ORIGINS, kind_of, rms
 from fermisea.studies.aluminium.probes import ELASTIC, LINE_TEMPERATURES, Probe
 from fermisea.studies.aluminium.properties import (
     Key,
@@ -26,6 +26,16 @@ from fermisea.studies.folder import Rows
 
 _WITHIN = 1.96
 """Number of standard deviations of a 95 % interval."""
+
+_MEASURED = {
+    **{f"{origin}_error": 1000.0 for origin in ORIGINS},
+    "force": 1000.0,
+    "force_error": 1000.0,
+    "pressure_error": 1.0,
+    "density_error_percent": 1.0,
+    "heat_capacity_error_percent": 1.0,
+}
+"""Columns of errors that are summarised, with the factors of their units."""
 
 
 def data_rows(parts: Mapping[str, Mapping[Path, Snapshot]]) -> Rows:
@@ -68,27 +78,17 @@ def error_summary(rows: Rows) -> Rows:
             values = {name: np.array([row[name] for row in chosen], dtype=float) for name in _MEASURED}
             found.append(
                 {"kind": kind, "electron_temperature": tau_e, "structures": len(chosen)}
-                | {name: factor * _rms(values[name]) for name, factor in _MEASURED.items()}
+                | {name: factor * rms(values[name]) for name, factor in _MEASURED.items()}
                 | {"largest_anchored_error": 1000 * float(np.abs(values["anchored_error"]).max())}
                 | {"false_alarms": sum(bool(row["warnings"]) for row in chosen)}
             )
     return found
 
 
-_MEASURED = {
-    **{f"{origin}_error": 1000.0 for origin in ORIGINS},
-    "force": 1000.0,
-    "force_error": 1000.0,
-    "pressure_error": 1.0,
-    "density_error_percent": 1.0,
-    "heat_capacity_error_percent": 1.0,
-}
-"""Columns of errors that are summarised, with the factors of their units."""
-
-
 def change_rows(rows: Rows) -> Rows:
     """Returns errors of F(tau_e) - F(tau_ref) between the lowest tau_ref and the others, by kind, meV/atom."""
-    first = {r["name"]: r for r in rows if r["electron_temperature"] == min(x["electron_temperature"] for x in rows)}
+    lowest = min(row["electron_temperature"] for row in rows)
+    first = {row["name"]: row for row in rows if row["electron_temperature"] == lowest}
     found: Rows = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
         chosen = [r for r in rows if r["kind"] == kind and r is not first[r["name"]]]
@@ -98,7 +98,7 @@ def change_rows(rows: Rows) -> Rows:
                 {"kind": kind, "electron_temperature": tau_e, "structures": len(members)}
                 | {
                     f"{origin}_error": 1000
-                    * _rms([row[f"{origin}_error"] - first[row["name"]][f"{origin}_error"] for row in members])
+                    * rms([row[f"{origin}_error"] - first[row["name"]][f"{origin}_error"] for row in members])
                     for origin in ORIGINS
                 }
             )
@@ -155,10 +155,10 @@ def line_summary(rows: Rows) -> Rows:
         found.append(
             {
                 "electron_temperature": tau_e,
-                "free_energy_change_error": 1000 * _rms(changes),
+                "free_energy_change_error": 1000 * rms(changes),
                 "largest_free_energy_change_error": 1000 * float(np.abs(changes).max()),
-                "pressure_error": _rms([r["pressure_model"] - r["pressure"] for r in members]),
-                "slope_error": _rms([r["slope_model"] - r["slope"] for r in inner]),
+                "pressure_error": rms([r["pressure_model"] - r["pressure"] for r in members]),
+                "slope_error": rms([r["slope_model"] - r["slope"] for r in inner]),
                 "largest_modulus_error_percent": 100
                 * float(np.abs([r["modulus_model"] / r["modulus"] - 1 for r in inner]).max()),
             }
@@ -195,7 +195,3 @@ def _beside(
             for name in theirs
         ]
     return found
-
-
-def _rms(values: Any) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from fermisea.campaign import Campaign
 from fermisea.errors import InputError
+from fermisea.studies.settings import load_settings
 from fermisea.training.config import TrainingConfig
-from fermisea.utilities.toml import read_toml
 
 PRESETS = ("full", "quick", "cluster")
 
@@ -120,21 +118,7 @@ class TransferSettings:
         Raises:
             InputError: for an unknown key or an invalid value.
         """
-        if str(name) in PRESETS:
-            with importlib.resources.as_file(importlib.resources.files(__package__) / f"{name}.toml") as path:
-                return cls._read(path)
-        return cls._read(Path(name))
-
-    @classmethod
-    def _read(cls, path: Path) -> Self:
-        values = read_toml(path, [item.name for item in fields(cls)])
-        required = {item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING}
-        if lacking := sorted(required - set(values)):
-            raise InputError(f"{path}: the keys {', '.join(lacking)} are missing")
-        try:
-            return cls.from_dict(values)
-        except (InputError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: {error}") from error
+        return load_settings(cls, name, PRESETS, str(__package__))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
