@@ -22,6 +22,7 @@ from fermisea import (
     load_model,
     train,
 )
+from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import FileFormatError
 from fermisea.potential import fit_regular, labels_of
 from fermisea.potential.posterior import Posterior
@@ -88,6 +89,19 @@ def test_older_files_hold_the_whole_covariance(model, snapshots, tmp_path):
     del header["checksum"]
     write_tensors(path, tensors, header | {"thermal": header["thermal"] | {"halvings": 1}})
     with pytest.raises(FileFormatError, match="thermal terms and regular model differ in size"):
+        load_model(path)
+
+
+def test_older_files_have_one_descriptor(model, snapshots, tmp_path):
+    path = tmp_path / "al.safetensors"
+    model.save(path)
+    tensors, header = read_tensors(path)
+    del header["checksum"], header["thermal"]["descriptor"]
+    write_tensors(path, tensors, header)
+    assert load_model(path).thermal.descriptor == model.anchor.descriptor
+    other = PowerSpectrum(order=2, cutoff=4.0, weights={"Cu": 1.0})
+    write_tensors(path, tensors, header | {"thermal": header["thermal"] | {"descriptor": other.to_dict()}})
+    with pytest.raises(FileFormatError, match="differ in size or elements"):
         load_model(path)
 
 

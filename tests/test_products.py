@@ -152,6 +152,7 @@ def test_a_model_with_products_is_quadratic_and_lives_in_its_file(tmp_path):
         anchor_order=3,
         anchor_cutoff=4.5,
         anchor_products=2,
+        potential_order=2,
         validation_fraction=0.0,
     )
     data = Dataset([made_up_snapshot(seed) for seed in range(10)])
@@ -163,6 +164,8 @@ def test_a_model_with_products_is_quadratic_and_lives_in_its_file(tmp_path):
     assert model.training_domain is not None
     assert model.training_domain.surroundings is not None
     assert model.training_domain.surroundings.descriptor == config.make_anchor_descriptor(["Al"])
+    assert model.thermal is not None
+    assert model.thermal.descriptor == PowerSpectrum(2, 4.5, {"Al": 1.0})
     model.save(tmp_path / "al.safetensors")
     atoms = made_up_snapshot(20).atoms
     one, two = (
@@ -181,3 +184,9 @@ def test_a_model_with_products_is_quadratic_and_lives_in_its_file(tmp_path):
 def test_more_products_than_components_are_refused():
     with pytest.raises(InputError, match="anchor_products: got 4, expected at most 3"):
         TrainingConfig(anchor_order=3, anchor_products=4)
+
+
+@pytest.mark.parametrize("name", ["potential_order", "potential_cutoff"])
+def test_descriptors_of_the_change_with_tau_e_are_checked(name):
+    with pytest.raises(InputError, match=f"{name}: got 0"):
+        TrainingConfig(**{name: 0})

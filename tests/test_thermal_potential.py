@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import InputError, WindowError
 from fermisea.potential import Labels, RegularModel, ThermalPotential, ThermalTerms, fit_thermal, label_temperatures
 from fermisea.potential.design import design_of
@@ -19,13 +20,19 @@ from test_potential import KINDS, alloy, model_of
 HIGHEST = 30_000.0
 
 
-def potential_of(seed: int = 5, halvings: int = 5) -> ThermalPotential:
+def short(regular: RegularModel) -> PowerSpectrum:
+    """A descriptor that differs from the one of a regular model."""
+    return PowerSpectrum(order=2, cutoff=3.5, weights=regular.descriptor.weights)
+
+
+def potential_of(seed: int = 5, halvings: int = 5, *, other: bool = False) -> ThermalPotential:
     """A potential with heat capacities of about a k_B for each atom at the highest tau_e."""
     regular, basis = model_of(KINDS[0]), HeatBasis(HIGHEST, halvings)
     random = np.random.default_rng(seed)
-    shape = (basis.size, *regular.coefficients.shape)
+    descriptor = short(regular) if other else regular.descriptor
+    shape = (basis.size, 2, descriptor.features)
     coefficients, constants = random.normal(size=shape) * 3e-13, random.uniform(0.5, 1.0, (basis.size, 2)) * 3e-9
-    return ThermalPotential(regular, ThermalTerms(basis, coefficients, constants))
+    return ThermalPotential(regular, ThermalTerms(descriptor, basis, coefficients, constants))
 
 
 def test_entropy_and_heat_capacity_are_derivatives_at_all_tau_e():
@@ -66,8 +73,9 @@ def test_free_energy_is_even_in_tau_e_and_the_regular_model_at_tau_ref():
     np.testing.assert_array_equal(several.forces[1], one.forces)
 
 
-def test_forces_and_stress_are_derivatives_at_any_tau_e():
-    potential, atoms, t = potential_of(), alloy(), 21_000.0
+@pytest.mark.parametrize("other", [False, True])
+def test_forces_and_stress_are_derivatives_at_any_tau_e(other):
+    potential, atoms, t = potential_of(other=other), alloy(), 21_000.0
     found, step = potential.predict(atoms, t), 1e-4
 
     def energy(strain, moved=None):
@@ -108,10 +116,14 @@ def labels(potential, seeds, temperatures, *, forces=False):
     return found
 
 
-def test_the_fit_finds_a_potential_from_its_own_labels():
-    potential, temperatures = potential_of(), label_temperatures(0.2, HIGHEST)
+@pytest.mark.parametrize("other", [False, True])
+def test_the_fit_finds_a_potential_from_its_own_labels(other):
+    potential, temperatures = potential_of(other=other), label_temperatures(0.2, HIGHEST)
     assert temperatures[-1] == HIGHEST
-    found = fit_thermal(potential.regular, temperatures, labels(potential, range(12), temperatures, forces=True))
+    descriptor = short(potential.regular) if other else None
+    own = labels(potential, range(12), temperatures, forces=True)
+    found = fit_thermal(potential.regular, temperatures, own, descriptor=descriptor)
+    assert found.terms.descriptor == potential.terms.descriptor
     atoms = alloy(99)
     asked = [300.0, 2500.0, 11_000.0, 27_000.0]
     one, two = potential.predict(atoms, asked), found.predict(atoms, asked)

@@ -163,6 +163,7 @@ def _thermal(terms: ThermalTerms) -> dict[str, Any]:
     """Returns a description of the potential at every tau_e, with the largest cross-validation error of its fit."""
     made = terms.provenance
     return {
+        "descriptor": terms.descriptor.to_dict(),
         "highest_electron_temperature": terms.basis.highest,
         "structures": made.get("structures"),
         "left_out_error_per_atom_eV": max(made["left_out_errors"], default=None),

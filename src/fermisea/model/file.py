@@ -270,7 +270,7 @@ def _anchor(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Regular
         if not isinstance(network, Mlp):
             raise ValueError("the anchor has an ensemble, expected networks")  # noqa: TRY004  # a wrong entry
         corrections.append(network)
-    posterior = _posterior(tensors, "anchor", regular, ())
+    posterior = _posterior(tensors, "anchor", regular.constants.size + regular.coefficients.size, ())
     return replace(regular, corrections=tuple(corrections), posterior=posterior)
 
 
@@ -282,7 +282,8 @@ def _thermal(
     if anchor is None:
         raise ValueError("thermal terms without an anchor")
     coefficients, constants = _linear(tensors, "thermal")
-    posterior = _posterior(tensors, "thermal", anchor, (len(constants),) * 2)
+    columns = constants[0].size + coefficients[0].size
+    posterior = _posterior(tensors, "thermal", columns, (len(constants),) * 2)
     return ThermalTerms.from_dict(anchor, header["thermal"], coefficients, constants, posterior)
 
 
@@ -295,12 +296,11 @@ def _spread_tensors(posterior: Posterior | None, prefix: str) -> dict[str, Tenso
 
 
 def _posterior(
-    tensors: Mapping[str, Tensor], prefix: str, regular: RegularModel, shape: tuple[int, ...]
+    tensors: Mapping[str, Tensor], prefix: str, columns: int, shape: tuple[int, ...]
 ) -> Posterior | None:
     names = [f"{prefix}.{name}" for name in ("covariance", "factor", "noise")]
     if names[1] not in tensors:
         return None
-    columns = regular.constants.size + regular.coefficients.size
     parts = [_symmetric(tensors, names[0], columns), *(_numbers(tensors, name, shape) for name in names[1:])]
     for name, values in zip(names, parts, strict=True):
         variances = np.diagonal(values) if values.ndim else values

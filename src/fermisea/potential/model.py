@@ -60,14 +60,8 @@ class RegularSites:
     slopes: FloatArray
 
     def row(self, elements: int) -> FloatArray:
-        """Returns numbers of atoms and sums of descriptors of each element, as one row for linear energies.
-
-        Args:
-            elements: number of elements of the model.
-        """
-        sums = np.zeros((elements, self.values.shape[1]))
-        np.add.at(sums, self.elements, self.values)
-        return np.concatenate([np.bincount(self.elements, minlength=elements), sums.ravel()])
+        """Returns :func:`row_of` the descriptors for a number of elements."""
+        return row_of(self.values, self.elements, elements)
 
     def prediction(self, energy: float = 0.0, coefficients: FloatArray | None = None) -> RegularPrediction:
         """Returns free energy, forces and stress, with an added energy that is linear in the descriptors.
@@ -79,6 +73,19 @@ class RegularSites:
         slopes = self.slopes if coefficients is None else self.slopes + coefficients[self.elements]
         positions, strain = self.sites.vjp(slopes)
         return RegularPrediction(self.energy + energy, -positions, strain / self.volume)
+
+
+def row_of(values: FloatArray, elements: npt.NDArray[np.int64], size: int) -> FloatArray:
+    """Returns numbers of atoms and sums of descriptors of each element, as one row for linear energies.
+
+    Args:
+        values: descriptors, (atoms, features).
+        elements: index of the element of each atom, (atoms,).
+        size: number of elements.
+    """
+    sums = np.zeros((size, values.shape[1]))
+    np.add.at(sums, elements, values)
+    return np.concatenate([np.bincount(elements, minlength=size), sums.ravel()])
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from fermisea import units
+from fermisea import descriptors, units
+from fermisea.descriptors import Descriptor
+from fermisea.descriptors.sites import Sites
 from fermisea.errors import InputError, WindowError
 from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
 from fermisea.potential.heat import HeatBasis
-from fermisea.potential.model import RegularModel
+from fermisea.potential.model import RegularModel, RegularSites, row_of
 from fermisea.potential.posterior import Posterior
 from fermisea.utilities.arrays import FloatArray
 
@@ -66,9 +68,11 @@ class PotentialPrediction:
 class ThermalTerms:
     """Change of F with tau_e: a sum over functions of tau_e, each times a sum of atomic terms g_k.
 
-    Every g_k is linear in the descriptor of a regular model, like the regular model itself.
+    Every g_k is linear in a descriptor. It may differ from the descriptor of the regular model, because the change of F
+    depends on the mean surroundings of an atom more than F itself.
 
     Attributes:
+        descriptor: descriptor of the surroundings.
         basis: functions of tau_e.
         coefficients: coefficients of the atomic terms, (functions, elements, features), eV/K^2.
         constants: constant of each element in the atomic terms, (functions, elements), eV/K^2.
@@ -76,6 +80,7 @@ class ThermalTerms:
         posterior: spread of the g_k, eV/K^2; None if unknown.
     """
 
+    descriptor: Descriptor
     basis: HeatBasis
     coefficients: FloatArray
     constants: FloatArray
@@ -134,6 +139,7 @@ class ThermalTerms:
     def to_dict(self) -> dict[str, Any]:
         """Returns everything but the fitted numbers as plain data."""
         return {
+            "descriptor": self.descriptor.to_dict(),
             "highest": self.basis.highest,
             "halvings": self.basis.halvings,
             "provenance": dict(self.provenance),
@@ -159,11 +165,54 @@ class ThermalTerms:
             raise ValueError(f"the potential has {halvings} halvings of {highest:g} K")
         for name in {"electron_temperatures", "left_out_errors", "pressure_errors"} & set(provenance):
             provenance[name] = [float(value) for value in provenance[name]]
-        basis = HeatBasis(highest, halvings)
-        shapes = (basis.size, *regular.coefficients.shape), (basis.size, *regular.constants.shape)
-        if (coefficients.shape, constants.shape) != shapes:
-            raise ValueError("thermal terms and regular model differ in size")
-        return cls(basis, coefficients, constants, provenance, posterior)
+        own = entries.get("descriptor")  # absent in older files, where it is that of the regular model
+        basis, descriptor = HeatBasis(highest, halvings), descriptors.from_dict(own) if own else regular.descriptor
+        elements = len(regular.elements)
+        shapes = (basis.size, elements, descriptor.features), (basis.size, elements)
+        if (coefficients.shape, constants.shape) != shapes or descriptor.weights != regular.descriptor.weights:
+            raise ValueError("thermal terms and regular model differ in size or elements")
+        return cls(descriptor, basis, coefficients, constants, provenance, posterior)
+
+
+@dataclass(frozen=True, eq=False)
+class _ThermalSites:
+    """Descriptors of the thermal terms at the atoms of a structure, beside those of the regular model.
+
+    Attributes:
+        terms: the thermal terms.
+        regular: descriptors of the regular model.
+        own: descriptors of the thermal terms; None if they are those of the regular model.
+        values: their values, (atoms, features).
+    """
+
+    terms: ThermalTerms
+    regular: RegularSites
+    own: Sites | None
+    values: FloatArray
+
+    @classmethod
+    def of(cls, terms: ThermalTerms, regular: RegularModel, atoms: Atoms, threads: int | None = None) -> Self:
+        """Prepares a structure; arguments and errors are the same as for :meth:`RegularModel.at`."""
+        at = regular.at(atoms, threads)
+        if terms.descriptor == regular.descriptor:
+            return cls(terms, at, None, at.values)
+        own = Sites(terms.descriptor, atoms, threads)
+        return cls(terms, at, own, own.values())
+
+    def row(self) -> FloatArray:
+        """Returns the row of the structure, see :class:`Posterior`."""
+        return row_of(self.values, self.regular.elements, self.terms.constants.shape[1])
+
+    def derivatives(self, shares: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Returns forces, (nT, atoms, 3), and stress, (nT, 3, 3), for factors of the g_k, (nT, functions)."""
+        changes = np.tensordot(shares, self.terms.coefficients, 1)
+        if self.own is None:
+            found = [self.regular.prediction(coefficients=change) for change in changes]
+            return np.array([p.forces for p in found]), np.array([p.stress for p in found])
+        base, volume = self.regular.prediction(), self.regular.volume
+        parts = [self.own.vjp(change[self.regular.elements]) for change in changes]
+        forces = np.array([base.forces - positions for positions, _ in parts])
+        return forces, np.array([base.stress + strain / volume for _, strain in parts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,15 +268,16 @@ class ThermalPotential:
         """
         temperatures = np.array(temperature_list(electron_temperature))
         self.check(temperatures.tolist())
-        at, terms = self.regular.at(atoms, threads), self.terms
-        row, shares, kelvin = at.row(len(self.elements)), self._shares(temperatures), temperatures[:, None]
+        terms, sites = self.terms, _ThermalSites.of(self.terms, self.regular, atoms, threads)
+        row, shares, kelvin = sites.row(), self._shares(temperatures), temperatures[:, None]
         sums = terms.sums(row)
         entropy, heat = terms.basis.entropy(temperatures), kelvin * terms.basis.heat(temperatures)
         forces, stress = np.empty((len(shares), 0, 3)), np.empty((len(shares), 0, 3))
         if derivatives:
-            found = [at.prediction(share @ sums, np.tensordot(share, terms.coefficients, 1)) for share in shares]
-            forces, stress = np.array([p.forces for p in found]), np.array([p.stress for p in found])
-        own = np.nan if self.regular.posterior is None else self.regular.posterior.variance(row, len(atoms))
+            forces, stress = sites.derivatives(shares)
+        own: Any = np.nan
+        if self.regular.posterior is not None:
+            own = self.regular.posterior.variance(sites.regular.row(len(self.elements)), len(atoms))
 
         def deviation(shares: FloatArray, own: Any) -> FloatArray:
             """Returns the posterior standard deviation, (nT,), of sums of the g_k, with the variance of the rest."""
@@ -235,7 +285,7 @@ class ThermalPotential:
 
         values: list[Any] = [
             temperatures,
-            at.energy + shares @ sums,
+            sites.regular.energy + shares @ sums,
             entropy @ sums,
             heat @ sums,
             forces,
@@ -261,14 +311,16 @@ class ThermalPotential:
         Raises:
             InputError: as :meth:`predict`.
         """
-        rows, volumes = [], []
+        rows, own_rows, volumes = [], [], []
         for sign in (-1, 1):
             other = atoms.copy()
             other.set_cell((1 + sign * _STRAIN) * atoms.cell.array, scale_atoms=True)
-            rows.append(self.regular.at(other).row(len(self.elements)))
+            sites = _ThermalSites.of(self.terms, self.regular, other)
+            own_rows.append(sites.regular.row(len(self.elements)))
+            rows.append(sites.row())
             volumes.append(float(other.get_volume()))
-        slope = (rows[1] - rows[0]) / (volumes[1] - volumes[0])
-        own = np.nan if self.regular.posterior is None else self.regular.posterior.variance(slope, 0)
+        own_slope, slope = ((pair[1] - pair[0]) / (volumes[1] - volumes[0]) for pair in (own_rows, rows))
+        own = np.nan if self.regular.posterior is None else self.regular.posterior.variance(own_slope, 0)
         return np.asarray(np.sqrt(own + self.terms.variance(self._shares(electron_temperatures), slope, 0)))
 
     def _shares(self, electron_temperatures: npt.ArrayLike) -> FloatArray:

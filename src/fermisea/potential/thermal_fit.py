@@ -13,7 +13,7 @@ from ase import Atoms
 from fermisea import units
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
-from fermisea.descriptors import PowerSpectrum, Products
+from fermisea.descriptors import Descriptor, PowerSpectrum, Products
 from fermisea.errors import InputError
 from fermisea.physics.window import LOWEST_TEMPERATURE
 from fermisea.potential.design import design_of
@@ -148,6 +148,7 @@ def fit_thermal(
     electron_temperatures: FloatArray,
     labels: Sequence[Labels],
     *,
+    descriptor: Descriptor | None = None,
     energy_weight: float = ENERGY_WEIGHT,
     stress_weight: float = STRESS_WEIGHT,
     stiffness: float = _STIFFNESS,
@@ -163,9 +164,10 @@ def fit_thermal(
     structures, eV/atom, the estimated error of the pressure, and the mean change of F per volume, eV/Angstrom^3.
 
     Args:
-        regular: regular model at tau_ref, whose descriptor is used.
+        regular: regular model at tau_ref.
         electron_temperatures: tau_e of the labels, (nT,), K, ascending; the last is the highest tau_e of the potential.
         labels: changes of F, and of forces and stress where they are known.
+        descriptor: descriptor of the change with tau_e; None for the descriptor of the regular model.
         energy_weight: weight of energies over sqrt(atoms), 1/Angstrom, relative to a force component.
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
         stiffness: factor of the coefficients in the penalty of the ridge, from each degree of the power spectrum to the
@@ -176,6 +178,7 @@ def fit_thermal(
     """
     if len(labels) < 2:
         raise InputError(f"potential: got labels of {len(labels)} structures, expected at least two")
+    descriptor = descriptor or regular.descriptor
     temperatures = np.asarray(electron_temperatures, dtype=np.float64)
     _check(regular, temperatures, energy_weight, stress_weight, stiffness)
     basis = HeatBasis.between(float(temperatures.min()), float(temperatures.max()))
@@ -189,7 +192,7 @@ def fit_thermal(
     project = rotation.T * scale  # labels -> coefficients of the orthonormal functions
     designs = [
         design_of(
-            regular.descriptor,
+            descriptor,
             regular.elements,
             item.atoms,
             derivatives=item.forces is not None or item.stress is not None,
@@ -197,8 +200,8 @@ def fit_thermal(
         for item in labels
     ]
     factors = None
-    if isinstance(regular.descriptor, PowerSpectrum | Products):
-        factors = np.power(stiffness, regular.descriptor.degrees(), dtype=np.float64)
+    if isinstance(descriptor, PowerSpectrum | Products):
+        factors = np.power(stiffness, descriptor.degrees(), dtype=np.float64)
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)
     targets = [[_targets(item, row) for item in labels] for row in project]
@@ -219,8 +222,9 @@ def fit_thermal(
     }
     factor, noise = (combination @ part @ combination.T for part in (posterior.factor, posterior.noise))
     terms = ThermalTerms(
+        descriptor,
         basis,
-        change[:, elements:].reshape(basis.size, *regular.coefficients.shape),
+        change[:, elements:].reshape(basis.size, elements, descriptor.features),
         change[:, :elements].copy(),
         provenance,
         Posterior(posterior.covariance, factor, noise),

@@ -78,6 +78,9 @@ class TrainingConfig:
         anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
         potential: whether the anchor is extended to a potential at every tau_e, from the LDOS of at least eight
             structures.
+        potential_order: highest order of the power spectrum of the change of F with tau_e; None for the descriptor of
+            the regular model, or for its order if ``potential_cutoff`` is given.
+        potential_cutoff: the same cutoff, Angstrom; None for that of the regular model.
         allow_closure_error: whether snapshots whose LDOS misses the free energy of the DFT code by more than 5 meV/atom
             give a warning instead of an error.
         seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the
@@ -121,6 +124,8 @@ class TrainingConfig:
     anchor_products: int = 0
     anchor_hidden: tuple[int, ...] = ()
     potential: bool = True
+    potential_order: int | None = None
+    potential_cutoff: float | None = None
     allow_closure_error: bool = False
     seed: int = 0
     dtype: str = "float32"
@@ -143,6 +148,10 @@ class TrainingConfig:
         _check_integer("smoothness", self.smoothness, 1)
         if self.patience is not None:
             _check_integer("patience", self.patience, 1)
+        if self.potential_order is not None:
+            _check_integer("potential_order", self.potential_order, 1)
+        if self.potential_cutoff is not None:
+            _check_number("potential_cutoff", self.potential_cutoff, "a finite value above 0", lambda x: x > 0)
         for name in ("anchor", "potential", "allow_closure_error"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}: got {getattr(self, name)!r}, expected true or false")
@@ -221,6 +230,17 @@ class TrainingConfig:
             InputError: if ``element_weights`` lacks one of them.
         """
         return PowerSpectrum(order=self.anchor_order, cutoff=self.anchor_cutoff, weights=self._weights(elements))
+
+    def make_potential_descriptor(self, elements: Sequence[str]) -> PowerSpectrum | None:
+        """Returns the descriptor of the change of F with tau_e; None for the descriptor of the regular model.
+
+        Raises:
+            InputError: if ``element_weights`` lacks one of the elements.
+        """
+        if self.potential_order is None and self.potential_cutoff is None:
+            return None
+        order, cutoff = self.potential_order or self.anchor_order, self.potential_cutoff or self.anchor_cutoff
+        return PowerSpectrum(order=order, cutoff=cutoff, weights=self._weights(elements))
 
     def _weights(self, elements: Sequence[str]) -> dict[str, float]:
         highest = max(atomic_numbers[symbol] for symbol in elements)

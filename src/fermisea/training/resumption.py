@@ -35,6 +35,8 @@ _FREE = (
     "anchor_cutoff",
     "anchor_hidden",
     "potential",
+    "potential_order",
+    "potential_cutoff",
     "allow_closure_error",
 )
 """Fields of a configuration that may be changed on resuming."""

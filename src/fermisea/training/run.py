@@ -276,7 +276,8 @@ def _thermal(
         return None
     resolution = max(training.broadening.standard_deviation, training.energy_grid.spacing)
     temperatures = label_temperatures(resolution, highest, lowest)
-    return fit_thermal(anchor, temperatures, labels_of(training, temperatures)).terms
+    descriptor, labels = config.make_potential_descriptor(sorted(training.ions)), labels_of(training, temperatures)
+    return fit_thermal(anchor, temperatures, labels, descriptor=descriptor).terms
 
 
 def _model(
