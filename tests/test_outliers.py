@@ -56,6 +56,22 @@ def test_a_crystal_at_the_volume_of_the_liquid_is_unlike_both(two_phases):
     assert one_distribution.unlikeness(expanded) < 1  # the mean of crystals and liquids is near it
 
 
+def test_spreads_take_the_place_of_distances():
+    random = np.random.default_rng(0)
+    rows = [random.normal(size=(8, 3)) * 0.1 + shift for shift in np.repeat([0.0, 10.0], 20)]
+    spreads = np.where(np.arange(40) < 20, 0.001, 0.01) * random.uniform(0.9, 1.1, 40)  # of two phases
+    found = Outliers.of(rows, spreads.tolist())
+    assert found is not None
+    cold, hot = rows[3], rows[30]
+    assert found.unlikeness(cold, 0.001) < 1 < found.unlikeness(cold, 0.01)
+    assert found.unlikeness(hot, 0.01) < 1 < found.unlikeness(hot, 0.1)
+    assert found.unlikeness(cold + 5.0, 0.001) < 1 < found.unlikeness(cold + 5.0)  # alone in space, but interpolated
+    again = Outliers.from_dict(json.loads(json.dumps(found.to_dict())), 3)
+    assert again.unlikeness(hot, 0.1) == pytest.approx(found.unlikeness(hot, 0.1), rel=1e-6)
+    with pytest.raises(ValueError, match="not one positive number each"):
+        Outliers.from_dict(found.to_dict() | {"spreads": [0.1, 0.2]}, 3)
+
+
 def test_sheared_crystals_and_surfaces_are_unlike_both(two_phases):
     sheared = crystal(1.0, 5)
     sheared.set_cell(sheared.cell.array @ np.array([[1, 0.15, 0], [0.15, 1, 0], [0, 0, 1]]), scale_atoms=True)

@@ -63,7 +63,7 @@ def test_errors_of_other_structures_are_as_large_as_the_spread(one_composition):
         return 3 if one_composition else random.choice([2, 3, 4])
 
     designs = [design(random, 6, first()) for _ in range(40)]
-    (fit,), posterior = fit_linear(
+    (fit,), posterior, _ = fit_linear(
         designs, [[Targets(energy(d)) for d in designs]], [symbols(d) for d in designs], ["A", "B"], Weights(30.0, 0.0)
     )
 
@@ -81,3 +81,14 @@ def test_errors_of_other_structures_are_as_large_as_the_spread(one_composition):
     far, wide = deviations(6.0)
     assert np.sqrt(np.mean(far**2)) > 1.5 * np.sqrt(np.mean(errors**2))
     assert 0.4 < np.sqrt(np.mean(np.square(far / wide))) < 1.4  # the spread may be too large, hardly too small
+
+
+def test_a_structure_left_out_of_the_fit_has_a_larger_spread_and_an_odd_one_the_largest():
+    random = np.random.default_rng(4)
+    designs = [design(random, 6, 3, width=6.0 if number == 17 else 1.0) for number in range(30)]
+    targets = [[Targets(float(random.normal())) for _ in designs]]
+    symbols = [["A"] * 3 + ["B"] * 3] * 30
+    _, posterior, spreads = fit_linear(designs, targets, symbols, ["A", "B"], Weights(30.0, 0.0), 1e-8)
+    inside = [posterior.spread(np.concatenate([d.counts, d.energy]), 6) for d in designs]
+    assert (spreads > inside).all()
+    assert spreads.argmax() == 17

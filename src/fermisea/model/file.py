@@ -295,9 +295,7 @@ def _spread_tensors(posterior: Posterior | None, prefix: str) -> dict[str, Tenso
     return {f"{prefix}.{name}": torch.from_numpy(np.array(values)) for name, values in parts.items()}
 
 
-def _posterior(
-    tensors: Mapping[str, Tensor], prefix: str, columns: int, shape: tuple[int, ...]
-) -> Posterior | None:
+def _posterior(tensors: Mapping[str, Tensor], prefix: str, columns: int, shape: tuple[int, ...]) -> Posterior | None:
     names = [f"{prefix}.{name}" for name in ("covariance", "factor", "noise")]
     if names[1] not in tensors:
         return None

@@ -137,7 +137,8 @@ class Model:
             (low, _), (_, high) = (part.domain.electron_temperature for part in (self.parts[0], self.parts[-1]))
             return replace(self.parts[0].domain, electron_temperature=(low, high))
         if self.training_domain is not None:
-            return replace(self.training_domain, valence=valence)
+            spread = self.anchor.spread if self.anchor is not None and self.anchor.posterior is not None else None
+            return replace(self.training_domain, valence=valence, spread=spread)
         volumes = [entry.get("volume_per_atom") for entry in self.provenance.get("snapshots", [])]
         known = (min(volumes), max(volumes)) if volumes and None not in volumes else None
         return Domain(self.elements, (LOWEST_TEMPERATURE, self.highest_electron_temperature), known, valence=valence)

@@ -69,7 +69,7 @@ def fit_regular(
         if progress is not None:
             progress(index + 1, len(dataset))
     symbols = [snapshot.atoms.get_chemical_symbols() for snapshot in dataset]
-    (fit,), posterior = fit_linear(
+    (fit,), posterior, spreads = fit_linear(
         designs, [[_targets(s) for s in dataset]], symbols, elements, Weights(energy_weight, stress_weight), ridge
     )
     judged = {
@@ -88,6 +88,7 @@ def fit_regular(
             "stress_weight": stress_weight,
             "ridge": fit.ridge,
             "pulay_virial_per_atom": fit.virial,
+            "left_out_spreads": spreads.tolist(),
             **(judged if ridge is None else {}),
         },
         posterior=replace(posterior, factor=posterior.factor[0, 0], noise=posterior.noise[0, 0]),

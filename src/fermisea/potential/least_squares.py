@@ -57,8 +57,11 @@ def fit_linear(
     weights: Weights,
     ridge: float | None = None,
     factors: FloatArray | None = None,
-) -> tuple[list[LinearFit], Posterior]:
+) -> tuple[list[LinearFit], Posterior, FloatArray]:
     """Returns the weighted least-squares solutions for one or several sets of targets, and their common spread.
+
+    The spread is the posterior of all sets, and the spread of each structure left out of the fit, (structures,), in the
+    units of :meth:`Posterior.spread`.
 
     One ridge parameter for all sets is chosen by cross-validation: each fold leaves out a twentieth of the structures,
     at least one. With a ridge parameter of their own, sets with small targets would be fitted less reliably.
@@ -91,7 +94,7 @@ def fit_linear(
         _fit(blocks, chosen, scaling, offsets, judged=not given)
         for blocks, offsets in zip(sets, constants, strict=True)
     ]
-    return fits, _posterior(sets, chosen, scaling, [fit.left_out_force_error or 0.0 for fit in fits])
+    return fits, *_posterior(sets, chosen, scaling, [fit.left_out_force_error or 0.0 for fit in fits])
 
 
 def _fit(blocks: Sequence[Block], ridge: float, scaling: Scaling, offsets: FloatArray, *, judged: bool) -> LinearFit:
@@ -147,8 +150,10 @@ def _folds(blocks: Sequence[Block]) -> list[Sequence[Block]]:
 
 def _posterior(
     sets: Sequence[Sequence[Block]], ridge: float, scaling: Scaling, force_errors: Sequence[float]
-) -> Posterior:
+) -> tuple[Posterior, FloatArray]:
     """Returns the posterior covariance of the energies, calibrated by the errors of left-out structures.
+
+    The second result is the spread of each structure while it is left out.
 
     The equations of forces have the weight 1, so their error is at least the noise of the equations. Energies of
     left-out structures alone do not tell it, because these structures resemble the others. The sets have the same
@@ -156,7 +161,8 @@ def _posterior(
     """
     normal = _total(sets[0])[0]
     rights = np.stack([_total(blocks)[1] for blocks in sets], axis=1)
-    errors, leverages, atoms = [], [], []
+    number = {id(block): index for index, block in enumerate(sets[0])}
+    errors, leverages, atoms, order = [], [], [], []
     for folds in zip(*map(_folds, sets), strict=True):
         left = [_total(fold) for fold in folds]
         rest = _penalised(normal - left[0][0], ridge, scaling)
@@ -167,12 +173,15 @@ def _posterior(
             errors.append(row @ solutions - [block.energy_value for block in same])
             leverages.append(float(np.sum(np.square(root @ row))))
             atoms.append(same[0].atoms)
+            order.append(number[id(same[0])])
     factor, noise = calibrated(errors, leverages, atoms)
     widths = np.sqrt(np.maximum(np.diagonal(factor), 1e-300))
     factor = factor * np.outer(*[np.maximum(np.asarray(force_errors) / widths, 1.0)] * 2)
     root = _inverse_root(_penalised(normal, ridge, scaling)) @ scaling.matrix()
     size = float(np.diagonal(factor).mean()) or 1.0
-    return Posterior(size * (root.T @ root), factor / size, noise)  # exactly symmetric
+    spreads = np.empty(len(order))
+    spreads[order] = np.sqrt(size * np.array(leverages)) / np.array(atoms)
+    return Posterior(size * (root.T @ root), factor / size, noise), spreads  # exactly symmetric
 
 
 def _inverse_root(matrix: FloatArray) -> FloatArray:

@@ -143,6 +143,16 @@ class RegularModel:
         temperature = float(entries["electron_temperature"])
         return cls(descriptor, coefficients, constants, elements, temperature, dict(entries["provenance"]))
 
+    def spread(self, atoms: Atoms) -> float:
+        """Returns the spread of F per atom from the coefficients, see :meth:`Posterior.spread`; NaN if unknown.
+
+        Raises:
+            InputError: as ``predict``.
+        """
+        if self.posterior is None:
+            return math.nan
+        return self.posterior.spread(self.at(atoms).row(len(self.elements)), len(atoms))
+
     def predict(self, atoms: Atoms, threads: int | None = None) -> RegularPrediction:
         """Returns free energy, forces and stress of a structure.
 

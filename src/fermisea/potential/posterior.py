@@ -39,6 +39,10 @@ class Posterior:
     factor: FloatArray
     noise: FloatArray
 
+    def spread(self, row: FloatArray, atoms: int) -> float:
+        """Returns the spread per atom from the coefficients alone: how far a structure is from the data of the fit."""
+        return float(np.sqrt(max(float(row @ self.covariance @ row), 0.0))) / atoms
+
     def variance(self, row: FloatArray, atoms: int) -> FloatArray:
         """Returns the variance of the energy of a structure from its row, (columns,), or the covariance of several."""
         return np.asarray(max(float(row @ self.covariance @ row), 0.0) * self.factor + atoms * self.noise)

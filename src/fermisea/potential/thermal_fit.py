@@ -205,7 +205,7 @@ def fit_thermal(
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)
     targets = [[_targets(item, row) for item in labels] for row in project]
-    fits, posterior = fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors)
+    fits, posterior, _ = fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors)
     solution = np.array([np.concatenate([fit.constants, fit.coefficients.ravel()]) for fit in fits])
     rows = np.array([np.concatenate([design.counts, design.energy]) for design in designs])
     combination = np.linalg.inv(triangle)

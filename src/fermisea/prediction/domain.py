@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -59,6 +59,8 @@ class Domain:
             out of its fit.
         valence: number of valence electrons of each element, whose other electrons are frozen; not in model files,
             which hold the ions.
+        spread: function that returns the spread of F of a structure from the coefficients of the potential, eV/atom;
+            not in model files, which hold the potential.
     """
 
     elements: tuple[str, ...]
@@ -72,6 +74,7 @@ class Domain:
     surroundings: Surroundings | None = None
     hot_difference: float | None = None
     valence: Mapping[str, float] = field(default_factory=dict)
+    spread: Callable[[Atoms], float] | None = None
 
     def __repr__(self) -> str:
         low, high = self.electron_temperature
@@ -103,6 +106,7 @@ class Domain:
         anchor_shifts: Sequence[float] | None = None,
         anchor_error: float = 0.0,
         hot_difference: float | None = None,
+        spreads: Sequence[float] | None = None,
     ) -> Self:
         """Returns the domain of a model from its training structures.
 
@@ -115,6 +119,7 @@ class Domain:
             anchor_shifts: differences between F from the LDOS and F of the anchor in training, eV/atom, if known.
             anchor_error: error of F of the anchor for structures left out of its fit, eV/atom.
             hot_difference: as the attribute, if known.
+            spreads: spread of F of each structure, left out of the fit of the potential, eV/atom; None if unknown.
         """
         volumes = [volume_per_atom(atoms) for atoms in structures]
         per_atom = [f / len(a) for f, a in zip(free_energies or (), structures, strict=False)]
@@ -132,7 +137,7 @@ class Domain:
             anchor_shift=math.hypot(float(np.sqrt(np.mean(np.square(anchor_shifts)))), anchor_error)
             if anchor_shifts
             else None,
-            surroundings=Surroundings.of(structures, descriptor),
+            surroundings=Surroundings.of(structures, descriptor, spreads),
             hot_difference=hot_difference,
         )
 
@@ -167,7 +172,10 @@ class Domain:
         if self.hot_volumes is not None:
             found += self.hot_volumes.outside(volume, temperatures, stress=stress)
         found += self._check_distances(atoms)
-        if self.surroundings is not None and (unlike := self.surroundings.unlikeness(atoms)) > 1:
+        unlike = 0.0
+        if self.surroundings is not None:
+            unlike = self.surroundings.unlikeness(atoms, None if self.spread is None else self.spread(atoms))
+        if unlike > 1:
             found.append(
                 f"surroundings: the atomic environments differ from the training structures (distance {_times(unlike)} "
                 "the limit); the model extrapolates; train a model on structures of this kind"
@@ -205,10 +213,10 @@ class Domain:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain data for JSON, without ``valence``."""
+        """Returns plain data for JSON, without ``valence`` and ``spread``."""
         near = None if self.surroundings is None else self.surroundings.to_dict()
-        entries = asdict(replace(self, surroundings=None, valence={})) | {"surroundings": near}
-        del entries["valence"]
+        entries = asdict(replace(self, surroundings=None, valence={}, spread=None)) | {"surroundings": near}
+        del entries["valence"], entries["spread"]
         return entries
 
     @classmethod

@@ -4,12 +4,17 @@ A single distribution cannot describe data with several phases: an expanded crys
 liquids of the training data, but near none of them. Source: M. M. Breunig, H.-P. Kriegel, R. T. Ng, J. Sander, LOF:
 identifying density-based local outliers, Proc. ACM SIGMOD 2000, 93; here with the mean distance to the nearest
 neighbours as the measure of density.
+
+A linear interatomic potential knows how far it extrapolates: by the spread of F from its coefficients (E. V.
+Podryabinkin, A. V. Shapeev, Comput. Mater. Sci. 140, 171 (2017), for another measure of the same matrix). Where this
+spread is known, it takes the place of the distance, again relative to the nearest training structures, each left out of
+the fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -20,8 +25,8 @@ from fermisea.utilities.arrays import FloatArray, plain_numbers
 ENOUGH = 24
 """Smallest number of structures for distances between them."""
 
-_NEAREST = 2
-"""Number of neighbours."""
+_NEAREST, _NEAREST_SPREADS = 2, 3
+"""Number of neighbours for distances and for spreads."""
 
 _FLOOR = 1e-3
 """Smallest variance of thermal fluctuations along a direction, as a fraction of their total variance."""
@@ -29,8 +34,11 @@ _FLOOR = 1e-3
 _CLOSEST = 0.4
 """Smallest distance between neighbours, relative to the median, so that nearly equal structures count as one."""
 
-_QUANTILE, _MARGIN = 0.9, 1.3
-"""Limit of the factor: the margin times this quantile over the training structures, each compared with the others.
+_SMALLEST = 0.3
+"""Smallest spread of a neighbour, relative to the median."""
+
+_QUANTILE, _MARGIN, _MARGIN_SPREADS = 0.9, 1.3, 1.1
+"""Limit of a factor: the margin times this quantile over the training structures, each compared with the others.
 
 Measured for aluminium from the crystal to the liquid, relative to the limit: 49 unseen structures of the same kinds, of
 up to 256 atoms, at most 0.93; crystals with a lattice constant 12 % larger 1.1 to 1.4, with a shear of 12 % 1.4 to 1.6,
@@ -46,19 +54,24 @@ class Outliers:
         axes: directions, scaled by the inverse fluctuations, (features, components).
         places: positions of the training structures, (structures, components).
         limit: largest factor of a structure that resembles the training structures.
+        spreads: spread of F of each training structure, left out of the fit of the potential, eV/atom; None if unknown.
+        spread_limit: largest factor of spreads of a structure that resembles the training structures.
     """
 
     mean: FloatArray
     axes: FloatArray
     places: FloatArray
     limit: float
+    spreads: FloatArray | None = None
+    spread_limit: float = 1.0
 
     @classmethod
-    def of(cls, rows: Sequence[FloatArray]) -> Self | None:
+    def of(cls, rows: Sequence[FloatArray], spreads: Sequence[float] | None = None) -> Self | None:
         """Returns the positions of structures; None for too few.
 
         Args:
             rows: averaged descriptors of the atoms of each structure, (atoms, features).
+            spreads: as the attribute.
         """
         if len(rows) < ENOUGH:
             return None
@@ -70,19 +83,29 @@ class Outliers:
         places = np.array([(row.mean(axis=0) - mean) @ axes for row in rows])
         found = cls(mean, axes, places, 1.0)
         factors = [found._factor(place, number) for number, place in enumerate(places)]
-        return cls(mean, axes, places, max(1.0, _MARGIN * float(np.quantile(factors, _QUANTILE))))
+        found = replace(found, limit=max(1.0, _MARGIN * float(np.quantile(factors, _QUANTILE))))
+        if spreads is None:
+            return found
+        found = replace(found, spreads=np.array(spreads))
+        factors = [found._spread_factor(place, spreads[n], n) for n, place in enumerate(places)]
+        return replace(found, spread_limit=max(1.0, _MARGIN_SPREADS * float(np.quantile(factors, _QUANTILE))))
 
-    def unlikeness(self, row: FloatArray) -> float:
+    def unlikeness(self, row: FloatArray, spread: float | None = None) -> float:
         """Returns the factor of a structure relative to the limit; above 1 it is unlike the training structures.
 
         Args:
             row: averaged descriptors of its atoms, (atoms, features).
+            spread: spread of its F from the coefficients of the potential, eV/atom; None if unknown.
         """
-        return self._factor((row.mean(axis=0) - self.mean) @ self.axes) / self.limit
+        place = (row.mean(axis=0) - self.mean) @ self.axes
+        if self.spreads is None or spread is None:
+            return self._factor(place) / self.limit
+        return self._spread_factor(place, spread) / self.spread_limit
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON; numbers have seven digits."""
-        return {name: plain_numbers(getattr(self, name), 7) for name in ("mean", "axes", "places", "limit")}
+        names = ("mean", "axes", "places", "limit", *(("spreads", "spread_limit") if self.spreads is not None else ()))
+        return {name: plain_numbers(getattr(self, name), 7) for name in names}
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any], features: int) -> Self:
@@ -97,15 +120,32 @@ class Outliers:
             raise ValueError("domain: descriptor and places of the training structures differ in size")
         if len(places) < ENOUGH:
             raise ValueError(f"domain: got the places of {len(places)} training structures")
-        return cls(mean, axes, places, float(entries["limit"]))
+        found = cls(mean, axes, places, float(entries["limit"]))
+        if "spreads" not in entries:
+            return found
+        spreads = np.array(entries["spreads"], dtype=np.float64)
+        if spreads.shape != (len(places),) or not (spreads > 0).all():
+            raise ValueError("domain: got spreads of the training structures that are not one positive number each")
+        return replace(found, spreads=spreads, spread_limit=float(entries["spread_limit"]))
 
     def _factor(self, place: FloatArray, skip: int | None = None) -> float:
         """Returns the mean distance from the neighbours over the mean distance of the neighbours from theirs."""
+        distances = self._distances(place, skip)
+        nearest = np.argsort(distances)[:_NEAREST]
+        return float(distances[nearest].mean() / self._own[nearest].mean())
+
+    def _spread_factor(self, place: FloatArray, spread: float, skip: int | None = None) -> float:
+        """Returns a spread over the mean spread of the neighbours."""
+        assert self.spreads is not None  # noqa: S101  # the callers know them
+        nearest = np.argsort(self._distances(place, skip))[:_NEAREST_SPREADS]
+        return spread / max(float(self.spreads[nearest].mean()), _SMALLEST * float(np.median(self.spreads)))
+
+    def _distances(self, place: FloatArray, skip: int | None) -> FloatArray:
+        """Returns the distances of a place from the training structures, (structures,), without the one to skip."""
         distances = np.linalg.norm(self.places - place, axis=1)
         if skip is not None:
             distances[skip] = np.inf
-        nearest = np.argsort(distances)[:_NEAREST]
-        return float(distances[nearest].mean() / self._own[nearest].mean())
+        return np.asarray(distances)
 
     @cached_property
     def _own(self) -> FloatArray:

@@ -81,7 +81,7 @@ class Surroundings:
     The descriptor of an atom is averaged over the atom and its neighbours of the same element, which reduces thermal
     noise (as in W. Lechner and C. Dellago, J. Chem. Phys. 129, 114707 (2008)). A structure is compared in two ways: by
     the Mahalanobis distance of its atoms from the mean of all these averages, and, with enough training structures, by
-    the local outlier factor of its mean, see :class:`Outliers`.
+    the local outlier factor of its mean or of the spread of its F, see :class:`Outliers`.
 
     Attributes:
         descriptor: descriptor at the atoms.
@@ -96,8 +96,16 @@ class Surroundings:
     outliers: Mapping[str, Outliers] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, structures: Sequence[Atoms], descriptor: Descriptor) -> Self | None:
-        """Returns the distribution over training structures; None if fewer than two of them share an element."""
+    def of(
+        cls, structures: Sequence[Atoms], descriptor: Descriptor, spreads: Sequence[float] | None = None
+    ) -> Self | None:
+        """Returns the distribution over training structures; None if fewer than two of them share an element.
+
+        Args:
+            structures: the structures.
+            descriptor: descriptor of the surroundings of an atom.
+            spreads: spread of F of each structure, left out of the fit of the potential, eV/atom; None if unknown.
+        """
         rows = [averaged(atoms, descriptor) for atoms in structures]
         elements = sorted({symbol for row in rows for symbol in row})
         origin = {e: np.mean(np.concatenate([row[e] for row in rows if e in row]), axis=0) for e in elements}
@@ -121,7 +129,11 @@ class Surroundings:
             distributions[element] = _Distribution(
                 fitted.mean + origin[element], fitted.axes, fitted.variances, fitted.floor
             )
-        outliers = {element: Outliers.of([row[element] for row in rows if element in row]) for element in elements}
+        outliers = {}
+        for element in elements:
+            members = [index for index, row in enumerate(rows) if element in row]
+            own = None if spreads is None else [spreads[index] for index in members]
+            outliers[element] = Outliers.of([rows[index][element] for index in members], own)
         return cls(
             descriptor,
             distributions,
@@ -129,12 +141,19 @@ class Surroundings:
             {element: found for element, found in outliers.items() if found is not None},
         )
 
-    def unlikeness(self, atoms: Atoms) -> float:
-        """Returns the distance of a structure relative to the limit; above 1 it is unlike the training structures."""
+    def unlikeness(self, atoms: Atoms, spread: float | None = None) -> float:
+        """Returns the distance of a structure relative to the limit; above 1 it is unlike the training structures.
+
+        Args:
+            atoms: the structure.
+            spread: spread of its F from the coefficients of the potential, eV/atom; None if unknown.
+        """
         rows = averaged(atoms, self.descriptor)
         distances = [self.distributions[element].distances(values) for element, values in rows.items()]
         factors = [
-            self.outliers[element].unlikeness(values) for element, values in rows.items() if element in self.outliers
+            self.outliers[element].unlikeness(values, spread)
+            for element, values in rows.items()
+            if element in self.outliers
         ]
         return max([_representative(np.concatenate(distances)) / self.limit, *factors])
 

@@ -44,6 +44,7 @@ def training_domain(model: Model, training: Dataset) -> Domain:
         free_energies=[snapshot.reference.free_energy for snapshot in training] if whole else None,
         anchor_shifts=[shift for shift, _ in pairs],
         anchor_error=0.0 if model.anchor is None else model.anchor.left_out_error,
+        spreads=None if model.anchor is None else model.anchor.provenance.get("left_out_spreads"),
         hot_difference=_hot_difference(model, [hot for _, hot in pairs]),
     )
 
