@@ -92,7 +92,7 @@ def test_older_files_hold_the_whole_covariance(model, snapshots, tmp_path):
         load_model(path)
 
 
-def test_older_files_have_one_descriptor(model, snapshots, tmp_path):
+def test_older_files_have_one_descriptor(model, tmp_path):
     path = tmp_path / "al.safetensors"
     model.save(path)
     tensors, header = read_tensors(path)

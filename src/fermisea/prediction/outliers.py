@@ -83,10 +83,10 @@ class Outliers:
         places = np.array([(row.mean(axis=0) - mean) @ axes for row in rows])
         found = cls(mean, axes, places, 1.0)
         factors = [found._factor(place, number) for number, place in enumerate(places)]
-        found = replace(found, limit=max(1.0, _MARGIN * float(np.quantile(factors, _QUANTILE))))
+        limit = max(1.0, _MARGIN * float(np.quantile(factors, _QUANTILE)))
         if spreads is None:
-            return found
-        found = replace(found, spreads=np.array(spreads))
+            return cls(mean, axes, places, limit)
+        found = cls(mean, axes, places, limit, np.array(spreads))
         factors = [found._spread_factor(place, spreads[n], n) for n, place in enumerate(places)]
         return replace(found, spread_limit=max(1.0, _MARGIN_SPREADS * float(np.quantile(factors, _QUANTILE))))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from ase import Atoms
 
@@ -22,6 +22,9 @@ ROUND = 16
 """Number of structures in one round, after which all its snapshots are complete."""
 
 PARTS: tuple[Part, ...] = ("training", "test")
+
+
+_Named = TypeVar("_Named", Record, Outcome)
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ def run_dft(
         structures: their atoms by name.
         folder: folder of the snapshots; see :func:`snapshot_folder`.
         workers: number of structures computed at once.
-        watch: callback after every SCF iteration.
-        end: callback with the result of each structure.
+        watch: callback after every SCF iteration; the name of the structure is followed by tau_ref.
+        end: callback with the result of each structure, named in the same way.
 
     Raises:
         InputError: if structures fail, after all others are done, or if a folder has snapshots with other settings.
@@ -145,8 +148,8 @@ def run_dft(
             snapshot_folder(folder, part, tau_ref, kpts),
             workers=workers,
             retry=True,
-            watch=watch,
-            end=end,
+            watch=_with_temperature(watch, tau_ref),
+            end=_with_temperature(end, tau_ref),
         )
         number += len(outcomes)
         failed += [
@@ -154,6 +157,11 @@ def run_dft(
         ]
     if failed:
         raise InputError(f"DFT: {len(failed)} of {number} runs failed, the first is {failed[0]}")
+
+
+def _with_temperature(callback: Callable[[_Named], None], tau_ref: float) -> Callable[[_Named], None]:
+    """Returns a callback that adds tau_ref (K) to the name of the structure."""
+    return lambda item: callback(replace(item, name=f"{item.name} at {tau_ref:g} K"))
 
 
 def snapshot_folder(folder: Path, part: Part, tau_ref: float, kpts: tuple[int, int, int]) -> Path:
