@@ -1,10 +1,11 @@
-"""Copies the results of the study of temperature transfer to the documentation, and its model to the package.
+"""Copies the results of a finished study to the documentation, and the model of the study of aluminium to the package.
 
-Tables and figures are copied to docs/temperature-transfer/, the text is written between the markers of
-docs/temperature-transfer.md, and the model of everything with its description is copied to src/fermisea/model/bundled/.
-The study must have the settings `full`.
+Tables and figures are copied to a folder beside the page of the study in docs/, and the text is written between the
+markers of this page. `fermisea study aluminium` made the model and the description in src/fermisea/model/bundled/. The
+study must have the shipped settings: `full` for the transfer between temperatures, `aluminium` for aluminium.
 
-    python benchmarks/publish_study.py STUDY      folder of a finished `fermisea study transfer`
+    python benchmarks/publish_study.py transfer FOLDER       folder of a finished `fermisea study transfer`
+    python benchmarks/publish_study.py aluminium FOLDER      folder of a finished `fermisea study aluminium`
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from common import ROOT
@@ -21,25 +23,47 @@ from report import fill
 
 import fermisea
 from fermisea.report import Section, read_sections
-from fermisea.studies.transfer.plans import EVERYTHING
+from fermisea.studies.aluminium.settings import AluminiumSettings
+from fermisea.studies.settings import Settings
 from fermisea.studies.transfer.settings import TransferSettings
 
-PAGE = ROOT / "docs" / "temperature-transfer.md"
-FOLDER = ROOT / "docs" / "temperature-transfer"
+DOCS = ROOT / "docs"
 SHIPPED = ROOT / "src" / "fermisea" / "model" / "bundled"
-NAME = "aluminium"
 
 
-def text_of(sections: Sequence[Section], provenance: str) -> str:
+@dataclass(frozen=True)
+class Published:
+    """A study in the documentation.
+
+    Attributes:
+        page: page of the documentation, without suffix, and folder of its tables and figures.
+        place: name of the place of the text in this page.
+        settings: shipped settings of the study.
+        further: names of tables that are not on the page of the study.
+        model: name of the model that comes with the package; empty for none.
+    """
+
+    page: str
+    place: str
+    settings: Settings
+    further: str
+    model: str = ""
+
+
+STUDIES = {
+    "transfer": Published("temperature-transfer", "study", TransferSettings.load("full"), "mala-*.csv"),
+    "aluminium": Published("aluminium", "aluminium", AluminiumSettings.load("aluminium"), "*.csv", "aluminium"),
+}
+
+
+def text_of(sections: Sequence[Section], provenance: str, folder: str) -> str:
     """Returns the sections of a study's page in Markdown, relative to the page of the documentation."""
     blocks = []
     for section in sections:
         blocks += [f"### {section.title}", *section.text]
-        blocks += [
-            f"![{Path(name).stem.replace('_', ' ')}]({FOLDER.name}/{Path(name).name})" for name in section.figures
-        ]
+        blocks += [f"![{Path(name).stem.replace('_', ' ')}]({folder}/{Path(name).name})" for name in section.figures]
         if section.tables:
-            links = ", ".join(f"[{name}]({FOLDER.name}/{name})" for name in section.tables)
+            links = ", ".join(f"[{name}]({folder}/{name})" for name in section.tables)
             blocks.append(f"Numbers: {links}.")
     return "\n\n".join([*blocks, f"{provenance}."])
 
@@ -47,32 +71,37 @@ def text_of(sections: Sequence[Section], provenance: str) -> str:
 def main() -> int:
     """Copies results and fills the page; returns 1 if the study is unfinished or has other settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=STUDIES)
     parser.add_argument("study", type=Path)
-    study: Path = parser.parse_args().study
+    given = parser.parse_args()
+    study, published = given.study, STUDIES[given.name]
     if not (study / "report.html").exists():
-        print(f"{study}: got no finished study; run `fermisea study transfer` to its end", file=sys.stderr)
+        print(f"{study}: got no finished study; run `fermisea study {given.name}` to its end", file=sys.stderr)
         return 1
     stored = json.loads((study / "settings.json").read_text(encoding="utf-8"))
     stored.pop("fermisea")
-    if TransferSettings.from_dict(stored) != TransferSettings.load("full"):
-        print(f"{study}: has other settings than the full study", file=sys.stderr)
+    if type(published.settings).from_dict(stored) != published.settings:
+        print(f"{study}: has other settings than the shipped ones", file=sys.stderr)
         return 1
+    page, folder = DOCS / f"{published.page}.md", DOCS / published.page
     _, sections, provenance = read_sections(study)
-    FOLDER.mkdir(exist_ok=True)
-    further = [path.name for path in study.glob("mala-*.csv")]
+    folder.mkdir(exist_ok=True)
+    further = [path.name for path in study.glob(published.further)]
     for name in ("settings.json", *sorted({*further, *(t for s in sections for t in s.tables)})):
-        shutil.copyfile(study / name, FOLDER / name)
+        shutil.copyfile(study / name, folder / name)
     for name in sorted({figure for section in sections for figure in section.figures}):
-        shutil.copyfile(study / name, FOLDER / Path(name).name)
-    page, missing = fill(PAGE.read_text(encoding="utf-8"), {"study": text_of(sections, provenance)})
+        shutil.copyfile(study / name, folder / Path(name).name)
+    text = text_of(sections, provenance, published.page)
+    filled, missing = fill(page.read_text(encoding="utf-8"), {published.place: text})
     if missing:
-        print(f"{PAGE}: has no place for the text", file=sys.stderr)
+        print(f"{page}: has no place for the text", file=sys.stderr)
         return 1
-    PAGE.write_text(page, encoding="utf-8")
-    (SHIPPED / f"{NAME}.domain.json").unlink(missing_ok=True)  # the model file holds the domain
-    fermisea.load_model(study / "models" / f"{EVERYTHING}.safetensors").save(SHIPPED / f"{NAME}.safetensors")
-    shutil.copyfile(study / "models" / f"{EVERYTHING}.md", SHIPPED / f"{NAME}.md")
-    print(f"{PAGE}\n{FOLDER}\n{SHIPPED}")
+    page.write_text(filled, encoding="utf-8")
+    print(page, folder, sep="\n")
+    if published.model:
+        fermisea.load_model(study / f"{published.model}.safetensors").save(SHIPPED / f"{published.model}.safetensors")
+        shutil.copyfile(study / f"{published.model}.md", SHIPPED / f"{published.model}.md")
+        print(SHIPPED)
     return 0
 
 
