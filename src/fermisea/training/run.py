@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import signal
 import time
@@ -85,8 +86,13 @@ class Task:
         return self.colder is not None or self.hotter is not None
 
     @property
+    def limit(self) -> float:
+        """Highest tau_e of the potential, K: a little beyond the next tau_ref, above which it is not used."""
+        return math.inf if self.hotter is None else _BEYOND * self.hotter
+
+    @property
     def beyond(self) -> float | None:
-        """Highest tau_e to which free electrons may extend the potential: a little beyond the next tau_ref, K."""
+        """Highest tau_e to which free electrons may extend the potential, K."""
         return _BEYOND * (self.hotter or _LAST * self.dataset.electron_temperature) if self.several else None
 
 
@@ -157,7 +163,7 @@ def run_task(
     model = replace(
         _model(networks, descriptor, learned, axis, task.closure, config, loop.history),
         anchor=anchor,
-        thermal=_thermal(original, anchor, config, task.colder or 0.0, task.beyond),
+        thermal=_thermal(original, anchor, config, task.colder or 0.0, task.beyond, task.limit),
     )
     if validation is not None:
         model.provenance["final"] |= validation.errors(model.network, processes)
@@ -256,6 +262,7 @@ def _thermal(
     config: TrainingConfig,
     lowest: float = 0.0,
     beyond: float | None = None,
+    limit: float = math.inf,
 ) -> ThermalTerms | None:
     """Returns the change of the anchor with tau_e, if requested and if structures and energy window allow it.
 
@@ -266,12 +273,14 @@ def _thermal(
         lowest: lowest tau_e that is needed, K.
         beyond: highest tau_e to which free electrons above the energy window may extend the potential, as far as they
             are accurate enough, K; None for the limit of the window.
+        limit: highest tau_e that is needed, K.
     """
     if anchor is None or not config.potential or len(training) < _ENOUGH:
         return None
     highest = min(snapshot.highest_electron_temperature for snapshot in training)
     if beyond is not None:
         highest = max(highest, highest_label(training, beyond))
+    highest = min(highest, limit)
     if highest <= anchor.electron_temperature:
         return None
     resolution = max(training.broadening.standard_deviation, training.energy_grid.spacing)
