@@ -167,7 +167,7 @@ def test_bad_input_is_named():
     potential, atoms = potential_of(), alloy()
     with pytest.raises(WindowError, match=r"30001 K, but the potential is fitted up to 30000\.0 K"):
         potential.predict(atoms, 30_001.0)
-    with pytest.raises(InputError, match=r"got 0\.5 K"):
+    with pytest.raises(InputError, match=r"got 0\.5 K, expected at least 5 K; .*if the value is in eV, give 5802 K"):
         potential.predict(atoms, [0.5, 300.0])
     with pytest.raises(InputError, match="got 3 electronic temperatures, expected at least"):
         fit_thermal(potential.regular, np.array([1e3, 2e3, 3e3]), labels(potential, range(3), [1e3, 2e3, 3e3]))

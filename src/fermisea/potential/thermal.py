@@ -13,8 +13,8 @@ from ase import Atoms
 from fermisea import descriptors, units
 from fermisea.descriptors import Descriptor
 from fermisea.descriptors.sites import Sites
-from fermisea.errors import InputError, WindowError
-from fermisea.physics.window import LOWEST_TEMPERATURE, temperature_list
+from fermisea.errors import WindowError
+from fermisea.physics.window import check_range, temperature_list
 from fermisea.potential.heat import HeatBasis
 from fermisea.potential.model import RegularModel, RegularSites, row_of
 from fermisea.potential.posterior import Posterior
@@ -342,13 +342,11 @@ def check_potential_range(electron_temperatures: Sequence[float], highest: float
     """Refuses a tau_e (K) outside of the range of a potential up to ``highest``, K.
 
     Raises:
-        InputError: for a tau_e that is too low or not a number.
+        InputError: for a tau_e that is too low, too high or not a number.
         WindowError: for a tau_e above ``highest``.
     """
     for electron_temperature in electron_temperatures:
-        units.thermal_energy(electron_temperature)
-    if (lowest := min(electron_temperatures)) < LOWEST_TEMPERATURE:
-        raise InputError(f"electron temperature: got {lowest:g} K, expected at least {LOWEST_TEMPERATURE:g} K")
+        check_range(electron_temperature)
     if (largest := max(electron_temperatures)) > highest:
         raise WindowError(
             f"electron temperature: got {largest:g} K, but the potential is fitted up to {highest:.1f} K; train on "
