@@ -10,14 +10,16 @@ from fermisea.descriptors.bispectrum import Bispectrum
 from fermisea.descriptors.evaluator import Evaluator, Gradients
 from fermisea.descriptors.power_spectrum import PowerSpectrum
 from fermisea.descriptors.products import Products
+from fermisea.descriptors.volume import WithVolume
 from fermisea.errors import InputError
 
-__all__ = ["Bispectrum", "Descriptor", "Evaluator", "Gradients", "PowerSpectrum", "Products", "from_dict"]
+__all__ = ["Bispectrum", "Descriptor", "Evaluator", "Gradients", "PowerSpectrum", "Products", "WithVolume", "from_dict"]
 
 _KINDS: dict[str, Callable[..., Descriptor]] = {
     Bispectrum.kind: Bispectrum,
     PowerSpectrum.kind: PowerSpectrum,
     Products.kind: Products.from_plain,
+    WithVolume.kind: WithVolume.from_plain,
 }
 
 

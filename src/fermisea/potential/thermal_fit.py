@@ -13,7 +13,7 @@ from ase import Atoms
 from fermisea import units
 from fermisea.data.dataset import Dataset
 from fermisea.data.snapshot import Snapshot
-from fermisea.descriptors import Descriptor, PowerSpectrum, Products
+from fermisea.descriptors import Descriptor, PowerSpectrum, Products, WithVolume
 from fermisea.errors import InputError
 from fermisea.physics.window import LOWEST_TEMPERATURE
 from fermisea.potential.design import design_of
@@ -33,12 +33,16 @@ _PER_HALVING = 4
 _SHARPEST = 0.2
 """Lowest k_B tau_e of labels over the energy resolution of the LDOS; below, the sharpened integration fails."""
 
-_STIFFNESS = 7.0
-"""Default of ``stiffness`` of :func:`fit_thermal`.
+_STIFFNESS, _BESIDE_VOLUME = 7.0, 1.0
+"""Defaults of ``stiffness`` of :func:`fit_thermal`, of a power spectrum alone and beside powers of the volume.
 
 The change of F with tau_e depends on the mean surroundings more than F itself. With 24 strained structures of
-aluminium, errors of left-out structures at 14 and 34 kK fall from 3.3 and 8.1 to 1.7 and 2.8 meV/atom.
+aluminium, errors of left-out structures at 14 and 34 kK fall from 3.3 and 8.1 to 1.7 and 2.8 meV/atom. Powers of the
+volume per atom describe this dependence better, and then all degrees are penalised alike.
 """
+
+_FREE = 0.01
+"""Factor of the coefficients of powers of the volume in the penalty of the ridge."""
 
 _VALUES = 2**25
 """Largest number of density values of one snapshot that are held at once."""
@@ -151,7 +155,7 @@ def fit_thermal(
     descriptor: Descriptor | None = None,
     energy_weight: float = ENERGY_WEIGHT,
     stress_weight: float = STRESS_WEIGHT,
-    stiffness: float = _STIFFNESS,
+    stiffness: float | None = None,
 ) -> ThermalPotential:
     """Returns the potential whose changes with tau_e fit the labels, by constrained least squares.
 
@@ -171,7 +175,8 @@ def fit_thermal(
         energy_weight: weight of energies over sqrt(atoms), 1/Angstrom, relative to a force component.
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
         stiffness: factor of the coefficients in the penalty of the ridge, from each degree of the power spectrum to the
-            next, where a product has the sum of both degrees; without effect for other descriptors.
+            next, where a product has the sum of both degrees; without effect for a bispectrum. By default 7, or 1
+            beside powers of the volume.
 
     Raises:
         InputError: for fewer than two structures, too few or unsuitable tau_e, or invalid weights.
@@ -180,6 +185,8 @@ def fit_thermal(
         raise InputError(f"potential: got labels of {len(labels)} structures, expected at least two")
     descriptor = descriptor or regular.descriptor
     temperatures = np.asarray(electron_temperatures, dtype=np.float64)
+    if stiffness is None:
+        stiffness = _BESIDE_VOLUME if isinstance(descriptor, WithVolume) else _STIFFNESS
     _check(regular, temperatures, energy_weight, stress_weight, stiffness)
     basis = HeatBasis.between(float(temperatures.min()), float(temperatures.max()))
     if len(temperatures) < basis.size:
@@ -199,13 +206,12 @@ def fit_thermal(
         )
         for item in labels
     ]
-    factors = None
-    if isinstance(descriptor, PowerSpectrum | Products):
-        factors = np.power(stiffness, descriptor.degrees(), dtype=np.float64)
     symbols = [item.atoms.get_chemical_symbols() for item in labels]
     weights = Weights(energy_weight, stress_weight)
     targets = [[_targets(item, row) for item in labels] for row in project]
-    fits, posterior, _ = fit_linear(designs, targets, symbols, regular.elements, weights, factors=factors)
+    fits, posterior, _ = fit_linear(
+        designs, targets, symbols, regular.elements, weights, factors=_factors(descriptor, stiffness)
+    )
     solution = np.array([np.concatenate([fit.constants, fit.coefficients.ravel()]) for fit in fits])
     rows = np.array([np.concatenate([design.counts, design.energy]) for design in designs])
     combination = np.linalg.inv(triangle)
@@ -235,6 +241,16 @@ def fit_thermal(
     volumes = np.array([item.atoms.get_volume() for item in labels])
     provenance["changes_per_volume"] = np.mean(np.abs(energies) / volumes[:, None], axis=0).tolist()
     return potential
+
+
+def _factors(descriptor: Descriptor, stiffness: float) -> FloatArray | None:
+    """Returns the factor of the coefficient of each feature in the penalty, (features,); None for equal ones."""
+    if isinstance(descriptor, WithVolume):
+        rest = np.power(stiffness, descriptor.spectrum.degrees(), dtype=np.float64)
+        return np.concatenate([np.full(descriptor.degree, _FREE), rest])
+    if isinstance(descriptor, PowerSpectrum | Products):
+        return np.power(stiffness, descriptor.degrees(), dtype=np.float64)
+    return None
 
 
 def _check(

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from ase import Atoms
 from ase.data import atomic_numbers
 
-from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum
+from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum, WithVolume
 from fermisea.errors import InputError
 from fermisea.networks.mlp import ACTIVATIONS, DTYPES, check_choice
 from fermisea.utilities.toml import check_keys, read_toml
@@ -81,6 +82,8 @@ class TrainingConfig:
         potential_order: highest order of the power spectrum of the change of F with tau_e; None for the descriptor of
             the regular model, or for its order if ``potential_cutoff`` is given.
         potential_cutoff: the same cutoff, Angstrom; None for that of the regular model.
+        potential_volume: highest power of the logarithm of the volume per atom on which the change of F with tau_e
+            depends, beside the power spectrum; 0 for the power spectrum alone.
         allow_closure_error: whether snapshots whose LDOS misses the free energy of the DFT code by more than 5 meV/atom
             give a warning instead of an error.
         seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the
@@ -126,6 +129,7 @@ class TrainingConfig:
     potential: bool = True
     potential_order: int | None = None
     potential_cutoff: float | None = None
+    potential_volume: int = 0
     allow_closure_error: bool = False
     seed: int = 0
     dtype: str = "float32"
@@ -141,6 +145,7 @@ class TrainingConfig:
             _check_integer(name, getattr(self, name), 1)
         _check_integer("seed", self.seed, 0)
         _check_integer("anchor_products", self.anchor_products, 0)
+        _check_integer("potential_volume", self.potential_volume, 0)
         if self.anchor_products > self.anchor_order:
             raise InputError(
                 f"anchor_products: got {self.anchor_products}, expected at most {self.anchor_order}, the anchor_order"
@@ -231,16 +236,21 @@ class TrainingConfig:
         """
         return PowerSpectrum(order=self.anchor_order, cutoff=self.anchor_cutoff, weights=self._weights(elements))
 
-    def make_potential_descriptor(self, elements: Sequence[str]) -> PowerSpectrum | None:
+    def make_potential_descriptor(self, structures: Sequence[Atoms]) -> PowerSpectrum | WithVolume | None:
         """Returns the descriptor of the change of F with tau_e; None for the descriptor of the regular model.
+
+        Args:
+            structures: training structures.
 
         Raises:
             InputError: if ``element_weights`` lacks one of the elements.
         """
-        if self.potential_order is None and self.potential_cutoff is None:
+        if self.potential_order is None and self.potential_cutoff is None and not self.potential_volume:
             return None
         order, cutoff = self.potential_order or self.anchor_order, self.potential_cutoff or self.anchor_cutoff
-        return PowerSpectrum(order=order, cutoff=cutoff, weights=self._weights(elements))
+        elements = sorted({symbol for atoms in structures for symbol in atoms.symbols})
+        spectrum = PowerSpectrum(order=order, cutoff=cutoff, weights=self._weights(elements))
+        return WithVolume.of(spectrum, self.potential_volume, structures) if self.potential_volume else spectrum
 
     def _weights(self, elements: Sequence[str]) -> dict[str, float]:
         highest = max(atomic_numbers[symbol] for symbol in elements)

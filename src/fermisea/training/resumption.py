@@ -37,6 +37,7 @@ _FREE = (
     "potential",
     "potential_order",
     "potential_cutoff",
+    "potential_volume",
     "allow_closure_error",
 )
 """Fields of a configuration that may be changed on resuming."""

@@ -285,8 +285,8 @@ def _thermal(
         return None
     resolution = max(training.broadening.standard_deviation, training.energy_grid.spacing)
     temperatures = label_temperatures(resolution, highest, lowest)
-    descriptor, labels = config.make_potential_descriptor(sorted(training.ions)), labels_of(training, temperatures)
-    return fit_thermal(anchor, temperatures, labels, descriptor=descriptor).terms
+    descriptor = config.make_potential_descriptor([snapshot.atoms for snapshot in training])
+    return fit_thermal(anchor, temperatures, labels_of(training, temperatures), descriptor=descriptor).terms
 
 
 def _model(
