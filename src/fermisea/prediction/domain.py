@@ -174,7 +174,8 @@ class Domain:
         found += self._check_distances(atoms)
         unlike = 0.0
         if self.surroundings is not None:
-            unlike = self.surroundings.unlikeness(atoms, None if self.spread is None else self.spread(atoms))
+            spread = self.spread(atoms) if self.spread is not None and self.surroundings.outliers else None
+            unlike = self.surroundings.unlikeness(atoms, spread)
         if unlike > 1:
             found.append(
                 f"surroundings: the atomic environments differ from the training structures (distance {_times(unlike)} "
