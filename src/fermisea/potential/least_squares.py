@@ -13,7 +13,7 @@ from fermisea.potential.equations import Block, Scaling, Targets, Weights
 from fermisea.potential.posterior import Posterior, calibrated
 from fermisea.utilities.arrays import FloatArray
 
-_RIDGES = np.logspace(-12, 0, 25)
+_RIDGES = np.logspace(-12, -2, 21)
 _FOLDS = 20
 
 _VIRIAL = 1.0
