@@ -157,3 +157,5 @@ def test_the_configuration_makes_the_descriptor():
     assert TrainingConfig().make_potential_descriptor(structures) is None
     with pytest.raises(InputError, match="potential_volume: got -1"):
         TrainingConfig(potential_volume=-1)
+    with pytest.raises(InputError, match="potential_volume: got 5, expected at most 4"):
+        TrainingConfig(potential_volume=5)

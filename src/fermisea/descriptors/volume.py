@@ -22,15 +22,15 @@ from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.utilities.arrays import FloatArray
 
-_MOST = 4
-"""Highest degree."""
+HIGHEST_DEGREE = 4
+"""Highest power of x."""
 
 
 @dataclass(frozen=True)
 class WithVolume(Descriptor):
     """The powers x, x^2, ... of x = ln(v / v_0), with the volume per atom v of the cell, before a power spectrum.
 
-    They are the same at every point of a structure.
+    The powers are the same at every point of a structure.
 
     Attributes:
         spectrum: the power spectrum.
@@ -47,8 +47,8 @@ class WithVolume(Descriptor):
     def __post_init__(self) -> None:
         if not (is_number(self.volume_per_atom) and self.volume_per_atom > 0):
             raise InputError(f"volume_per_atom: got {self.volume_per_atom!r} Angstrom^3, expected a value above 0")
-        if isinstance(self.degree, bool) or not isinstance(self.degree, int) or not 1 <= self.degree <= _MOST:
-            raise InputError(f"degree: got {self.degree!r}, expected an integer from 1 to {_MOST}")
+        if isinstance(self.degree, bool) or not isinstance(self.degree, int) or not 1 <= self.degree <= HIGHEST_DEGREE:
+            raise InputError(f"degree: got {self.degree!r}, expected an integer from 1 to {HIGHEST_DEGREE}")
         object.__setattr__(self, "cutoff", self.spectrum.cutoff)
         object.__setattr__(self, "weights", self.spectrum.weights)
 

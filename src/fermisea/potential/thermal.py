@@ -165,7 +165,7 @@ class ThermalTerms:
             raise ValueError(f"the potential has {halvings} halvings of {highest:g} K")
         for name in {"electron_temperatures", "left_out_errors", "pressure_errors"} & set(provenance):
             provenance[name] = [float(value) for value in provenance[name]]
-        own = entries.get("descriptor")  # absent in older files, where it is that of the regular model
+        own = entries.get("descriptor")  # absent in older files, which use the descriptor of the regular model
         basis, descriptor = HeatBasis(highest, halvings), descriptors.from_dict(own) if own else regular.descriptor
         elements = len(regular.elements)
         shapes = (basis.size, elements, descriptor.features), (basis.size, elements)
@@ -176,13 +176,13 @@ class ThermalTerms:
 
 @dataclass(frozen=True, eq=False)
 class _ThermalSites:
-    """Descriptors of the thermal terms at the atoms of a structure, beside those of the regular model.
+    """Descriptors of the thermal terms and of the regular model at the atoms of a structure.
 
     Attributes:
         terms: the thermal terms.
         regular: descriptors of the regular model.
-        own: descriptors of the thermal terms; None if they are those of the regular model.
-        values: their values, (atoms, features).
+        own: descriptors of the thermal terms; None if the regular model has the same descriptor.
+        values: values of the descriptors of the thermal terms, (atoms, features).
     """
 
     terms: ThermalTerms

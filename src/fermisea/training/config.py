@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum, WithVolume
+from fermisea.descriptors.volume import HIGHEST_DEGREE
 from fermisea.errors import InputError
 from fermisea.networks.mlp import ACTIVATIONS, DTYPES, check_choice
 from fermisea.utilities.toml import check_keys, read_toml
@@ -81,9 +82,9 @@ class TrainingConfig:
             structures.
         potential_order: highest order of the power spectrum of the change of F with tau_e; None for the descriptor of
             the regular model, or for its order if ``potential_cutoff`` is given.
-        potential_cutoff: the same cutoff, Angstrom; None for that of the regular model.
+        potential_cutoff: cutoff of this power spectrum, Angstrom; None for the cutoff of the regular model.
         potential_volume: highest power of the logarithm of the volume per atom on which the change of F with tau_e
-            depends, beside the power spectrum; 0 for the power spectrum alone.
+            depends, beside the power spectrum, at most 4; 0 for the power spectrum alone.
         allow_closure_error: whether snapshots whose LDOS misses the free energy of the DFT code by more than 5 meV/atom
             give a warning instead of an error.
         seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the
@@ -146,6 +147,8 @@ class TrainingConfig:
         _check_integer("seed", self.seed, 0)
         _check_integer("anchor_products", self.anchor_products, 0)
         _check_integer("potential_volume", self.potential_volume, 0)
+        if self.potential_volume > HIGHEST_DEGREE:
+            raise InputError(f"potential_volume: got {self.potential_volume}, expected at most {HIGHEST_DEGREE}")
         if self.anchor_products > self.anchor_order:
             raise InputError(
                 f"anchor_products: got {self.anchor_products}, expected at most {self.anchor_order}, the anchor_order"
