@@ -131,10 +131,20 @@ def test_energy_differences_of_emt(with_emt):
     assert differences["bcc - fcc (meV/atom)"] > differences["hcp - fcc (meV/atom)"] > -20
 
 
-def test_probes_have_meshes_of_equal_density():
-    for probe in probes(CONSTANT, (8, 8, 8)):
-        spacing = 2 * np.pi * probe.atoms.cell.reciprocal().lengths() / probe.kpts
-        assert (np.abs(spacing / (2 * np.pi / CONSTANT / 8) - 1) < 0.16).all(), probe.name
+@pytest.mark.parametrize("electron_temperature", [1000.0, 10_000.0])
+def test_probes_have_meshes_of_equal_density(electron_temperature):
+    for probe in probes(CONSTANT, (8, 8, 8), (12, 12, 12)):
+        number = 12 if electron_temperature == 1000.0 and probe.group not in ("vacancy", "phonons") else 8
+        mesh = probe.mesh(electron_temperature)
+        spacing = 2 * np.pi * probe.atoms.cell.reciprocal().lengths() / mesh
+        assert (np.abs(spacing / (2 * np.pi / CONSTANT / number) - 1) < 0.16).all(), probe.name
+
+
+def test_small_cells_have_a_denser_mesh_for_cold_electrons():
+    kinds = {kind.name: kind for kind in SHIPPED.kinds}
+    assert kinds["small"].mesh(1000.0) == (6, 12, 12)
+    assert kinds["small"].mesh(10_000.0) == kinds["small"].kpts == (4, 8, 8)
+    assert kinds["crystal"].mesh(1000.0) == kinds["crystal"].kpts
 
 
 def test_members_do_not_depend_on_their_number():

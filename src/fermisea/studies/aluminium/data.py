@@ -16,6 +16,7 @@ from fermisea.data.structures import read_structure, write_structure
 from fermisea.errors import InputError
 from fermisea.studies.ahead import compute_ahead
 from fermisea.studies.aluminium.kinds import Kind, Part, Sampler
+from fermisea.studies.aluminium.meshes import Mesh
 from fermisea.studies.aluminium.settings import AluminiumSettings
 
 ROUND = 16
@@ -164,7 +165,7 @@ def _with_temperature(callback: Callable[[_Named], None], tau_ref: float) -> Cal
     return lambda item: callback(replace(item, name=f"{item.name} at {tau_ref:g} K"))
 
 
-def snapshot_folder(folder: Path, part: Part, tau_ref: float, kpts: tuple[int, int, int]) -> Path:
+def snapshot_folder(folder: Path, part: Part, tau_ref: float, kpts: Mesh) -> Path:
     """Returns the folder of the snapshots of a part with one tau_ref and k-mesh, such as ``training/1000K/4x4x4``."""
     return folder / part / f"{tau_ref:g}K" / "x".join(map(str, kpts))
 
@@ -172,7 +173,7 @@ def snapshot_folder(folder: Path, part: Part, tau_ref: float, kpts: tuple[int, i
 def snapshot_files(settings: AluminiumSettings, folder: Path, part: Part, tau_ref: float) -> dict[str, Path]:
     """Returns the existing snapshot files of a part at one tau_ref by name of the structure."""
     named = {
-        member.name: snapshot_folder(folder, part, tau_ref, member.kind.kpts) / f"{member.name}.nc"
+        member.name: snapshot_folder(folder, part, tau_ref, member.kind.mesh(tau_ref)) / f"{member.name}.nc"
         for member in members(settings)
         if member.part == part
     }
@@ -181,17 +182,18 @@ def snapshot_files(settings: AluminiumSettings, folder: Path, part: Part, tau_re
 
 def _calculations(
     settings: AluminiumSettings, order: Sequence[Member]
-) -> Iterator[tuple[float, Part, tuple[int, int, int], list[str]]]:
+) -> Iterator[tuple[float, Part, Mesh, list[str]]]:
     """Yields tau_ref, part, k-mesh and names of structures for each campaign, in order."""
+    temperatures = [item.electron_temperature for item in settings.reference_temperatures]
     for start in range(0, len(order), ROUND):
-        for part, kpts, names in _groups(order[start : start + ROUND]):
-            for item in settings.reference_temperatures:
-                yield item.electron_temperature, part, kpts, names
+        for tau_ref in temperatures:
+            for part, kpts, names in _groups(order[start : start + ROUND], tau_ref):
+                yield tau_ref, part, kpts, names
 
 
-def _groups(chosen: Iterable[Member]) -> Iterator[tuple[Part, tuple[int, int, int], list[str]]]:
-    def group(member: Member) -> tuple[int, tuple[int, int, int]]:
-        return PARTS.index(member.part), member.kind.kpts
+def _groups(chosen: Iterable[Member], tau_ref: float) -> Iterator[tuple[Part, Mesh, list[str]]]:
+    def group(member: Member) -> tuple[int, Mesh]:
+        return PARTS.index(member.part), member.kind.mesh(tau_ref)
 
     for (part, kpts), found in groupby(sorted(chosen, key=group), key=group):
         yield PARTS[part], kpts, [member.name for member in found]

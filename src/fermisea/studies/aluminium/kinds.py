@@ -19,6 +19,7 @@ from scipy.stats import qmc
 
 from fermisea.data.sampling import sample
 from fermisea.errors import InputError
+from fermisea.studies.aluminium.meshes import Mesh, mesh_at
 from fermisea.studies.settings import check_numbers
 from fermisea.utilities.arrays import FloatArray
 
@@ -50,6 +51,7 @@ class Kind:
         kpts: k-mesh, shifted by half a step.
         training: number of training structures.
         test: number of test structures.
+        cold_kpts: k-mesh below 10,000 K; None for the same mesh.
         lattice: "fcc", "bcc" or "hcp".
         liquid: whether the crystal is melted; ``scales`` and ``shear`` are then without effect.
         ion_temperatures: lowest and highest tau_i, K; (0, 0) for perfect crystals.
@@ -66,9 +68,10 @@ class Kind:
 
     name: str
     repeat: tuple[int, int, int]
-    kpts: tuple[int, int, int]
+    kpts: Mesh
     training: int
     test: int = 0
+    cold_kpts: Mesh | None = None
     lattice: Lattice = "fcc"
     liquid: bool = False
     ion_temperatures: tuple[float, float] = (0.0, 0.0)
@@ -83,6 +86,8 @@ class Kind:
     def __post_init__(self) -> None:
         for name, length in (("repeat", 3), ("kpts", 3)):
             check_numbers(f"{self.name}: {name}", getattr(self, name), length, lowest=1, whole=True)
+        if self.cold_kpts is not None:
+            check_numbers(f"{self.name}: cold_kpts", self.cold_kpts, 3, lowest=1, whole=True)
         for name, length in (("ion_temperatures", 2), ("scales", 2)):
             check_numbers(f"{self.name}: {name}", getattr(self, name), length, lowest=0)
         check_numbers(f"{self.name}: rattle", self.rattle, len(self.rattle) and 2, lowest=0)
@@ -107,6 +112,10 @@ class Kind:
     def count(self, part: Part) -> int:
         """Returns the number of structures of a part."""
         return self.training if part == "training" else self.test
+
+    def mesh(self, electron_temperature: float) -> Mesh:
+        """Returns the k-mesh at one tau_e (K)."""
+        return mesh_at(electron_temperature, self.kpts, self.cold_kpts)
 
     def name_of(self, part: Part, number: int) -> str:
         """Returns the name of a structure, such as ``liquid-07`` or ``test-liquid-02``."""

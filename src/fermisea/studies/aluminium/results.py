@@ -112,13 +112,19 @@ def _kinds(settings: AluminiumSettings, learned: Rows) -> list[dict[str, Any]]:
                 "name": kind.name,
                 "number": len({row["name"] for row in own}),
                 "atoms": own[0]["atoms"],
-                "kpts": kind.kpts,
+                "kpts": _meshes(settings, kind),
                 "sampler": _sampler(kind),
                 "ions": (min(ions), max(ions)) if any(ions) else None,
                 "volumes": (min(volumes), max(volumes)),
             }
         )
     return found
+
+
+def _meshes(settings: AluminiumSettings, kind: Kind) -> str:
+    """Returns the k-mesh, or the meshes at each tau_ref."""
+    meshes = [kind.mesh(item.electron_temperature) for item in settings.reference_temperatures]
+    return ", ".join("x".join(map(str, mesh)) for mesh in dict.fromkeys(meshes))
 
 
 def _sampler(kind: Kind) -> str:

@@ -77,7 +77,10 @@ def run_aluminium(
             structures |= _structures(settings, chosen, calculator, out / "structures", console, workers)
             seconds += _run_dft(settings, chosen, structures, out / "data", console, workers)
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
-        perfect, hot = probes(settings.lattice_constant, settings.kpts), _hot_probes(settings, structures)
+        perfect, hot = (
+            probes(settings.lattice_constant, settings.kpts, settings.cold_kpts),
+            _hot_probes(settings, structures),
+        )
         runs = _references(settings, [*perfect, *hot], out / "references", console, workers)
     with _step(console, 4, "training"):
         model = _model(settings, out, console)
@@ -158,7 +161,7 @@ def _references(
 ) -> References:
     jobs = {
         (probe.name, tau_e): partial(
-            reference, replace(settings.dft, kpts=probe.kpts), probe.name, probe.atoms, tau_e, folder
+            reference, replace(settings.dft, kpts=probe.mesh(tau_e)), probe.name, probe.atoms, tau_e, folder
         )
         for probe, tau_e in _pairs(chosen)
     }

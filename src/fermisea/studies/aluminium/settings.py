@@ -12,6 +12,7 @@ from typing import Any, Self
 from fermisea.campaign import Campaign
 from fermisea.errors import InputError
 from fermisea.studies.aluminium.kinds import Kind
+from fermisea.studies.aluminium.meshes import Mesh
 from fermisea.studies.settings import check_numbers, load_settings, tables
 from fermisea.training.config import TrainingConfig
 
@@ -53,7 +54,7 @@ class HotRuns:
 
     kind: str
     structures: int
-    kpts: tuple[int, int, int]
+    kpts: Mesh
     electron_temperatures: tuple[float, ...]
 
     def __post_init__(self) -> None:
@@ -71,6 +72,7 @@ class AluminiumSettings:
         lattice_constant: lattice constant of fcc aluminium, Angstrom.
         kinds: kinds of structures, each with its own k-mesh.
         kpts: k-mesh of a cubic cell of four atoms in self-consistent runs of perfect crystals, shifted by half a step.
+        cold_kpts: the same below 10,000 K; None for the same mesh.
         reference_temperatures: all tau_ref of the snapshots, with their energy windows.
         hot: self-consistent runs of test structures at other electronic temperatures.
         dft: other DFT settings of all runs.
@@ -81,7 +83,8 @@ class AluminiumSettings:
     lattice_constant: float
     kinds: tuple[Kind, ...]
     reference_temperatures: tuple[ReferenceTemperature, ...]
-    kpts: tuple[int, int, int] = (8, 8, 8)
+    kpts: Mesh = (8, 8, 8)
+    cold_kpts: Mesh | None = None
     hot: tuple[HotRuns, ...] = ()
     dft: Campaign = field(default_factory=Campaign)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -89,7 +92,10 @@ class AluminiumSettings:
 
     def __post_init__(self) -> None:
         check_numbers("lattice_constant", (self.lattice_constant,), 1, lowest=0.1)
-        check_numbers("kpts", self.kpts, 3, lowest=1, whole=True)
+        for name in ("kpts", "cold_kpts"):
+            mesh = getattr(self, name)
+            if mesh is not None:
+                check_numbers(name, mesh, 3, lowest=1, whole=True)
         check_numbers("seed", (self.seed,), 1, lowest=0, whole=True)
         names = [kind.name for kind in self.kinds]
         if not names or len(set(names)) < len(names):
@@ -107,7 +113,7 @@ class AluminiumSettings:
         if self.dft.engine != "planewave":
             raise InputError(f"dft: got engine {self.dft.engine!r}, expected planewave")
 
-    def campaign(self, tau_ref: float, kpts: tuple[int, int, int]) -> Campaign:
+    def campaign(self, tau_ref: float, kpts: Mesh) -> Campaign:
         """Returns the DFT settings at one tau_ref (K) with a k-mesh."""
         found = {item.electron_temperature: item for item in self.reference_temperatures}[tau_ref]
         return replace(self.dft, kpts=kpts, energy_window=found.energy_window, energy_spacing=found.energy_spacing)
