@@ -27,10 +27,11 @@ from fermisea.studies.aluminium.probes import LINE, probes
 from fermisea.studies.aluminium.properties import (
     Result,
     elastic_constants,
-    energy_differences,
+    lattice_energies,
     line,
     phonons,
     pressure,
+    vacancy_energies,
 )
 from fermisea.studies.aluminium.settings import HotRuns, ReferenceTemperature
 from fermisea.training.config import TrainingConfig
@@ -126,7 +127,7 @@ def test_line_and_elastic_constants_agree_with_an_equation_of_state(with_emt):
 
 def test_energy_differences_of_emt(with_emt):
     _, found = with_emt
-    differences = energy_differences(found, 1000.0)
+    differences = vacancy_energies(found, 1000.0) | lattice_energies(found, 1000.0)
     assert 0 < differences["vacancy, relaxed (eV)"] <= differences["vacancy, ideal (eV)"] < 1.5
     assert differences["bcc - fcc (meV/atom)"] > differences["hcp - fcc (meV/atom)"] > -20
 
@@ -225,6 +226,8 @@ def test_bad_settings_are_refused(tmp_path):
         ReferenceTemperature(1000.0, (16.0, -8.0), 0.5)
     with pytest.raises(InputError, match="energy_spacing"):
         ReferenceTemperature(1000.0, (-8.0, 16.0), 0)
+    with pytest.raises(InputError, match=r"references: got .*expected any of lattices"):
+        replace(SMALL, references=("lattice",))
     with pytest.raises(InputError, match="lattice_constant"):
         replace(SMALL, lattice_constant=-4.05)
     with pytest.raises(InputError, match="kinds: the keys training are missing"):
@@ -309,6 +312,19 @@ def test_a_finished_study_computes_nothing_again(finished, monkeypatch):
     monkeypatch.setattr("fermisea.studies.training.train", never)
     monkeypatch.setattr("fermisea.studies.aluminium.errors._rows", never)
     assert run_aluminium(SMALL, finished, Console(quiet=True)) == finished / "report.html"
+
+
+@pytest.mark.slow
+def test_a_study_with_fewer_references_has_fewer_tables(finished):
+    page = run_aluminium(replace(SMALL, references=("lattices",)), finished, Console(quiet=True))
+    assert "Phonons" not in page.read_text(encoding="utf-8")
+    assert [row["quantity"] for row in rows_of(finished / "differences.csv")] == 2 * [
+        "bcc - fcc (meV/atom)",
+        "hcp - fcc (meV/atom)",
+    ]
+    text = (finished / "aluminium.md").read_text(encoding="utf-8")
+    assert "bcc - fcc" in text
+    assert "C11" not in text
 
 
 def test_rounds_are_parts_of_the_order(monkeypatch):

@@ -6,6 +6,7 @@ the k-mesh of the larger cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ STRAIN = 0.005
 DISPLACEMENT = 0.02
 """Displacement of an atom for phonons, Angstrom."""
 
+GROUPS = ("lattices", "vacancy", "line", "elastic", "phonons")
+"""Purposes of self-consistent runs, in their order."""
+
 COLD_AND_HOT = (1000.0, 10_000.0)
 LINE_TEMPERATURES = (1000.0, 15_000.0, 20_000.0, 25_000.0)
 ELASTIC = (300.0, 15_000.0, 25_000.0)
@@ -39,7 +43,7 @@ class Probe:
     """A structure of self-consistent runs.
 
     Attributes:
-        group: purpose of the runs: "line", "elastic", "phonons", "vacancy", "lattices" or "hot".
+        group: purpose of the runs, one of ``GROUPS`` or "hot".
         name: name of the structure.
         atoms: the structure.
         kpts: k-mesh, shifted by half a step.
@@ -59,21 +63,25 @@ class Probe:
         return mesh_at(electron_temperature, self.kpts, self.cold_kpts)
 
 
-def probes(lattice_constant: float, kpts: Mesh, cold_kpts: Mesh | None = None) -> list[Probe]:
-    """Returns all structures of self-consistent runs.
+def probes(
+    lattice_constant: float, kpts: Mesh, cold_kpts: Mesh | None = None, groups: Sequence[str] = GROUPS
+) -> list[Probe]:
+    """Returns the structures of self-consistent runs.
 
     Args:
         lattice_constant: lattice constant of fcc, Angstrom.
         kpts: k-mesh of the cubic cell of four atoms; other cells have meshes of the same density.
         cold_kpts: the same for perfect crystals below 10,000 K; None for the same mesh.
+        groups: some of ``GROUPS``.
     """
-    return [
+    found = [
         *_lattices(lattice_constant, kpts, cold_kpts),
         *_vacancy(lattice_constant, kpts),
         *_line(lattice_constant, kpts, cold_kpts),
         *_elastic(lattice_constant, kpts, cold_kpts),
         _phonons(lattice_constant, kpts),
     ]
+    return [probe for probe in found if probe.group in groups]
 
 
 def deformed(atoms: Atoms, deformation: FloatArray) -> Atoms:

@@ -105,13 +105,19 @@ def phonons(found: Mapping[Key, Result], probe: Probe, tau_e: float, lattice_con
     }
 
 
-def energy_differences(found: Mapping[Key, Result], tau_e: float) -> dict[str, float]:
-    """Returns formation energies of the vacancy, eV, and differences between lattices, meV per atom."""
-    energy = {name: run.free_energy for (name, t), run in found.items() if t == tau_e}
-    crystal = energy["crystal"] * 31 / 32
+def vacancy_energies(found: Mapping[Key, Result], tau_e: float) -> dict[str, float]:
+    """Returns formation energies of the vacancy, eV."""
+    crystal = found["crystal", tau_e].free_energy * 31 / 32
     return {
-        "vacancy, ideal (eV)": energy["vacancy-ideal"] - crystal,
-        "vacancy, relaxed (eV)": energy["vacancy-relaxed"] - crystal,
-        "bcc - fcc (meV/atom)": 1000 * (energy["bcc"] / 2 - energy["fcc"] / 4),
-        "hcp - fcc (meV/atom)": 1000 * (energy["hcp"] / 2 - energy["fcc"] / 4),
+        "vacancy, ideal (eV)": found["vacancy-ideal", tau_e].free_energy - crystal,
+        "vacancy, relaxed (eV)": found["vacancy-relaxed", tau_e].free_energy - crystal,
+    }
+
+
+def lattice_energies(found: Mapping[Key, Result], tau_e: float) -> dict[str, float]:
+    """Returns F of bcc and hcp relative to fcc, meV per atom."""
+    fcc = found["fcc", tau_e].free_energy / 4
+    return {
+        "bcc - fcc (meV/atom)": 1000 * (found["bcc", tau_e].free_energy / 2 - fcc),
+        "hcp - fcc (meV/atom)": 1000 * (found["hcp", tau_e].free_energy / 2 - fcc),
     }

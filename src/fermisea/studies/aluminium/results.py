@@ -55,27 +55,34 @@ def write_results(out: Path, settings: AluminiumSettings, found: Results) -> Non
             write_csv(out / f"{name}.csv", table)
     drawn = {
         "errors": figures.errors_by_kind(rows["errors"]),
-        "line": figures.along_the_line(rows["line"]),
-        "elastic": figures.beside_dft(rows["elastic"], "elastic constant (GPa)"),
-        "phonons": figures.beside_dft(rows["phonons"], "frequency (THz)"),
         "spread": figures.spread_against_error(rows["structures"]),
     }
+    if rows["line"]:
+        drawn["line"] = figures.along_the_line(rows["line"])
+    for name, label in (("elastic", "elastic constant (GPa)"), ("phonons", "frequency (THz)")):
+        if rows[name]:
+            drawn[name] = figures.beside_dft(rows[name], label)
     if rows["hot"]:
         drawn["hot"] = figures.hot_electrons(rows["hot"])
     for name, figure in drawn.items():
         plots.save_figure(figure, out / "figures" / name)
+    sections = [
+        ("Data", "", ("data",)),
+        ("Errors by kind of structure", "errors", ("errors", "changes")),
+        ("Pressure and bulk modulus", "line", ("line_errors",)),
+        ("Elastic constants", "elastic", ("elastic",)),
+        ("Phonons", "phonons", ("phonons",)),
+        ("Vacancy and other lattices", "", ("differences",)),
+        ("Hot electrons", "hot", ("hot",)),
+        ("Estimated errors", "spread", ("spread",)),
+    ]
     write_sections(
         out,
         "Aluminium from the crystal to the liquid",
         [
-            Section("Data", tables=("data.csv",)),
-            Section("Errors by kind of structure", figures=_png(drawn, "errors"), tables=("errors.csv", "changes.csv")),
-            Section("Pressure and bulk modulus", figures=_png(drawn, "line"), tables=("line_errors.csv",)),
-            Section("Elastic constants", figures=_png(drawn, "elastic"), tables=("elastic.csv",)),
-            Section("Phonons", figures=_png(drawn, "phonons"), tables=("phonons.csv",)),
-            Section("Vacancy and other lattices", tables=("differences.csv",)),
-            Section("Hot electrons", figures=_png(drawn, "hot"), tables=("hot.csv",) if rows["hot"] else ()),
-            Section("Estimated errors", figures=_png(drawn, "spread"), tables=("spread.csv",)),
+            Section(title, figures=_png(drawn, figure), tables=tuple(f"{name}.csv" for name in names))
+            for title, figure, names in sections
+            if all(rows[name] for name in names)
         ],
         f"fermisea {__version__}; all settings are in settings.json",
     )

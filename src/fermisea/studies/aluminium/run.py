@@ -36,7 +36,7 @@ from fermisea.studies.training import train_or_load
 from fermisea.terminal import CampaignView, progress_bar
 from fermisea.training.run import fit_anchor
 
-_FREE = ("training", "hot")
+_FREE = ("training", "references", "hot")
 """Settings that may change, because the results that depend on them store their origin."""
 
 NAME = "aluminium"
@@ -78,7 +78,7 @@ def run_aluminium(
             seconds += _run_dft(settings, chosen, structures, out / "data", console, workers)
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
         perfect, hot = (
-            probes(settings.lattice_constant, settings.kpts, settings.cold_kpts),
+            probes(settings.lattice_constant, settings.kpts, settings.cold_kpts, settings.references),
             _hot_probes(settings, structures),
         )
         runs = _references(settings, [*perfect, *hot], out / "references", console, workers)

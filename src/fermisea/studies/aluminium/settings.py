@@ -13,6 +13,7 @@ from fermisea.campaign import Campaign
 from fermisea.errors import InputError
 from fermisea.studies.aluminium.kinds import Kind
 from fermisea.studies.aluminium.meshes import Mesh
+from fermisea.studies.aluminium.probes import GROUPS
 from fermisea.studies.settings import check_numbers, load_settings, tables
 from fermisea.training.config import TrainingConfig
 
@@ -74,6 +75,8 @@ class AluminiumSettings:
         kpts: k-mesh of a cubic cell of four atoms in self-consistent runs of perfect crystals, shifted by half a step.
         cold_kpts: the same below 10,000 K; None for the same mesh.
         reference_temperatures: all tau_ref of the snapshots, with their energy windows.
+        references: self-consistent runs of perfect crystals and of the vacancy, any of "lattices", "vacancy", "line",
+            "elastic" and "phonons".
         hot: self-consistent runs of test structures at other electronic temperatures.
         dft: other DFT settings of all runs.
         training: training configuration of the model.
@@ -85,6 +88,7 @@ class AluminiumSettings:
     reference_temperatures: tuple[ReferenceTemperature, ...]
     kpts: Mesh = (8, 8, 8)
     cold_kpts: Mesh | None = None
+    references: tuple[str, ...] = GROUPS
     hot: tuple[HotRuns, ...] = ()
     dft: Campaign = field(default_factory=Campaign)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -97,6 +101,8 @@ class AluminiumSettings:
             if mesh is not None:
                 check_numbers(name, mesh, 3, lowest=1, whole=True)
         check_numbers("seed", (self.seed,), 1, lowest=0, whole=True)
+        if not isinstance(self.references, tuple) or not set(self.references) <= set(GROUPS):
+            raise InputError(f"references: got {self.references!r}, expected any of {', '.join(GROUPS)}")
         names = [kind.name for kind in self.kinds]
         if not names or len(set(names)) < len(names):
             raise InputError(f"kinds: got the names {', '.join(names) or 'none'}, expected different names")

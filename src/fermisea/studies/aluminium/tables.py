@@ -12,15 +12,16 @@ from scipy.stats import spearmanr
 from fermisea.data.sealed_file import stored_checksum
 from fermisea.data.snapshot import Snapshot
 from fermisea.studies.aluminium.errors import ORIGINS, kind_of, rms
-from fermisea.studies.aluminium.probes import ELASTIC, LINE_TEMPERATURES, Probe
+from fermisea.studies.aluminium.probes import COLD_AND_HOT, ELASTIC, LINE_TEMPERATURES, Probe
 from fermisea.studies.aluminium.properties import (
     Key,
     Result,
     elastic_constants,
-    energy_differences,
+    lattice_energies,
     line,
     phonons,
     pressure,
+    vacancy_energies,
 )
 from fermisea.studies.folder import Rows
 
@@ -123,8 +124,10 @@ def spread_rows(rows: Rows) -> Rows:
 
 
 def line_rows(dft: Mapping[Key, Result], model: Mapping[Key, Result], probes: list[Probe]) -> Rows:
-    """Returns properties of the line of fcc crystals for each volume and tau_e, of DFT and of the model."""
+    """Returns properties of the line of fcc crystals for each volume and tau_e, of DFT and model, if they ran."""
     found: Rows = []
+    if not any(probe.group == "line" for probe in probes):
+        return found
     for tau_e in LINE_TEMPERATURES:
         ours, theirs = line(model, probes, tau_e), line(dft, probes, tau_e)
         inner = {name: np.pad(theirs[name], 1, constant_values=np.nan) for name in ("slope", "modulus")}
@@ -144,7 +147,7 @@ def line_summary(rows: Rows) -> Rows:
     by_tau_e: dict[float, Rows] = {}
     for row in rows:
         by_tau_e.setdefault(row["electron_temperature"], []).append(row)
-    start = by_tau_e[min(by_tau_e)]
+    start = by_tau_e[min(by_tau_e)] if by_tau_e else []
     found: Rows = []
     for tau_e, members in by_tau_e.items():
         changes = [
@@ -169,15 +172,20 @@ def line_summary(rows: Rows) -> Rows:
 def property_rows(
     dft: Mapping[Key, Result], model: Mapping[Key, Result], probes: Sequence[Probe], lattice_constant: float
 ) -> dict[str, Rows]:
-    """Returns elastic constants (GPa), phonons (THz), and energies of the vacancy and of other lattices."""
-    displaced = next(probe for probe in probes if probe.group == "phonons")
-    cold_and_hot = next(probe for probe in probes if probe.group == "vacancy").electron_temperatures
+    """Returns elastic constants (GPa), phonons (THz), energies of the vacancy and other lattices, if they ran."""
+    groups = {probe.group for probe in probes}
+    displaced = next((probe for probe in probes if probe.group == "phonons"), None)
+
+    def at_x_and_l(found: Mapping[Key, Result], tau_e: float) -> dict[str, float]:
+        return {} if displaced is None else phonons(found, displaced, tau_e, lattice_constant)
+
     return {
-        "elastic": _beside(elastic_constants, dft, model, ELASTIC),
-        "phonons": _beside(
-            lambda found, tau_e: phonons(found, displaced, tau_e, lattice_constant), dft, model, ELASTIC
-        ),
-        "differences": _beside(energy_differences, dft, model, cold_and_hot),
+        "elastic": _beside(elastic_constants, dft, model, ELASTIC if "elastic" in groups else ()),
+        "phonons": _beside(at_x_and_l, dft, model, ELASTIC),
+        "differences": [
+            *_beside(vacancy_energies, dft, model, COLD_AND_HOT if "vacancy" in groups else ()),
+            *_beside(lattice_energies, dft, model, COLD_AND_HOT if "lattices" in groups else ()),
+        ],
     }
 
 
