@@ -2,7 +2,8 @@
 
 Tables and figures are copied to a folder beside the page of the study in docs/, and the text is written between the
 markers of this page. `fermisea study aluminium` made the model and the description in src/fermisea/model/bundled/. The
-study must have the shipped settings: `full` for the transfer between temperatures, `aluminium` for aluminium.
+study must have the shipped settings: `full` for the transfer between temperatures, `aluminium` for aluminium, which may
+lack some of the self-consistent runs (`references`, `hot`) that the model is compared with.
 
     python benchmarks/publish_study.py transfer FOLDER       folder of a finished `fermisea study transfer`
     python benchmarks/publish_study.py aluminium FOLDER      folder of a finished `fermisea study aluminium`
@@ -14,9 +15,10 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common import ROOT
 from report import fill
@@ -68,6 +70,11 @@ def text_of(sections: Sequence[Section], provenance: str, folder: str) -> str:
     return "\n\n".join([*blocks, f"{provenance}."])
 
 
+def _free(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings in which a published study may differ from the shipped ones."""
+    return {name: settings[name] for name in ("references", "hot") if name in settings}
+
+
 def main() -> int:
     """Copies results and fills the page; returns 1 if the study is unfinished or has other settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -79,8 +86,9 @@ def main() -> int:
         print(f"{study}: got no finished study; run `fermisea study {given.name}` to its end", file=sys.stderr)
         return 1
     stored = json.loads((study / "settings.json").read_text(encoding="utf-8"))
-    stored.pop("fermisea")
-    if type(published.settings).from_dict(stored) != published.settings:
+    stored.pop("fermisea", None)
+    wanted = published.settings.to_dict()
+    if stored | _free(wanted) != wanted:
         print(f"{study}: has other settings than the shipped ones", file=sys.stderr)
         return 1
     page, folder = DOCS / f"{published.page}.md", DOCS / published.page
