@@ -207,7 +207,7 @@ def test_a_crystal_gives_no_warning(aluminium):
 
 def test_the_pressure_of_hot_electrons_gives_no_warning(aluminium):
     for scale in (0.97, 1.03):
-        assert aluminium.predict(crystal(scale, 1), [1000.0, 15_000.0], forces=True).warnings == ()
+        assert aluminium.predict(crystal(scale, 1), [1000.0, 15_000.0], forces=True, uncertainty=False).warnings == ()
 
 
 def test_electron_temperature_grid_elements_and_distance_are_checked(aluminium):
@@ -319,7 +319,14 @@ def test_every_route_refuses_an_overlap_and_another_unit(aluminium, name, tmp_pa
         assert re.search(message, sentence), route
 
 
-@pytest.mark.parametrize("name", ["test-crystal-01", "test-strained-02", "test-liquid-02", "test-vacancy-01"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test-small-02",
+        "test-liquid16-01",
+        *(pytest.param(f"test-{name}", marks=pytest.mark.slow) for name in ("crystal-01", "liquid-02", "vacancy-01")),
+    ],
+)
 def test_no_route_warns_of_a_structure_like_the_training(aluminium, name, tmp_path, capsys):
     atoms = UNSEEN[name]
     shape = tuple(int(np.ceil(length / 0.34)) for length in atoms.cell.lengths())
