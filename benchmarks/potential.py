@@ -1,17 +1,14 @@
-"""Forces from the interatomic potential of a model at every tau_e against forces from its LDOS, and molecular dynamics.
+"""Forces from the potential of a model at every tau_e against forces from its LDOS, and molecular dynamics.
 
-The shipped aluminium model gets a potential from F(tau_e) - F(tau_ref) of its own LDOS for 24 rattled crystals of 32
-atoms; cells narrower than the cutoff give a potential that is unstable in larger cells. Timed is a force call of the
-ASE calculator for 32 atoms at 10,000 K, anchored, with the density; the two kinds are interleaved.
-Then 4000 atoms move for two picoseconds at constant energy, with electrons at 10,000 K.
+Timed is a force call of the ASE calculator for 32 atoms at 10,000 K with the shipped aluminium model: anchored, with
+the density, or by the potential alone; the two kinds are interleaved. Then 4000 atoms move for two picoseconds at
+constant energy, with electrons at 10,000 K.
 
     python benchmarks/potential.py
     python benchmarks/potential.py --quick    few atoms, few steps
 """
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 import torch
@@ -23,7 +20,6 @@ from ase.md.verlet import VelocityVerlet
 from common import Table, digits, finish, options, parse, timed
 
 import fermisea
-from fermisea.potential import Labels, fit_thermal, label_temperatures
 
 TAU_E = 10_000.0
 STEP = 2.0
@@ -35,19 +31,6 @@ def crystal(repeat: int, rattle: float, seed: int) -> Atoms:
     atoms = bulk("Al", "fcc", a=4.05, cubic=True) * (repeat, repeat, repeat)
     atoms.positions += np.random.default_rng(seed).normal(0, rattle, atoms.positions.shape)
     return atoms
-
-
-def with_potential(model: fermisea.Model, structures: int, repeat: int) -> fermisea.Model:
-    """Returns a model with a potential fitted to its LDOS for some rattled crystals, see ``crystal``."""
-    assert model.anchor is not None  # noqa: S101  # the shipped model has one
-    tau_ref = model.reference_electron_temperature
-    temperatures = label_temperatures(model.broadening.standard_deviation, model.highest_electron_temperature)
-    labels = []
-    for seed in range(structures):
-        atoms = crystal(repeat, 0.02 + 0.1 * seed / structures, seed)
-        values = model.predict(atoms, [tau_ref, *temperatures], uncertainty=False).ldos_free_energy
-        labels.append(Labels(atoms, values[1:] - values[0]))
-    return dataclasses.replace(model, thermal=fit_thermal(model.anchor, temperatures, labels).terms)
 
 
 def seconds_of(model: fermisea.Model, repeat: int) -> dict[str, list[float]]:
@@ -95,7 +78,7 @@ def main() -> None:
     """Measures, prints two tables and writes JSON."""
     values = parse(options(__doc__, "potential", 5))
     torch.set_num_threads(1)
-    model = with_potential(fermisea.load_model("aluminium"), *((8, 1) if values.quick else (24, 2)))
+    model = fermisea.load_model("aluminium")
     values.pace.take()
     times = seconds_of(model, values.repeat)
     values.pace.take()

@@ -80,8 +80,8 @@ def liquid() -> Atoms:
 
 @cache
 def ensemble() -> Any:
-    """Returns the model of aluminium that comes with the package: five networks and an anchor."""
-    return fermisea.load_model("aluminium")
+    """Returns five networks and an anchor: the model of aluminium that comes with the package, at one tau_ref."""
+    return dataclasses.replace(fermisea.load_model("aluminium").parts[0], thermal=None)
 
 
 @cache

@@ -2,13 +2,13 @@
 
     python benchmarks/walk.py [--json FILE]          PYTHONPATH selects the checkout
 
-The first prediction of a process is traced: model "aluminium", 4 atoms, 3 tau_e, forces, 12x12x12 points. All modules
-are imported beforehand. The walk is the sequence of files of the called functions of the package, in the order of the
-calls; equal neighbours count once. Each visit of a file "enters" it, and each visit after the first is a "return".
-Properties are excluded, because they read like attributes. Comprehensions and lambdas are excluded, because they are
-part of the text of their function. For a function called through another package, such as ``torch.nn.Module.__call__``,
-the caller is the nearest function of fermisea on the stack. Work for a pool of threads runs in the main thread, so that
-it is traced as well and the order does not depend on timing.
+The first prediction of a process is traced: model "aluminium" at its lowest tau_ref, anchored, 4 atoms, 3 tau_e, with
+forces, 12x12x12 points. All modules are imported beforehand. The walk is the sequence of files of the called functions
+of the package, in the order of the calls; equal neighbours count once. Each visit of a file "enters" it, and each visit
+after the first is a "return". Properties are excluded, because they read like attributes. Comprehensions and lambdas
+are excluded, because they are part of the text of their function. For a function called through another package, such
+as ``torch.nn.Module.__call__``, the caller is the nearest function of fermisea on the stack. Work for a pool of threads
+runs in the main thread, so that it is traced as well and the order does not depend on timing.
 
 The check of the domain before and after a prediction is excluded, because it is not a stage of the pipeline and older
 checkouts do not have it. Four walks are counted:
@@ -47,7 +47,9 @@ STAGES = {
     *("model.py", "predict.py", "prediction.py", "ldos_pass.py", "sweep.py", "boxes.py", "density_basis.py"),
     *("ldos_energy.py", "ldos_forces.py", "sweep_gradient.py", "uncertainty.py"),
 }
-DOMAIN = {f"prediction/{name}.py" for name in ("contacts", "domain", "limits", "plausibility", "surroundings")}
+DOMAIN = {
+    f"prediction/{name}.py" for name in ("contacts", "domain", "limits", "outliers", "plausibility", "surroundings")
+}
 SHAPE, TEMPERATURES = (12, 12, 12), [300.0, 1000.0, 10_000.0]
 
 
@@ -119,11 +121,16 @@ def submit_at_once(_: ThreadPoolExecutor, work: Callable[..., Any], *arguments: 
     return future
 
 
+def model_of() -> fermisea.Model:
+    """Returns the model that comes with the package, at its lowest tau_ref."""
+    return fermisea.load_model("aluminium").parts[0]
+
+
 def predict() -> None:
     """Predicts free energies and forces of four aluminium atoms."""
     atoms = bulk("Al", "fcc", a=4.05, cubic=True)
     atoms.positions += np.random.default_rng(1).normal(scale=0.05, size=(4, 3))
-    fermisea.load_model("aluminium").predict(atoms, TEMPERATURES, SHAPE, forces=True)
+    model_of().predict(atoms, TEMPERATURES, SHAPE, forces=True, anchor=True)
 
 
 def main() -> None:
@@ -134,7 +141,7 @@ def main() -> None:
     for module in pkgutil.walk_packages([str(PACKAGE)], "fermisea."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    model = fermisea.load_model("aluminium")
+    model = model_of()
     start = model.predict.__func__.__code__
     ThreadPoolExecutor.submit = submit_at_once
     warnings.simplefilter("ignore")

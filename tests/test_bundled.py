@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
 
 import fermisea
 from fermisea.cli import main
-from fermisea.data.structures import read_structure
 from fermisea.errors import InputError
 from fermisea.model.bundled import FOLDER, model_card, model_path, shipped_models
 
-DATA = Path(__file__).parent / "data" / "al32"
-STUDY = Path(__file__).parents[1] / "docs" / "temperature-transfer"
+CRYSTALS = {
+    "fcc": bulk("Al", "fcc", a=4.05, cubic=True),
+    "bcc": bulk("Al", "bcc", a=3.2145, cubic=True),
+    "hcp": bulk("Al", "hcp", a=2.864, c=4.677),
+}
 
 
-def rows(name):
-    with (STUDY / f"{name}.csv").open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+def strained():
+    """Eight displaced atoms in a strained cell, which the model has not seen."""
+    frames = ase.io.read(Path(__file__).parent / "data" / "aluminium" / "structures.extxyz", ":")
+    return next(atoms for atoms in frames if atoms.info["name"] == "test-small-02")
 
 
 @pytest.fixture(scope="module")
@@ -31,37 +34,67 @@ def aluminium():
     return fermisea.load_model("aluminium")
 
 
-def test_it_is_an_anchored_ensemble_of_a_few_megabytes(aluminium):
+def test_it_is_an_ensemble_with_a_potential_at_two_electronic_temperatures(aluminium):
     assert "aluminium" in shipped_models()
-    assert len(aluminium.network.members) == 5
-    assert aluminium.anchor is not None
     assert aluminium.elements == ("Al",)
-    assert (FOLDER / "aluminium.safetensors").stat().st_size < 5e6
+    assert aluminium.reference_electron_temperatures == (1000.0, 10_000.0)
+    for part in aluminium.parts:
+        assert len(part.network.members) == 5
+        assert part.anchor.electron_temperature == part.reference_electron_temperature
+        assert part.thermal.has_pressure
+    assert aluminium.predict(CRYSTALS["fcc"], 5000.0, uncertainty=False).origin == "potential"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["al32-100K-00", "al32-933K-00"])
-def test_free_energies_of_structures_that_it_has_not_seen(aluminium, name):
-    """Free energies of DFT are those of the study: data.csv at tau_ref, transfer_structures.csv elsewhere."""
-    atoms = read_structure(DATA / f"{name}.extxyz")
-    known = {(row["part"], row["name"]): float(row["free_energy_eV_per_atom"]) for row in rows("data")}
-    true = known["test", name]
-    runs = [row for row in rows("transfer_structures") if (row["model"], row["name"]) == ("everything", name)]
-    temperatures = [1000.0, *(float(row["electron_temperature"]) for row in runs)]
-    changes = np.array([0.0, *(float(row["change"]) for row in runs)])
-    predicted = 1000 * np.array(aluminium.predict(atoms, temperatures, anchor=True).free_energy) / len(atoms)
-    assert max(temperatures) == 30_000
-    assert np.abs(predicted - 1000 * true - changes).max() < 3  # meV/atom
+def test_its_file_fits_into_a_package():
+    assert (FOLDER / "aluminium.safetensors").stat().st_size < 1e7
 
 
-def test_a_crystal_has_no_forces_and_is_at_rest_near_its_lattice_constant(aluminium):
-    volumes = []
+def test_the_potential_reaches_from_the_lowest_electronic_temperature_to_beyond_the_highest_tau_ref(aluminium):
+    potential = aluminium.potential()
+    assert potential.whole
+    assert potential.highest_with_pressure == potential.highest_electron_temperature > 25_000
+
+
+@pytest.mark.parametrize("lattice", CRYSTALS)
+def test_a_crystal_has_no_forces(aluminium, lattice):
+    """By symmetry, at tau_ref, below, between and above."""
+    found = aluminium.potential().predict(CRYSTALS[lattice], [300.0, 1000.0, 4000.0, 10_000.0, 25_000.0])
+    assert np.abs(found.forces).max() < 1e-6
+
+
+def test_fcc_is_at_rest_near_its_lattice_constant(aluminium):
+    """F is lowest between 0.98 and 1.02 of the lattice constant, where the pressure vanishes."""
+    energies, pressures = [], []
     for scale in (0.98, 1.0, 1.02):
-        atoms = bulk("Al", "fcc", a=4.05 * scale, cubic=True)
-        regular = aluminium.anchor.predict(atoms)
-        assert np.abs(regular.forces).max() < 1e-6
-        volumes.append(regular.free_energy)
-    assert volumes[1] < min(volumes[0], volumes[2])
+        atoms = CRYSTALS["fcc"].copy()
+        atoms.set_cell(scale * atoms.cell.array, scale_atoms=True)
+        found = aluminium.potential().predict(atoms, 1000.0)
+        energies.append(found.free_energy)
+        pressures.append(-np.trace(found.stress) / 3)
+    assert energies[1] < min(energies[0], energies[2])
+    assert pressures[0] > 0 > pressures[2]
+
+
+def test_free_energy_falls_and_heat_capacity_rises_with_the_electronic_temperature(aluminium):
+    found = aluminium.predict(CRYSTALS["fcc"], [300.0, 1000.0, 4000.0, 10_000.0, 25_000.0], uncertainty=False)
+    assert (np.diff(found.free_energy) < 0).all()
+    assert (np.diff(found.heat_capacity) > 0).all()
+    assert found.heat_capacity[0] > 0
+
+
+def test_forces_and_entropy_are_derivatives_of_the_free_energy(aluminium):
+    """At tau_ref, and between both tau_ref."""
+    atoms, potential = strained(), aluminium.potential()
+    for tau_e in (1000.0, 4000.0):
+        found, step = potential.predict(atoms, tau_e), 1e-4
+        moved = []
+        for sign in (1, -1):
+            other = atoms.copy()
+            other.positions[0, 0] += sign * step
+            moved.append(potential.predict(other, tau_e, derivatives=False).free_energy)
+        assert found.forces[0, 0] == pytest.approx(-(moved[0] - moved[1]) / (2 * step), abs=1e-5)
+        hotter, colder = potential.predict(atoms, [tau_e + 5, tau_e - 5], derivatives=False).free_energy
+        assert found.entropy == pytest.approx(-(hotter - colder) / 10, rel=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore::fermisea.DomainWarning")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
@@ -11,6 +10,7 @@ import warnings
 from contextlib import nullcontext
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -28,19 +28,21 @@ from fermisea.data.structures import read_structure, write_structure
 from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import check_structure
-from fermisea.model.bundled import FOLDER, model_domain
-from fermisea.model.file import read_header
-from fermisea.prediction.domain import Domain
-from fermisea.prediction.plausibility import implausible
+from fermisea.model.bundled import FOLDER
+from fermisea.model.file import HOTTER, read_header
+from fermisea.prediction.plausibility import implausible, kind_of
 from fermisea.prediction.surroundings import Surroundings
 from synthetic import made_up_snapshot, structure
 from test_prediction import random_model
 
 DATA = Path(__file__).parent / "data" / "al32"
-STUDY = Path(__file__).parents[1] / "docs" / "temperature-transfer"
+UNSEEN = {atoms.info["name"]: atoms for atoms in ase.io.read(DATA.parent / "aluminium" / "structures.extxyz", ":")}
+"""Structures like the training structures of the shipped model, which it has not seen."""
+
 GRID = (10, 10, 10)
+"""A grid that is too coarse for most cells, which is one warning more, but fast."""
+
 FINE = (18, 18, 18)
-"""A grid that is too coarse, which is one warning more, but fast."""
 
 CONSTANT = 4.05
 
@@ -49,22 +51,28 @@ def crystal(scale: float = 1.0, repeat: int = 2) -> Atoms:
     return bulk("Al", "fcc", a=scale * CONSTANT, cubic=True).repeat(repeat)
 
 
-def vacancy(repeat: int = 2) -> Atoms:
-    atoms = crystal(repeat=repeat)
-    del atoms[0]
+def strained(*principal: float) -> Atoms:
+    """A crystal with principal strains along the cubic axes."""
+    atoms = crystal()
+    atoms.set_cell(atoms.cell.array * (1 + np.array(principal)), scale_atoms=True)
     return atoms
 
 
-def hot_vacancy() -> Atoms:
-    atoms = read_structure(DATA / "al32-933K-00.extxyz")
-    del atoms[5]
+def sheared(strain: float) -> Atoms:
+    """A crystal with principal strains along two diagonals of a face, of opposite signs."""
+    atoms = crystal()
+    atoms.set_cell(atoms.cell.array @ [[1, strain, 0], [strain, 1, 0], [0, 0, 1]], scale_atoms=True)
     return atoms
 
 
 def slab() -> Atoms:
-    atoms = fcc111("Al", (2, 2, 4), a=CONSTANT, vacuum=6.0)
-    atoms.pbc = True
+    atoms = fcc111("Al", (2, 2, 4), a=CONSTANT, vacuum=6.0, periodic=True)
+    atoms.info.clear()  # adsorption sites, which structure files do not hold
     return atoms
+
+
+def dimer() -> Atoms:
+    return Atoms("Al2", positions=[[0, 0, 0], [2.7, 0, 0]], cell=[12.0, 12.0, 12.0], pbc=True)
 
 
 def close_pair() -> Atoms:
@@ -88,21 +96,35 @@ def far_away() -> Atoms:
 
 BOHR, NANOMETRE = 1 / 0.529177210903, 0.1
 WARNED = {
-    "compressed by 12 %": (lambda: crystal(0.88), {"volume", "surroundings"}),
-    "bcc": (lambda: bulk("Al", "bcc", a=3.2145, cubic=True).repeat(3), {"surroundings"}),
-    "hcp": (lambda: bulk("Al", "hcp", a=2.864, c=4.677).repeat((3, 3, 2)), {"surroundings"}),
-    "vacancy": (vacancy, {"surroundings"}),
-    "vacancy in 108 sites": (lambda: vacancy(3), {"surroundings"}),
-    "vacancy at 933 K": (hot_vacancy, {"surroundings"}),
+    "compressed by 12 %": (lambda: crystal(0.88), {"volume"}),
+    "expanded by 12 %": (lambda: crystal(1.12), {"surroundings"}),
+    "sheared by 12 %": (lambda: sheared(0.12), {"surroundings"}),
+    "at constant volume": (lambda: strained(0.12, 1 / 1.12 - 1, 0), {"surroundings"}),
+    "stretched by 12 %": (lambda: strained(0.12, 0, 0), {"surroundings"}),
+    "pressed by 12 %": (lambda: strained(-0.12, 0, 0), {"surroundings"}),
     "slab": (slab, {"volume", "surroundings"}),
-    "bohr": (lambda: in_other_unit(BOHR), {"volume", "surroundings"}),
+    "dimer": (dimer, {"volume"}),
+    "bohr": (lambda: in_other_unit(BOHR), {"volume"}),
 }
+"""Structures unlike the training structures of the shipped model, and kinds of warnings that they have to give."""
+
 REFUSED = {
     "close pair": (close_pair, r"atoms 0 \(Al\) and 1 \(Al\) are 0.50 Å apart"),
     "nanometre": (lambda: in_other_unit(NANOMETRE), r"the lengths seem to be in nanometre, expected Å"),
     "cell of 0.5 Å": (lambda: crystal(0.5 / CONSTANT, 1), r"0.0313 Å³ per atom.* the structure is unphysical"),
     "one short vector": (lambda: Atoms("Al", cell=[0.5, 9, 9], pbc=True), r"images of an atom are 0.50 Å apart"),
 }
+KNOWN = UNSEEN | {
+    "primitive cell": bulk("Al", "fcc", a=CONSTANT),
+    "108 atoms": crystal(repeat=3),
+    "scaled by 0.925": crystal(0.925),
+    "scaled by 1.08": crystal(1.08),
+    "sheared by 3 %": sheared(0.03),
+    "strained by 3 %": strained(0.03, -0.015, -0.015),
+    "bcc": bulk("Al", "bcc", a=3.2145, cubic=True).repeat(3),
+    "hcp": bulk("Al", "hcp", a=2.864, c=4.677).repeat((3, 3, 2)),
+}
+"""Structures of which the shipped model may not warn."""
 
 
 def kinds(sentences) -> set[str]:
@@ -117,7 +139,8 @@ def aluminium():
 @pytest.mark.parametrize("name", WARNED)
 def test_structures_unlike_the_training_are_flagged(aluminium, name):
     make, expected = WARNED[name]
-    assert kinds(aluminium.domain.check(make(), 1000.0)) == expected
+    found = kinds(aluminium.domain.check(make(), 1000.0))
+    assert expected <= found <= {"volume", "surroundings", "distance"}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -131,14 +154,18 @@ def test_structures_that_cannot_exist_are_refused_before_anything_is_computed(al
         Calculator(aluminium, 1000.0).get_potential_energy(make())
 
 
-def test_structures_like_the_training_are_not_flagged(aluminium):
-    likes = [read_structure(DATA / f"al32-{name}-00.extxyz") for name in ("100K", "933K")]
-    likes += [crystal(repeat=1), bulk("Al", "fcc", a=CONSTANT), crystal(repeat=3)]
-    likes += fermisea.sample(crystal(), 600.0, 3, thermalise=0.3, spacing=0.1, seed=5).frames
-    for atoms in likes:
-        assert aluminium.domain.check(atoms, [300.0, 1000.0, 30_000.0]) == []
-    for scale in (0.985, 1.015):
-        assert aluminium.domain.check(crystal(scale), [300.0, 1000.0]) == []
+@pytest.mark.parametrize("name", KNOWN)
+def test_structures_like_the_training_are_not_flagged(aluminium, name):
+    """By the domain and by the potential; a warning of the potential would be an error."""
+    tau_e = [300.0, 1000.0, 10_000.0, 30_000.0]
+    assert aluminium.domain.check(KNOWN[name], tau_e) == []
+    assert aluminium.potential().predict(KNOWN[name], tau_e).warnings == ()
+
+
+def test_thermal_displacements_in_molecular_dynamics_are_not_flagged(aluminium):
+    atoms = [read_structure(DATA / f"al32-{name}-00.extxyz") for name in ("100K", "933K")]
+    for frame in [*atoms, *fermisea.sample(crystal(), 600.0, 3, thermalise=0.3, spacing=0.1, seed=5).frames]:
+        assert aluminium.domain.check(frame, [300.0, 1000.0, 30_000.0]) == []
 
 
 def hydrogen(seed: int) -> Atoms:
@@ -178,32 +205,29 @@ def test_a_crystal_gives_no_warning(aluminium):
     assert prediction.warnings == ()
 
 
-@pytest.mark.parametrize("scale", [0.98, 0.99, 1.01, 1.02])
-def test_hot_cells_are_known_at_one_volume_only(aluminium, scale):
-    (sentence,) = aluminium.domain.check(crystal(scale), [1000.0, 15_000.0])
-    assert "at tau_e = 15000 K, but above 1000 K the model was tested against DFT at 16.61 Å³ per atom only" in sentence
-
-
-def test_the_pressure_of_hot_electrons_is_flagged(aluminium):
-    assert kinds(aluminium.domain.check(crystal(), 15_000.0, stress=True)) == {"hot stress"}
-    assert aluminium.domain.check(crystal(), 1000.0, stress=True) == []
+def test_the_pressure_of_hot_electrons_gives_no_warning(aluminium):
+    for scale in (0.97, 1.03):
+        assert aluminium.predict(crystal(scale, 1), [1000.0, 15_000.0], forces=True, uncertainty=False).warnings == ()
 
 
 def test_electron_temperature_grid_elements_and_distance_are_checked(aluminium):
     domain = aluminium.domain
-    (sentence,) = domain.check(crystal(), [1000.0, 50_000.0])
+    highest = aluminium.parts[-1].highest_electron_temperature
+    (sentence,) = domain.check(crystal(), [1000.0, 90_000.0])
     assert sentence == (
-        "electron temperature: got 50000 K, but without a tail the energy window is valid up to 34043 K; states above "
-        "the window are free electrons, and tail_error of the prediction is the estimated error"
+        f"electron temperature: got 90000 K, but without a tail the energy window is valid up to {highest:.0f} K; "
+        "states above the window are free electrons, and tail_error of the prediction is the estimated error"
     )
     assert domain.check(crystal(), [1.0, 1000.0])[0] == "electron temperature: got 1 K, the model is valid from 5 K on"
-    assert domain.check(crystal(), 1000.0, spacing=0.3) == []
-    assert kinds(domain.check(crystal(), 1000.0, spacing=0.4)) == {"grid"}
+    assert domain.check(crystal(), 1000.0, spacing=1.4 * domain.grid_spacing) == []
+    assert kinds(domain.check(crystal(), 1000.0, spacing=1.6 * domain.grid_spacing)) == {"grid"}
     assert "got Cu, but the model knows Al" in domain.check(bulk("Cu", cubic=True), 1000.0)[0]
-    atoms = crystal(repeat=3)
-    atoms.positions[0] += 0.32 * (atoms.positions[1] - atoms.positions[0])
+    atoms, shortest = crystal(repeat=3), domain.distances["Al-Al"]
+    apart = atoms.positions[1] - atoms.positions[0]
+    atoms.positions[0] = atoms.positions[1] - 0.87 * shortest * apart / np.linalg.norm(apart)
     found = domain.check(atoms, 1000.0)
-    assert any(s.startswith("distance: the shortest Al-Al distance is 1.95 Å, but 2.24 Å in training") for s in found)
+    words = f"distance: the shortest Al-Al distance is {0.87 * shortest:.2f} Å, but {shortest:.2f} Å in training"
+    assert any(sentence.startswith(words) for sentence in found)
 
 
 def test_positions_too_far_away_and_cells_without_volume_are_errors(aluminium):
@@ -234,21 +258,95 @@ def test_two_atoms_at_nearly_one_place_are_refused_by_every_route(aluminium):
 
 
 def test_beyond_the_window_the_volume_is_still_checked(aluminium):
+    hot = 1.2 * aluminium.domain.electron_temperature[1]
     with warnings.catch_warnings(record=True) as issued:
         warnings.simplefilter("always")
-        aluminium.predict(crystal(0.99, 1), 40_000.0, GRID, uncertainty=False, allow_beyond_window=True)
+        aluminium.predict(crystal(0.88, 1), hot, GRID, uncertainty=False, allow_beyond_window=True)
     domain = [str(item.message) for item in issued if item.category is DomainWarning]
-    assert {"hot electrons", "grid"} <= kinds(domain)
+    assert "volume" in kinds(domain)
     assert "electron temperature" not in kinds(domain)
 
 
-@pytest.mark.parametrize("name", ["vacancy", "bohr"])
+def messages(call) -> list[str]:
+    """The warnings of a call about the domain, or its error."""
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        try:
+            call()
+        except InputError as error:
+            return [str(error)]
+    return [str(item.message) for item in issued if item.category is DomainWarning]
+
+
+def every_route(model, atoms: Atoms, shape: tuple[int, int, int] | None, folder: Path, capsys) -> dict[str, list[str]]:
+    """The sentences about a structure at 1000 K by the name of the route; ``shape`` is the grid."""
+    calculators = {
+        "Calculator": Calculator(model, 1000.0, grid=shape, uncertainty=False),
+        "Calculator, potential": Calculator(model, 1000.0, potential=True),
+    }
+    found = {name: messages(lambda c=c: c.get_potential_energy(atoms)) for name, c in calculators.items()}
+    found["predict"] = messages(lambda: model.predict(atoms, 1000.0, shape, uncertainty=False))
+    found["potential"] = messages(lambda: model.potential().predict(atoms, 1000.0))
+    write_structure(folder / "atoms.extxyz", atoms)
+    command = ["predict", "aluminium", str(folder / "atoms.extxyz")]
+    command += [] if shape is None else ["--grid", *map(str, shape)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        status = main(command)
+        lines = capsys.readouterr().err.splitlines()
+        assert main([*command, "--json"]) == status
+    shown = capsys.readouterr()
+    found["text"] = [line.removeprefix("fermisea: ").removeprefix("warning: ") for line in lines]
+    found["JSON"] = json.loads(shown.out)["warnings"] if status == 0 else []
+    if status:
+        assert status == 2
+        found["JSON"] = [line.removeprefix("fermisea: ") for line in shown.err.splitlines()]
+    return found
+
+
+@pytest.mark.parametrize("name", ["compressed by 12 %", "expanded by 12 %", "sheared by 12 %", "slab", "dimer"])
+def test_every_route_warns_of_a_structure_unlike_the_training(aluminium, name, tmp_path, capsys):
+    make, expected = WARNED[name]
+    for route, sentences in every_route(aluminium, make(), (8, 8, 8), tmp_path, capsys).items():
+        assert expected <= kinds(sentences), route
+
+
+@pytest.mark.parametrize("name", ["close pair", "nanometre"])
+def test_every_route_refuses_an_overlap_and_another_unit(aluminium, name, tmp_path, capsys):
+    make, message = REFUSED[name]
+    for route, sentences in every_route(aluminium, make(), (8, 8, 8), tmp_path, capsys).items():
+        (sentence,) = sentences
+        assert re.search(message, sentence), route
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test-small-02",
+        "test-liquid16-01",
+        *(pytest.param(f"test-{name}", marks=pytest.mark.slow) for name in ("crystal-01", "liquid-02", "vacancy-01")),
+    ],
+)
+def test_no_route_warns_of_a_structure_like_the_training(aluminium, name, tmp_path, capsys):
+    atoms = UNSEEN[name]
+    shape = tuple(int(np.ceil(length / 0.34)) for length in atoms.cell.lengths())
+    for route, sentences in every_route(aluminium, atoms, shape, tmp_path, capsys).items():
+        assert sentences == [], route
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN)
+def test_no_prediction_of_a_structure_like_the_training_has_a_warning(aluminium, name):
+    assert aluminium.predict(KNOWN[name], [300.0, 1000.0, 10_000.0, 30_000.0]).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["slab", "bohr"])
 def test_all_routes_use_the_same_words(aluminium, name, tmp_path, capsys):
     atoms = WARNED[name][0]()
     with pytest.warns(DomainWarning) as issued:
         prediction = aluminium.predict(atoms, 1000.0, GRID)
     words = [str(item.message) for item in issued]
-    assert kinds(words) == WARNED[name][1] | {"grid", "free energy"}
+    assert kinds(words) >= WARNED[name][1] | {"grid"}
     assert list(prediction.warnings) == words
     assert issued[0].filename == __file__
 
@@ -280,15 +378,16 @@ def test_the_command_refuses_in_one_line_unless_it_is_allowed(tmp_path, capsys):
         assert main([*command, "--allow-outside"]) == 0
     shown = capsys.readouterr()
     assert "warning: distance: atoms 0 (Al) and 1 (Al) are 0.50 Å apart" in shown.err
-    assert kinds(json.loads(shown.out)["warnings"]) == {"distance", "free energy"}
+    assert "distance" in kinds(json.loads(shown.out)["warnings"])
 
 
 def test_thermo_issues_each_warning_once(aluminium):
     with pytest.warns(DomainWarning) as issued:
-        found = fermisea.thermo(aluminium, vacancy(), 3000.0, pressure=False, tolerance=0.1, grid=GRID)
+        found = fermisea.thermo(aluminium, sheared(0.12), 3000.0, pressure=False, tolerance=0.1, grid=GRID)
     words = [str(item.message) for item in issued]
-    assert kinds(words) == {"surroundings", "grid", "hot electrons", "free energy"}
+    assert {"surroundings", "grid"} <= kinds(words)
     assert words == list(found.prediction.warnings)
+    assert len(set(map(kind_of, words))) == len(words)
 
 
 @pytest.mark.slow
@@ -301,11 +400,11 @@ def test_thermo_reports_warnings_as_json(tmp_path, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert main([*command, "--allow-outside"]) == 0
-    assert kinds(json.loads(capsys.readouterr().out)["warnings"]) == {"distance", "free energy"}
+    assert "distance" in kinds(json.loads(capsys.readouterr().out)["warnings"])
 
 
 def test_a_calculator_issues_each_kind_of_warning_once(aluminium):
-    atoms = vacancy()
+    atoms = sheared(0.12)
     atoms.calc = Calculator(aluminium, 1000.0, grid=GRID, uncertainty=False)
     with pytest.warns(DomainWarning):
         atoms.get_potential_energy()
@@ -314,10 +413,12 @@ def test_a_calculator_issues_each_kind_of_warning_once(aluminium):
     atoms.positions[1] += atoms.cell.array[0]  # wrapped or not, it is the same atom
     atoms.get_potential_energy()  # a warning would be an error
     assert kinds(atoms.calc.warnings) == kinds(first)
-    atoms.set_cell(1.1 * atoms.cell.array, scale_atoms=True)
+    atoms.set_cell(0.9 * atoms.cell.array, scale_atoms=True)
     with pytest.warns(DomainWarning) as issued:
         atoms.get_potential_energy()
-    assert kinds(str(item.message) for item in issued) == {"volume"}
+    again = kinds(str(item.message) for item in issued)
+    assert "volume" in again
+    assert not again & kinds(first)
     atoms = crystal()
     atoms.calc = Calculator(aluminium, 1000.0, grid=GRID, allow_outside=True)
     atoms.calc.set(allow_outside=False)
@@ -326,7 +427,7 @@ def test_a_calculator_issues_each_kind_of_warning_once(aluminium):
 
 def test_a_calculator_warns_again_for_a_structure_that_is_no_next_step(aluminium):
     calculator = Calculator(aluminium, 1000.0, grid=FINE, uncertainty=False)
-    for atoms in (crystal(0.93, 1), crystal(repeat=1), crystal(0.93, 1).repeat((1, 1, 2))):
+    for atoms in (crystal(0.88, 1), crystal(repeat=1), crystal(0.88, 1).repeat((1, 1, 2))):
         dense = atoms.cell[0, 0] < 4.0
         with pytest.warns(DomainWarning) if dense else nullcontext():
             calculator.get_potential_energy(atoms)
@@ -349,10 +450,11 @@ def test_forces_without_the_anchor_warn_of_the_pressure(aluminium, tmp_path, cap
     assert document["warnings"] == []
 
 
+@pytest.mark.filterwarnings("ignore::fermisea.DomainWarning")
 def test_an_energy_that_no_structure_has_is_an_error(aluminium):
     anchor = aluminium.anchor
     wrong = dataclasses.replace(aluminium, anchor=dataclasses.replace(anchor, constants=anchor.constants + 20.0))
-    with pytest.warns(DomainWarning), pytest.raises(InputError, match=r"F is -36.4 eV/atom.*no structure has such"):
+    with pytest.raises(InputError, match=r"F is -36\.\d eV/atom.*no structure has such"):
         wrong.predict(crystal(repeat=1), 1000.0, GRID, uncertainty=False)
     with pytest.warns(DomainWarning) as issued:
         prediction = wrong.predict(crystal(repeat=1), 1000.0, GRID, uncertainty=False, allow_outside=True)
@@ -370,21 +472,16 @@ def test_a_number_that_is_not_finite_is_found():
         assert "at 2000 K" in implausible(model.domain, dataclasses.replace(prediction, results=results))
 
 
-def test_the_shipped_domain_belongs_to_the_shipped_model(aluminium):
-    entries = json.loads((FOLDER / "aluminium.domain.json").read_text(encoding="utf-8"))
-    assert entries["model_checksum"] == read_header(FOLDER / "aluminium.safetensors")["checksum"]
-    domain = aluminium.domain
-    assert domain.to_dict() == Domain.from_dict(model_domain("aluminium")).to_dict()
-    assert model_domain(DATA / "al32-100K-00.extxyz") is None
-    volumes = [entry["volume_per_atom"] for entry in aluminium.provenance["snapshots"]]
-    assert domain.volume_per_atom == pytest.approx((min(volumes), max(volumes)))
-    with (STUDY / "data.csv").open(encoding="utf-8") as stream:
-        table = [row for row in csv.DictReader(stream) if row["part"] in ("training", "scaled")]
-    energies = [float(row["free_energy_eV_per_atom"]) for row in table]
-    assert domain.free_energy_per_atom == pytest.approx((min(energies), max(energies)))
-    assert domain.hot_volumes.above == 1000.0
-    assert domain.hot_volumes.volume_per_atom == pytest.approx((CONSTANT**3 / 4,) * 2)
-    assert domain.electron_temperature[1] == aluminium.highest_electron_temperature
+def test_the_shipped_domain_is_in_the_model_file(aluminium):
+    header = read_header(FOLDER / "aluminium.safetensors")
+    for entries, part in zip((header, *header[HOTTER]), aluminium.parts, strict=True):
+        domain, snapshots = part.domain, part.provenance["snapshots"]
+        assert json.loads(json.dumps(domain.to_dict())) == entries["domain"]
+        volumes = [entry["volume_per_atom"] for entry in snapshots]
+        assert domain.volume_per_atom == pytest.approx((min(volumes), max(volumes)))
+        assert domain.electron_temperature[1] == part.highest_electron_temperature
+        assert domain.surroundings.outliers["Al"].spreads.shape == (len(snapshots),)
+        assert domain.spread(crystal()) > 0
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +497,6 @@ def test_training_stores_the_domain_in_the_model_file(trained, tmp_path):
     assert domain.volume_per_atom == pytest.approx((CONSTANT**3 / 4,) * 2)
     assert domain.grid_spacing == pytest.approx(CONSTANT / 6)
     assert domain.anchor_shift > 0
-    assert domain.hot_volumes is None
     trained.save(tmp_path / "model.safetensors")
     stored = load_model(tmp_path / "model.safetensors").domain
     assert stored.to_dict() == domain.to_dict()
@@ -449,13 +545,15 @@ def test_surroundings_need_two_structures_and_treat_elements_apart():
     assert known.unlikeness(ordered("Al", "Ni", "Ni", "Ni")) > 1
 
 
-def test_the_program_of_the_page_runs(capsys):
+def test_the_program_of_the_page_runs(aluminium, capsys):
     page = (Path(__file__).parents[1] / "docs" / "domain.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     exec(compile(program, "domain.md", "exec"), {})  # noqa: S102
     out = capsys.readouterr().out
-    assert "tau_e 5 to 34043 K" in out
-    assert "[]\nsurroundings: the atomic environments differ from the training structures" in out
+    assert f"tau_e 5 to {aluminium.domain.electron_temperature[1]:.0f} K" in out
+    first, *rest = out[out.index("[]") :].splitlines()
+    assert first == "[]"
+    assert any(line.startswith("surroundings: the atomic environments differ from the training") for line in rest)
 
 
 @pytest.mark.parametrize("reach", [0.5, 3.1, 7.0])

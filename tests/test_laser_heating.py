@@ -14,6 +14,7 @@ from ase.calculators.emt import EMT
 from rich.progress import Progress
 
 from fermisea.data.dataset import Dataset
+from fermisea.model.loading import load_model
 from fermisea.training import TrainingConfig, train
 from synthetic import made_up_snapshot
 
@@ -116,6 +117,7 @@ def test_a_model_that_does_not_know_the_pressure_is_refused(example):
     config = TrainingConfig(order=2, cutoff=4.0, validation_fraction=0.0, hidden=(8,), epochs=1, anchor_order=1)
     few = train(Dataset(tuple(made_up_snapshot(seed) for seed in range(2))), config)
     assert "several volumes" in example.obstacle(few, 1000.0)
+    assert example.obstacle(load_model("aluminium"), 10_000.0) is None
 
 
 def test_other_settings_in_the_same_folder_are_refused(example, tmp_path):

@@ -280,12 +280,11 @@ def test_a_model_without_a_potential_says_what_is_missing(snapshots):
     assert "potential_free_energy" not in prediction.rows()[0]
     with pytest.raises(InputError, match="potential: the model has no F of a potential"):
         _ = prediction.potential_free_energy
-    for model in (few, load_model("aluminium")):
-        assert model.thermal is None
-        with pytest.raises(InputError, match="potential: this model has none; train it on at least eight structures"):
-            model.potential()
-        with pytest.raises(InputError, match="potential: this model has none"):
-            Calculator(model, 1000.0, potential=True)
+    assert few.thermal is None
+    with pytest.raises(InputError, match="potential: this model has none; train it on at least eight structures"):
+        few.potential()
+    with pytest.raises(InputError, match="potential: this model has none"):
+        Calculator(few, 1000.0, potential=True)
 
 
 def test_the_potential_warns_of_a_frozen_core(model, snapshots):

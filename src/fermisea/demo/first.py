@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -36,41 +35,34 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
     model = load_model(NAME)
     atoms = bulk("Al", "fcc", a=settings.lattice_constant, cubic=True).repeat(2)
     atoms.rattle(DISPLACEMENT, seed=settings.seed)
-    temperatures = sorted({*ELECTRON_TEMPERATURES, model.reference_electron_temperature})
-    prediction = model.predict(atoms, temperatures, anchor=True)
+    references = model.reference_electron_temperatures
+    temperatures = sorted({*ELECTRON_TEMPERATURES, *references})
+    prediction = model.predict(atoms, temperatures)
     seconds, n = time.perf_counter() - started, len(atoms)
     rows = [
         {
             "electron_temperature": row["electron_temperature"],
             "free_energy": row["free_energy"],
-            "free_energy_std": row["free_energy_std"],
+            "free_energy_uncertainty": row["free_energy_uncertainty"],
             "entropy_term": result.entropy_term / n,
             "fermi_level": row["fermi_level"],
             "heat_capacity": row["heat_capacity"] / units.BOLTZMANN,
         }
         for result, row in zip(prediction.results, prediction.rows(per_atom=True), strict=True)
     ]
-    reference = model.reference_electron_temperature
     factor, unit = milli(OBSERVABLES["free_energy"].unit_of(per_atom=True))
     columns = {
         OBSERVABLES["electron_temperature"].label(): [f"{row['electron_temperature']:g}" for row in rows],
         OBSERVABLES["free_energy"].label(per_atom=True): [f"{row['free_energy']:.5f}" for row in rows],
-        f"± ({unit})": [
-            "—" if t == reference else f"{factor * math.hypot(spread, transfer) / n:.3f}"
-            for t, spread, transfer in zip(
-                temperatures, prediction.free_energy_std, prediction.transfer_error, strict=True
-            )
-        ],
+        f"± ({unit})": [f"{factor * row['free_energy_uncertainty']:.3f}" for row in rows],
         OBSERVABLES["entropy_term"].label(per_atom=True): [f"{row['entropy_term']:.5f}" for row in rows],
         OBSERVABLES["fermi_level"].label(): [f"{row['fermi_level']:.3f}" for row in rows],
         with_unit(OBSERVABLES["heat_capacity"].symbol, "k_B/atom"): [f"{row['heat_capacity']:.3f}" for row in rows],
     }
     title = f"model {NAME}, {n} atoms displaced by {DISPLACEMENT} Å"
     console.print(table(title, list(columns), list(zip(*columns.values(), strict=True))))
-    console.print(
-        f"  ±: estimated error of F(tau_e) - F({reference:g} K): network spread and transfer error in quadrature"
-    )
-    console.print(f"  —: F({reference:g} K) comes from the interatomic potential of the model")
+    console.print("  F comes from the interatomic potential of the model, mu from the local density of states")
+    console.print("  ±: estimated error of F: spread of the potential, transfer error and blend error in quadrature")
     temperatures_of_curve, energies_of_curve = free_energy_curve(prediction)
     figure = plots.free_energy_figure(
         temperatures,
@@ -78,7 +70,8 @@ def shipped_model(settings: DemoSettings, folder: Path, console: Console) -> dic
         curve=(temperatures_of_curve, energies_of_curve / n),
         transfer_error=prediction.transfer_error / n,
         spread=prediction.free_energy_std / n,
-        reference_electron_temperature=reference,
+        spread_name="potential",
+        reference_electron_temperature=references,
         title=f"Al, {n} atoms, model {NAME}",
     )
     plots.save_figure(figure, folder / "shipped_model")

@@ -7,10 +7,9 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from fermisea.model.bundled import model_domain, model_path, shipped_models
+from fermisea.model.bundled import model_path, shipped_models
 from fermisea.model.file import read_model
 from fermisea.model.model import Model
-from fermisea.prediction.domain import Domain
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
@@ -32,5 +31,4 @@ def load_model(path: str | os.PathLike[str]) -> Model:
             "the shipped model",
             stacklevel=2,
         )
-    entries = None if model.training_domain is not None else model_domain(path)
-    return model if entries is None else replace(model, training_domain=Domain.from_dict(entries))
+    return model

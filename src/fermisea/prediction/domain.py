@@ -16,7 +16,6 @@ from fermisea.grid import check_structure
 from fermisea.physics.window import kelvin_question, temperature_list
 from fermisea.prediction.contacts import contact
 from fermisea.prediction.limits import (
-    HotVolumes,
     Range,
     span,
     temperatures_outside,
@@ -47,7 +46,6 @@ class Domain:
         elements: symbols of the elements.
         electron_temperature: lowest tau_e, and highest tau_e of the energy window without a tail, K.
         volume_per_atom: smallest and largest volume per atom of the training structures, Angstrom^3.
-        hot_volumes: range of volumes at high tau_e, where it is smaller.
         grid_spacing: largest spacing of the training grids, Angstrom.
         distances: shortest distance between atoms of two elements in training, Angstrom; names such as ``Al-Al``.
         free_energy_per_atom: lowest and highest F of the training structures at tau_ref, eV.
@@ -66,7 +64,6 @@ class Domain:
     elements: tuple[str, ...]
     electron_temperature: Range
     volume_per_atom: Range | None = None
-    hot_volumes: HotVolumes | None = None
     grid_spacing: float | None = None
     distances: Mapping[str, float] = field(default_factory=dict)
     free_energy_per_atom: Range | None = None
@@ -81,9 +78,6 @@ class Domain:
         lines = [f"Domain: {', '.join(self.elements)}, tau_e {low:g} to {high:.0f} K without a tail"]
         if self.volume_per_atom is not None:
             lines.append(f"volume {span(self.volume_per_atom)} Å³ per atom")
-        if self.hot_volumes is not None:
-            hot = f"tau_e above {self.hot_volumes.above:g} K"
-            lines[-1] += f"; for {hot} tested at {span(self.hot_volumes.volume_per_atom)} Å³ per atom only"
         if self.grid_spacing is not None:
             lines.append(f"grid spacing {self.grid_spacing:.3f} Å")
         lines += [f"distance {pair} at least {length:.2f} Å" for pair, length in self.distances.items()]
@@ -147,7 +141,6 @@ class Domain:
         electron_temperature: float | Sequence[float],
         *,
         spacing: float | None = None,
-        stress: bool = False,
     ) -> list[str]:
         """Returns a sentence for each way in which a prediction would leave the domain; an empty list within it.
 
@@ -155,7 +148,6 @@ class Domain:
             atoms: a periodic structure, Angstrom.
             electron_temperature: tau_e, K.
             spacing: largest spacing of the grid, Angstrom; None for a grid spaced as in training.
-            stress: whether stress is requested.
 
         Raises:
             InputError: for atoms without a periodic cell, or with positions that cannot be used.
@@ -163,14 +155,12 @@ class Domain:
         check_structure(atoms, "structure")
         if (impossible := self.impossible(atoms)) is not None:
             return [impossible]
-        temperatures, volume = np.array(temperature_list(electron_temperature)), volume_per_atom(atoms)
+        temperatures = np.array(temperature_list(electron_temperature))
         found = temperatures_outside(self.electron_temperature, temperatures)
         found += kelvin_question(temperatures.tolist())
         present = set(atoms.symbols)
         found += ionised_cores({s: q for s, q in self.valence.items() if s in present}, temperatures.tolist())
-        found += volume_outside(self.volume_per_atom, volume)
-        if self.hot_volumes is not None:
-            found += self.hot_volumes.outside(volume, temperatures, stress=stress)
+        found += volume_outside(self.volume_per_atom, volume_per_atom(atoms))
         found += self._check_distances(atoms)
         unlike = 0.0
         if self.surroundings is not None:
@@ -227,13 +217,12 @@ class Domain:
         Raises:
             KeyError, TypeError, ValueError, InputError: for other data.
         """
-        hot, near = entries["hot_volumes"], entries["surroundings"]
+        near = entries["surroundings"]
         volumes, energies = entries["volume_per_atom"], entries["free_energy_per_atom"]
         return cls(
             elements=tuple(entries["elements"]),
             electron_temperature=_range(entries["electron_temperature"]),
             volume_per_atom=None if volumes is None else _range(volumes),
-            hot_volumes=None if hot is None else HotVolumes(float(hot["above"]), _range(hot["volume_per_atom"])),
             grid_spacing=entries["grid_spacing"],
             distances=dict(entries["distances"]),
             free_energy_per_atom=None if energies is None else _range(energies),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ase import Atoms
 
 from fermisea.utilities.arrays import FloatArray
@@ -18,39 +16,6 @@ _VOLUME = 0.01
 
 _UNITS = {"nanometre": 10.0, "bohr": 0.529177210903, "picometre": 0.01}
 """Units of length that may be mistaken for Angstrom, in Angstrom."""
-
-
-@dataclass(frozen=True)
-class HotVolumes:
-    """Volumes at which a model was tested at high electronic temperatures.
-
-    Attributes:
-        above: electronic temperature above which ``volume_per_atom`` applies, K.
-        volume_per_atom: smallest and largest volume per atom, Angstrom^3.
-    """
-
-    above: float
-    volume_per_atom: Range
-
-    def outside(self, volume: float, temperatures: FloatArray, *, stress: bool) -> list[str]:
-        """Describes electronic temperatures (K) that are too high for a volume per atom, or for stress.
-
-        Stress is a derivative with respect to strain and cannot be tested at a single volume.
-        """
-        hot = temperatures[temperatures > self.above]
-        if not hot.size:
-            return []
-        low, high = self.volume_per_atom
-        valid = (
-            f"above {self.above:g} K the model was tested against DFT at {span(self.volume_per_atom)} Å³ per atom only"
-        )
-        if not _within(volume, self.volume_per_atom):
-            got = f"got {volume:.2f} Å³ per atom at tau_e = {_kelvin(hot)}"
-            wrong = "the change of F with tau_e, the pressure and elastic constants are not reliable"
-            return [f"hot electrons: {got}, but {valid}; {wrong}"]
-        if stress and _within(low, (high, high)):
-            return [f"hot stress: got tau_e = {_kelvin(hot)}, but {valid}; stress and pressure are not reliable"]
-        return []
 
 
 def temperatures_outside(limits: Range, temperatures: FloatArray) -> list[str]:

@@ -39,7 +39,6 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
         request.atoms,
         request.electron_temperatures,
         spacing=max(max(grid.spacing) for grid in grids),
-        stress=request.forces,
     )
     if impossible is not None:
         return [], impossible
@@ -58,7 +57,6 @@ def structure_outside(
     electron_temperatures: Sequence[float],
     *,
     spacing: float | None = None,
-    stress: bool = False,
 ) -> tuple[list[str], str | None]:
     """Describes how a structure leaves the domain, and why it cannot exist, if it cannot.
 
@@ -67,7 +65,7 @@ def structure_outside(
     """
     if (impossible := domain.impossible(atoms)) is not None:
         return [], impossible
-    found = domain.check(atoms, electron_temperatures, spacing=spacing, stress=stress)
+    found = domain.check(atoms, electron_temperatures, spacing=spacing)
     return [sentence for sentence in found if not sentence.startswith(TEMPERATURE)], None
 
 

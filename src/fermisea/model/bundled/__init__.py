@@ -1,15 +1,10 @@
-"""Shipped models by name: NAME.safetensors in this folder, and its description NAME.md.
-
-NAME.domain.json is the domain of a model if it is not in the model file.
-"""
+"""Shipped models by name: NAME.safetensors in this folder, and its description NAME.md."""
 
 from __future__ import annotations
 
 import importlib.resources
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 FOLDER = Path(str(importlib.resources.files(__package__)))
 
@@ -33,12 +28,3 @@ def model_card(model: str | os.PathLike[str]) -> str | None:
     if path.parent != FOLDER:
         return None
     return path.with_suffix(".md").read_text(encoding="utf-8")
-
-
-def model_domain(model: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Returns the entries of the domain file of a shipped model; None for other models or without such a file."""
-    path = model_path(model)
-    file = path.with_suffix(".domain.json")
-    if path.parent != FOLDER or not file.exists():
-        return None
-    return dict(json.loads(file.read_text(encoding="utf-8"))["domain"])
