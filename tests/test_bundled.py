@@ -55,6 +55,7 @@ def test_the_potential_reaches_from_the_lowest_electronic_temperature_to_beyond_
     assert potential.highest_with_pressure == potential.highest_electron_temperature > 25_000
 
 
+@pytest.mark.filterwarnings("ignore::fermisea.DomainWarning")
 @pytest.mark.parametrize("lattice", CRYSTALS)
 def test_a_crystal_has_no_forces(aluminium, lattice):
     """By symmetry, at tau_ref, below, between and above."""

@@ -37,8 +37,12 @@ _CLOSEST = 0.4
 _SMALLEST = 0.3
 """Smallest spread of a neighbour, relative to the median."""
 
-_QUANTILE, _MARGIN, _MARGIN_SPREADS = 0.9, 1.3, 1.1
-"""Limit of a factor: the margin times this quantile over the training structures, each compared with the others.
+_QUANTILE, _LARGEST = 0.9, 1.75
+"""Quantile of the factors of the training structures, each compared with the others, and its largest value, relative to
+their median. A structure that is the only one of its kind has a large factor, which does not describe the others."""
+
+_MARGIN, _MARGIN_SPREADS = 1.3, 1.1
+"""Limit of a factor over this quantile.
 
 Measured for aluminium from the crystal to the liquid, relative to the limit: 49 unseen structures of the same kinds, of
 up to 256 atoms, at most 0.93; crystals with a lattice constant 12 % larger 1.1 to 1.4, with a shear of 12 % 1.4 to 1.6,
@@ -83,12 +87,12 @@ class Outliers:
         places = np.array([(row.mean(axis=0) - mean) @ axes for row in rows])
         found = cls(mean, axes, places, 1.0)
         factors = [found._factor(place, number) for number, place in enumerate(places)]
-        limit = max(1.0, _MARGIN * float(np.quantile(factors, _QUANTILE)))
+        limit = max(1.0, _MARGIN * _usual(factors))
         if spreads is None:
             return cls(mean, axes, places, limit)
         found = cls(mean, axes, places, limit, np.array(spreads))
         factors = [found._spread_factor(place, spreads[n], n) for n, place in enumerate(places)]
-        return replace(found, spread_limit=max(1.0, _MARGIN_SPREADS * float(np.quantile(factors, _QUANTILE))))
+        return replace(found, spread_limit=max(1.0, _MARGIN_SPREADS * _usual(factors)))
 
     def unlikeness(self, row: FloatArray, spread: float | None = None) -> float:
         """Returns the factor of a structure relative to the limit; above 1 it is unlike the training structures.
@@ -154,3 +158,8 @@ class Outliers:
         np.fill_diagonal(distances, np.inf)
         own = np.sort(distances, axis=1)[:, :_NEAREST].mean(axis=1)
         return np.maximum(own, _CLOSEST * np.median(own))
+
+
+def _usual(factors: Sequence[float]) -> float:
+    """Returns the largest factor of structures that have others of their kind."""
+    return min(float(np.quantile(factors, _QUANTILE)), _LARGEST * float(np.median(factors)))
