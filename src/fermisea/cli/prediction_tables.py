@@ -115,7 +115,7 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
             + (
                 f": the error of F from their difference is at most {1000 * seam.blend_error / atoms:.2g} meV/atom, at "
                 f"{seam.electron_temperature:g} K"
-                if prediction.has_free_energy
+                if prediction.has_free_energy and seam.blend_error > 0
                 else ""
             )
         )
