@@ -113,8 +113,8 @@ REFUSED = {
     "one short vector": (lambda: Atoms("Al", cell=[0.5, 9, 9], pbc=True), r"images of an atom are 0.50 Å apart"),
 }
 RARE = {"test-bcc-00", "test-liquid16-00", "other-liquid-01", "other-liquid-03", "test-liquid-02", "test-liquid-05"}
-"""At the edges of the training data: bcc at high pressure, liquids that are cold and compressed, hot and expanded, or near
-5000 K, where F from the LDOS and F of the potential differ much."""
+"""At the edges of the training data: bcc at high pressure, liquids that are cold and compressed, hot and expanded, or
+near 5000 K, where F from the LDOS and F of the potential differ much."""
 
 KNOWN = {name: atoms for name, atoms in UNSEEN.items() if name not in RARE} | {
     "primitive cell": bulk("Al", "fcc", a=CONSTANT),
