@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,8 @@ from fermisea.cli import main
 from fermisea.errors import InputError
 from fermisea.model.bundled import FOLDER, model_card, model_path, shipped_models
 
+STRUCTURES = Path(__file__).parent / "data" / "aluminium" / "structures.extxyz"
+STUDY = Path(__file__).parents[1] / "docs" / "aluminium"
 CRYSTALS = {
     "fcc": bulk("Al", "fcc", a=4.05, cubic=True),
     "bcc": bulk("Al", "bcc", a=3.2145, cubic=True),
@@ -25,7 +28,7 @@ CRYSTALS = {
 
 def strained():
     """Eight displaced atoms in a strained cell, which the model has not seen."""
-    frames = ase.io.read(Path(__file__).parent / "data" / "aluminium" / "structures.extxyz", ":")
+    frames = ase.io.read(STRUCTURES, ":")
     return next(atoms for atoms in frames if atoms.info["name"] == "test-small-02")
 
 
@@ -47,6 +50,27 @@ def test_it_is_an_ensemble_with_a_potential_at_two_electronic_temperatures(alumi
 
 def test_its_file_fits_into_a_package():
     assert (FOLDER / "aluminium.safetensors").stat().st_size < 1e7
+
+
+def unseen():
+    """Yields name, structure, tau_e and F of DFT per atom (eV) of the test structures of its study."""
+    with (STUDY / "data.csv").open(encoding="utf-8") as stream:
+        known = [row for row in csv.DictReader(stream) if row["part"] == "test"]
+    structures = {atoms.info["name"]: atoms for atoms in ase.io.read(STRUCTURES, ":")}
+    for row in known:
+        yield row["name"], structures[row["name"]], float(row["electron_temperature_K"]), row["free_energy_eV_per_atom"]
+
+
+def test_free_energies_of_structures_that_it_has_not_seen(aluminium):
+    """F of DFT comes from the tables of the study; bounds in meV/atom, a little above the errors there."""
+    bounds = {"crystal": 0.6, "strained": 1.5, "vacancy": 1.5, "small": 5.0, "liquid": 12.0}
+    potential, seen = aluminium.potential(), set()
+    for name, atoms, tau_e, true in unseen():
+        found = potential.predict(atoms, tau_e)
+        kind = name.split("-")[1]
+        assert abs(1000 * (found.free_energy / len(atoms) - float(true))) < bounds[kind], (name, tau_e)
+        seen.add((kind, tau_e))
+    assert len(seen) == 2 * len(bounds)
 
 
 def test_the_potential_reaches_from_the_lowest_electronic_temperature_to_beyond_the_highest_tau_ref(aluminium):
