@@ -21,6 +21,7 @@ PAGES = tuple(
         "free-energies.md",
         "temperature-transfer.md",
         "warm-dense-matter.md",
+        "aluminium.md",
     )
 )
 
