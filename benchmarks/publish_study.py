@@ -86,7 +86,7 @@ def main() -> int:
         print(f"{study}: got no finished study; run `fermisea study {given.name}` to its end", file=sys.stderr)
         return 1
     stored = json.loads((study / "settings.json").read_text(encoding="utf-8"))
-    stored.pop("fermisea", None)
+    stored.pop("fermisea")
     wanted = published.settings.to_dict()
     if stored | _free(wanted) != wanted:
         print(f"{study}: has other settings than the shipped ones", file=sys.stderr)

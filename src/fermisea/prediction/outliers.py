@@ -38,11 +38,12 @@ _SMALLEST = 0.3
 """Smallest spread of a neighbour, relative to the median."""
 
 _QUANTILE, _LARGEST = 0.9, 1.75
-"""Quantile of the factors of the training structures, each compared with the others, and its largest value, relative to
-their median. A structure that is the only one of its kind has a large factor, which does not describe the others."""
+"""Quantile of the factors of the training structures, each compared with the others, and the upper bound of this
+quantile, relative to the median. The only structure of its kind has a large factor, which does not describe the others.
+"""
 
 _MARGIN, _MARGIN_SPREADS = 1.3, 1.1
-"""Limit of a factor over this quantile.
+"""Limit of a factor over this quantile, for distances and for spreads.
 
 Measured for aluminium from the crystal to the liquid, relative to the limit: 49 unseen structures of the same kinds, of
 up to 256 atoms, at most 0.93; crystals with a lattice constant 12 % larger 1.1 to 1.4, with a shear of 12 % 1.4 to 1.6,
@@ -161,5 +162,5 @@ class Outliers:
 
 
 def _usual(factors: Sequence[float]) -> float:
-    """Returns the largest factor of structures that have others of their kind."""
+    """Returns the quantile of the factors of the training structures, with its upper bound."""
     return min(float(np.quantile(factors, _QUANTILE)), _LARGEST * float(np.median(factors)))
