@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -51,6 +52,32 @@ def test_everything_survives_the_file(saved):
     assert loaded.network.dtype == torch.float32
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], tensor), name
+
+
+def test_the_structures_of_its_data_survive_the_file(saved):
+    """Of different sizes; positions to the precision of float32."""
+    model, path = saved
+    structures = (structure(4), structure(2, atoms=1), bulk("Al", "bcc", a=3.2, cubic=True))
+    dataclasses.replace(model, structures=structures).save(path)
+    loaded = load_model(path).structures
+    assert [atoms.symbols.get_chemical_formula() for atoms in loaded] == ["Al4", "Al", "Al2"]
+    for one, other in zip(loaded, structures, strict=True):
+        assert one.pbc.all()
+        np.testing.assert_allclose(one.positions, other.positions, atol=1e-5)
+        np.testing.assert_allclose(one.cell.array, other.cell.array, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(0.0, 8.0), (1.5, 6.5), (4.0, 5.0), (-4.0, 12.0)])
+def test_refuses_structures_with_a_wrong_number_of_atoms(saved, sizes):
+    model, path = saved
+    dataclasses.replace(model, structures=(structure(4), structure(2))).save(path)
+
+    def change(_header, tensors):
+        tensors["structures.sizes"] = torch.tensor(sizes)
+
+    rewrite(path, change)
+    with pytest.raises(FileFormatError, match="wrong or missing entry"):
+        load_model(path)
 
 
 def test_header_is_plain_json(saved):

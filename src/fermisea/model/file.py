@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from ase import Atoms
 from torch import Tensor
 
 from fermisea import descriptors
@@ -21,6 +22,7 @@ from fermisea.errors import DamagedFileError, FileFormatError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.model.bundled import shipped_models
 from fermisea.model.soundness import check_network, check_tensor, check_tensors
+from fermisea.model.stored_structures import structures_of, tensors_of
 from fermisea.networks.ensemble import Network, architecture, network_of
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.broadening import Broadening
@@ -82,6 +84,8 @@ class StoredModel(Protocol):
     @property
     def training_domain(self) -> Domain | None: ...  # noqa: D102
     @property
+    def structures(self) -> Sequence[Atoms]: ...  # noqa: D102
+    @property
     def hotter(self) -> Sequence[StoredModel]: ...  # noqa: D102
 
 
@@ -103,6 +107,7 @@ def write_model(path: str | os.PathLike[str], model: StoredModel) -> None:
 def _stored(model: StoredModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Returns the tensors and the other data of a model at one tau_ref."""
     tensors = {f"network.{name}": value.clone().contiguous() for name, value in model.network.state_dict().items()}
+    tensors |= tensors_of(model.structures)
     ions = {}
     for symbol, ion in model.ions.items():
         ions[symbol] = ion.to_dict()
@@ -242,6 +247,7 @@ def _parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
         "thermal": _thermal(header, tensors, anchor),
         "axis": EnergyAxis(**header["energy_axis"]) if "energy_axis" in header else None,
         "training_domain": Domain.from_dict(header["domain"]) if "domain" in header else None,
+        "structures": structures_of(tensors),
     }
 
 

@@ -58,6 +58,7 @@ class Model:
         thermal: change of F of the anchor with tau_e, for :meth:`potential`; None without one.
         training_domain: domain of the training structures; None if it is not in the model file.
         axis: zero of ``energy_grid`` as a function of the structure; None for absolute energies.
+        structures: structures of the data at tau_ref; empty for a file of an older version.
         hotter: models of the same material at higher tau_ref, ascending. Between two tau_ref the predictions of both
             are blended; all other attributes belong to the lowest tau_ref.
     """
@@ -77,6 +78,7 @@ class Model:
     thermal: ThermalTerms | None = None
     training_domain: Domain | None = None
     axis: EnergyAxis | None = None
+    structures: tuple[Atoms, ...] = ()
     hotter: tuple[Model, ...] = ()
 
     def __post_init__(self) -> None:

@@ -331,4 +331,5 @@ def _model(
         provenance=provenance,
         total_energy_obstacle=first.total_energy_obstacle,
         axis=axis,
+        structures=tuple(snapshot.atoms for snapshot in dataset),
     )
