@@ -30,7 +30,13 @@ def version() -> str:
 
 
 def run_abinit(
-    engine: PlaneWave, atoms: Atoms, electron_temperature: float, bands: int, *, extended: bool = False
+    engine: PlaneWave,
+    atoms: Atoms,
+    electron_temperature: float,
+    bands: int,
+    *,
+    extended: bool = False,
+    symmetric: bool = False,
 ) -> Run:
     """Runs ABINIT on one thread, with the cutoff, k-points and pseudopotentials of an engine.
 
@@ -40,6 +46,7 @@ def run_abinit(
         electron_temperature: tau_e, K.
         bands: number of bands.
         extended: whether there are free electrons above the bands (``useextfpmd``).
+        symmetric: whether symmetry reduces the k-points; the k-mesh must have the symmetry of the structure.
 
     Raises:
         RuntimeError: if the program fails or its SCF cycle does not converge.
@@ -47,7 +54,8 @@ def run_abinit(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "atom.gth").write_text(pseudopotential_file(potential_name(engine, atoms)))
-        (folder / "run.abi").write_text(input_file(engine, atoms, electron_temperature, bands, extended=extended))
+        text = input_file(engine, atoms, electron_temperature, bands, extended=extended, symmetric=symmetric)
+        (folder / "run.abi").write_text(text)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             ["abinit", "run.abi"],
@@ -104,7 +112,13 @@ def pseudopotential_file(name: str) -> str:
 
 
 def input_file(
-    engine: PlaneWave, atoms: Atoms, electron_temperature: float, bands: int, *, extended: bool = False
+    engine: PlaneWave,
+    atoms: Atoms,
+    electron_temperature: float,
+    bands: int,
+    *,
+    extended: bool = False,
+    symmetric: bool = False,
 ) -> str:
     """Returns the input of a run; arguments as for ``run_abinit``."""
     shift = np.array(engine.shift or (0, 0, 0)) / 2
@@ -122,21 +136,21 @@ def input_file(
         "ngkpt": " ".join(map(str, engine.kpts)),
         "nshiftk": 1,
         "shiftk": _numbers(shift),
-        "kptopt": 2,
+        "kptopt": 1 if symmetric else 2,
         "occopt": 3,
         "tsmear": f"{units.thermal_energy(electron_temperature) / units.HARTREE:.12f}",
         "nband": bands,
         "nstep": 60,
         "toldfe": "1e-6" if extended else "1e-9",  # hartree; hot runs with free electrons converge slowly
         "ixc": PBE,
-        "nsym": 1,
         "prtwf": 0,
         "prtden": 0,
         "prteig": 0,
         "optforces": 1,
         "optstress": 1,
-        "chksymbreak": 0,
-    } | ({"useextfpmd": 1} if extended else {})
+    }
+    values |= {"useextfpmd": 1} if extended else {}
+    values |= {} if symmetric else {"nsym": 1, "chksymbreak": 0}
     return "".join(f"{key} {value}\n" for key, value in values.items())
 
 
@@ -154,12 +168,14 @@ def _results(text: str, bands: int, seconds: float) -> Run:
         rows = re.findall(rf"{name}: .*\n((?:- \[.*\n)+)", text)[-1].splitlines()
         return np.array([re.findall(r"-?\d\.\d+E[+-]\d+", row) for row in rows], dtype=np.float64)
 
+    stress = table("cartesian_stress_tensor") * units.HARTREE / units.BOHR**3
     return Run(
         free_energy=number(r"total_energy +: +(\S+)") * units.HARTREE,
         entropy_term=number(r"'-kT\*entropy' +: +(\S+)") * units.HARTREE,
-        pressure=pressure(table("cartesian_stress_tensor") * units.HARTREE / units.BOHR**3),
+        pressure=pressure(stress),
         forces=(table("cartesian_forces") * units.HARTREE / units.BOHR).tolist(),
         bands=bands,
         iterations=int(number(r"At SCF step +(\d+)")),
         seconds=seconds,
+        stress=stress.tolist(),
     )

@@ -62,6 +62,7 @@ class Run:
         seconds: CPU time.
         electrons: integral of the density; NaN for other codes.
         tail_electrons: number of electrons above the bands; NaN for other codes.
+        stress: (3, 3), eV/Angstrom^3, positive under tension; only of ABINIT.
     """
 
     free_energy: float
@@ -73,6 +74,7 @@ class Run:
     seconds: float
     electrons: float = math.nan
     tail_electrons: float = math.nan
+    stress: Sequence[Sequence[float]] = ()
 
 
 class Runs:
