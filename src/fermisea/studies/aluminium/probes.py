@@ -1,6 +1,6 @@
 """Structures for self-consistent runs without an LDOS, outside of the training data.
 
-Perfect crystals need one cubic cell with a dense k-mesh, which is equivalent to
+Perfect crystals need one small cell with a dense k-mesh, which is equivalent to
 the k-mesh of the larger cells.
 """
 
@@ -15,7 +15,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 
-from fermisea.studies.aluminium.meshes import Mesh, mesh_at
+from fermisea.studies.aluminium.meshes import Mesh
 from fermisea.utilities.arrays import FloatArray
 
 LINE = np.linspace(0.96, 1.04, 17)
@@ -48,7 +48,6 @@ class Probe:
         atoms: the structure.
         kpts: k-mesh, shifted by half a step.
         electron_temperatures: tau_e of the runs, K.
-        cold_kpts: k-mesh below 10,000 K; None for the same mesh.
     """
 
     group: str
@@ -56,29 +55,21 @@ class Probe:
     atoms: Atoms
     kpts: Mesh
     electron_temperatures: tuple[float, ...]
-    cold_kpts: Mesh | None = None
-
-    def mesh(self, electron_temperature: float) -> Mesh:
-        """Returns the k-mesh at one tau_e (K)."""
-        return mesh_at(electron_temperature, self.kpts, self.cold_kpts)
 
 
-def probes(
-    lattice_constant: float, kpts: Mesh, cold_kpts: Mesh | None = None, groups: Sequence[str] = GROUPS
-) -> list[Probe]:
+def probes(lattice_constant: float, kpts: Mesh, groups: Sequence[str] = GROUPS) -> list[Probe]:
     """Returns the structures of self-consistent runs.
 
     Args:
         lattice_constant: lattice constant of fcc, Angstrom.
         kpts: k-mesh of the cubic cell of four atoms; other cells have meshes of the same density.
-        cold_kpts: the same for perfect crystals below 10,000 K; None for the same mesh.
         groups: some of ``GROUPS``.
     """
     found = [
-        *_lattices(lattice_constant, kpts, cold_kpts),
+        *_lattices(lattice_constant, kpts),
         *_vacancy(lattice_constant, kpts),
-        *_line(lattice_constant, kpts, cold_kpts),
-        *_elastic(lattice_constant, kpts, cold_kpts),
+        *_line(lattice_constant, kpts),
+        *_elastic(lattice_constant, kpts),
         _phonons(lattice_constant, kpts),
     ]
     return [probe for probe in found if probe.group in groups]
@@ -102,17 +93,15 @@ def elastic_strains() -> dict[str, FloatArray]:
     return found
 
 
-def _line(lattice_constant: float, kpts: Mesh, cold_kpts: Mesh | None) -> list[Probe]:
+def _line(lattice_constant: float, kpts: Mesh) -> list[Probe]:
     crystals = [bulk("Al", "fcc", a=lattice_constant * scale, cubic=True) for scale in LINE]
-    return [
-        Probe("line", f"line-{n:02d}", atoms, kpts, LINE_TEMPERATURES, cold_kpts) for n, atoms in enumerate(crystals)
-    ]
+    return [Probe("line", f"line-{n:02d}", atoms, kpts, LINE_TEMPERATURES) for n, atoms in enumerate(crystals)]
 
 
-def _elastic(lattice_constant: float, kpts: Mesh, cold_kpts: Mesh | None) -> list[Probe]:
+def _elastic(lattice_constant: float, kpts: Mesh) -> list[Probe]:
     crystal = bulk("Al", "fcc", a=lattice_constant, cubic=True)
     return [
-        Probe("elastic", f"elastic-{name}", deformed(crystal, np.eye(3) + strain), kpts, ELASTIC, cold_kpts)
+        Probe("elastic", f"elastic-{name}", deformed(crystal, np.eye(3) + strain), kpts, ELASTIC)
         for name, strain in elastic_strains().items()
     ]
 
@@ -137,7 +126,7 @@ def _vacancy(lattice_constant: float, kpts: Mesh) -> list[Probe]:
     return [Probe("vacancy", name, atoms, (x, y, z), COLD_AND_HOT) for name, atoms in structures.items()]
 
 
-def _lattices(lattice_constant: float, kpts: Mesh, cold_kpts: Mesh | None) -> list[Probe]:
+def _lattices(lattice_constant: float, kpts: Mesh) -> list[Probe]:
     """Perfect fcc, bcc and hcp with the same volume per atom."""
     volume = lattice_constant**3 / 4
     close_packed = lattice_constant / np.sqrt(2)
@@ -147,19 +136,9 @@ def _lattices(lattice_constant: float, kpts: Mesh, cold_kpts: Mesh | None) -> li
         "hcp": bulk("Al", "hcp", a=close_packed, c=float(np.sqrt(8 / 3)) * close_packed),
     }
 
-    def mesh(atoms: Atoms, cubic: Mesh) -> Mesh:
-        length = cubic[0] * lattice_constant
+    def mesh(atoms: Atoms) -> Mesh:
+        length = kpts[0] * lattice_constant
         x, y, z = (max(1, round(length * float(row))) for row in atoms.cell.reciprocal().lengths())
         return x, y, z
 
-    return [
-        Probe(
-            "lattices",
-            name,
-            atoms,
-            mesh(atoms, kpts),
-            COLD_AND_HOT,
-            None if cold_kpts is None else mesh(atoms, cold_kpts),
-        )
-        for name, atoms in structures.items()
-    ]
+    return [Probe("lattices", name, atoms, mesh(atoms), COLD_AND_HOT) for name, atoms in structures.items()]

@@ -78,7 +78,7 @@ def run_aluminium(
             seconds += _run_dft(settings, chosen, structures, out / "data", console, workers)
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
         perfect, hot = (
-            probes(settings.lattice_constant, settings.kpts, settings.cold_kpts, settings.references),
+            probes(settings.lattice_constant, settings.kpts, settings.references),
             _hot_probes(settings, structures),
         )
         runs = _references(settings, [*perfect, *hot], out / "references", console, workers)
@@ -161,7 +161,7 @@ def _references(
 ) -> References:
     jobs = {
         (probe.name, tau_e): partial(
-            reference, replace(settings.dft, kpts=probe.mesh(tau_e)), probe.name, probe.atoms, tau_e, folder
+            reference, replace(settings.dft, kpts=probe.kpts), probe.name, probe.atoms, tau_e, folder
         )
         for probe, tau_e in _pairs(chosen)
     }

@@ -73,7 +73,6 @@ class AluminiumSettings:
         lattice_constant: lattice constant of fcc aluminium, Angstrom.
         kinds: kinds of structures, each with its own k-mesh.
         kpts: k-mesh of a cubic cell of four atoms in self-consistent runs of perfect crystals, shifted by half a step.
-        cold_kpts: the same below 10,000 K; None for the same mesh.
         reference_temperatures: all tau_ref of the snapshots, with their energy windows.
         references: self-consistent runs of perfect crystals and of the vacancy, any of "lattices", "vacancy", "line",
             "elastic" and "phonons".
@@ -87,7 +86,6 @@ class AluminiumSettings:
     kinds: tuple[Kind, ...]
     reference_temperatures: tuple[ReferenceTemperature, ...]
     kpts: Mesh = (8, 8, 8)
-    cold_kpts: Mesh | None = None
     references: tuple[str, ...] = GROUPS
     hot: tuple[HotRuns, ...] = ()
     dft: Campaign = field(default_factory=Campaign)
@@ -96,10 +94,7 @@ class AluminiumSettings:
 
     def __post_init__(self) -> None:
         check_numbers("lattice_constant", (self.lattice_constant,), 1, lowest=0.1)
-        for name in ("kpts", "cold_kpts"):
-            mesh = getattr(self, name)
-            if mesh is not None:
-                check_numbers(name, mesh, 3, lowest=1, whole=True)
+        check_numbers("kpts", self.kpts, 3, lowest=1, whole=True)
         check_numbers("seed", (self.seed,), 1, lowest=0, whole=True)
         if not isinstance(self.references, tuple) or not set(self.references) <= set(GROUPS):
             raise InputError(f"references: got {self.references!r}, expected any of {', '.join(GROUPS)}")
