@@ -22,6 +22,7 @@ PAGES = tuple(
         "temperature-transfer.md",
         "warm-dense-matter.md",
         "aluminium.md",
+        "domain.md",
     )
 )
 
