@@ -28,7 +28,7 @@ from fermisea.studies.aluminium.properties import Key, Result, elastic_constants
 from fermisea.studies.aluminium.settings import AluminiumSettings
 
 COLD, LINE_TEMPERATURE = 300.0, 1000.0
-ELASTIC_MESHES, LINE_MESH = (20, 28, 40), 28
+ELASTIC_MESHES, LINE_MESH = (20, 28, 36), 24
 BANDS = 8
 
 

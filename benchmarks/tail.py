@@ -2,7 +2,8 @@
 
 The LDOS of cells of two to four atoms is computed up to 110 eV at tau_ref = 10 kK, cut at several energies above the
 Fermi level and continued by free electrons. F of the shipped model is compared with self-consistent runs up to 100 kK,
-whose top bands are empty. An hour on one core; the same command resumes after an interruption.
+whose top bands are empty, and for a liquid with runs up to 100 kK that have free electrons above their bands from 64 kK
+on. An hour on one core; the same command resumes after an interruption.
 
     python benchmarks/tail.py DIR
 """
@@ -10,14 +11,16 @@ whose top bands are empty. An hour on one core; the same command resumes after a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
-from common import Table, digits, finish, options, parse
+from common import ROOT, Table, digits, finish, options, parse
 from strained_data import deformed, liquid, vacancy
 
 import fermisea
@@ -43,6 +46,11 @@ SMALLEST = 1e-4
 
 SCF = {8: (10_000.0, 20_000.0, 30_000.0, 50_000.0), 4: (50_000.0, 80_000.0, 100_000.0)}
 """Electronic temperatures of self-consistent runs on k-meshes of this size; each shares one with the one before."""
+
+LIQUID, LIQUID_MESH = "test-liquid16-00", (2, 2, 4)
+"""A liquid of the study of aluminium, outside of the training data, and its k-mesh."""
+
+LIQUID_SCF = (10_000.0, 30_000.0, 50_000.0, 80_000.0, 100_000.0)
 
 
 def known() -> dict[str, tuple[Atoms, int]]:
@@ -160,24 +168,53 @@ def estimate_table(folder: Path) -> tuple[Table, dict[str, Any]]:
     return Table("tail_estimate", title, columns, cells), results
 
 
-def solve(folder: Path, atoms: Atoms, mesh: int, tau_e: float) -> float:
+def solve(folder: Path, name: str, atoms: Atoms, engine: PlaneWave, tau_e: float) -> float:
     """Returns F of a self-consistent run, eV, from a file if it exists."""
-    path = folder / "scf" / f"{mesh}-{tau_e:.0f}.json"
+    path = folder / "scf" / f"{name}-{tau_e:.0f}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        engine = PlaneWave(cutoff=217.7, kpts=(mesh,) * 3, shift=(1, 1, 1), tail=False)
         write_text(path, json.dumps(engine.solve(atoms, tau_e).reference.free_energy))
         print(f"computed {path.name}", flush=True)
     return float(json.loads(path.read_text()))
 
 
-def model_table(folder: Path) -> tuple[Table, list[dict[str, float]]]:
-    """Returns errors of the change of F of the shipped model up to 100 kK."""
+def crystal_table(folder: Path) -> tuple[Table, list[dict[str, float]]]:
+    """Returns errors of the change of F of the shipped model up to 100 kK in a crystal."""
     atoms, changes = deformed(7, 1.0, 0.0, 0.1), {}
     for mesh, temperatures in SCF.items():
-        found = [solve(folder, atoms, mesh, t) for t in temperatures]
+        engine = PlaneWave(cutoff=217.7, kpts=(mesh,) * 3, shift=(1, 1, 1), tail=False)
+        found = [solve(folder, str(mesh), atoms, engine, t) for t in temperatures]
         first = changes.get(temperatures[0], 0.0)
         changes |= {t: first + f - found[0] for t, f in zip(temperatures, found, strict=True)}
+    title = "The shipped model, rattled fcc aluminium, against self-consistent DFT"
+    note = "k-meshes of 8x8x8 up to 50 kK, of 4x4x4 for the changes above."
+    cells, columns, rows = changes_of_model(atoms, changes)
+    return Table("tail_model", title, columns, cells, note), rows
+
+
+def liquid_table(folder: Path) -> tuple[Table, list[dict[str, float]]]:
+    """Returns errors of the change of F of the shipped model up to 100 kK in a liquid."""
+    frames = ase.io.read(ROOT / "tests" / "data" / "aluminium" / "structures.extxyz", ":")
+    (atoms,) = (frame for frame in frames if frame.info["name"] == LIQUID)
+    engine = PlaneWave(cutoff=217.7, kpts=LIQUID_MESH, shift=(1, 1, 1))
+    found = {t: solve(folder, LIQUID, atoms, engine, t) for t in LIQUID_SCF}
+    changes = {t: f - found[LIQUID_SCF[0]] for t, f in found.items()}
+    title = f"The shipped model, liquid aluminium ({LIQUID}, {len(atoms)} atoms), against self-consistent DFT"
+    mesh = "x".join(map(str, LIQUID_MESH))
+    note = f"k-mesh of {mesh}; free electrons above the bands of DFT at 80 and 100 kK."
+    cells, columns, rows = changes_of_model(atoms, changes)
+    return Table("tail_liquid", title, columns, cells, note), rows
+
+
+def changes_of_model(
+    atoms: Atoms, changes: Mapping[float, float]
+) -> tuple[list[list[str]], tuple[str, ...], list[dict[str, float]]]:
+    """Returns cells, columns and numbers of a table of errors of the shipped model.
+
+    Args:
+        atoms: the structure.
+        changes: F(tau_e) - F(10 kK) of DFT by tau_e, eV.
+    """
     asked = list(changes)
     model = fermisea.load_model("aluminium")
     rows, cells = [], []
@@ -219,9 +256,7 @@ def model_table(folder: Path) -> tuple[Table, list[dict[str, float]]]:
         "tail error (meV/atom)",
         "transfer error (meV/atom)",
     )
-    title = "The shipped model, rattled fcc aluminium, against self-consistent DFT"
-    note = "k-meshes of 8x8x8 up to 50 kK, of 4x4x4 for the changes above."
-    return Table("tail_model", title, columns, cells, note), rows
+    return cells, columns, rows
 
 
 def main() -> None:
@@ -231,8 +266,10 @@ def main() -> None:
     values = parse(parser)
     cuts, cut_rows = cut_table(values.folder)
     estimates, facts = estimate_table(values.folder)
-    model, model_rows = model_table(values.folder)
-    finish(values, [cuts, estimates, model], {"cuts": cut_rows, "estimate": facts, "model": model_rows})
+    crystal, crystal_rows = crystal_table(values.folder)
+    molten, molten_rows = liquid_table(values.folder)
+    numbers = {"cuts": cut_rows, "estimate": facts, "crystal": crystal_rows, "liquid": molten_rows}
+    finish(values, [cuts, estimates, crystal, molten], numbers)
 
 
 if __name__ == "__main__":
