@@ -13,7 +13,7 @@ from fermisea import units
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.density_of_states import DensityOfStates
-from fermisea.physics.electron_phonon import COLD, coupling_factor, electron_phonon_coupling, squared_states
+from fermisea.physics.electron_phonon import COLD, coupling_factor, electron_phonon_coupling, squared_dos
 from fermisea.physics.free_electrons import fermi_level
 from fermisea.physics.tail import Tail
 
@@ -49,7 +49,7 @@ def exact(mu: float, temperature: float) -> float:
 def test_the_squared_density_of_free_electrons_is_the_one_of_quadrature(temperature, broadening):
     dos = free_electrons(top=80.0, broadening=broadening)
     mu = dos.fermi_level(ELECTRONS, temperature)
-    assert squared_states(dos, mu, temperature) == pytest.approx(exact(mu, temperature), rel=1e-5)
+    assert squared_dos(dos, mu, temperature) == pytest.approx(exact(mu, temperature), rel=1e-5)
 
 
 def test_the_width_of_cold_electrons_is_far_below_the_spacing_of_the_energies():
@@ -57,7 +57,7 @@ def test_the_width_of_cold_electrons_is_far_below_the_spacing_of_the_energies():
     dos = free_electrons(spacing=0.5, broadening=0.0)
     for mu in (9.1, 9.25, 9.37):
         assert units.thermal_energy(50.0) < 0.01 * dos.energy_grid.spacing
-        assert squared_states(dos, mu, 50.0) == pytest.approx(STATES**2 * mu, rel=1e-6)
+        assert squared_dos(dos, mu, 50.0) == pytest.approx(STATES**2 * mu, rel=1e-6)
 
 
 def test_cold_electrons_have_allens_coupling():
@@ -95,8 +95,8 @@ def test_a_peak_in_the_density_of_states_counts_twice():
         return d**2 / (4 * kt * math.cosh((energy - hot) / (2 * kt)) ** 2)
 
     reference = quad(integrand, -12.0, 12.0, points=[-9, -3, 0], epsabs=0, epsrel=1e-10, limit=300)[0]
-    assert squared_states(dos, hot, 10_000.0) == pytest.approx(reference, rel=1e-5)
-    assert squared_states(dos, cold, 300.0) == pytest.approx(0.09, rel=0.05)
+    assert squared_dos(dos, hot, 10_000.0) == pytest.approx(reference, rel=1e-5)
+    assert squared_dos(dos, cold, 300.0) == pytest.approx(0.09, rel=0.05)
     one, two = electron_phonon_coupling(dos, electrons, [300.0, 10_000.0], 23.0)
     assert two > 2 * one
 
@@ -106,9 +106,9 @@ def test_a_tail_continues_the_integral_above_the_grid():
     tail = Tail.of(bare.energy_grid, bare.dos / VOLUME)
     assert tail is not None
     with_tail = DensityOfStates(bare.energies, bare.dos, bare.broadening, volume=VOLUME, tail=tail)
-    expected = squared_states(high, 9.0, 30_000.0)
-    assert squared_states(with_tail, 9.0, 30_000.0) == pytest.approx(expected, rel=1e-3)
-    assert squared_states(bare, 9.0, 30_000.0) < 0.97 * expected
+    expected = squared_dos(high, 9.0, 30_000.0)
+    assert squared_dos(with_tail, 9.0, 30_000.0) == pytest.approx(expected, rel=1e-3)
+    assert squared_dos(bare, 9.0, 30_000.0) < 0.97 * expected
 
 
 def test_the_rule_of_mala_integrates_the_straight_lines_between_the_energies():
@@ -117,7 +117,7 @@ def test_the_rule_of_mala_integrates_the_straight_lines_between_the_energies():
     kt = units.MALA_BOLTZMANN * 300.0
     # (1 + 0.1 eps)^2 averaged over -df/deps, whose variance is (pi kT)^2 / 3
     expected = (1 + 0.1 * 4.2) ** 2 + 0.01 * (math.pi * kt) ** 2 / 3
-    assert squared_states(dos, 4.2, 300.0) == pytest.approx(expected, rel=1e-9)
+    assert squared_dos(dos, 4.2, 300.0) == pytest.approx(expected, rel=1e-9)
 
 
 def test_bad_input_is_named():

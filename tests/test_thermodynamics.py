@@ -17,6 +17,8 @@ from fermisea import Thermodynamics, thermo
 from fermisea.cli.app import app, main
 from fermisea.errors import InputError, WindowError
 from fermisea.model.model import Model
+from fermisea.physics.conductivity import conductivity_law
+from fermisea.physics.electron_phonon import electron_phonon_coupling, fermi_level_dos
 from synthetic import structure
 from test_forces import deformed
 from test_prediction import random_model
@@ -77,6 +79,30 @@ def test_pressure_is_the_derivative_by_the_volume(model, found):
     assert found.pressure[-1] == pytest.approx(-slope / (3 * found.volume), rel=1e-5)
 
 
+def test_coupling_and_conductivity_come_from_the_same_density_of_states(model, found):
+    law = conductivity_law("drude", {"v_F": 2.0e6, "A": 1e7, "B": 1e12})
+    table = thermo(
+        model, structure(3), 8000.0, lowest=500.0, grid=SHAPE, pressure=False, lambda_omega2=186.0, conductivity=law
+    )
+    prediction = model.predict(structure(3), table.electron_temperature.tolist(), SHAPE, density=False)
+    dos, t = prediction.density_of_states, table.electron_temperature
+    expected = electron_phonon_coupling(dos, table.electrons, t, 186.0, table.volume)
+    np.testing.assert_allclose(table.coupling, expected, rtol=1e-9)
+    states = [fermi_level_dos(dos, mu, tau_e) for mu, tau_e in zip(prediction.fermi_level, t, strict=True)]
+    np.testing.assert_allclose(table.fermi_level_dos, states, rtol=1e-9)
+    per_volume = table.heat_capacity / table.volume
+    np.testing.assert_allclose(table.conductivity, law.conductivity(t, per_volume), rtol=1e-12)
+    row = table.rows()[3]
+    assert row["electron_phonon_coupling_W_per_m3_K"] == pytest.approx(
+        table.coupling[3] * ase_units._e * 1e42, rel=1e-6
+    )
+    assert row["thermal_conductivity_W_per_m_K"] == pytest.approx(table.conductivity[3] * ase_units._e * 1e22, rel=1e-6)
+    assert row["fermi_level_dos_per_eV_atom"] == pytest.approx(table.fermi_level_dos[3] / 4, rel=1e-12)
+    assert [limit[:7] for limit in table.limits] == ["G holds", "no sing", "kappa_e"]
+    assert found.limits == ()
+    assert "electron_phonon_coupling_W_per_m3_K" not in found.rows()[0]
+
+
 def test_a_model_without_total_free_energy_gives_the_rest(model):
     obstacle = dataclasses.replace(model, total_energy_obstacle="data of another code")
     found = thermo(obstacle, structure(3), 4000.0, grid=SHAPE)
@@ -93,6 +119,8 @@ def test_bad_input_is_named(model):
         thermo(model, structure(3), 300.0, lowest=300.0)
     with pytest.raises(InputError, match="tolerance: got 0"):
         thermo(model, structure(3), 3000.0, tolerance=0.0)
+    with pytest.raises(InputError, match=r"lambda<omega\^2>: got -186 meV\^2"):
+        thermo(model, structure(3), 3000.0, lambda_omega2=-186.0)
     with pytest.raises(WindowError, match="20000 K"):
         thermo(model, structure(3), 20_000.0, tail=False)
     with pytest.raises(InputError, match="element Cu"):

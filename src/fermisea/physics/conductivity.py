@@ -13,6 +13,7 @@ A model of the density of states gives no scattering rates, so that kappa_e need
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -25,34 +26,60 @@ from fermisea.errors import InputError
 from fermisea.utilities.arrays import FloatArray
 
 
-@dataclass(frozen=True)
-class LinearConductivity:
+@dataclass(frozen=True, kw_only=True)
+class ConductivityLaw(ABC):
+    """A law for kappa_e with the parameters of a material.
+
+    Attributes:
+        ion_temperature: tau_i, K.
+    """
+
+    name: ClassVar[str]
+    formula: ClassVar[str]
+
+    ion_temperature: float = 300.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(
+                    f"conductivity law {self.name}: got {field.name} = {value:g}, expected a finite number above 0"
+                )
+
+    @abstractmethod
+    def conductivity(self, electron_temperature: FloatArray, heat_capacity: FloatArray) -> FloatArray:
+        """Returns kappa_e at each tau_e, (n,), eV/(ps K Angstrom); times ``units.CONDUCTIVITY`` in W/(m K).
+
+        Args:
+            electron_temperature: tau_e, (n,), K.
+            heat_capacity: C_e per volume, (n,), eV/(K Angstrom^3).
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConductivity(ConductivityLaw):
     """kappa_0 tau_e/tau_i.
 
     Attributes:
         kappa_0: thermal conductivity at tau_e = tau_i, W/(m K).
     """
 
-    name: ClassVar[str] = "linear"
-    formula: ClassVar[str] = "kappa_0 tau_e/tau_i"
+    name = "linear"
+    formula = "kappa_0 tau_e/tau_i"
 
     kappa_0: float
 
-    def __post_init__(self) -> None:
-        _check_positive(self)
-
-    def conductivity(
+    def conductivity(  # noqa: D102  # documented in the base class
         self,
         electron_temperature: FloatArray,
-        heat_capacity: FloatArray,  # noqa: ARG002  # the same arguments for every law
-        ion_temperature: float,
+        heat_capacity: FloatArray,  # noqa: ARG002  # every law has the same arguments
     ) -> FloatArray:
-        """Returns kappa_e at each tau_e; see :func:`thermal_conductivity`."""
-        return self.kappa_0 / units.CONDUCTIVITY * electron_temperature / ion_temperature
+        return self.kappa_0 / units.CONDUCTIVITY * electron_temperature / self.ion_temperature
 
 
-@dataclass(frozen=True)
-class DrudeConductivity:
+@dataclass(frozen=True, kw_only=True)
+class DrudeConductivity(ConductivityLaw):
     """v_F^2 C_e / (3 (A tau_e^2 + B tau_i)).
 
     Attributes:
@@ -61,26 +88,20 @@ class DrudeConductivity:
         B: rate of electron-phonon collisions over tau_i, 1/(s K).
     """
 
-    name: ClassVar[str] = "drude"
-    formula: ClassVar[str] = "v_F^2 C_e / (3 (A tau_e^2 + B tau_i))"
+    name = "drude"
+    formula = "v_F^2 C_e / (3 (A tau_e^2 + B tau_i))"
 
-    v_F: float
+    v_F: float  # noqa: N815  # physics symbols keep their case
     A: float
     B: float
 
-    def __post_init__(self) -> None:
-        _check_positive(self)
-
-    def conductivity(
-        self, electron_temperature: FloatArray, heat_capacity: FloatArray, ion_temperature: float
-    ) -> FloatArray:
-        """Returns kappa_e at each tau_e; see :func:`thermal_conductivity`."""
-        diffusivity = self.v_F**2 / (3 * (self.A * electron_temperature**2 + self.B * ion_temperature))  # m^2/s
-        return units.DIFFUSIVITY * diffusivity * heat_capacity
+    def conductivity(self, electron_temperature: FloatArray, heat_capacity: FloatArray) -> FloatArray:  # noqa: D102
+        rate = self.A * electron_temperature**2 + self.B * self.ion_temperature
+        return units.DIFFUSIVITY * self.v_F**2 / (3 * rate) * heat_capacity
 
 
-@dataclass(frozen=True)
-class AnisimovConductivity:
+@dataclass(frozen=True, kw_only=True)
+class AnisimovConductivity(ConductivityLaw):
     """C (x^2 + 0.16)^(5/4) (x^2 + 0.44) x / ((x^2 + 0.092)^(1/2) (x^2 + b y)), x = tau_e/T_F, y = tau_i/T_F.
 
     Attributes:
@@ -89,43 +110,36 @@ class AnisimovConductivity:
         T_F: Fermi temperature, K.
     """
 
-    name: ClassVar[str] = "anisimov"
-    formula: ClassVar[str] = (
-        "C (x^2 + 0.16)^(5/4) (x^2 + 0.44) x / ((x^2 + 0.092)^(1/2) (x^2 + b tau_i/T_F)), x = tau_e/T_F"
-    )
+    name = "anisimov"
+    formula = "C (x^2 + 0.16)^(5/4) (x^2 + 0.44) x / ((x^2 + 0.092)^(1/2) (x^2 + b tau_i/T_F)), x = tau_e/T_F"
 
     C: float
     b: float
     T_F: float
 
-    def __post_init__(self) -> None:
-        _check_positive(self)
-
-    def conductivity(
+    def conductivity(  # noqa: D102  # documented in the base class
         self,
         electron_temperature: FloatArray,
-        heat_capacity: FloatArray,  # noqa: ARG002  # the same arguments for every law
-        ion_temperature: float,
+        heat_capacity: FloatArray,  # noqa: ARG002  # every law has the same arguments
     ) -> FloatArray:
-        """Returns kappa_e at each tau_e; see :func:`thermal_conductivity`."""
-        x, y = electron_temperature / self.T_F, ion_temperature / self.T_F
+        x, y = electron_temperature / self.T_F, self.ion_temperature / self.T_F
         above = (x**2 + 0.16) ** 1.25 * (x**2 + 0.44) * x
         return self.C / units.CONDUCTIVITY * above / (np.sqrt(x**2 + 0.092) * (x**2 + self.b * y))
 
 
-ConductivityLaw = LinearConductivity | DrudeConductivity | AnisimovConductivity
-"""A law for kappa_e with its parameters."""
-
-LAWS = MappingProxyType({law.name: law for law in (LinearConductivity, DrudeConductivity, AnisimovConductivity)})
+LAWS: Mapping[str, type[ConductivityLaw]] = MappingProxyType(
+    {law.name: law for law in (LinearConductivity, DrudeConductivity, AnisimovConductivity)}
+)
 """All laws by name."""
 
 
-def conductivity_law(name: str, parameters: Mapping[str, float]) -> ConductivityLaw:
+def conductivity_law(name: str, parameters: Mapping[str, float], ion_temperature: float = 300.0) -> ConductivityLaw:
     """Returns a law with its parameters.
 
     Args:
         name: ``"linear"``, ``"drude"`` or ``"anisimov"``.
         parameters: parameters by name; see the classes of the laws.
+        ion_temperature: tau_i, K.
 
     Raises:
         InputError: for an unknown name, missing or unknown parameters, or values that are not above 0.
@@ -133,40 +147,10 @@ def conductivity_law(name: str, parameters: Mapping[str, float]) -> Conductivity
     if name not in LAWS:
         raise InputError(f"conductivity law: got {name!r}, expected one of {', '.join(LAWS)}")
     law = LAWS[name]
-    expected = [field.name for field in fields(law)]
+    expected = [field.name for field in fields(law) if field.name != "ion_temperature"]
     if set(parameters) != set(expected):
         raise InputError(
             f"conductivity law {name}, {law.formula}: got the parameters {', '.join(parameters) or 'none'}, expected "
             f"{', '.join(expected)}"
         )
-    return law(**parameters)
-
-
-def thermal_conductivity(
-    law: ConductivityLaw, electron_temperature: FloatArray, heat_capacity: FloatArray, ion_temperature: float
-) -> FloatArray:
-    """Returns kappa_e at each tau_e, (n,), eV/(ps K Angstrom); times ``units.CONDUCTIVITY`` in W/(m K).
-
-    Args:
-        law: law with its parameters.
-        electron_temperature: tau_e, (n,), K.
-        heat_capacity: C_e per volume, (n,), eV/(K Angstrom^3).
-        ion_temperature: tau_i, K.
-
-    Raises:
-        InputError: for a tau_i that is not above 0.
-    """
-    if not (math.isfinite(ion_temperature) and ion_temperature > 0):
-        raise InputError(f"ion temperature: got {ion_temperature:g} K, expected a finite number above 0")
-    temperatures, capacities = (np.asarray(v, dtype=float) for v in (electron_temperature, heat_capacity))
-    return law.conductivity(temperatures, capacities, ion_temperature)
-
-
-def _check_positive(law: ConductivityLaw) -> None:
-    """Checks the parameters of a law."""
-    for field in fields(law):
-        value = getattr(law, field.name)
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(
-                f"conductivity law {law.name}: got {field.name} = {value:g}, expected a finite number above 0"
-            )
+    return law(**parameters, ion_temperature=ion_temperature)

@@ -28,15 +28,19 @@ COLD = 50.0
 """tau_e of the Fermi level eps_F, K."""
 
 COUPLING_LIMITS = (
-    "G assumes tau_e and tau_i well above the Debye temperature, electrons in equilibrium at tau_e, and one constant "
-    "lambda<omega^2> for all energies and phonons",
-    "a single G is an average over phonon branches, which for aluminium couple so differently that a two-temperature "
-    "model underestimates the rate: Waldecker et al., Phys. Rev. X 6, 021003 (2016)",
+    (
+        "G holds for tau_e and tau_i well above the Debye temperature, with electrons in equilibrium at tau_e and one "
+        "constant lambda<omega^2> for all energies: Lin, Zhigilei, Celli, Phys. Rev. B 77, 075133 (2008)"
+    ),
+    (
+        "no single G describes aluminium, whose longitudinal phonons take most of the energy: Waldecker et al., Phys. "
+        "Rev. X 6, 021003 (2016)"
+    ),
 )
 """Limits of the coupling, to be shown wherever its values are shown."""
 
 
-def fermi_level_states(dos: DensityOfStates, fermi_level: float, electron_temperature: float) -> float:
+def fermi_level_dos(dos: DensityOfStates, fermi_level: float, electron_temperature: float) -> float:
     """Returns the density of states at the Fermi level, the integral of D (-df/deps), 1/eV, both spins.
 
     Args:
@@ -47,7 +51,7 @@ def fermi_level_states(dos: DensityOfStates, fermi_level: float, electron_temper
     return dos.integral(dos.rule.slopes(fermi_level, electron_temperature).level)
 
 
-def squared_states(dos: DensityOfStates, fermi_level: float, electron_temperature: float) -> float:
+def squared_dos(dos: DensityOfStates, fermi_level: float, electron_temperature: float) -> float:
     """Returns the integral of D^2 (-df/deps), 1/eV^2; see :meth:`fermisea.physics.integration.Integration.squared`.
 
     Args:
@@ -58,7 +62,7 @@ def squared_states(dos: DensityOfStates, fermi_level: float, electron_temperatur
     return dos.rule.squared(dos.dos, fermi_level, electron_temperature, dos.volume)
 
 
-def cold_states(dos: DensityOfStates, electrons: float) -> float:
+def cold_fermi_level_dos(dos: DensityOfStates, electrons: float) -> float:
     """Returns D(eps_F) of cold electrons, 1/eV, both spins.
 
     Args:
@@ -68,7 +72,7 @@ def cold_states(dos: DensityOfStates, electrons: float) -> float:
     Raises:
         InputError: if there are no states at the Fermi level, so that the material is no metal.
     """
-    found = fermi_level_states(dos, dos.fermi_level(electrons, COLD), COLD)
+    found = fermi_level_dos(dos, dos.fermi_level(electrons, COLD), COLD)
     if not found * max(dos.energies[-1] - dos.energies[0], 1.0) > 1e-3 * electrons:
         raise InputError(
             f"electron-phonon coupling: got {found:.3g} states per eV at the Fermi level, expected a metal; omit "
@@ -113,5 +117,5 @@ def electron_phonon_coupling(
     factor, size = coupling_factor(lambda_omega2), dos.volume if volume is None else volume
     if size is None or not size > 0:
         raise InputError(f"electron-phonon coupling: got the volume {size}, expected the volume of the cell, Å^3")
-    squares = [squared_states(dos, dos.fermi_level(electrons, t), t) for t in np.atleast_1d(electron_temperature)]
-    return factor * np.array(squares) / (cold_states(dos, electrons) * size)
+    squares = [squared_dos(dos, dos.fermi_level(electrons, t), t) for t in np.atleast_1d(electron_temperature)]
+    return factor * np.array(squares) / (cold_fermi_level_dos(dos, electrons) * size)
