@@ -39,6 +39,9 @@ ELECTRONVOLT = 1.602176634e-19
 GIGAPASCAL = 1e9 * METRE_PER_ANGSTROM**3 / ELECTRONVOLT
 """Gigapascal in eV/Angstrom^3."""
 
+MASS_DENSITY = 1.66053906660e-27 / METRE_PER_ANGSTROM**3
+"""g/(mol Angstrom^3) in kg/m^3."""
+
 COUPLING = 1e12 * ELECTRONVOLT / METRE_PER_ANGSTROM**3
 """eV/(ps K Angstrom^3) in W/(m^3 K)."""
 

@@ -80,6 +80,11 @@ class Thermodynamics:
         return float(self.atoms.get_volume())
 
     @property
+    def mass_density(self) -> float:
+        """Mass of the ions per volume, kg/m^3."""
+        return float(self.atoms.get_masses().sum()) / self.volume * units.MASS_DENSITY
+
+    @property
     def volumetric_heat_capacity(self) -> FloatArray:
         """C_e per volume, (n,), J/(m^3 K)."""
         return self.heat_capacity / self.volume * (units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3)
