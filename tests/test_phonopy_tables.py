@@ -30,6 +30,7 @@ def test_layout(tmp_path):
     np.testing.assert_allclose(np.loadtxt(tmp_path / "e-v.dat"), np.stack([VOLUMES, ENERGIES], axis=1), atol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # newer versions prefer another interface
 def test_phonopy_reads_the_tables_and_finds_the_pressure_of_the_electrons(tmp_path):
     phonopy = pytest.importorskip("phonopy")
     from phonopy.file_IO import read_efe, read_v_e  # noqa: PLC0415
