@@ -55,7 +55,7 @@ def test_phonopy_reads_the_tables_and_finds_the_pressure_of_the_electrons(tmp_pa
     # at the minimum of F: 0.03 (V - V0) = dgamma/dV T^2 / 2
     slope = 1e-7 * 2 / 3 / 66
     place = list(TEMPERATURES).index(400.0)
-    assert found[0] == pytest.approx(66, abs=2e-3)
+    assert found[0] == pytest.approx(66, abs=0.01)  # the equation of state is no parabola
     assert found[place] - found[0] == pytest.approx(slope * 400**2 / 2 / 0.03, rel=0.02)
 
 

@@ -98,7 +98,10 @@ def test_coupling_and_conductivity_come_from_the_same_density_of_states(model, f
     )
     assert row["thermal_conductivity_W_per_m_K"] == pytest.approx(table.conductivity[3] * ase_units._e * 1e22, rel=1e-6)
     assert row["fermi_level_dos_per_eV_atom"] == pytest.approx(table.fermi_level_dos[3] / 4, rel=1e-12)
-    assert [limit[:7] for limit in table.limits] == ["G holds", "no sing", "kappa_e"]
+    assert [limit[:7] for limit in table.limits] == ["G holds", "no sing", "G is pr", "kappa_e"]
+    cold = table.cold_fermi_level_dos
+    assert cold == pytest.approx(fermi_level_dos(dos, dos.fermi_level(table.electrons, 50.0), 50.0), rel=1e-9)
+    assert f"{cold / 4:.4g} 1/(eV atom)" in table.limits[2]
     assert found.limits == ()
     assert "electron_phonon_coupling_W_per_m3_K" not in found.rows()[0]
 
@@ -190,8 +193,8 @@ def test_coupling_and_conductivity_on_the_command_line(words, tmp_path):
     assert last["thermal_conductivity_W_per_m_K"] == pytest.approx(235 * 3000 / 400, rel=1e-9)
     coupling = last["electron_phonon_coupling_W_per_m3_K"]
     assert 1e16 < coupling < 1e18
-    assert ["Waldecker" in limit for limit in document["limits"]] == [False, True, False]
-    assert "kappa_0 tau_e/tau_i at tau_i = 400 K" in document["limits"][2]
+    assert ["Waldecker" in limit for limit in document["limits"]] == [False, True, False, False]
+    assert "kappa_0 tau_e/tau_i at tau_i = 400 K" in document["limits"][3]
     first = document["rows"][0]["electron_phonon_coupling_W_per_m3_K"] / 1e42 / ase_units._e
     volume, mass = structure(3).get_volume() / 4, structure(3).get_masses()[0]
     assert document["friction_g_per_mol_ps"] == pytest.approx(first * volume * mass / (3 * ase_units.kB), rel=1e-6)

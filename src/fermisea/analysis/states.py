@@ -40,6 +40,15 @@ class States:
         """Density of states at the highest tau_ref in use."""
         return self.parts[max(self.parts)]
 
+    @property
+    def cold_fermi_level_dos(self) -> float:
+        """D(eps_F) of cold electrons at the lowest tau_ref in use, 1/eV.
+
+        Raises:
+            InputError: without states at the Fermi level.
+        """
+        return cold_fermi_level_dos(self.parts[min(self.parts)], self.electrons)
+
     def fermi_level_dos(self, electron_temperature: FloatArray) -> FloatArray:
         """Returns the density of states at the Fermi level, the integral of D (-df/deps), 1/eV, at each tau_e (K)."""
         return self._blended(fermi_level_dos, electron_temperature)
@@ -58,8 +67,8 @@ class States:
         Raises:
             InputError: for an invalid lambda<omega^2>, or without states at the Fermi level.
         """
-        cold = cold_fermi_level_dos(self.parts[min(self.parts)], self.electrons)
-        return coupling_factor(lambda_omega2) / (cold * volume) * self._blended(squared_dos, electron_temperature)
+        factor = coupling_factor(lambda_omega2) / (self.cold_fermi_level_dos * volume)
+        return factor * self._blended(squared_dos, electron_temperature)
 
     def _blended(
         self, value: Callable[[DensityOfStates, float, float], float], electron_temperature: FloatArray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ class Thermodynamics:
         prediction: prediction at all tau_e.
         fermi_level_dos: density of states at the Fermi level, the integral of D (-df/deps), (n,), 1/eV.
         coupling: electron-phonon coupling G, (n,), eV/(ps K Angstrom^3); NaN without lambda<omega^2>.
+        cold_fermi_level_dos: D(eps_F) of cold electrons in the denominator of G, 1/eV; NaN without G.
         conductivity: thermal conductivity of the electrons kappa_e, (n,), eV/(ps K Angstrom); NaN without a law.
         lambda_omega2: lambda<omega^2> in G, meV^2; None without G.
         conductivity_law: law of kappa_e; None without kappa_e.
@@ -71,6 +73,7 @@ class Thermodynamics:
     fermi_level_dos: FloatArray
     coupling: FloatArray
     conductivity: FloatArray
+    cold_fermi_level_dos: float = math.nan
     lambda_omega2: float | None = None
     conductivity_law: ConductivityLaw | None = None
 
@@ -97,7 +100,13 @@ class Thermodynamics:
     @property
     def limits(self) -> tuple[str, ...]:
         """Sentences on the validity of G and kappa_e, to be shown with their values."""
-        found = () if self.lambda_omega2 is None else COUPLING_LIMITS
+        found: tuple[str, ...] = ()
+        if self.lambda_omega2 is not None:
+            cold = self.cold_fermi_level_dos / len(self.atoms)
+            found = (
+                *COUPLING_LIMITS,
+                f"G is proportional to 1/D(eps_F) of cold electrons, here {cold:.4g} 1/(eV atom)",
+            )
         if (law := self.conductivity_law) is None:
             return found
         return (*found, f"kappa_e = {law.formula} at tau_i = {law.ion_temperature:g} K, a law with given parameters")
@@ -235,8 +244,9 @@ def thermo(
         found = -np.trace(prediction.stress, axis1=1, axis2=2) / 3
         found = found - found[0]
     volume = float(prediction.atoms.get_volume())
-    coupling, conduction = unknown, unknown
+    coupling, conduction, cold = unknown, unknown, math.nan
     if lambda_omega2 is not None:
+        cold = states.cold_fermi_level_dos
         coupling = states.coupling(temperatures, lambda_omega2, volume)
     if conductivity is not None:
         conduction = conductivity.conductivity(temperatures, prediction.heat_capacity / volume)
@@ -255,6 +265,7 @@ def thermo(
         fermi_level_dos=states.fermi_level_dos(temperatures),
         coupling=coupling,
         conductivity=conduction,
+        cold_fermi_level_dos=cold,
         lambda_omega2=lambda_omega2,
         conductivity_law=conductivity,
     )
