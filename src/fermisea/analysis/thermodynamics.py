@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -222,7 +222,7 @@ def thermo(
         free_energy = without_potential(free_energy, anchor, model.functional, hot, anchored=model.anchor is not None)
     if lambda_omega2 is not None:
         coupling_factor(lambda_omega2)  # refuses an invalid value before the passes over the grid
-    options = {"tail": tail, "allow_beyond_window": allow_beyond_window, "allow_outside": allow_outside}
+    options: dict[str, Any] = {"tail": tail, "allow_beyond_window": allow_beyond_window, "allow_outside": allow_outside}
     states = states_of(model, atoms, lowest, highest, grid, options, cold=lambda_omega2 is not None)
     temperatures = _chosen(states.hottest, states.electrons, lowest, highest, tolerance)
     prediction = model.predict(

@@ -123,7 +123,7 @@ def write_volumes(
             f"--phonopy-step: got {step:g} K up to {highest:g} K, expected a step above 0 and up to the highest "
             "temperature"
         )
-    places = step * np.arange(1 + round(highest / step))
+    places = np.arange(1 + round(highest / step), dtype=np.float64) * step
     volumes, energies = free_energy_of_volumes(model, atoms, ratios, places, **options)
     write_free_energies(out, places, volumes, energies)
     return [out / "fe-v.dat", out / "e-v.dat"]
