@@ -16,6 +16,7 @@ import fermisea
 from fermisea import Calculator, Dataset, InputError, TrainingConfig, WindowError, blend_models, load_model, train
 from fermisea.model.file import read_header
 from fermisea.physics.blend import blend_error, blended_potential, shares_of
+from fermisea.physics.electron_phonon import cold_fermi_level_dos, coupling_factor, fermi_level_dos, squared_dos
 from fermisea.physics.observables import PotentialObservables
 from fermisea.prediction.curve import free_energy_curve
 from fermisea.training import TrainingInterruptedError, checkpoint_files
@@ -169,6 +170,21 @@ def test_every_route_gives_the_same_numbers(model, atoms):
     assert found.free_energy[-1] == model.predict(atoms, 4500.0).free_energy
     integral = np.trapezoid(found.heat_capacity, found.electron_temperature)
     assert integral == pytest.approx(found.internal_energy[-1] - found.internal_energy[0], rel=5e-3)
+
+
+def test_coupling_is_blended_like_the_other_observables(model, atoms):
+    found = fermisea.thermo(model, atoms, 4500.0, lowest=800.0, pressure=False, lambda_omega2=186.0)
+    parts = [part.predict(atoms, 2000.0, density=False).density_of_states for part in model.parts]
+    cold = cold_fermi_level_dos(parts[0], found.electrons)
+    for k in (0, len(found.electron_temperature) // 2, -1):
+        t, expected, states = found.electron_temperature[k], 0.0, 0.0
+        for index, share in shares_of(REFERENCES, t).items():
+            level = parts[index].fermi_level(found.electrons, t)
+            expected += share.weight * squared_dos(parts[index], level, t)
+            states += share.weight * fermi_level_dos(parts[index], level, t)
+        coupling = coupling_factor(186.0) * expected / (cold * found.volume)
+        assert found.coupling[k] == pytest.approx(coupling, rel=1e-9)
+        assert found.fermi_level_dos[k] == pytest.approx(states, rel=1e-9)
 
 
 def test_networks_are_blended_one_by_one(model, atoms):

@@ -38,7 +38,7 @@ def test_every_command_and_program_of_the_page_runs(folder):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     scripts = [["bash", "-e", "-c", script] for script in blocks("bash")]
     scripts.append([sys.executable, "-c", "\n".join(blocks("python"))])
-    assert (len(blocks("bash")), len(blocks("python"))) == (2, 3)
+    assert (len(blocks("bash")), len(blocks("python"))) == (3, 4)
     for command in scripts:
         done = subprocess.run(
             command,
@@ -52,6 +52,8 @@ def test_every_command_and_program_of_the_page_runs(folder):
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
     assert (folder / "out" / "forces.extxyz").exists()
     assert (folder / "thermo" / "electrons.ttm").exists()
+    for name in ("electrons.fdm", "electrons-eph.dat", "electrons-udkm1dsim.json"):
+        assert (folder / "ttm" / name).exists()
 
 
 @pytest.mark.slow

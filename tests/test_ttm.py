@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import constants
 from scipy.integrate import quad
 
+from fermisea import units
 from fermisea.errors import InputError
-from fermisea.interop.ttm import TtmParameters, fit_heat_capacity, write_fdm, write_ttm_mod
+from fermisea.interop.ttm import TtmParameters, fit_heat_capacity, friction_of, write_ttm_mod
 
 TEMPERATURES = np.linspace(300.0, 20_000.0, 40)
 DENSITY = 0.18
@@ -57,8 +59,6 @@ def test_bad_input_is_named():
         TtmParameters(friction=-1.0)
     with pytest.raises(InputError, match="left < right"):
         TtmParameters(left_surface=3, right_surface=3)
-    with pytest.raises(InputError, match="positive numbers"):
-        write_fdm(Path("x"), electron_temperature=300.0, heat_capacity=1e-7, lengths=(1.0, 0.0, 1.0))
 
 
 def test_cells_with_electrons_in_words():
@@ -67,29 +67,15 @@ def test_cells_with_electrons_in_words():
     assert TtmParameters(left_surface=2, right_surface=3).cells == "cell 2 along x"
 
 
-def test_grid_file(tmp_path):
-    path = tmp_path / "al.fdm"
-    write_fdm(
-        path,
-        electron_temperature=5000.0,
-        heat_capacity=3e-6,
-        lengths=(8.1, 4.05, 4.05),
-        shape=(2, 1, 3),
-        conductivity=0.1,
-    )
-    lines = path.read_text().splitlines()
-    assert all(line.startswith("#") for line in lines[:3])
-    assert lines[3:8] == ["2 1 3 1", "0 8.1", "0 4.05", "0 4.05", "i j k T_e S_e rho_e C_e K_e flag T_dyn_flag"]
-    rows = [line.split() for line in lines[8:]]
-    assert [row[:3] for row in rows] == [
-        ["1", "1", "1"],
-        ["2", "1", "1"],
-        ["1", "1", "2"],
-        ["2", "1", "2"],
-        ["1", "1", "3"],
-        ["2", "1", "3"],
-    ]
-    assert rows[0][3:] == ["5000.0", "0", "1", "3e-06", "0.1", "1", "0"]
+def test_friction_transfers_the_power_of_the_coupling():
+    """Ions with the friction -gamma v and its random force gain 3 k_B gamma/m (tau_e - tau_i) each, in SI units."""
+    coupling, volume = 2.45e17, 16.6e-30  # W/(m^3 K), m^3
+    gamma = coupling * volume * (26.98e-3 / constants.N_A) / (3 * constants.k)  # kg/s
+    found = friction_of(coupling / units.COUPLING, 16.6, [26.98])
+    assert found == pytest.approx(gamma * constants.N_A * 1e3 * 1e-12, rel=1e-6)
+    assert friction_of(1e-6, 33.2, [26.98, 26.98]) == pytest.approx(friction_of(1e-6, 16.6, [26.98]), rel=1e-12)
+    # 1/m counts: a much heavier second ion takes little energy
+    assert friction_of(1e-6, 33.2, [26.98, 1e9]) == pytest.approx(2 * friction_of(1e-6, 16.6, [26.98]), rel=1e-6)
 
 
 LAMMPS = """

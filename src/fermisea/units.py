@@ -21,6 +21,9 @@ RYDBERG = HARTREE / 2
 BOLTZMANN = 8.617333262e-5
 """Boltzmann constant in eV/K."""
 
+HBAR = 6.582119569e-4
+"""Reduced Planck constant in eV ps."""
+
 MALA_BOLTZMANN = 8.617330337217213e-05
 """Boltzmann constant of the MALA code (CODATA 2014), in eV/K."""
 
@@ -35,6 +38,18 @@ ELECTRONVOLT = 1.602176634e-19
 
 GIGAPASCAL = 1e9 * METRE_PER_ANGSTROM**3 / ELECTRONVOLT
 """Gigapascal in eV/Angstrom^3."""
+
+MASS_DENSITY = 1.66053906660e-27 / METRE_PER_ANGSTROM**3
+"""g/(mol Angstrom^3) in kg/m^3."""
+
+COUPLING = 1e12 * ELECTRONVOLT / METRE_PER_ANGSTROM**3
+"""eV/(ps K Angstrom^3) in W/(m^3 K)."""
+
+CONDUCTIVITY = 1e12 * ELECTRONVOLT / METRE_PER_ANGSTROM
+"""eV/(ps K Angstrom) in W/(m K)."""
+
+DIFFUSIVITY = 1e-12 / METRE_PER_ANGSTROM**2
+"""m^2/s in Angstrom^2/ps."""
 
 KINETIC = HARTREE * BOHR**2 / 2
 """hbar^2 / (2 m_e) in eV Angstrom^2."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 
 from fermisea import units
+from fermisea.analysis.states import states_of
 from fermisea.errors import InputError
 from fermisea.model.model import Model
+from fermisea.physics.conductivity import ConductivityLaw
 from fermisea.physics.density_of_states import DensityOfStates
+from fermisea.physics.electron_phonon import COUPLING_LIMITS, coupling_factor
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.physics.tau_dependence import thermal_functional
 from fermisea.physics.window import check_range
 from fermisea.prediction.origin import FreeEnergy, without_potential
-from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.result import Prediction
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.tables import data_frame
@@ -48,6 +51,12 @@ class Thermodynamics:
             NaN if it was not requested.
         transfer_error: estimated error of F(tau_e) - F(tau_ref), (n,), eV; NaN without F.
         prediction: prediction at all tau_e.
+        fermi_level_dos: density of states at the Fermi level, the integral of D (-df/deps), (n,), 1/eV.
+        coupling: electron-phonon coupling G, (n,), eV/(ps K Angstrom^3); NaN without lambda<omega^2>.
+        cold_fermi_level_dos: D(eps_F) of cold electrons in the denominator of G, 1/eV; NaN without G.
+        conductivity: thermal conductivity of the electrons kappa_e, (n,), eV/(ps K Angstrom); NaN without a law.
+        lambda_omega2: lambda<omega^2> in G, meV^2; None without G.
+        conductivity_law: law of kappa_e; None without kappa_e.
     """
 
     atoms: Atoms
@@ -61,11 +70,22 @@ class Thermodynamics:
     pressure: FloatArray
     transfer_error: FloatArray
     prediction: Prediction
+    fermi_level_dos: FloatArray
+    coupling: FloatArray
+    conductivity: FloatArray
+    cold_fermi_level_dos: float = math.nan
+    lambda_omega2: float | None = None
+    conductivity_law: ConductivityLaw | None = None
 
     @property
     def volume(self) -> float:
         """Volume of the cell, Angstrom^3."""
         return float(self.atoms.get_volume())
+
+    @property
+    def mass_density(self) -> float:
+        """Mass of the ions per volume, kg/m^3."""
+        return float(self.atoms.get_masses().sum()) / self.volume * units.MASS_DENSITY
 
     @property
     def volumetric_heat_capacity(self) -> FloatArray:
@@ -76,6 +96,20 @@ class Thermodynamics:
     def sommerfeld_coefficient(self) -> FloatArray:
         """C_e / tau_e per volume, (n,), J/(m^3 K^2); constant for degenerate electrons."""
         return self.volumetric_heat_capacity / self.electron_temperature
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """Sentences on the validity of G and kappa_e, to be shown with their values."""
+        found: tuple[str, ...] = ()
+        if self.lambda_omega2 is not None:
+            cold = self.cold_fermi_level_dos / len(self.atoms)
+            found = (
+                *COUPLING_LIMITS,
+                f"G is proportional to 1/D(eps_F) of cold electrons, here {cold:.4g} 1/(eV atom)",
+            )
+        if (law := self.conductivity_law) is None:
+            return found
+        return (*found, f"kappa_e = {law.formula} at tau_i = {law.ion_temperature:g} K, a law with given parameters")
 
     def rows(self) -> list[dict[str, float]]:
         """Returns one row of named numbers for each tau_e: per atom in eV, per volume in SI units."""
@@ -107,6 +141,15 @@ class Thermodynamics:
             "heat_capacity_J_per_m3_K": ("heat_capacity (J/(m^3 K))", self.volumetric_heat_capacity),
             "sommerfeld_coefficient_J_per_m3_K2": ("sommerfeld_coefficient (J/(m^3 K^2))", self.sommerfeld_coefficient),
             "electronic_pressure_GPa": ("electronic_pressure (GPa)", self.pressure / units.GIGAPASCAL),
+            "fermi_level_dos_per_eV_atom": ("fermi_level_dos (1/(eV atom))", self.fermi_level_dos / atoms),
+            "electron_phonon_coupling_W_per_m3_K": (
+                "electron_phonon_coupling (W/(m^3 K))",
+                self.coupling * units.COUPLING,
+            ),
+            "thermal_conductivity_W_per_m_K": (
+                "thermal_conductivity (W/(m K))",
+                self.conductivity * units.CONDUCTIVITY,
+            ),
             "transfer_error_eV_per_atom": (head("transfer_error"), self.transfer_error / atoms),
             **{
                 f"{name}_{unit}": (head(name), np.array([getattr(r, name) for r in self.prediction.results]) / atoms)
@@ -130,6 +173,8 @@ def thermo(
     allow_beyond_window: bool = False,
     allow_outside: bool = False,
     thermal_xc: str | None = None,
+    lambda_omega2: float | None = None,
+    conductivity: ConductivityLaw | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Thermodynamics:
     """Returns the thermodynamics of the electrons from ``lowest`` to ``highest`` tau_e.
@@ -152,11 +197,14 @@ def thermo(
         allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
         allow_outside: whether a structure or an energy that cannot exist gives a warning instead of an error.
         thermal_xc: exchange-correlation functional of F, S, C_e and pressure, as in :meth:`fermisea.Model.predict`.
+        lambda_omega2: lambda<omega^2> of the material, meV^2, for the electron-phonon coupling; see
+            :mod:`fermisea.physics.electron_phonon`.
+        conductivity: law for the thermal conductivity; see :func:`fermisea.physics.conductivity.conductivity_law`.
         progress: callback with the number of finished points and the total number, for the last prediction.
 
     Raises:
-        InputError: for an invalid range, an anchor or ``thermal_xc`` for a model without total energies, or as
-            ``Model.predict``.
+        InputError: for an invalid range or lambda<omega^2>, an anchor or ``thermal_xc`` for a model without total
+            energies, or as ``Model.predict``.
         WindowError: if the energy window does not serve ``highest``.
     """
     for temperature in (lowest, highest):
@@ -172,42 +220,39 @@ def thermo(
         raise InputError(f"{'free energy' if anchor is None else 'anchor'}: {model.total_energy_obstacle}")
     if (hot := thermal_functional(thermal_xc, model.functional, model.total_energy_obstacle)) is not None:
         free_energy = without_potential(free_energy, anchor, model.functional, hot, anchored=model.anchor is not None)
-    with domain_warnings_ignored():  # the prediction below issues them
-        first = model.predict(
-            atoms,
-            highest,
-            grid,
-            density=False,
-            uncertainty=False,
-            tail=tail,
-            allow_beyond_window=allow_beyond_window,
-            allow_outside=allow_outside,
-        )
-    electrons = float(sum(model.ions[symbol].valence for symbol in atoms.symbols))
-    temperatures = _chosen(first.density_of_states, electrons, lowest, highest, tolerance)
+    if lambda_omega2 is not None:
+        coupling_factor(lambda_omega2)  # refuses an invalid value before the passes over the grid
+    options: dict[str, Any] = {"tail": tail, "allow_beyond_window": allow_beyond_window, "allow_outside": allow_outside}
+    states = states_of(model, atoms, lowest, highest, grid, options, cold=lambda_omega2 is not None)
+    temperatures = _chosen(states.hottest, states.electrons, lowest, highest, tolerance)
     prediction = model.predict(
         atoms,
         temperatures.tolist(),
-        first.grid,
+        states.grid,
         density=whole,
         free_energy=free_energy,
         anchor=anchor if whole else False,
         forces=pressure and whole,
         uncertainty=False,
-        tail=tail,
-        allow_beyond_window=allow_beyond_window,
-        allow_outside=allow_outside,
         thermal_xc=hot,
         progress=progress,
+        **options,
     )
     unknown = np.full(temperatures.size, np.nan)
     found = unknown
     if pressure and whole:
         found = -np.trace(prediction.stress, axis1=1, axis2=2) / 3
         found = found - found[0]
+    volume = float(prediction.atoms.get_volume())
+    coupling, conduction, cold = unknown, unknown, math.nan
+    if lambda_omega2 is not None:
+        cold = states.cold_fermi_level_dos
+        coupling = states.coupling(temperatures, lambda_omega2, volume)
+    if conductivity is not None:
+        conduction = conductivity.conductivity(temperatures, prediction.heat_capacity / volume)
     return Thermodynamics(
         atoms=prediction.atoms,
-        electrons=electrons,
+        electrons=states.electrons,
         electron_temperature=temperatures,
         free_energy=prediction.free_energy if whole else unknown,
         internal_energy=prediction.internal_energy if whole else unknown,
@@ -217,6 +262,12 @@ def thermo(
         pressure=found,
         transfer_error=prediction.transfer_error if whole else unknown,
         prediction=prediction,
+        fermi_level_dos=states.fermi_level_dos(temperatures),
+        coupling=coupling,
+        conductivity=conduction,
+        cold_fermi_level_dos=cold,
+        lambda_omega2=lambda_omega2,
+        conductivity_law=conductivity,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,19 +22,24 @@ from fermisea.cli.common import (
     output_folder,
     print_json,
 )
+from fermisea.cli.thermo_files import Exports, notes_of, ttm_parameters, write_thermodynamics, write_volumes
 from fermisea.physics.registry import OBSERVABLES, with_unit
 from fermisea.terminal import progress_bar, stdout, table
-from fermisea.utilities.counts import counted
-from fermisea.utilities.tables import write_table
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from fermisea.analysis.thermodynamics import Thermodynamics
-    from fermisea.interop.ttm import HeatCapacityFit, TtmParameters
+    from fermisea.physics.conductivity import ConductivityLaw
 
 _SHOWN = 9
 """Number of rows of the printed table."""
+
+
+class LawName(StrEnum):
+    """Laws for the thermal conductivity of the electrons."""
+
+    LINEAR = "linear"
+    DRUDE = "drude"
+    ANISIMOV = "anisimov"
 
 
 def thermo(
@@ -81,9 +86,47 @@ def thermo(
     fdm: Annotated[
         float | None,
         typer.Option(
-            help="Electronic temperature in the one-cell grid file for LAMMPS fix eph, K.  [dim]\\[default: no file][/]"
+            help="Electronic temperature in the one-cell grid file for LAMMPS fix eph, K; its table of C_e and kappa_e "
+            "is written beside it.  [dim]\\[default: no files][/]"
         ),
     ] = None,
+    lambda_omega2: Annotated[
+        float | None,
+        typer.Option(
+            help="Second moment λ⟨ω²⟩ of the Eliashberg function for the electron-phonon coupling G, meV²; not "
+            "predicted by the model.  [dim]\\[default: no G][/]"
+        ),
+    ] = None,
+    conductivity_law: Annotated[
+        LawName | None,
+        typer.Option(
+            help="Law for the thermal conductivity kappa_e: kappa_0 tau_e/tau_i (linear), v_F² C_e/(3 (A tau_e² + B "
+            "tau_i)) (drude), or the formula of Anisimov and Rethfeld.  [dim]\\[default: no kappa_e][/]",
+            show_default=False,
+        ),
+    ] = None,
+    conductivity_parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Parameters of the law as NAME=VALUE: kappa_0 (W/(m K)); v_F (m/s), A (1/(s K²)), B (1/(s K)); or C "
+            "(W/(m K)), b, T_F (K)."
+        ),
+    ] = None,
+    ion_temperature: Annotated[
+        float, typer.Option(help="Temperature of the ions (tau_i) in the conductivity law, K.")
+    ] = 300.0,
+    udkm1dsim: Annotated[
+        bool, typer.Option("--udkm1dsim", help="File with C_e, G and kappa_e as formulas for udkm1Dsim.")
+    ] = False,
+    phonopy_volumes: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Volumes over the volume of the structure, for tables of F for phonopy-qha --efe.  "
+            "[dim]\\[default: no tables][/]"
+        ),
+    ] = None,
+    phonopy_to: Annotated[float, typer.Option(help="Highest temperature of the tables for phonopy-qha, K.")] = 1000.0,
+    phonopy_step: Annotated[float, typer.Option(help="Step of the temperatures for phonopy-qha, K.")] = 10.0,
     tail: UseTail = True,
     allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
@@ -106,6 +149,7 @@ def thermo(
         raise fermisea.InputError(
             "--fdm: got a cell that is not orthogonal, expected an orthogonal cell for fix eph; omit --fdm"
         )
+    law = _law(conductivity_law, conductivity_parameter or [], ion_temperature)
     with output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
         found = fermisea.thermo(
@@ -121,10 +165,29 @@ def thermo(
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
             thermal_xc=thermal_xc,
+            lambda_omega2=lambda_omega2,
+            conductivity=law,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-        electrons = _parameters(thermal_diffusivity, friction, ttm_cells or 1)
-        fit, files = _write(found, out, electrons, fdm)
+        electrons = ttm_parameters(thermal_diffusivity, friction, ttm_cells or 1)
+        fit, files = write_thermodynamics(found, out, Exports(electrons, fdm, udkm1dsim))
+        if phonopy_volumes:
+            volumes = bar.add_task("volumes", total=len(phonopy_volumes), note="")
+            files += write_volumes(
+                loaded,
+                structure,
+                out,
+                phonopy_volumes,
+                (phonopy_to, phonopy_step),
+                free_energy=None if free_energy is None else free_energy.value,
+                anchor=anchor,
+                grid=grid,
+                tail=tail,
+                allow_beyond_window=allow_beyond_window,
+                allow_outside=allow_outside,
+                thermal_xc=thermal_xc,
+                progress=lambda done, total: bar.update(volumes, completed=done, total=total),
+            )
     rows = found.rows()
     if json:
         names = ("error", "coefficients", "limit", "damping")
@@ -132,6 +195,7 @@ def thermo(
         formula, outside = structure.get_chemical_formula(), found.prediction.warnings
         surfaces = {"left_surface": electrons.left_surface, "right_surface": electrons.right_surface}
         document = {"formula": formula, "warnings": outside, "rows": rows, "fit": summary, "files": files}
+        document |= {"limits": found.limits, "friction_g_per_mol_ps": _friction(found)}
         if found.prediction.has_free_energy:
             document["free_energy_origin"] = found.prediction.origin
             if found.prediction.thermal_xc is not None:
@@ -143,12 +207,15 @@ def thermo(
     console = stdout()
     title = f"{structure.get_chemical_formula()}, fixed ions; {len(picked)} of {len(rows)} temperatures"
     console.print(table(title, heads, cells))
-    for note in _notes(found):
+    for note in notes_of(found):
         console.print(note)
     if fit is not None:
         more = "" if ttm_cells else "; for a fix with Nx > 1 cells along x, give --ttm-cells Nx"
         console.print(f"ttm/mod: electrons fill {electrons.cells} (lsurface to rsurface - 1){more}")
         console.print(f"ttm/mod: error of the fit of C_e is at most {100 * fit.error:.2f} % of the largest C_e")
+    if fit is not None and (same := _friction(found)) is not None and not friction:
+        lowest = found.electron_temperature[0]
+        console.print(f"ttm/mod: --friction {same:.4g} (g/mol/ps, the same at every tau_e) is G at {lowest:g} K")
     if fit is not None and not (thermal_diffusivity and friction):
         console.print(
             "ttm/mod: without --thermal-diffusivity and --friction there is no conduction and no coupling; edit the "
@@ -167,6 +234,8 @@ def _columns(rows: list[dict[str, float]]) -> tuple[list[str], list[tuple[str, .
         "heat_capacity_J_per_m3_K": (with_unit(OBSERVABLES["heat_capacity"].symbol, "10⁵ J/m³/K"), 1e-5, ".4f"),
         "sommerfeld_coefficient_J_per_m3_K2": ("C_e/tau_e (J/m³/K²)", 1.0, ".2f"),
         "electronic_pressure_GPa": ("P_e (GPa)", 1.0, ".3f"),
+        "electron_phonon_coupling_W_per_m3_K": ("G (10¹⁷ W/m³/K)", 1e-17, ".4f"),
+        "thermal_conductivity_W_per_m_K": ("kappa_e (W/m/K)", 1.0, ".1f"),
         "transfer_error_eV_per_atom": (with_unit(OBSERVABLES["transfer_error"].symbol, "meV/atom"), 1000.0, ".3f"),
     }
     shown = {name: title for name, title in titles.items() if name in rows[0]}
@@ -174,81 +243,36 @@ def _columns(rows: list[dict[str, float]]) -> tuple[list[str], list[tuple[str, .
     return [title for title, *_ in shown.values()], cells
 
 
-def _notes(found: Thermodynamics) -> tuple[str, ...]:
-    """Returns a note on the functional of F, S, C_e and pressure, if it is not the one of the model."""
-    prediction = found.prediction
-    if prediction.thermal_xc is None:
-        return ()
-    functionals = f"with {prediction.thermal_xc}, from an LDOS of {prediction.functional}"
-    return (f"exchange and correlation: F, S, C_e and P_e {functionals}",)
+def _law(name: LawName | None, words: list[str], ion_temperature: float) -> ConductivityLaw | None:
+    """Returns the law for kappa_e with its parameters.
+
+    Raises:
+        InputError: for parameters without a law, or as :func:`fermisea.physics.conductivity.conductivity_law`.
+    """
+    from fermisea.physics.conductivity import conductivity_law  # noqa: PLC0415  # only when needed
+
+    parameters = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        try:
+            parameters[key] = float(value)
+        except ValueError as error:
+            raise fermisea.InputError(
+                f"--conductivity-parameter: got {word!r}, expected NAME=VALUE such as kappa_0=235"
+            ) from error
+    if name is None:
+        if parameters:
+            raise fermisea.InputError(
+                f"--conductivity-parameter: got {', '.join(words)} without a law; give --conductivity-law"
+            )
+        return None
+    return conductivity_law(name.value, parameters, ion_temperature)
 
 
-def _parameters(thermal_diffusivity: float, friction: float, cells: int) -> TtmParameters:
-    """Returns the parameters of fix ttm/mod with electrons in the first ``cells`` cells along x."""
-    from fermisea.interop.ttm import TtmParameters  # noqa: PLC0415  # only when needed
+def _friction(found: Thermodynamics) -> float | None:
+    """Returns gamma_p of fix ttm/mod, g/mol/ps, that corresponds to G at the lowest tau_e; None without G."""
+    from fermisea.interop.ttm import friction_of  # noqa: PLC0415  # only when needed
 
-    return TtmParameters(thermal_diffusivity=thermal_diffusivity, friction=friction, right_surface=cells)
-
-
-def _write(
-    found: Thermodynamics, out: Path, electrons: TtmParameters, fdm: float | None
-) -> tuple[HeatCapacityFit | None, list[Path]]:
-    """Writes table, figure and parameter files; returns the fit of C_e, if there is one, and the files."""
-    from fermisea.interop import ttm  # noqa: PLC0415  # only when needed
-
-    atoms, temperatures, pressure = found.atoms, found.electron_temperature, found.pressure
-    per_volume = found.heat_capacity / found.volume
-    files = [out / "thermo.csv"]
-    write_table(files[0], found.table())
-    fit: HeatCapacityFit | None = None
-    try:
-        fit = ttm.fit_heat_capacity(temperatures, per_volume, found.electrons / found.volume)
-    except fermisea.InputError as error:
-        warnings.warn(f"no file for fix ttm/mod: {error}", stacklevel=2)
-    else:
-        factor = 0.0
-        if not np.isnan(pressure).any():
-            drive = per_volume * temperatures - per_volume[0] * temperatures[0]
-            factor = float(pressure @ drive / (drive @ drive))
-        files.append(out / "electrons.ttm")
-        ttm.write_ttm_mod(files[-1], fit, len(atoms) / found.volume, factor, electrons)
-    if fdm is not None:
-        files.append(out / "electrons.fdm")
-        x, y, z = (float(length) for length in atoms.cell.lengths())
-        heat_capacity = float(np.interp(fdm, temperatures, per_volume))
-        ttm.write_fdm(files[-1], electron_temperature=fdm, heat_capacity=heat_capacity, lengths=(x, y, z))
-    files += fermisea.plots.save_figure(_figure(found, fit), out / "thermo")
-    _write_page(found, out)
-    return fit, files
-
-
-def _write_page(found: Thermodynamics, out: Path) -> None:
-    """Writes the report sections of the thermodynamics."""
-    from fermisea.report import Section, add_sections  # noqa: PLC0415  # not needed for --help
-
-    text = "Electrons in equilibrium at each electronic temperature; ions and volume are fixed."
-    warned = tuple(f"Warning: {warning}." for warning in found.prediction.warnings)
-    notes = tuple(f"{note[0].upper()}{note[1:]}." for note in _notes(found))
-    section = Section("Thermodynamics of the electrons", (*warned, text, *notes), ("thermo.png",), ("thermo.csv",))
-    title = (
-        f"{found.atoms.get_chemical_formula()}, {counted(len(found.atoms), 'atom')}: thermodynamics of the electrons"
-    )
-    add_sections(out, "thermo", title, [section], f"fermisea {fermisea.__version__}")
-
-
-def _figure(found: Thermodynamics, fit: HeatCapacityFit | None) -> Figure:
-    """Returns C_e with its fit, mu and the electronic pressure against tau_e."""
-    units, atoms, temperatures = fermisea.units, found.atoms, found.electron_temperature
-    joule = 1e-5 * units.ELECTRONVOLT / units.METRE_PER_ANGSTROM**3
-    quantities = {
-        with_unit(OBSERVABLES["heat_capacity"].math_symbol, "10$^5$ J m$^{-3}$ K$^{-1}$"): joule
-        * found.heat_capacity
-        / found.volume,
-        r"$\mu - \mu_0$ (eV)": found.fermi_level - found.fermi_level[0],
-    }
-    if not np.isnan(found.pressure).any():
-        quantities["$P_e$ (GPa)"] = found.pressure / units.GIGAPASCAL
-    fine = np.linspace(0, temperatures[-1], 200)
-    title = f"{atoms.get_chemical_formula()}, {counted(len(atoms), 'atom')}"
-    fitted = None if fit is None else (fine, joule * fit.heat_capacity(fine))
-    return fermisea.plots.thermodynamics_figure(temperatures, quantities, fit=fitted, title=title)
+    if found.lambda_omega2 is None:
+        return None
+    return friction_of(float(found.coupling[0]), found.volume, found.atoms.get_masses())

@@ -1,11 +1,11 @@
-"""Electronic heat capacities for two-temperature molecular dynamics: LAMMPS's ``fix ttm/mod``, and ``fix eph``.
+"""Electrons for two-temperature molecular dynamics with LAMMPS's ``fix ttm/mod``.
 
 Formulas and order of the entries follow the LAMMPS documentation of ``fix ttm/mod``: with X = tau_e / 1000 K
 
     C_e = rho_e [(a_0 + a_1 X + a_2 X^2 + a_3 X^3 + a_4 X^4) exp(-(A X)^2) + C_0],
 
-in metal units, and P_e = PF C_e tau_e. A grid file of ``fix eph`` has three comment lines, the number of cells, the
-bounds of the box, and one row for each cell.
+in metal units, and P_e = PF C_e tau_e. The coupling of this fix is a friction of the ions that does not depend on
+tau_e: -gamma_p v and a random force, which transfer 3 k_B gamma_p/m (tau_e - tau_i) to each ion per time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fermisea import units
 from fermisea.errors import InputError
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.files import write_text
@@ -161,6 +162,19 @@ def _columns(x: FloatArray, damping: float, degree: int) -> FloatArray:
     return np.stack([*columns, 1 - factor] if damping > 0 else columns, axis=1)
 
 
+def friction_of(coupling: float, volume: float, masses: npt.ArrayLike) -> float:
+    """Returns the friction coefficient gamma_p, g/mol/ps, that transfers as much energy as a coupling G.
+
+    G V = 3 k_B gamma_p sum_i 1/m_i with the same gamma_p for all ions.
+
+    Args:
+        coupling: G, eV/(ps K Angstrom^3).
+        volume: V of the cell, Angstrom^3.
+        masses: masses of the ions in the cell, (n,), g/mol.
+    """
+    return coupling * volume / (3 * units.BOLTZMANN * float(np.sum(1 / np.asarray(masses, dtype=float))))
+
+
 def write_ttm_mod(
     path: Path,
     fit: HeatCapacityFit,
@@ -200,35 +214,3 @@ def write_ttm_mod(
         ("T_e_min, K", p.lowest_temperature),
     ]
     write_text(path, "".join(f"{name}\n{value!r}\n" for name, value in entries))
-
-
-def write_fdm(
-    path: Path,
-    *,
-    electron_temperature: float,
-    heat_capacity: float,
-    lengths: tuple[float, float, float],
-    shape: tuple[int, int, int] = (1, 1, 1),
-    conductivity: float = 0.0,
-) -> None:
-    """Writes a grid of ``fix eph`` (``.fdm``) with identical cells, atomically.
-
-    Args:
-        path: path of the file.
-        electron_temperature: tau_e, K.
-        heat_capacity: C_e per volume, eV/(K Angstrom^3).
-        lengths: lengths of an orthogonal box with its origin at 0, Angstrom.
-        shape: number of cells along each axis.
-        conductivity: kappa_e, eV/(ps K Angstrom).
-
-    Raises:
-        InputError: for lengths or numbers of cells that are not positive.
-    """
-    if min(*lengths, *shape) <= 0:
-        raise InputError(f"grid: got {shape} cells in a box of {lengths} Angstrom, expected positive numbers")
-    head = ["# electrons of fermisea", "# eV, Angstrom, ps, K", "# C_e at T_e"]
-    head += [" ".join(map(str, (*shape, 1))), *(f"0 {length!r}" for length in lengths)]
-    head.append("i j k T_e S_e rho_e C_e K_e flag T_dyn_flag")
-    values = f"{electron_temperature!r} 0 1 {heat_capacity!r} {conductivity!r} 1 0"
-    cells = itertools.product(*(range(1, n + 1) for n in reversed(shape)))
-    write_text(path, "\n".join([*head, *(f"{i} {j} {k} {values}" for k, j, i in cells)]) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ from scipy.sparse.linalg import SuperLU, splu
 from fermisea import units
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
-from fermisea.physics.fermi_dirac import occupation_derivatives, sigma
-from fermisea.physics.free_electrons import SPLITS, STATES, quadrature
+from fermisea.physics.free_electrons import STATES, quadrature
+from fermisea.physics.nodes import Nodes, grid_quadrature
 from fermisea.physics.tail import Tail
 from fermisea.utilities.arrays import FloatArray
 
-_Function = Callable[["_Nodes", int], FloatArray]
+_Function = Callable[[Nodes, int], FloatArray]
 
 _PADDING = 16
 """Number of zeros added below a broadened density of states; the influence of a value decays by 0.43 at each."""
@@ -131,13 +131,13 @@ class Integration:
     def weights(self, fermi_level: float, electron_temperature: float) -> IntegrationWeights:
         """Returns the weights of one Fermi level (eV) and electronic temperature (K)."""
         number, energy, entropy = self._integrals(
-            fermi_level, electron_temperature, 2 * self.order, (_Nodes.number, _Nodes.energy, _Nodes.entropy)
+            fermi_level, electron_temperature, 2 * self.order, (Nodes.number, Nodes.energy, Nodes.entropy)
         )
         return IntegrationWeights(number, energy, self.boltzmann * entropy)
 
     def slopes(self, fermi_level: float, electron_temperature: float) -> WeightSlopes:
         """Returns the derivatives of the weights at one Fermi level (eV) and electronic temperature (K)."""
-        functions = (_Nodes.level_slope, _Nodes.thermal_slope, _Nodes.energy_slope)
+        functions = (Nodes.level_slope, Nodes.thermal_slope, Nodes.energy_slope)
         return WeightSlopes(*self._integrals(fermi_level, electron_temperature, 2 * self.order + 2, functions))
 
     def counter(
@@ -152,18 +152,52 @@ class Integration:
                 mu for a positive density of states.
         """
         order = self.order if sharpened else 0
-        spline = make_interp_spline(self._energies, np.pad(values, (self.below, self.above)), k=self.degree)
+        spline = self._spline(values)
 
         def count(fermi_level: float, electron_temperature: float) -> float:
             nodes = self._nodes(fermi_level, electron_temperature, 2 * order)
-            number = float((nodes.measure * self._sharpen(nodes, _Nodes.number, order)) @ spline(nodes.energies))
+            number = float((nodes.measure * self._sharpen(nodes, Nodes.number, order)) @ spline(nodes.energies))
             if self.tail is None or volume is None:
                 return number
             outside = self._nodes_outside(self.tail, fermi_level, electron_temperature, 2 * order)
-            (above,) = self._above(self.tail, outside, [_Nodes.number], order)
+            (above,) = self._above(self.tail, outside, [Nodes.number], order)
             return number + float(above.weights @ values) + above.per_volume * volume
 
         return count
+
+    def squared(
+        self, values: FloatArray, fermi_level: float, electron_temperature: float, volume: float | None = None
+    ) -> float:
+        """Returns the integral of D^2 (-df/deps), 1/eV^2, without the effect of the broadening on D.
+
+        The integral is not linear in D, so the weights of the other integrals do not apply. The broadening is removed
+        from the spline, D - (s^2/2) D'' + (s^4/8) D'''' - ..., which for integrals linear in D is the same as removing
+        it from the weights. A width k_B tau_e much smaller than the spacing of the energies is resolved.
+
+        Args:
+            values: density of states on the grid, 1/eV.
+            fermi_level: mu, eV.
+            electron_temperature: tau_e, K.
+            volume: volume of the cell, Angstrom^3; only a tail needs it.
+        """
+        spline, factor = self._spline(values), 1.0
+        nodes = self._nodes(fermi_level, electron_temperature, 1)
+        states = np.asarray(spline(nodes.energies))
+        for k in range(1, self.order + 1):
+            factor *= -self.variance / (2 * k)
+            states = states + factor * spline(nodes.energies, 2 * k)
+        total = float((nodes.measure * nodes.level_slope(0)) @ states**2)
+        if self.tail is None or volume is None:
+            return total
+        outside = self._nodes_outside(self.tail, fermi_level, electron_temperature, 1)
+        kinetic = outside.energies - self.tail.bottom
+        start = float(self.tail.average(self.grid) @ values) + self.tail.offset(self.grid) * volume
+        above = (start + STATES * volume * kinetic) ** 2 / kinetic
+        return total + float((outside.measure * outside.level_slope(0)) @ above)
+
+    def _spline(self, values: FloatArray) -> BSpline:
+        """Returns the spline through values on the grid."""
+        return make_interp_spline(self._energies, np.pad(values, (self.below, self.above)), k=self.degree)
 
     def _integrals(
         self, fermi_level: float, electron_temperature: float, highest: int, functions: Sequence[_Function]
@@ -176,17 +210,17 @@ class Integration:
         above = self._above(self.tail, outside, functions, self.order)
         return [inner + outer for inner, outer in zip(found, above, strict=True)]
 
-    def _nodes(self, fermi_level: float, electron_temperature: float, highest: int) -> _Nodes:
+    def _nodes(self, fermi_level: float, electron_temperature: float, highest: int) -> Nodes:
         """Returns the nodes of the grid."""
         kt = self._thermal_energy(electron_temperature)
-        points = _quadrature(np.unique(self._knots), fermi_level, kt)
-        return _Nodes(*points, fermi_level, electron_temperature, kt, highest)
+        points = grid_quadrature(np.unique(self._knots), fermi_level, kt)
+        return Nodes(*points, fermi_level, electron_temperature, kt, highest)
 
-    def _nodes_outside(self, tail: Tail, fermi_level: float, electron_temperature: float, highest: int) -> _Nodes:
+    def _nodes_outside(self, tail: Tail, fermi_level: float, electron_temperature: float, highest: int) -> Nodes:
         """Returns the nodes above the grid."""
         kt = self._thermal_energy(electron_temperature)
         points = quadrature(self.grid.stop, tail.bottom, fermi_level, kt)
-        return _Nodes(*points, fermi_level, electron_temperature, kt, highest)
+        return Nodes(*points, fermi_level, electron_temperature, kt, highest)
 
     def _thermal_energy(self, electron_temperature: float) -> float:
         kt, width = units.thermal_energy(electron_temperature), math.sqrt(self.variance) if self.order else 0.0
@@ -198,14 +232,14 @@ class Integration:
             )
         return self.boltzmann * electron_temperature
 
-    def _project(self, nodes: _Nodes, functions: Sequence[_Function]) -> list[EnergyIntegral]:
+    def _project(self, nodes: Nodes, functions: Sequence[_Function]) -> list[EnergyIntegral]:
         """Returns the integrals over the grid of functions times the spline."""
         basis = BSpline.design_matrix(nodes.energies, self._knots, self.degree).T
         tests = np.stack([nodes.measure * self._sharpen(nodes, w, self.order) for w in functions], axis=-1)
         weights = self._transposed.solve(np.asarray(basis @ tests))
         return [EnergyIntegral(row) for row in weights[self.below : self.below + self.grid.size].T.copy()]
 
-    def _above(self, tail: Tail, nodes: _Nodes, functions: Sequence[_Function], order: int) -> list[EnergyIntegral]:
+    def _above(self, tail: Tail, nodes: Nodes, functions: Sequence[_Function], order: int) -> list[EnergyIntegral]:
         """Returns the integrals above the grid of functions times the tail."""
         root = np.sqrt(nodes.energies - tail.bottom)
         average, offset = tail.average(self.grid), tail.offset(self.grid)
@@ -221,7 +255,7 @@ class Integration:
         if self.tail is None:
             return EnergyIntegral(np.zeros(self.grid.size))
         outside = self._nodes_outside(self.tail, fermi_level, electron_temperature, 2 * self.order)
-        return self._above(self.tail, outside, [_Nodes.number], self.order)[0]
+        return self._above(self.tail, outside, [Nodes.number], self.order)[0]
 
     def outside_grand_potential(self, fermi_level: float, electron_temperature: float) -> tuple[float, float]:
         """Returns minus the grand potential of two densities of states above the grid.
@@ -241,7 +275,7 @@ class Integration:
         lost = measure * kt * np.logaddexp(0.0, (fermi_level - energies) / kt)
         return float(np.sum(lost / root)), STATES * float(np.sum(lost * root))
 
-    def _sharpen(self, nodes: _Nodes, function: _Function, order: int) -> FloatArray:
+    def _sharpen(self, nodes: Nodes, function: _Function, order: int) -> FloatArray:
         """Returns w - (s^2/2) w'' + (s^4/8) w'''' - ... at nodes, for a function w with its derivatives."""
         total, factor = function(nodes, 0), 1.0
         for k in range(1, order + 1):
@@ -286,73 +320,3 @@ def hat_integration(grid: EnergyGrid) -> Integration:
     The rule uses MALA's Boltzmann constant, so that results agree with MALA in all digits.
     """
     return Integration(grid, degree=1, below=1, above=1, boltzmann=units.MALA_BOLTZMANN)
-
-
-class _Nodes:
-    """Nodes of a quadrature, and functions of (eps - mu)/(k_B tau_e) at the nodes.
-
-    Each method returns the ``m``-th derivative in eps.
-    """
-
-    def __init__(
-        self,
-        energies: FloatArray,
-        measure: FloatArray,
-        fermi_level: float,
-        electron_temperature: float,
-        kt: float,
-        highest: int,
-    ) -> None:
-        self._temperature = electron_temperature
-        self._kt = kt
-        self.energies, self.measure = energies, measure
-        self._x = (self.energies - fermi_level) / kt
-        self._f = occupation_derivatives(self._x, highest)
-
-    def number(self, m: int) -> FloatArray:
-        """Returns f."""
-        return np.asarray(self._f[m] / self._kt**m)
-
-    def energy(self, m: int) -> FloatArray:
-        """Returns f eps."""
-        return np.asarray(self.energies * self.number(m) + (m * self.number(m - 1) if m else 0.0))
-
-    def entropy(self, m: int) -> FloatArray:
-        """Returns sigma, whose derivative in x is x f'."""
-        if m == 0:
-            return sigma(self._x)
-        return np.asarray((self._x * self._f[m] + (m - 1) * self._f[m - 1]) / self._kt**m)
-
-    def level_slope(self, m: int) -> FloatArray:
-        """Returns df/dmu."""
-        return -self.number(m + 1)
-
-    def thermal_slope(self, m: int) -> FloatArray:
-        """Returns df/dtau_e = -x f'(x)/tau_e."""
-        return np.asarray(-(self._x * self._f[m + 1] + m * self._f[m]) / (self._temperature * self._kt**m))
-
-    def energy_slope(self, m: int) -> FloatArray:
-        """Returns eps df/dtau_e."""
-        return np.asarray(self.energies * self.thermal_slope(m) + (m * self.thermal_slope(m - 1) if m else 0.0))
-
-
-def _quadrature(knots: FloatArray, mu: float, kt: float) -> tuple[FloatArray, FloatArray]:
-    """Returns nodes and weights that resolve every interval between knots and every k_B tau_e around mu."""
-    breaks = np.unique(np.concatenate([knots, mu - kt * SPLITS, mu + kt * SPLITS]))
-    breaks = breaks[(breaks >= knots[0]) & (breaks <= min(knots[-1], mu + kt * SPLITS[-1]))]
-    left, right = breaks[:-1], breaks[1:]
-    # four nodes integrate a quintic times eps where f is 1; six nodes suffice in a small fraction of k_B tau_e
-    filled = right <= mu - kt * SPLITS[-1]
-    small = ~filled & (right - left < kt / 4)
-    parts = []
-    for pieces, count in ((filled, 4), (small, 6), (~filled & ~small, 12)):
-        nodes, measure = _legendre(count)
-        middle, half = (left[pieces] + right[pieces]) / 2, (right[pieces] - left[pieces]) / 2
-        parts.append(((middle[:, None] + half[:, None] * nodes).ravel(), (half[:, None] * measure).ravel()))
-    return np.concatenate([p for p, _ in parts]), np.concatenate([w for _, w in parts])
-
-
-@cache
-def _legendre(count: int) -> tuple[FloatArray, FloatArray]:
-    """Returns Gauss-Legendre nodes and weights; cached, because they need the solution of an eigenvalue problem."""
-    return np.polynomial.legendre.leggauss(count)
