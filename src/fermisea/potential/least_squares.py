@@ -78,14 +78,16 @@ def fit_linear(
     """
     counts = np.array([design.counts for design in designs])
     stress = weights.virial > 0 and any(item.virial is not None for values in targets for item in values)
-    scaling = Scaling.of(designs, symbols, elements, factors, stress=stress)
-    sets, constants = [], []
+    scaling = Scaling.of(designs, symbols, elements, factors, pulay=stress and weights.pulay)
+    sets: list[list[Block]] = []
+    constants = []
     for values in targets:
         offsets = np.linalg.lstsq(counts, np.array([item.energy for item in values]), rcond=None)[0]
         blocks = []
-        for design, item in zip(designs, values, strict=True):
+        for index, (design, item) in enumerate(zip(designs, values, strict=True)):
             rest = Targets(item.energy - float(design.counts @ offsets), item.forces, item.virial)
-            blocks.append(Block.of(design, rest, scaling, weights))
+            known = sets[0][index].normal if sets and _alike(item, targets[0][index]) else None
+            blocks.append(Block.of(design, rest, scaling, weights, known))
         sets.append(blocks)
         constants.append(offsets)
     given = ridge is not None
@@ -95,6 +97,11 @@ def fit_linear(
         for blocks, offsets in zip(sets, constants, strict=True)
     ]
     return fits, *_posterior(sets, chosen, scaling, [fit.left_out_force_error or 0.0 for fit in fits])
+
+
+def _alike(one: Targets, other: Targets) -> bool:
+    """Returns whether two sets of values of a structure hold the same quantities, and so have one normal matrix."""
+    return (one.forces is None, one.virial is None) == (other.forces is None, other.virial is None)
 
 
 def _fit(blocks: Sequence[Block], ridge: float, scaling: Scaling, offsets: FloatArray, *, judged: bool) -> LinearFit:
