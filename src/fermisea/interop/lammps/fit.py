@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 from fermisea.descriptors import Bispectrum
 from fermisea.interop.lammps.structures import Example, Progress
 from fermisea.potential import RegularModel, with_products
 from fermisea.potential.design import design_of
 from fermisea.potential.equations import Targets, Weights
-from fermisea.potential.least_squares import fit_linear
+from fermisea.potential.least_squares import solve_linear
 
 WEIGHTS = Weights(energy=200.0, virial=2.0, pulay=False)
 """Weights of free energies and stress times volume, relative to a force."""
@@ -53,7 +52,7 @@ def fit_at(
         for t in range(len(electron_temperatures))
     ]
     symbols = [atoms.get_chemical_symbols() for atoms in structures]
-    fits, _, _ = fit_linear(designs, targets, symbols, elements, weights, ridge)
+    fits = solve_linear(designs, targets, symbols, elements, weights, ridge)
     return [
         RegularModel(descriptor, fit.coefficients, fit.constants, elements, float(tau_e))
         for fit, tau_e in zip(fits, electron_temperatures, strict=True)

@@ -24,7 +24,7 @@ Potential = ModelPotential | BlendedPotential
 Progress = Callable[[str, int, int], None]
 """Callback with the name of the present work, the number of parts done and their total number."""
 
-_DISPLACEMENTS = (0.03, 0.1, 0.2)
+_DISPLACEMENTS = (0.05, 0.1, 0.15, 0.2)
 """Standard deviations of random displacements, Angstrom."""
 
 _STRAIN = 0.035
@@ -66,19 +66,24 @@ def structures_of(model: Model) -> list[Atoms]:
     return list(found.values())
 
 
-def variants(atoms: Atoms, random: np.random.Generator) -> Iterator[Atoms]:
-    """Yields the structure displaced, strained isotropically and displaced, and sheared and displaced.
+def variants(atoms: Atoms, number: int, random: np.random.Generator) -> Iterator[Atoms]:
+    """Yields the structure, and others that are displaced, strained isotropically or sheared, and displaced.
+
+    Every second variant of a small cell is repeated first, so that its atoms do not move with their images.
 
     Args:
         atoms: a periodic structure.
+        number: number of structures.
         random: random numbers.
     """
-    for displacement in _DISPLACEMENTS:
-        yield _moved(atoms, np.zeros((3, 3)), displacement, random)
-    for displacement in _DISPLACEMENTS[:2]:
-        yield _moved(atoms, random.uniform(-_STRAIN, _STRAIN) * np.eye(3), displacement, random)
-    shear = random.uniform(-_STRAIN, _STRAIN, (3, 3))
-    yield _moved(atoms, (shear + shear.T) / 2, _DISPLACEMENTS[0], random)
+    yield _moved(atoms, np.zeros((3, 3)), 0.0, random)
+    for index in range(number - 1):
+        displacement = _DISPLACEMENTS[index % len(_DISPLACEMENTS)]
+        repeat = 2 if len(atoms) < _SMALLEST and index % 2 == 0 else 1
+        strain = random.uniform(-_STRAIN, _STRAIN, (3, 3))
+        kinds = (np.zeros((3, 3)), strain[0, 0] * np.eye(3), (strain + strain.T) / 2)
+        kind = index // len(_DISPLACEMENTS) % len(kinds)
+        yield _moved(atoms.repeat(repeat), kinds[kind], displacement, random)
 
 
 def _moved(atoms: Atoms, strain: FloatArray, displacement: float, random: np.random.Generator) -> Atoms:
@@ -105,7 +110,7 @@ def trajectories(
     for done, (index, temperature) in enumerate(zip(chosen, temperatures, strict=False)):
         start = structures[index]
         repeat = 2 if len(start) < _SMALLEST else 1
-        moving = Atoms(start.symbols, positions=start.positions, cell=start.cell, pbc=True) * (repeat,) * 3
+        moving = Atoms(start.symbols, positions=start.positions, cell=start.cell, pbc=True).repeat(repeat)
         random = np.random.default_rng([seed, int(index)])
         speed = np.sqrt(ase.units.kB * temperature / moving.get_masses())[:, None]
         moving.set_momenta(moving.get_masses()[:, None] * speed * random.standard_normal((len(moving), 3)))
