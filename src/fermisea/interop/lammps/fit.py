@@ -14,7 +14,7 @@ from fermisea.potential.least_squares import solve_linear
 WEIGHTS = Weights(energy=200.0, virial=2.0, pulay=False)
 """Weights of free energies and stress times volume, relative to a force."""
 
-RIDGE = 1e-11
+RIDGE = 1e-10
 """Ridge parameter. The potential of the model has no noise, so the fit needs it against rounding only."""
 
 
