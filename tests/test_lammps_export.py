@@ -277,6 +277,8 @@ def test_wrong_requests(model, tmp_path):
         export_lammps(model, 300.0, out, structures=STRUCTURES, twojmax=9)
     with pytest.raises(InputError, match="variants: got 1 of each structure"):
         export_lammps(model, 300.0, out, structures=STRUCTURES, number=1)
+    with pytest.raises(InputError, match="seed: got -1"):
+        export_lammps(model, 300.0, out, structures=STRUCTURES, seed=-1)
     with pytest.raises(InputError, match="cutoff: got -1"):
         export_lammps(model, 300.0, out, structures=STRUCTURES, cutoff=-1.0)
     assert not out.exists()

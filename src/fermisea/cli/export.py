@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,8 +73,7 @@ def lammps(
 
     loaded = fermisea.load_model(model)
     further: list[Atoms] = list(fermisea.read_structures(structures).values()) if structures else []
-    with output_folder(out), progress_bar() as bar, warnings.catch_warnings():
-        warnings.simplefilter("always")  # the sentences of all tau_e come from one line
+    with output_folder(out), progress_bar() as bar:
         task = bar.add_task("structures", total=None, note="")
         found = export_lammps(
             loaded,

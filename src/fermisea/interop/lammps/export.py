@@ -117,20 +117,24 @@ def export_lammps(
         raise InputError(f"variants: got {number} of each structure, expected at least 2, of which one is left out")
     tau_ref = lowest.reference_electron_temperature
     fitted = sorted({*temperatures, tau_ref})
-    parents = [*structures_of(model), *structures]
+    own = structures_of(model)
+    parents = [*own, *structures]
     if not parents:
         raise InputError(
             "LAMMPS: the model file holds no structures, because an older version wrote it; give structures of the "
             "same kind as its training data (--structures FILE...)"
         )
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed: got {seed!r}, expected an integer of at least 0")
     if number is None:
         number = min(max(round(_STRUCTURES / len(parents)), _FEWEST), _MOST)
     folder = check_writable_folder(folder)
-    kept, left_out = _examples(potential, parents, fitted, number, seed, progress)
+    kept, left_out, absent = _examples(potential, parents, fitted, number, seed, progress)
     models = fit_at(kept, fitted, bispectrum, quadratic=not linear, progress=progress)
     errors = errors_of(models, left_out, fitted.index(tau_ref))
     written = [fitted.index(t) for t in temperatures]
-    warned = [sentence for t in written for sentence in errors[t].warnings()]
+    warned = _omitted(sum(index >= len(own) for index in absent), len(structures))
+    warned += [sentence for t in written for sentence in errors[t].warnings()]
     comments = [*_described(potential), f"{len(kept)} structures in the fit, {len(left_out)} structures for its errors"]
     files = []
     for t in written:
@@ -156,8 +160,10 @@ def _examples(
     number: int,
     seed: int,
     progress: Progress | None,
-) -> tuple[list[Example], list[Example]]:
-    """Returns structures for the fit, and others for its errors, with the results of the potential at each tau_e.
+) -> tuple[list[Example], list[Example], list[int]]:
+    """Returns structures for the fit and others for its errors, with the results of the potential at each tau_e.
+
+    The last result is the numbers of the parents that leave the domain of the model.
 
     Raises:
         InputError: if no structure lies in the domain.
@@ -165,10 +171,13 @@ def _examples(
     random = np.random.default_rng(seed)
     kept: list[Example] = []
     left_out: list[Example] = []
+    absent: list[int] = []
     for index, parent in enumerate(parents):
         for variant, atoms in enumerate(variants(parent, number, random)):
             example = example_of(potential, atoms, temperatures)
-            if example is not None:
+            if example is None:
+                absent += [index] if variant == 0 else []
+            else:
                 (left_out if variant == 1 + index % (number - 1) else kept).append(example)
         if progress is not None:
             progress("structures", index + 1, len(parents))
@@ -181,7 +190,15 @@ def _examples(
             f"LAMMPS: {counted(len(kept) + len(left_out), 'structure')} of the fit are in the domain of the model, "
             "expected many; give structures like its training data (--structures FILE...)"
         )
-    return kept, left_out
+    return kept, left_out, absent
+
+
+def _omitted(number: int, given: int) -> list[str]:
+    """Returns a sentence about given structures that leave the domain of the model, if there are any."""
+    if number == 0:
+        return []
+    sentence = f"structures: {number} of {given} given structures leave the domain of the model and are not in the fit"
+    return [f"{sentence}; model.domain.check(atoms, tau_e) gives the reasons"]
 
 
 def _described(potential: Potential) -> list[str]:

@@ -116,7 +116,8 @@ def trajectories(
         moving.set_momenta(moving.get_masses()[:, None] * speed * random.standard_normal((len(moving), 3)))
         moving.calc = PotentialCalculator(lowest.thermal.regular)
         friction = 0.01 / ase.units.fs
-        dynamics = Langevin(moving, _STEP * ase.units.fs, temperature_K=temperature, friction=friction, rng=random)
+        step, bath = _STEP * ase.units.fs, {"temperature_K": temperature, "friction": friction}
+        dynamics = Langevin(moving, step, **bath, fixcm=False, rng=random)
         for _ in range(_SNAPSHOTS):
             dynamics.run(_STEPS)
             yield Atoms(moving.symbols, positions=moving.positions, cell=moving.cell, pbc=True)
