@@ -5,7 +5,7 @@ Source of the idea: M. A. Wood, A. P. Thompson, J. Chem. Phys. 148, 241721 (2018
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -155,7 +155,10 @@ class Products(Descriptor):
             InputError: for another kind of spectrum, or values that do not fit to it.
         """
         values = dict(spectrum)
-        kinds = {PowerSpectrum.kind: PowerSpectrum, Bispectrum.kind: Bispectrum}
+        kinds: dict[str, Callable[..., PowerSpectrum | Bispectrum]] = {
+            PowerSpectrum.kind: PowerSpectrum,
+            Bispectrum.kind: Bispectrum,
+        }
         kind = kinds.get(values.pop("kind", ""))
         if kind is None:
             expected = "expected a power spectrum or bispectrum"
