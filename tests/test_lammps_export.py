@@ -100,6 +100,23 @@ def test_files_hold_the_energy_of_the_regular_model(tmp_path, quadratic):
         assert energy_of(tmp_path / "al", atoms) == pytest.approx(model.predict(atoms).free_energy, rel=1e-12)
 
 
+@pytest.mark.parametrize("quadratic", [True, False])
+def test_a_potential_survives_its_files(tmp_path, quadratic):
+    model, files = random_snap(1, quadratic=quadratic), [tmp_path / "al.snapcoeff", tmp_path / "al.snapparam"]
+    snap = Snap.of(model)
+    for file, text in zip(files, (snap.coefficient_text(["a"]), snap.parameter_text(["b"])), strict=True):
+        file.write_text(text)
+    again = Snap.read(*files)
+    assert (again.element, again.bispectrum) == (snap.element, snap.bispectrum)
+    assert np.array_equal(again.coefficients, snap.coefficients)
+    one, other = model.predict(crystal(13)), again.regular(1000.0).predict(crystal(13))
+    assert other.free_energy == pytest.approx(one.free_energy, rel=1e-12)
+    assert other.forces == pytest.approx(one.forces, rel=1e-9, abs=1e-10)
+    files[1].write_text(files[1].read_text().replace("bzeroflag 0", "bzeroflag 1"))
+    with pytest.raises(InputError, match="files written by fermisea export lammps"):
+        Snap.read(*files)
+
+
 def test_bispectrum_at_an_atom_has_the_atom_itself_with_weight_one():
     """The atom enters by the 1 of the definition; without neighbours only this 1 is left."""
     alone = Atoms("Al", positions=[[1.0, 2.0, 3.0]], cell=[12, 12, 12], pbc=True)

@@ -12,13 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from fermisea.descriptors import Bispectrum, Products
 from fermisea.errors import InputError
 from fermisea.potential import RegularModel
-from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.arrays import FloatArray, IntArray
+
+_NAMES, _FLAGS = ("switchflag", "bzeroflag", "bnormflag", "wselfallflag"), (1.0, 0.0, 0.0, 0.0)
+"""Flags of the definition of the bispectrum, and their values."""
 
 _RADIUS = 0.5
 """Radius of the element, Angstrom; a pair interacts up to rcutfac times the sum of both radii."""
@@ -61,6 +65,42 @@ class Snap:
             raise InputError(f"SNAP: got products up to degree {descriptor.order}, expected all of {spectrum.twojmax}")
         return cls(model.elements[0], spectrum, _expanded(descriptor, values, constant))
 
+    @classmethod
+    def read(cls, coefficients: Path, parameters: Path) -> Snap:
+        """Returns the potential from its files, as this package writes them.
+
+        Raises:
+            InputError: for files with several elements, other flags, or a wrong number of coefficients.
+        """
+        entries = [line.split("#")[0].split() for line in parameters.read_text(encoding="utf-8").splitlines()]
+        settings = {entry[0]: float(entry[1]) for entry in entries if len(entry) == 2}
+        words = [line.split("#")[0].split() for line in coefficients.read_text(encoding="utf-8").splitlines()]
+        words = [word for word in words if word]
+        (elements, count), (element, radius, weight) = words[0], words[1]
+        cutoff, twojmax = 2 * float(radius) * settings["rcutfac"], int(settings["twojmax"])
+        bispectrum = Bispectrum(twojmax, cutoff, {element: float(weight)}, settings["rfac0"], settings["rmin0"])
+        snap = cls(element, bispectrum, np.array([float(word[0]) for word in words[2:]]))
+        expected = 1 + bispectrum.features + settings["quadraticflag"] * len(_triangle(bispectrum.features)[0])
+        flags = {name: settings[name] for name in _NAMES}
+        if elements != "1" or not int(count) == len(snap.coefficients) == expected or tuple(flags.values()) != _FLAGS:
+            raise InputError(
+                f"{coefficients}: got {elements} elements, {len(snap.coefficients)} coefficients and {flags}, expected "
+                f"1 element, {expected:.0f} coefficients and files written by fermisea export lammps"
+            )
+        return snap
+
+    def regular(self, electron_temperature: float) -> RegularModel:
+        """Returns the regular model at a tau_e, K, that is equal to the potential."""
+        spectrum, count = self.bispectrum, self.bispectrum.features
+        constant, values = self.coefficients[:1], self.coefficients[1 : 1 + count]
+        if not self.quadratic:
+            return RegularModel(spectrum, values[None], constant, (self.element,), electron_temperature)
+        first, second = _triangle(count)
+        halves = self.coefficients[1 + count :] * np.where(first == second, 0.5, 1.0)
+        products = Products(spectrum, spectrum.twojmax, (0.0,) * count, (1.0,) * count)
+        coefficients = np.concatenate([values, halves])[None]
+        return RegularModel(products, coefficients, constant, (self.element,), electron_temperature)
+
     @property
     def quadratic(self) -> bool:
         """Whether the energy is quadratic in the bispectrum."""
@@ -80,13 +120,16 @@ class Snap:
             "twojmax": self.bispectrum.twojmax,
             "rfac0": self.bispectrum.rfac0,
             "rmin0": 0.0,
-            "switchflag": 1,
-            "bzeroflag": 0,
-            "bnormflag": 0,
-            "wselfallflag": 0,
+            **dict(zip(_NAMES, map(int, _FLAGS), strict=True)),
             "quadraticflag": int(self.quadratic),
         }
         return "\n".join([*(f"# {line}" for line in comments), *(f"{k} {v!r}" for k, v in parameters.items())]) + "\n"
+
+
+def _triangle(count: int) -> tuple[IntArray, IntArray]:
+    """Returns rows and columns of an upper triangle, row by row."""
+    first, second = np.triu_indices(count)
+    return first, second
 
 
 def _expanded(products: Products, values: FloatArray, constant: float) -> FloatArray:
