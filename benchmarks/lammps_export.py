@@ -184,7 +184,7 @@ def main() -> None:
         results["dynamics"] = runner.worker.call(
             "dynamics",
             potential=names[3],
-            structure=runner.structure(crystal.repeat(3)),
+            structure=runner.structure(crystal.repeat(2)),
             ion_temperature=1000.0,
             step=0.001,
             steps=steps,
@@ -192,12 +192,12 @@ def main() -> None:
         results["speed"] = runner.worker.call(
             "dynamics",
             potential=names[3],
-            structure=runner.structure(crystal.repeat(3 if values.quick else 12)),
+            structure=runner.structure(crystal.repeat(3 if values.quick else 10)),
             ion_temperature=600.0,
             step=0.001,
             steps=1 if values.quick else 5,
         )
-        results["speed"]["atoms"] = 4 * (3 if values.quick else 12) ** 3
+        results["speed"]["atoms"] = 4 * (3 if values.quick else 10) ** 3
     finish(values, tables(results, steps), results)
 
 

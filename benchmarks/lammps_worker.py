@@ -51,7 +51,7 @@ def dynamics(potential: str, structure: str, ion_temperature: float, step: float
     energies.append(engine.get_thermo("etotal") / count)
     for _ in range(min(20, steps)):
         with Clock() as clock:
-            engine.command(f"run {max(1, steps // 20)} post no")
+            engine.command(f"run {max(1, steps // 20)} pre no post no")
         seconds, busy = seconds + clock.seconds, busy + clock.seconds * clock.cores
         energies.append(engine.get_thermo("etotal") / count)
     kinetic = float(engine.get_thermo("temp"))
