@@ -91,19 +91,8 @@ def test_list_options_take_several_values(words, expected):
 
 
 def test_options_for_files_take_all_words_up_to_the_next_option():
-    words = "model --f a.xyz b.xyz 3 --out o c"
-    assert spread(words.split(), {"--f"}, {"--f"}) == [
-        "model",
-        "--f",
-        "a.xyz",
-        "--f",
-        "b.xyz",
-        "--f",
-        "3",
-        "--out",
-        "o",
-        "c",
-    ]
+    words, expected = "model --f a.xyz b.xyz 3 --out o c", "model --f a.xyz --f b.xyz --f 3 --out o c"
+    assert spread(words.split(), {"--f"}, {"--f"}) == expected.split()
 
 
 def test_sample_writes_structures_with_their_ion_temperature(tmp_path, capsys):

@@ -210,7 +210,10 @@ def test_variants_of_a_small_cell_are_displaced_without_their_images_too():
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return dataclasses.replace(load_model("aluminium"), structures=())
+    """The shipped model without its structures, as from an older version."""
+    shipped = load_model("aluminium")
+    hotter = tuple(dataclasses.replace(part, structures=()) for part in shipped.hotter)
+    return dataclasses.replace(shipped, structures=(), hotter=hotter)
 
 
 def test_structures_of_all_tau_ref_are_taken_once(model):
@@ -314,13 +317,24 @@ def test_several_elements_are_refused(model, tmp_path, monkeypatch):
         export_lammps(model, 900.0, tmp_path, structures=STRUCTURES)
 
 
-def test_command(tmp_path, capsys):
+def test_command(model, tmp_path, capsys):
+    model.save(tmp_path / "al.safetensors")
     files = []
     for number, atoms in enumerate(STRUCTURES[:2]):
         files.append(str(tmp_path / f"structure-{number}.extxyz"))
         ase.io.write(files[-1], Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True))
-    words = ["export", "lammps", "aluminium", "--structures", *files, "--electron-temperature", "300", "8000"]
-    options = ["--twojmax", "2", "--cutoff", "4", "--linear", "--variants", "3", "--out", str(tmp_path / "out")]
+    words = [
+        "export",
+        "lammps",
+        str(tmp_path / "al.safetensors"),
+        "--structures",
+        *files,
+        "--electron-temperature",
+        "300",
+        "8000",
+    ]
+    options = ["--twojmax", "2", "--cutoff", "4", "--linear", "--variants", "3", "--structures", *files]
+    options += ["--out", str(tmp_path / "out")]
     assert main([*words, *options, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [row["electron_temperature_K"] for row in document["rows"]] == [300.0, 8000.0]
