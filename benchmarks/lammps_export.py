@@ -1,6 +1,6 @@
 """Exported SNAP files, run by LAMMPS, against the potential of the model, on structures that the model has not seen.
 
-    python benchmarks/lammps_export.py --unseen FILE... [--structures FILE...] [--twojmax 6] [--cutoff 6.5]
+    python benchmarks/lammps_export.py [--unseen FILE...] [--structures FILE...] [--twojmax 6] [--cutoff 6]
     python benchmarks/lammps_export.py --quick        a linear potential with few structures
 
 The tables give the errors of LAMMPS against the model for each kind of structure, the difference between LAMMPS and
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from common import Table, Worker, digits, finish, options, parse
+from common import ROOT, Table, Worker, digits, finish, options, parse
 from peers import ENVIRONMENT, PYTHON
 
 import fermisea
@@ -31,7 +31,8 @@ from fermisea.interop.lammps.files import name_at
 SCRIPT = Path(__file__).with_name("lammps_worker.py")
 TAU_E = (300.0, 1000.0, 5000.0, 10_000.0, 30_000.0)
 STRAIN = 0.03
-WORDS = ("test",)
+UNSEEN = ROOT / "tests" / "data" / "aluminium" / "structures.extxyz"
+WORDS = ("test", "other")
 """Words at the beginning of a file name that name no kind."""
 
 
@@ -77,10 +78,18 @@ def turned(atoms: Atoms) -> Atoms:
     return other
 
 
-def unseen(files: list[Path]) -> dict[str, list[Atoms]]:
+def named(files: list[Path]) -> dict[str, Atoms]:
+    """Returns the structures of files by name; without files those of the tests, unseen by the shipped model."""
+    if files:
+        return fermisea.read_structures(files)
+    frames = fermisea.structures.read_frames(UNSEEN)
+    return {atoms.info["name"]: atoms for atoms in frames}
+
+
+def unseen(structures: dict[str, Atoms]) -> dict[str, list[Atoms]]:
     """Returns unseen structures by kind, crystals also with four strains."""
     found: dict[str, list[Atoms]] = {}
-    for name, atoms in fermisea.read_structures(files).items():
+    for name, atoms in structures.items():
         kind = next(word for word in re.split(r"[-_0-9]+", name) if word not in WORDS)
         found.setdefault(kind, []).append(turned(atoms))
         if kind != "crystal":
@@ -149,7 +158,9 @@ def main() -> None:
     parser = options(__doc__, "lammps_export", 1)
     parser.add_argument("--model", default="aluminium", help="model file  [aluminium]")
     parser.add_argument("--structures", type=Path, nargs="+", default=[], help="further structures for the fit")
-    parser.add_argument("--unseen", type=Path, nargs="+", default=[], help="structures for the errors")
+    parser.add_argument(
+        "--unseen", type=Path, nargs="+", default=[], help="structures for the errors  [tests/data/aluminium]"
+    )
     parser.add_argument("--twojmax", type=int, default=6, help="of the bispectrum  [6]")
     parser.add_argument("--cutoff", type=float, help="of the bispectrum, Å  [cutoff of the potential of the model]")
     parser.add_argument("--variants", type=int, help="number of variants of each structure")
@@ -178,7 +189,8 @@ def main() -> None:
         names = [str(folder / name_at("Al", tau_e)) for tau_e in TAU_E]
         runner = LammpsRunner(stack.enter_context(Worker(SCRIPT, 1, values.lammps, environment)), scratch, names)
         results: dict[str, Any] = {"same": same(folder, runner, 2 if values.quick else 5)}
-        results["errors"] = {kind: errors(model, runner, own) for kind, own in unseen(values.unseen).items()}
+        kinds = {} if values.quick else unseen(named(values.unseen))
+        results["errors"] = {kind: errors(model, runner, own) for kind, own in kinds.items()}
         crystal = bulk("Al", "fcc", a=4.05, cubic=True)
         steps = 20 if values.quick else 1000
         results["dynamics"] = runner.worker.call(
