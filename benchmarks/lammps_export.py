@@ -209,8 +209,9 @@ def main() -> None:
             step=0.001,
             steps=1 if values.quick else 5,
         )
+        version = runner.worker.call("version")
         results["speed"]["atoms"] = 4 * (3 if values.quick else 10) ** 3
-    finish(values, tables(results, steps), results)
+    finish(values, tables(results, steps), results, lammps=version)
 
 
 def tables(results: dict[str, Any], steps: int) -> list[Table]:

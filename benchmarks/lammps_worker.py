@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ _BAR = 1.6021765e6
 """Pressure of 1 eV/Angstrom^3 in the unit bar of LAMMPS's metal units."""
 
 _ENTRIES = {"xx": (0, 0), "yy": (1, 1), "zz": (2, 2), "xy": (0, 1), "xz": (0, 2), "yz": (1, 2)}
+
+
+def version() -> str:
+    """Returns the version of LAMMPS."""
+    return metadata.version("lammps")
 
 
 def evaluate(potential: str, structure: str, results: str) -> dict[str, float]:
@@ -87,4 +93,4 @@ def _engine(potential: str, structure: str) -> Any:
 
 
 if __name__ == "__main__":
-    serve(evaluate, dynamics)
+    serve(version, evaluate, dynamics)
