@@ -85,8 +85,7 @@ def export_lammps(
         electron_temperatures: tau_e, K; one or several.
         folder: folder of the files; other files in it stay.
         structures: further structures.
-        twojmax: twice the highest angular momentum of the bispectrum, 2 to 8; LAMMPS takes about twice as long for 8
-            as for 6.
+        twojmax: twice the highest angular momentum of the bispectrum, 2 to 8; the time in LAMMPS rises steeply.
         cutoff: cutoff of the bispectrum, Angstrom; by default the cutoff of the potential of the model.
         linear: whether the energy is linear in the bispectrum instead of quadratic, which is less accurate.
         number: number of variants of each structure, with the structure itself, at least 2; by default as many as make
