@@ -19,6 +19,7 @@ PAGES = tuple(
         "performance.md",
         "training.md",
         "free-energies.md",
+        "lammps.md",
         "temperature-transfer.md",
         "warm-dense-matter.md",
         "aluminium.md",

@@ -90,6 +90,11 @@ def test_list_options_take_several_values(words, expected):
     assert spread(words.split(), {"--t", "--p"}) == expected.split()
 
 
+def test_options_for_files_take_all_words_up_to_the_next_option():
+    words, expected = "model --f a.xyz b.xyz 3 --out o c", "model --f a.xyz --f b.xyz --f 3 --out o c"
+    assert spread(words.split(), {"--f"}, {"--f"}) == expected.split()
+
+
 def test_sample_writes_structures_with_their_ion_temperature(tmp_path, capsys):
     write_structure(tmp_path / "Al.extxyz", bulk("Al", "fcc", a=4.05, cubic=True))
     out = tmp_path / "structures"

@@ -11,7 +11,7 @@ from ase.build import bulk
 
 from fermisea import descriptors
 from fermisea.data.dataset import Dataset
-from fermisea.descriptors import PowerSpectrum, Products
+from fermisea.descriptors import Bispectrum, PowerSpectrum, Products
 from fermisea.descriptors.sites import Sites
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
@@ -135,7 +135,7 @@ def test_degrees_of_products_are_sums(products):
         ({"centre": [0.0]}, "centre: got 1 values"),
         ({"scale": [0.0] * 10}, "scale"),
         ({"scale": [float("nan")] * 10}, "scale"),
-        ({"spectrum": {"kind": "bispectrum"}}, "expected a power spectrum"),
+        ({"spectrum": {"kind": "volume"}}, "expected a power spectrum or bispectrum"),
     ],
 )
 def test_bad_definitions_are_refused(products, changes, message):
@@ -190,3 +190,22 @@ def test_more_products_than_components_are_refused():
 def test_descriptors_of_the_change_with_tau_e_are_checked(name):
     with pytest.raises(InputError, match=f"{name}: got 0"):
         TrainingConfig(**{name: 0})
+
+
+def test_products_of_a_bispectrum():
+    spectrum, atoms = Bispectrum(3, 4.5, {"Al": 1.0, "Mg": 0.9}), alloy(9)
+    assert spectrum.degrees().tolist() == [0, 1, 2, 2, 3, 2, 3, 3]
+    products = with_products(spectrum, 3, [alloy(seed) for seed in range(4)])
+    count = spectrum.features
+    values, plain = Sites(products, atoms).values(), Sites(spectrum, atoms).values()
+    z = (plain - products.centre) / products.scale
+    first, second = np.triu_indices(count)
+    assert values == pytest.approx(np.hstack([plain, z[:, first] * z[:, second]]), rel=1e-12)
+    assert descriptors.from_dict(json.loads(json.dumps(products.to_dict()))) == products
+    design = design_of(products, ("Al", "Mg"), atoms)
+    moved = atoms.copy()
+    moved.positions[1, 2] += 1e-6
+    change = (design_of(products, ("Al", "Mg"), moved, derivatives=False).energy - design.energy) / 1e-6
+    assert -change == pytest.approx(design.forces[1, 2], rel=1e-3, abs=1e-3 * np.abs(change).max())
+    with pytest.raises(InputError, match="order: got 4, expected 0 to 3, the highest degree of the spectrum"):
+        with_products(spectrum, 4, [atoms])

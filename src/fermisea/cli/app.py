@@ -17,6 +17,7 @@ import fermisea
 from fermisea.cli.convert import convert
 from fermisea.cli.dft import dft
 from fermisea.cli.evaluate import evaluate
+from fermisea.cli.export import export
 from fermisea.cli.info import info
 from fermisea.cli.predict import predict
 from fermisea.cli.remedies import remedy
@@ -53,7 +54,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS = (sample, dft, train, tune, predict, evaluate, thermo, structure, report, info)
-_GROUPS = (convert, study)
+_GROUPS = (convert, export, study)
 for function in _COMMANDS:
     app.command(cls=Command)(function)
 for group in _GROUPS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -12,6 +12,9 @@ from typer.core import TyperCommand
 
 from fermisea.errors import ConvergenceError, FermiseaError
 from fermisea.terminal import fail
+
+FILES = "FILE..."
+"""Placeholder in the help of an option that takes all words up to the next option."""
 
 _COUNTS = {2: "two", 3: "three"}
 
@@ -34,8 +37,10 @@ class Command(TyperCommand):
         for option in self.params:
             if option.nargs in _COUNTS:
                 _check_count(args, option.opts[0], option.nargs)
-        lists = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
-        return list(super().parse_args(ctx, spread(args, lists)))
+        several = [option for option in self.params if getattr(option, "multiple", False)]
+        lists = {name for option in several for name in option.opts}
+        files = {name for option in several if option.metavar == FILES for name in option.opts}
+        return list(super().parse_args(ctx, spread(args, lists, files)))
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; an error raised by fermisea ends it with one line and status 2 (or 1)."""
@@ -64,11 +69,11 @@ def _check_count(arguments: Sequence[str], option: str, count: int) -> None:
         raise typer.BadParameter(f"got {found}, expected {_COUNTS[count]} numbers: {example}", param_hint=repr(option))
 
 
-def spread(arguments: Sequence[str], lists: set[str]) -> list[str]:
+def spread(arguments: Sequence[str], lists: set[str], files: Collection[str] = ()) -> list[str]:
     """Returns ``--name 1 2`` as ``--name 1 --name 2`` for the options in ``lists``.
 
     Values after the first one must be numbers or assignments such as Al=Al.upf; anything else is an argument or another
-    option.
+    option. Options in ``files`` take all words up to the next option.
     """
     result: list[str] = []
     option, values = None, 0
@@ -76,7 +81,7 @@ def spread(arguments: Sequence[str], lists: set[str]) -> list[str]:
         name = word.split("=", 1)[0]
         if name in lists:
             option, values = name, int("=" in word)
-        elif option is not None and (values == 0 or _is_value(word)):
+        elif option is not None and (values == 0 or _is_value(word) or (option in files and not word.startswith("-"))):
             if values > 0:
                 result.append(option)
             values += 1

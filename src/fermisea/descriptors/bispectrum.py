@@ -20,6 +20,7 @@ from fermisea.descriptors.harmonics import Expansion
 from fermisea.descriptors.neighbors import find_neighbors
 from fermisea.descriptors.wigner import bispectrum_triples
 from fermisea.errors import InputError
+from fermisea.utilities.arrays import IntArray
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,10 @@ class Bispectrum(Descriptor):
     def features(self) -> int:
         """Number of (j1, j2, j) with j2 <= j1 <= j <= twojmax / 2 that satisfy the triangle inequality."""
         return len(bispectrum_triples(self.twojmax))
+
+    def degrees(self) -> IntArray:
+        """Returns twice the highest angular momentum j of each component, (features,)."""
+        return np.array([j for _, _, j in bispectrum_triples(self.twojmax)])
 
     def evaluator(
         self, atoms: Atoms, dtype: str = "float64", threads: int | None = None, *, own: float = 0.0

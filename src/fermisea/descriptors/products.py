@@ -5,7 +5,7 @@ Source of the idea: M. A. Wood, A. P. Thompson, J. Chem. Phys. 148, 241721 (2018
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from fermisea.descriptors.base import Array, Descriptor
+from fermisea.descriptors.bispectrum import Bispectrum
 from fermisea.descriptors.evaluator import Evaluator, Gradients, Index
 from fermisea.descriptors.power_spectrum import PowerSpectrum
 from fermisea.errors import InputError
@@ -27,18 +28,18 @@ _SMALLEST = 0.01
 
 @dataclass(frozen=True)
 class Products(Descriptor):
-    """The components of a power spectrum, followed by the products z_i z_j, i <= j, of its components of low degree.
+    """The components of a spectrum, followed by the products z_i z_j, i <= j, of its components of low degree.
 
     The factors are z = (p - centre) / scale, so that products and components are not nearly proportional.
 
     Attributes:
-        spectrum: the power spectrum.
-        order: highest degree of the components that are multiplied, at most the order of the spectrum.
+        spectrum: a power spectrum or bispectrum.
+        order: highest degree of the components that are multiplied, at most the highest degree of the spectrum.
         centre: centre of each of these components.
         scale: scale of each of these components, above 0.
     """
 
-    spectrum: PowerSpectrum
+    spectrum: PowerSpectrum | Bispectrum
     order: int
     centre: tuple[float, ...]
     scale: tuple[float, ...]
@@ -46,8 +47,9 @@ class Products(Descriptor):
     kind: ClassVar[str] = "products"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.order <= self.spectrum.order:
-            raise InputError(f"order: got {self.order}, expected 0 to {self.spectrum.order}, the order of the spectrum")
+        highest = int(self.spectrum.degrees().max())
+        if not 0 <= self.order <= highest:
+            raise InputError(f"order: got {self.order}, expected 0 to {highest}, the highest degree of the spectrum")
         for name in ("centre", "scale"):
             values = tuple(map(float, getattr(self, name)))
             object.__setattr__(self, name, values)
@@ -59,13 +61,13 @@ class Products(Descriptor):
         object.__setattr__(self, "weights", self.spectrum.weights)
 
     @classmethod
-    def of(cls, spectrum: PowerSpectrum, order: int, values: FloatArray) -> Self:
+    def of(cls, spectrum: PowerSpectrum | Bispectrum, order: int, values: FloatArray) -> Self:
         """Returns the descriptor with the centre and scale of given values.
 
         Args:
-            spectrum: the power spectrum.
+            spectrum: a power spectrum or bispectrum.
             order: highest degree of the components that are multiplied.
-            values: the power spectrum of some atoms, (atoms, features).
+            values: the spectrum of some atoms, (atoms, features).
         """
         chosen = values[:, spectrum.degrees() <= order]
         spread = chosen.std(axis=0)
@@ -96,15 +98,15 @@ class Products(Descriptor):
         return first, second
 
     def expanded(self, values: Array) -> Array:
-        """Returns components and products, (..., features), from the values of the power spectrum."""
+        """Returns components and products, (..., features), from the values of the spectrum."""
         z, (first, second) = self._reduced(values), self.pairs
         return np.concatenate([values, (z[..., first] * z[..., second]).astype(values.dtype)], axis=-1)
 
     def contracted(self, values: Array, cotangents: npt.ArrayLike) -> FloatArray:
-        """Returns the cotangents of the power spectrum that belong to cotangents of components and products.
+        """Returns the cotangents of the spectrum that belong to cotangents of components and products.
 
         Args:
-            values: power spectrum, (points, features of the spectrum).
+            values: spectrum, (points, features of the spectrum).
             cotangents: (points, features).
 
         Returns:
@@ -153,16 +155,22 @@ class Products(Descriptor):
             InputError: for another kind of spectrum, or values that do not fit to it.
         """
         values = dict(spectrum)
-        if values.pop("kind", None) != PowerSpectrum.kind:
-            raise InputError(f"descriptor {cls.kind}: got the spectrum {dict(spectrum)}, expected a power spectrum")
-        return cls(PowerSpectrum(**values), order, tuple(centre), tuple(scale))
+        kinds: dict[str, Callable[..., PowerSpectrum | Bispectrum]] = {
+            PowerSpectrum.kind: PowerSpectrum,
+            Bispectrum.kind: Bispectrum,
+        }
+        kind = kinds.get(values.pop("kind", ""))
+        if kind is None:
+            expected = "expected a power spectrum or bispectrum"
+            raise InputError(f"descriptor {cls.kind}: got the spectrum {dict(spectrum)}, {expected}")
+        return cls(kind(**values), order, tuple(centre), tuple(scale))
 
 
 class _ProductEvaluator(Evaluator):
     """Components and products of one structure at any points."""
 
     def __init__(self, products: Products, inner: Evaluator) -> None:
-        """Wraps the evaluator of the power spectrum."""
+        """Wraps the evaluator of the spectrum."""
         self._products, self._inner = products, inner
         self.features, self.dtype = products.features, inner.dtype
 

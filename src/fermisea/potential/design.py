@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-from fermisea.descriptors import Descriptor, PowerSpectrum, Products
+from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum, Products
 from fermisea.descriptors.sites import Sites
 from fermisea.utilities.arrays import FloatArray
 
@@ -87,7 +87,7 @@ def _of_features(sites: Sites, values: FloatArray, members: Sequence[Mask]) -> I
 
 
 def _of_products(products: Products, atoms: Atoms, members: Sequence[Mask]) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Yields the same from the derivatives of each component of the power spectrum of each atom."""
+    """Yields the same from the derivatives of each component of the spectrum of each atom."""
     sites = Sites(products.spectrum, atoms)
     spectrum = sites.values()
     jacobian = np.concatenate([part.reshape(*spectrum.shape, -1) for part in sites.jacobian()], axis=2)
@@ -101,7 +101,7 @@ def _of_products(products: Products, atoms: Atoms, members: Sequence[Mask]) -> I
         yield rows[:count].reshape(len(atoms), 3, -1), rows[count:].reshape(3, 3, -1)
 
 
-def with_products(spectrum: PowerSpectrum, order: int, structures: Sequence[Atoms]) -> Products:
+def with_products(spectrum: PowerSpectrum | Bispectrum, order: int, structures: Sequence[Atoms]) -> Products:
     """Returns the descriptor with products of components, centred and scaled over the atoms of some structures.
 
     Args:

@@ -34,18 +34,20 @@ class Weights:
     Attributes:
         energy: weight of energies over sqrt(atoms), 1/Angstrom.
         virial: weight of stress times volume over sqrt(atoms), 1/Angstrom; 0 excludes the stress.
+        pulay: whether the stress may contain a Pulay virial, which is no derivative of the energies.
     """
 
     energy: float
     virial: float
+    pulay: bool = True
 
 
 @dataclass(frozen=True)
 class Scaling:
     """Mean and scale of each column: over the atoms of its element, the standard deviation.
 
-    A row of the equations begins with the free columns: the number of atoms of each element and, if stress is fitted,
-    the Pulay virial per atom. The scaled columns follow.
+    A row of the equations begins with the free columns: the number of atoms of each element and, if there is one, the
+    Pulay virial per atom. The scaled columns follow.
 
     Attributes:
         centre: (columns,).
@@ -67,7 +69,7 @@ class Scaling:
         elements: Sequence[str],
         factors: FloatArray | None,
         *,
-        stress: bool,
+        pulay: bool,
     ) -> Scaling:
         """Returns the scaling for structures with the given chemical symbols.
 
@@ -76,7 +78,7 @@ class Scaling:
             symbols: chemical symbols of each structure.
             elements: elements in the order of the columns.
             factors: additional factor of the scale of each feature, (features,); None without.
-            stress: whether stress is fitted.
+            pulay: whether there is a Pulay virial.
         """
         centres, scales = [], []
         for element in elements:
@@ -88,7 +90,7 @@ class Scaling:
         scale = np.where(scale > 1e-12 * max(scale.max(), 1e-300), scale, 1.0)
         if factors is not None:
             scale = scale * np.tile(factors, len(elements))
-        return cls(np.concatenate(centres), scale, len(elements), len(elements) + int(stress))
+        return cls(np.concatenate(centres), scale, len(elements), len(elements) + int(pulay))
 
     def energy_row(self, design: Design) -> FloatArray:
         """Returns the row of an energy: free columns, then scaled columns."""
@@ -114,9 +116,10 @@ class Scaling:
         return np.hstack([np.zeros((len(flat), self.free)), flat])
 
     def virial_rows(self, design: Design) -> FloatArray:
-        """Returns the rows of stress times volume, (9, columns), with the Pulay virial per atom."""
+        """Returns the rows of stress times volume, (9, columns), with the Pulay virial per atom if there is one."""
         found = self.rows(design.strain)
-        found[:, self.free - 1] = len(design.sites) * np.eye(3).ravel()
+        if self.free > self.elements:
+            found[:, self.free - 1] = len(design.sites) * np.eye(3).ravel()
         return found
 
     def coefficients(self, solution: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -139,8 +142,18 @@ class Block:
     atoms: int
 
     @classmethod
-    def of(cls, design: Design, targets: Targets, scaling: Scaling, weights: Weights) -> Block:
-        """Returns the equations of a structure."""
+    def of(
+        cls, design: Design, targets: Targets, scaling: Scaling, weights: Weights, known: FloatArray | None = None
+    ) -> Block:
+        """Returns the equations of a structure.
+
+        Args:
+            design: columns of the structure.
+            targets: values to be fitted.
+            scaling: scales of the columns.
+            weights: weights of energies and stress.
+            known: normal matrix, if it is known from other values of the same structure.
+        """
         atoms = len(design.sites)
         energy = scaling.energy_row(design)
         forces, force_values = np.zeros((0, len(energy))), np.zeros(0)
@@ -153,7 +166,8 @@ class Block:
             factor = weights.virial / math.sqrt(atoms)
             parts.append((scaling.virial_rows(design) * factor, targets.virial.ravel() * factor))
         matrix, right = (np.concatenate(items) for items in zip(*parts, strict=True))
-        return cls(matrix.T @ matrix, matrix.T @ right, energy, targets.energy, forces, force_values, atoms)
+        normal = matrix.T @ matrix if known is None else known
+        return cls(normal, matrix.T @ right, energy, targets.energy, forces, force_values, atoms)
 
     def errors(self, solution: FloatArray) -> tuple[float, float, int]:
         """Returns the error of the energy, eV/atom, the sum of squared force errors, and their number."""

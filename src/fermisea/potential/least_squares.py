@@ -76,18 +76,7 @@ def fit_linear(
         factors: factor of the coefficient of each feature in the penalty of the ridge, (features,); None for equal
             ones.
     """
-    counts = np.array([design.counts for design in designs])
-    stress = weights.virial > 0 and any(item.virial is not None for values in targets for item in values)
-    scaling = Scaling.of(designs, symbols, elements, factors, stress=stress)
-    sets, constants = [], []
-    for values in targets:
-        offsets = np.linalg.lstsq(counts, np.array([item.energy for item in values]), rcond=None)[0]
-        blocks = []
-        for design, item in zip(designs, values, strict=True):
-            rest = Targets(item.energy - float(design.counts @ offsets), item.forces, item.virial)
-            blocks.append(Block.of(design, rest, scaling, weights))
-        sets.append(blocks)
-        constants.append(offsets)
+    sets, constants, scaling = _equations(designs, targets, symbols, elements, weights, factors)
     given = ridge is not None
     chosen = float(_choose(sets, scaling) if ridge is None else ridge)
     fits = [
@@ -95,6 +84,55 @@ def fit_linear(
         for blocks, offsets in zip(sets, constants, strict=True)
     ]
     return fits, *_posterior(sets, chosen, scaling, [fit.left_out_force_error or 0.0 for fit in fits])
+
+
+def solve_linear(
+    designs: Sequence[Design],
+    targets: Sequence[Sequence[Targets]],
+    symbols: Sequence[Sequence[str]],
+    elements: Sequence[str],
+    weights: Weights,
+    ridge: float,
+) -> list[LinearFit]:
+    """Returns the weighted least-squares solutions with a given ridge parameter, without their spread.
+
+    Arguments are the same as for :func:`fit_linear`.
+    """
+    sets, constants, scaling = _equations(designs, targets, symbols, elements, weights, None)
+    return [
+        _fit(blocks, ridge, scaling, offsets, judged=False) for blocks, offsets in zip(sets, constants, strict=True)
+    ]
+
+
+def _equations(
+    designs: Sequence[Design],
+    targets: Sequence[Sequence[Targets]],
+    symbols: Sequence[Sequence[str]],
+    elements: Sequence[str],
+    weights: Weights,
+    factors: FloatArray | None,
+) -> tuple[list[list[Block]], list[FloatArray], Scaling]:
+    """Returns the equations of each set of targets, the energies of the elements of each, and the scaling."""
+    counts = np.array([design.counts for design in designs])
+    stress = weights.virial > 0 and any(item.virial is not None for values in targets for item in values)
+    scaling = Scaling.of(designs, symbols, elements, factors, pulay=stress and weights.pulay)
+    sets: list[list[Block]] = []
+    constants: list[FloatArray] = []
+    for values in targets:
+        offsets = np.linalg.lstsq(counts, np.array([item.energy for item in values]), rcond=None)[0]
+        blocks = []
+        for index, (design, item) in enumerate(zip(designs, values, strict=True)):
+            rest = Targets(item.energy - float(design.counts @ offsets), item.forces, item.virial)
+            known = sets[0][index].normal if sets and _alike(item, targets[0][index]) else None
+            blocks.append(Block.of(design, rest, scaling, weights, known))
+        sets.append(blocks)
+        constants.append(offsets)
+    return sets, constants, scaling
+
+
+def _alike(one: Targets, other: Targets) -> bool:
+    """Returns whether two sets of values of a structure hold the same quantities, and so have one normal matrix."""
+    return (one.forces is None, one.virial is None) == (other.forces is None, other.virial is None)
 
 
 def _fit(blocks: Sequence[Block], ridge: float, scaling: Scaling, offsets: FloatArray, *, judged: bool) -> LinearFit:
@@ -114,7 +152,10 @@ def _fit(blocks: Sequence[Block], ridge: float, scaling: Scaling, offsets: Float
 
 def _total(blocks: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
     """Returns the sums of matrices and right-hand sides."""
-    return np.sum([block.normal for block in blocks], axis=0), np.sum([block.right for block in blocks], axis=0)
+    normal = blocks[0].normal.copy()
+    for block in blocks[1:]:
+        normal += block.normal  # one after the other, without a copy of all of them
+    return normal, np.sum([block.right for block in blocks], axis=0)
 
 
 def _solution(normal: FloatArray, right: FloatArray, ridge: float, scaling: Scaling) -> FloatArray:
