@@ -333,7 +333,7 @@ def test_command(model, tmp_path, capsys):
         "300",
         "8000",
     ]
-    options = ["--twojmax", "2", "--cutoff", "4", "--linear", "--variants", "3", "--structures", *files]
+    options = ["--twojmax", "2", "--cutoff", "4", "--linear", "--variants", "3"]
     options += ["--out", str(tmp_path / "out")]
     assert main([*words, *options, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
