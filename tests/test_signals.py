@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,30 @@ def test_a_signal_after_the_end_changes_nothing():
         """
     result = python(code)
     assert (result.returncode, result.stderr) == (1, "")
+
+
+class HalfMade:
+    """An object whose constructor a signal may interrupt, and whose destructor needs the end of the constructor."""
+
+    def __init__(self, *, stopped: bool) -> None:
+        if stopped:
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.open = True
+
+    def __del__(self) -> None:
+        if not self.open or not self.missing:
+            raise ValueError("closed")
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_the_destructor_of_an_object_that_a_signal_left_half_made_says_nothing(stopped, capfd):
+    """Without a signal, an error in a destructor is shown."""
+    with stop_signals("") as signals:
+        signals.loaded = True
+        with suppress(Stopped):
+            HalfMade(stopped=stopped)
+        gc.collect()
+    assert ("AttributeError" in capfd.readouterr().err) is not stopped
 
 
 def test_an_ignored_signal_stays_ignored():

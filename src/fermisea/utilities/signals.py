@@ -82,10 +82,14 @@ class StopSignals:
         raise Stopped(number)
 
     def ignored(self, unraisable: Any) -> None:
-        """Handles an exception that Python ignores, for example in a destructor: ``Stopped`` is raised again later."""
+        """Handles an exception that Python ignores, for example in a destructor.
+
+        ``Stopped`` is raised again later. After a signal nothing else is shown: a constructor that was interrupted
+        leaves an object whose destructor may fail.
+        """
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
             self._postpone(signal_of(unraisable.exc_value))
-        else:
+        elif self._first is None:
             sys.__unraisablehook__(unraisable)
 
     def _postpone(self, number: int) -> None:
