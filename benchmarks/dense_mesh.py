@@ -44,7 +44,7 @@ def primitive(lattice_constant: float, mesh: int) -> list[Probe]:
     ]
 
 
-def computed(runs: Runs, cutoff: float, probe: Probe, tau_e: float) -> Result:
+def computed(runs: Runs, cutoff: float | None, probe: Probe, tau_e: float) -> Result:
     """Returns the result of ABINIT for one structure, stored or new."""
     engine = PlaneWave(cutoff=cutoff, kpts=probe.kpts, pseudopotentials="gth", threads=1)
     make = partial(run_abinit, engine, probe.atoms, tau_e, BANDS, symmetric=True)
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of the results of ABINIT")
     values = parse(parser)
     settings = AluminiumSettings.load("aluminium")
-    cutoff = float(settings.dft.cutoff or 0)
+    cutoff = settings.dft.cutoff
     model, runs = fermisea.load_model("aluminium"), Runs(values.folder)
 
     def solved(atoms: Atoms, probe: Probe, tau_e: float) -> Result:
@@ -93,21 +93,21 @@ def main() -> None:
     rows.append(elastic_row("model", found))
     members = [probe for probe in probes if probe.group == "line"]
     true = {(probe.name, LINE_TEMPERATURE): solved(probe.atoms, probe, LINE_TEMPERATURE) for probe in members}
-    meshes = f"k-meshes around Gamma for the primitive cell, {cutoff:g} eV, GTH, PBE."
+    settled = f"around Gamma for the primitive cell, {cutoff:g} eV, GTH, PBE."
     tables = [
         Table(
             "dense_elastic",
             f"Elastic constants of fcc aluminium, {settings.lattice_constant:g} Å, tau_e = {COLD:g} K, GPa",
             ["", "C11", "C12", "C44"],
             rows,
-            meshes[0].upper() + meshes[1:],
+            f"DFT: k-meshes {settled}",
         ),
         Table(
             "dense_line",
             f"{len(members)} lattice constants within 4 %, tau_e = {LINE_TEMPERATURE:g} K, model against ABINIT",
             ["", "error of the model"],
             line_rows(members, true, found),
-            f"{LINE_MESH}x{LINE_MESH}x{LINE_MESH}, {meshes}",
+            f"DFT: {LINE_MESH}x{LINE_MESH}x{LINE_MESH} k-points {settled}",
         ),
     ]
     finish(values, tables, {})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from ase.build import bulk
 
 from fermisea.analysis.volumes import free_energy_of_volumes
+from fermisea.cli import main
 from fermisea.errors import InputError
 from fermisea.interop.phonopy import write_free_energies
 from synthetic import structure
@@ -70,3 +74,18 @@ def test_bad_input_is_named(tmp_path):
             free_energy_of_volumes(model, structure(3), ratios, TEMPERATURES)
     with pytest.raises(InputError, match="expected ascending temperatures from 0 K or above to 100 K or above"):
         free_energy_of_volumes(model, structure(3), [0.9, 1.0], [0.0, 50.0])
+
+
+@pytest.mark.filterwarnings("always::fermisea.DomainWarning")
+def test_warnings_at_other_volumes_are_in_the_json(tmp_path, capsys):
+    """The structure itself lies in the domain of the shipped model, 0.7 times its volume does not."""
+    bulk("Al", "fcc", a=4.05).write(tmp_path / "al.extxyz")
+    words = ["thermo", "aluminium", str(tmp_path / "al.extxyz"), "--to", "1000", "--grid", "14", "14", "14", "--json"]
+    words += ["--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    alone = json.loads(capsys.readouterr().out)["warnings"]
+    assert not any(text.startswith("volume") for text in alone)
+    assert main([*words, "--phonopy-volumes", "0.7", "1", "--phonopy-to", "200", "--phonopy-step", "100"]) == 0
+    shown = capsys.readouterr()
+    assert any(text.startswith("volume: got 11.6") for text in json.loads(shown.out)["warnings"])
+    assert "warning: volume: got 11.6" in shown.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -150,6 +150,16 @@ def thermo(
             "--fdm: got a cell that is not orthogonal, expected an orthogonal cell for fix eph; omit --fdm"
         )
     law = _law(conductivity_law, conductivity_parameter or [], ion_temperature)
+    options: dict[str, Any] = {
+        "free_energy": None if free_energy is None else free_energy.value,
+        "anchor": anchor,
+        "grid": grid,
+        "tail": tail,
+        "allow_beyond_window": allow_beyond_window,
+        "allow_outside": allow_outside,
+        "thermal_xc": thermal_xc,
+    }
+    at_volumes: list[str] = []
     with output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
         found = fermisea.thermo(
@@ -158,13 +168,7 @@ def thermo(
             to,
             lowest=start,
             pressure=not no_pressure,
-            free_energy=None if free_energy is None else free_energy.value,
-            anchor=anchor,
-            grid=grid,
-            tail=tail,
-            allow_beyond_window=allow_beyond_window,
-            allow_outside=allow_outside,
-            thermal_xc=thermal_xc,
+            **options,
             lambda_omega2=lambda_omega2,
             conductivity=law,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -173,26 +177,21 @@ def thermo(
         fit, files = write_thermodynamics(found, out, Exports(electrons, fdm, udkm1dsim))
         if phonopy_volumes:
             volumes = bar.add_task("volumes", total=len(phonopy_volumes), note="")
-            files += write_volumes(
+            written, at_volumes = write_volumes(
                 loaded,
                 structure,
                 out,
                 phonopy_volumes,
                 (phonopy_to, phonopy_step),
-                free_energy=None if free_energy is None else free_energy.value,
-                anchor=anchor,
-                grid=grid,
-                tail=tail,
-                allow_beyond_window=allow_beyond_window,
-                allow_outside=allow_outside,
-                thermal_xc=thermal_xc,
+                **options,
                 progress=lambda done, total: bar.update(volumes, completed=done, total=total),
             )
+            files += written
     rows = found.rows()
     if json:
         names = ("error", "coefficients", "limit", "damping")
         summary = None if fit is None else {name: getattr(fit, name) for name in names}
-        formula, outside = structure.get_chemical_formula(), found.prediction.warnings
+        formula, outside = structure.get_chemical_formula(), [*found.prediction.warnings, *at_volumes]
         surfaces = {"left_surface": electrons.left_surface, "right_surface": electrons.right_surface}
         document = {"formula": formula, "warnings": outside, "rows": rows, "fit": summary, "files": files}
         document |= {"limits": found.limits, "friction_g_per_mol_ps": _friction(found)}

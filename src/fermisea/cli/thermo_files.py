@@ -100,8 +100,8 @@ def write_thermodynamics(
 
 def write_volumes(
     model: Model, atoms: Atoms, out: Path, ratios: list[float], temperatures: tuple[float, float], **options: Any
-) -> list[Path]:
-    """Writes F at several volumes for phonopy-qha and returns the files.
+) -> tuple[list[Path], list[str]]:
+    """Writes F at several volumes for phonopy-qha; returns the files, and the warnings of the domain at all volumes.
 
     Args:
         model: model for the predictions.
@@ -124,9 +124,14 @@ def write_volumes(
             "temperature"
         )
     places = np.arange(1 + round(highest / step), dtype=np.float64) * step
-    volumes, energies = free_energy_of_volumes(model, atoms, ratios, places, **options)
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always", fermisea.DomainWarning)
+        volumes, energies = free_energy_of_volumes(model, atoms, ratios, places, **options)
+    for one in issued:
+        warnings.warn(one.message, stacklevel=2)  # to standard error, like all others
     write_free_energies(out, places, volumes, energies)
-    return [out / "fe-v.dat", out / "e-v.dat"]
+    sentences = [str(one.message) for one in issued if issubclass(one.category, fermisea.DomainWarning)]
+    return [out / "fe-v.dat", out / "e-v.dat"], list(dict.fromkeys(sentences))
 
 
 def _eph_step(highest: float) -> float:
