@@ -192,10 +192,11 @@ def test_large_errors_are_warnings():
     assert [sentence.split(" of the exported")[0] for sentence in sentences] == [
         "F(tau_e) - F(tau_ref)",
         "forces",
+        "the change of the forces",
         "the pressure",
     ]
     assert "4.0 meV/atom" in sentences[0]
-    assert ErrorsAt(5000.0, 0.0, 0.004, 0.004, 3.0, 0.1, 1.0, 0.1, 0.1, 0.001).warnings() == []
+    assert ErrorsAt(5000.0, 0.0, 0.004, 0.004, 3.0, 0.09, 1.0, 0.04, 0.1, 0.001).warnings() == []
 
 
 def test_variants_of_a_small_cell_are_displaced_without_their_images_too():

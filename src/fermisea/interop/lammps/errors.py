@@ -16,8 +16,11 @@ from fermisea.utilities.arrays import FloatArray
 _CHANGE, _SHARE = 1e-3, 2e-3
 """Error of the change of F that needs no warning: eV/atom, or a share of the change."""
 
-_FORCE_SHARE, _PRESSURE = 0.2, 1.0 * GIGAPASCAL
+_FORCE_SHARE, _PRESSURE = 0.1, 1.0 * GIGAPASCAL
 """Share of the forces, and error of the pressure, eV/Angstrom^3, that need no warning."""
+
+_FORCE_CHANGE, _FORCE_CHANGE_SHARE = 0.005, 0.5
+"""Error of the change of the forces with tau_e that needs no warning: eV/Angstrom, or a share of the change."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class ErrorsAt:
             found.append(
                 f"forces of the exported potential {at} have an error of {self.forces:.2f} eV/Å, of "
                 f"{self.force_size:.2f} eV/Å; give more structures, or a larger twojmax or cutoff"
+            )
+        if self.force_change > max(_FORCE_CHANGE, _FORCE_CHANGE_SHARE * self.force_change_size):
+            found.append(
+                f"the change of the forces of the exported potential {at} has an error of {self.force_change:.3f} "
+                f"eV/Å, of {self.force_change_size:.3f} eV/Å; effects of tau_e on the forces are not reliable"
             )
         if self.pressure > _PRESSURE:
             found.append(
