@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from abinit import run_abinit
+from abinit import run_abinit, version
 from ase import Atoms
 from ase.build import bulk
 from common import Table, finish, options, parse
@@ -110,7 +110,7 @@ def main() -> None:
             f"DFT: {LINE_MESH}x{LINE_MESH}x{LINE_MESH} k-points {settled}",
         ),
     ]
-    finish(values, tables, {})
+    finish(values, tables, {}, abinit=version())
 
 
 if __name__ == "__main__":
