@@ -234,3 +234,31 @@ def test_equation_of_state_optimiser_and_phonons_of_a_fitted_crystal(like_morse)
     assert modulus == pytest.approx(expected[1], rel=0.1)
     assert relaxed == pytest.approx(constant, rel=1e-3)  # from stress and forces, not from energies
     assert highest == pytest.approx(expected[3], rel=0.1)
+
+
+def test_the_potential_at_another_tau_e_reuses_the_descriptors(monkeypatch):
+    from fermisea.descriptors.sites import Sites  # noqa: PLC0415
+    from fermisea.model.loading import load_model  # noqa: PLC0415
+
+    calls, honest = [], Sites.values
+
+    def counted(self):
+        calls.append(self)
+        return honest(self)
+
+    monkeypatch.setattr(Sites, "values", counted)
+    model, atoms = load_model("aluminium"), structure(3, amplitude=0.04)
+    atoms.calc = Calculator(model, 12_000.0, potential=True)
+    atoms.get_potential_energy()
+    once = len(calls)
+    assert once
+    forces = atoms.get_forces()
+    atoms.calc.electron_temperature = 20_000.0
+    hot = atoms.get_forces()
+    assert len(calls) == once
+    assert np.abs(hot - forces).max() > 1e-5
+    np.testing.assert_allclose(hot, model.potential().predict(atoms, 20_000.0).forces, rtol=0, atol=1e-12)
+    atoms.positions[0, 0] += 0.03
+    moved = atoms.get_forces()
+    np.testing.assert_allclose(moved, model.potential().predict(atoms, 20_000.0).forces, rtol=0, atol=1e-12)
+    assert np.abs(moved - hot).max() > 1e-3

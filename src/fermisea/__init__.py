@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fermisea.data.sampling import Trajectory, sample
     from fermisea.data.snapshot import Snapshot
     from fermisea.data.structures import read_structures
+    from fermisea.dynamics import CouplingTable, LaserPulse, TwoTemperatureDynamics
     from fermisea.errors import ConvergenceError, DomainWarning, FermiseaError, FileFormatError, InputError, WindowError
     from fermisea.grid import EnergyGrid, RealSpaceGrid
     from fermisea.model.combining import blend_models, combine_models
@@ -41,6 +42,7 @@ __all__ = [
     "Calculator",
     "Campaign",
     "ConvergenceError",
+    "CouplingTable",
     "Dataset",
     "DensityOfStates",
     "DomainWarning",
@@ -48,6 +50,7 @@ __all__ = [
     "FermiseaError",
     "FileFormatError",
     "InputError",
+    "LaserPulse",
     "Model",
     "Prediction",
     "RealSpaceGrid",
@@ -55,6 +58,7 @@ __all__ = [
     "Thermodynamics",
     "TrainingConfig",
     "Trajectory",
+    "TwoTemperatureDynamics",
     "WindowError",
     "__version__",
     "blend_models",
@@ -109,6 +113,7 @@ _HOMES = {
     "Calculator": "calculator",
     "Campaign": "campaign",
     "ConvergenceError": "errors",
+    "CouplingTable": "dynamics",
     "Dataset": "data.dataset",
     "DensityOfStates": "physics.density_of_states",
     "DomainWarning": "errors",
@@ -116,6 +121,7 @@ _HOMES = {
     "FermiseaError": "errors",
     "FileFormatError": "errors",
     "InputError": "errors",
+    "LaserPulse": "dynamics",
     "Model": "model",
     "Prediction": "prediction.result",
     "RealSpaceGrid": "grid",
@@ -123,6 +129,7 @@ _HOMES = {
     "Thermodynamics": "analysis.thermodynamics",
     "TrainingConfig": "training.config",
     "Trajectory": "data.sampling",
+    "TwoTemperatureDynamics": "dynamics",
     "WindowError": "errors",
     "blend_models": "model",
     "combine_models": "model",

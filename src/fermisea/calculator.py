@@ -14,8 +14,10 @@ from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from fermisea.errors import DomainWarning, InputError
+from fermisea.model.blended_potential import BlendedSites
 from fermisea.model.loading import load_model
 from fermisea.model.model import Model
+from fermisea.model.potential import ModelSites
 from fermisea.physics.registry import OBSERVABLES
 from fermisea.physics.tau_dependence import thermal_functional
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
@@ -139,6 +141,8 @@ class Calculator(AseCalculator):
         self.warnings: tuple[str, ...] = ()
         self._warned: set[str] = set()
         self._last: Atoms | None = None
+        self._at: ModelSites | BlendedSites | None = None
+        self._at_key: tuple[Model, bool] | None = None
         self._shape: tuple[int, int, int] | None = None
         if self.model.total_energy_obstacle is not None:
             raise InputError(f"calculator: the model has no total free energy: {self.model.total_energy_obstacle}")
@@ -245,7 +249,10 @@ class Calculator(AseCalculator):
         self._last = self.atoms.copy()
         self.prediction, self.warnings = None, ()  # an error leaves nothing of the last structure
         if wanted["potential"]:
-            self._calculate_potential(self.atoms, temperature, allow_outside=wanted["allow_outside"])
+            derivatives = "forces" in properties or "stress" in properties
+            self._calculate_potential(
+                self.atoms, temperature, allow_outside=wanted["allow_outside"], derivatives=derivatives
+            )
             return
         with domain_warnings_ignored():  # _warn issues them, each kind once
             prediction = self.model.predict(
@@ -276,10 +283,18 @@ class Calculator(AseCalculator):
             self.results["forces"] = prediction.forces
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
 
-    def _calculate_potential(self, atoms: Atoms, electron_temperature: float, *, allow_outside: bool) -> None:
-        """Predicts with the interatomic potential of the model."""
+    def _calculate_potential(
+        self, atoms: Atoms, electron_temperature: float, *, allow_outside: bool, derivatives: bool
+    ) -> None:
+        """Predicts with the interatomic potential of the model, whose descriptors serve every tau_e of a structure."""
+        at = self._at
+        if at is None or self._at_key != (self.model, allow_outside) or not _same(at.atoms, atoms):
+            self._at = None  # an error leaves nothing of the last structure
+            with domain_warnings_ignored():
+                at = self.model.potential().at(atoms, allow_outside=allow_outside)
+            self._at, self._at_key = at, (self.model, allow_outside)
         with domain_warnings_ignored():
-            found = self.model.potential().predict(atoms, electron_temperature, allow_outside=allow_outside)
+            found = at.predict(electron_temperature, derivatives=derivatives)
         self._warn(found.warnings)
         self.results = {
             "energy": found.free_energy,
@@ -288,9 +303,9 @@ class Calculator(AseCalculator):
             "entropy_term": -electron_temperature * found.entropy,
             "heat_capacity": found.heat_capacity,
             "free_energy_std": found.free_energy_std,
-            "forces": found.forces,
-            "stress": full_3x3_to_voigt_6_stress(found.stress),
         }
+        if derivatives:
+            self.results |= {"forces": found.forces, "stress": full_3x3_to_voigt_6_stress(found.stress)}
 
     def _asked(self, free_energy: FreeEnergy | None, anchor: bool | None) -> FreeEnergy | None:
         """Returns the origin of F in place of its short form; None for the default of a model with a potential.
@@ -339,3 +354,9 @@ def _continues(atoms: Atoms, last: Atoms) -> bool:
     moved = atoms.get_scaled_positions(wrap=False) - last.get_scaled_positions(wrap=False)
     moved -= np.round(moved)  # an atom that was wrapped into the cell has not moved
     return bool(np.abs(atoms.cell.cartesian_positions(moved)).max() < _STEP)
+
+
+def _same(atoms: Atoms, other: Atoms) -> bool:
+    """Returns whether two structures have the same atoms, cell and boundary conditions."""
+    pairs = ((atoms.numbers, other.numbers), (atoms.positions, other.positions), (atoms.cell.array, other.cell.array))
+    return all(np.array_equal(one, two) for one, two in (*pairs, (atoms.pbc, other.pbc)))

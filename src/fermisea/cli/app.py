@@ -24,6 +24,7 @@ from fermisea.cli.remedies import remedy
 from fermisea.cli.report import report
 from fermisea.cli.sample import sample
 from fermisea.cli.shell import Command
+from fermisea.cli.socket import socket
 from fermisea.cli.structure import structure
 from fermisea.cli.study import study
 from fermisea.cli.thermo import thermo
@@ -53,7 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (sample, dft, train, tune, predict, evaluate, thermo, structure, report, info)
+_COMMANDS = (sample, dft, train, tune, predict, evaluate, thermo, structure, socket, report, info)
 _GROUPS = (convert, export, study)
 for function in _COMMANDS:
     app.command(cls=Command)(function)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 _RESUMED = ("dft", "study", "tune")
 """Commands that resume when they are called again."""
 
-_AT_ONCE = ("info", "report")
+_AT_ONCE = ("info", "report", "socket")
 """Commands without results that could be kept."""
 
 

@@ -26,8 +26,8 @@ class Sites:
             InputError: as ``Descriptor.evaluator``.
         """
         weights = weights_of(atoms.get_chemical_symbols(), descriptor.weights)
-        self._descriptor, self._positions = descriptor, np.asarray(atoms.positions, dtype=np.float64)
-        self._lattice = np.asarray(atoms.cell.array, dtype=np.float64)
+        self._descriptor, self._positions = descriptor, np.array(atoms.positions, dtype=np.float64)
+        self._lattice = np.array(atoms.cell.array, dtype=np.float64)
         self._parts = [
             (np.flatnonzero(weights == weight), descriptor.evaluator(atoms, threads=threads, own=float(weight)))
             for weight in np.unique(weights)

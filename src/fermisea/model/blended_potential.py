@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from fermisea.model.potential import ModelPotential
+from fermisea.model.potential import ModelPotential, ModelSites
 from fermisea.physics.blend import Share, blended_potential, shares_of
 from fermisea.physics.observables import PotentialObservables
 from fermisea.physics.window import temperature_list
@@ -34,7 +34,7 @@ class BlendedPotential:
 
     def __repr__(self) -> str:
         elements, highest = ", ".join(self.parts[0].thermal.elements), self.highest_electron_temperature
-        references = ", ".join(f"{t:g}" for t in self._references)
+        references = ", ".join(f"{t:g}" for t in self.references)
         return f"Potential of {elements}, tau_ref = {references} K, tau_e up to {highest:.0f} K"
 
     @property
@@ -43,7 +43,8 @@ class BlendedPotential:
         return self.parts[0].domain
 
     @property
-    def _references(self) -> list[float]:
+    def references(self) -> list[float]:
+        """Every tau_ref, K."""
         return [part.reference_electron_temperature for part in self.parts]
 
     @property
@@ -89,18 +90,56 @@ class BlendedPotential:
 
         Arguments, warnings and errors are the same as for :meth:`ModelPotential.predict`.
         """
+        self.check(temperature_list(electron_temperature))
+        with domain_warnings_ignored():  # issued below
+            at = self.at(atoms, allow_outside=allow_outside, threads=threads)
+            prediction = at.predict(electron_temperature, derivatives=derivatives)
+        issue(prediction.warnings, None, allow_outside=allow_outside)
+        return prediction
+
+    def at(self, atoms: Atoms, *, allow_outside: bool = False, threads: int | None = None) -> BlendedSites:
+        """Returns the potential at the atoms of a structure, for predictions at many tau_e.
+
+        Arguments are the same as for :meth:`predict`. The potential of each tau_ref is evaluated when it is needed.
+        """
+        return BlendedSites(self, atoms.copy(), allow_outside, threads)
+
+
+@dataclass(frozen=True, eq=False)
+class BlendedSites:
+    """Blended potentials at the atoms of one structure, whose descriptors serve every tau_e.
+
+    Attributes:
+        potential: the potential.
+        atoms: the structure.
+        allow_outside: whether an unphysical structure or energy is a warning instead of an error.
+        threads: number of threads.
+        known: the potential of each tau_ref at the atoms, as far as it has been used.
+    """
+
+    potential: BlendedPotential
+    atoms: Atoms
+    allow_outside: bool = False
+    threads: int | None = None
+    known: dict[int, ModelSites] = field(default_factory=dict)
+
+    def predict(
+        self, electron_temperature: float | Sequence[float], *, derivatives: bool = True
+    ) -> PotentialPrediction:
+        """Returns free energy, entropy, heat capacity, forces and stress at one or several tau_e.
+
+        Arguments, warnings and errors are the same as for :meth:`ModelPotential.predict`.
+        """
         temperatures = temperature_list(electron_temperature)
-        self.check(temperatures)
-        shares = {t: shares_of(self._references, t) for t in temperatures}
+        self.potential.check(temperatures)
+        shares = {t: shares_of(self.potential.references, t) for t in temperatures}
         found: dict[int, PotentialPrediction] = {}
         places: dict[int, dict[float, int]] = {}
         for index in sorted({index for own in shares.values() for index in own}):
             wanted = [t for t, own in shares.items() if index in own]
             places[index] = {t: place for place, t in enumerate(wanted)}
             with domain_warnings_ignored():  # issued below
-                found[index] = self.parts[index].predict(
-                    atoms, wanted, allow_outside=allow_outside, threads=threads, derivatives=derivatives
-                )
+                found[index] = self._part(index).predict(wanted, derivatives=derivatives)
         numbers = [_numbers(found, places, shares[t], t) for t in temperatures]
         forces, stress = (
             np.array(
@@ -116,8 +155,15 @@ class BlendedPotential:
         if np.ndim(electron_temperature) == 0:
             values = [float(value[0]) if value.ndim == 1 else value[0] for value in values]
         sentences = distinct([sentence for part in found.values() for sentence in part.warnings])
-        warnings = issue(sentences, None, allow_outside=allow_outside)
+        warnings = issue(sentences, None, allow_outside=self.allow_outside)
         return replace(PotentialPrediction(*values), warnings=warnings)
+
+    def _part(self, index: int) -> ModelSites:
+        """Returns the potential of one tau_ref at the atoms."""
+        if index not in self.known:
+            part = self.potential.parts[index]
+            self.known[index] = part.at(self.atoms, allow_outside=self.allow_outside, threads=self.threads)
+        return self.known[index]
 
 
 def _numbers(

@@ -11,9 +11,10 @@ from ase import Atoms
 
 from fermisea.grid import check_structure
 from fermisea.physics.window import temperature_list
-from fermisea.potential import PotentialPrediction, ThermalPotential
+from fermisea.potential import PotentialPrediction, ThermalPotential, ThermalSites
 from fermisea.prediction.domain import Domain
-from fermisea.prediction.plausibility import impossible_energy, issue, structure_outside
+from fermisea.prediction.limits import TEMPERATURE
+from fermisea.prediction.plausibility import domain_warnings_ignored, impossible_energy, issue
 from fermisea.units import GIGAPASCAL
 
 _SPREAD = 4.0
@@ -87,28 +88,76 @@ class ModelPotential:
                 energy, unless ``allow_outside``.
             WindowError: for a tau_e above ``highest_electron_temperature``.
         """
+        self.check(temperature_list(electron_temperature))
+        with domain_warnings_ignored():  # issued below
+            at = self.at(atoms, allow_outside=allow_outside, threads=threads)
+            prediction = at.predict(electron_temperature, derivatives=derivatives)
+        issue(prediction.warnings, None, allow_outside=allow_outside)
+        return prediction
+
+    def at(self, atoms: Atoms, *, allow_outside: bool = False, threads: int | None = None) -> ModelSites:
+        """Returns the potential at the atoms of a structure, for predictions at many tau_e.
+
+        Arguments are the same as for :meth:`predict`.
+
+        Raises:
+            InputError: for an element outside the model, an invalid structure, or an impossible structure, unless
+                ``allow_outside``.
+        """
         check_structure(atoms, "structure")
+        impossible = self.domain.impossible(atoms)
+        outside = [] if impossible is not None else self.domain.check_ions(atoms)
+        with domain_warnings_ignored():  # issued by each prediction
+            sentences = issue(outside, impossible, allow_outside=allow_outside)
+        return ModelSites(self, atoms.copy(), self.thermal.at(atoms, threads), sentences, allow_outside)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSites:
+    """The potential of a model at the atoms of one structure, whose descriptors serve every tau_e.
+
+    Attributes:
+        potential: the potential.
+        atoms: the structure.
+        sites: the potential without checks of the domain.
+        outside: a sentence for each way in which the structure leaves the domain.
+        allow_outside: whether an unphysical structure or energy is a warning instead of an error.
+    """
+
+    potential: ModelPotential
+    atoms: Atoms
+    sites: ThermalSites
+    outside: tuple[str, ...]
+    allow_outside: bool
+
+    def predict(
+        self, electron_temperature: float | Sequence[float], *, derivatives: bool = True
+    ) -> PotentialPrediction:
+        """Returns free energy, entropy, heat capacity, forces and stress at one or several tau_e.
+
+        Arguments, warnings and errors are the same as for :meth:`ModelPotential.predict`.
+        """
+        domain, thermal, number = self.potential.domain, self.potential.thermal, len(self.atoms)
         temperatures = temperature_list(electron_temperature)
-        self.thermal.check(temperatures)
-        found, impossible = structure_outside(self.domain, atoms, temperatures)
-        before = issue(found, impossible, allow_outside=allow_outside)
-        prediction = self.thermal.predict(atoms, electron_temperature, threads, derivatives=derivatives)
+        hot = domain.check_temperatures(self.atoms, temperatures)
+        before = [sentence for sentence in hot if not sentence.startswith(TEMPERATURE)]
+        prediction = self.sites.predict(electron_temperature, derivatives=derivatives)
         highest, lowest = float(np.max(prediction.free_energy)), float(np.min(prediction.internal_energy))
-        impossible = impossible_energy(self.domain, len(atoms), highest, lowest)
-        if impossible is not None and min(temperatures) < (tau_ref := self.reference_electron_temperature):
-            at_reference = self.thermal.predict(atoms, tau_ref, threads, derivatives=False)
+        impossible = impossible_energy(domain, number, highest, lowest)
+        if impossible is not None and min(temperatures) < (tau_ref := self.potential.reference_electron_temperature):
+            at_reference = self.sites.predict(tau_ref, derivatives=False)
             highest = min(highest, float(at_reference.free_energy))  # F rises from tau_ref to lower tau_e
-            impossible = impossible_energy(self.domain, len(atoms), highest, lowest)
+            impossible = impossible_energy(domain, number, highest, lowest)
         doubtful = unreliable(
-            self.thermal,
-            len(atoms),
+            thermal,
+            number,
             prediction.electron_temperature,
             prediction.free_energy_std,
             prediction.heat_capacity,
             stress=derivatives,
         )
-        after = issue(doubtful, impossible, allow_outside=allow_outside)
-        return replace(prediction, warnings=before + after)
+        found = issue([*before, *self.outside, *doubtful], impossible, allow_outside=self.allow_outside)
+        return replace(prediction, warnings=found)
 
 
 def unreliable(

@@ -7,6 +7,7 @@ from fermisea.potential.model import RegularModel, RegularPrediction
 from fermisea.potential.thermal import (
     PotentialPrediction,
     ThermalPotential,
+    ThermalSites,
     ThermalTerms,
     check_potential_range,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "RegularModel",
     "RegularPrediction",
     "ThermalPotential",
+    "ThermalSites",
     "ThermalTerms",
     "check_potential_range",
     "fit_correction",

@@ -175,37 +175,75 @@ class ThermalTerms:
 
 
 @dataclass(frozen=True, eq=False)
-class _ThermalSites:
-    """Descriptors of the thermal terms and of the regular model at the atoms of a structure.
+class ThermalSites:
+    """A potential at the atoms of one structure, whose descriptors serve every tau_e.
 
     Attributes:
-        terms: the thermal terms.
+        potential: the potential.
         regular: descriptors of the regular model.
         own: descriptors of the thermal terms; None if the regular model has the same descriptor.
         values: values of the descriptors of the thermal terms, (atoms, features).
     """
 
-    terms: ThermalTerms
+    potential: ThermalPotential
     regular: RegularSites
     own: Sites | None
     values: FloatArray
 
-    @classmethod
-    def of(cls, terms: ThermalTerms, regular: RegularModel, atoms: Atoms, threads: int | None = None) -> Self:
-        """Prepares a structure; arguments and errors are the same as for :meth:`RegularModel.at`."""
-        at = regular.at(atoms, threads)
-        if terms.descriptor == regular.descriptor:
-            return cls(terms, at, None, at.values)
-        own = Sites(terms.descriptor, atoms, threads)
-        return cls(terms, at, own, own.values())
+    def predict(
+        self, electron_temperature: float | Sequence[float], *, derivatives: bool = True
+    ) -> PotentialPrediction:
+        """Returns free energy, entropy, heat capacity, forces and stress at one or several tau_e.
+
+        Args:
+            electron_temperature: tau_e, K; one or several.
+            derivatives: whether to compute forces and stress; without, both are empty.
+
+        Raises:
+            InputError: for a tau_e that is no positive number.
+            WindowError: for a tau_e above the highest one of the potential.
+        """
+        temperatures = np.array(temperature_list(electron_temperature))
+        self.potential.check(temperatures.tolist())
+        terms, regular = self.potential.terms, self.potential.regular
+        atoms, kelvin = len(self.values), temperatures[:, None]
+        row, shares = self.row(), self.potential.shares(temperatures)
+        sums = terms.sums(row)
+        entropy, heat = terms.basis.entropy(temperatures), kelvin * terms.basis.heat(temperatures)
+        forces, stress = np.empty((len(shares), 0, 3)), np.empty((len(shares), 0, 3))
+        if derivatives:
+            forces, stress = self._derivatives(shares)
+        own: Any = np.nan
+        if regular.posterior is not None:
+            own = regular.posterior.variance(self.regular.row(len(regular.elements)), atoms)
+
+        def deviation(shares: FloatArray, own: Any) -> FloatArray:
+            """Returns the posterior standard deviation, (nT,), of sums of the g_k, with the variance of the rest."""
+            return np.asarray(np.sqrt(own + terms.variance(shares, row, atoms)))
+
+        values: list[Any] = [
+            temperatures,
+            self.regular.energy + shares @ sums,
+            entropy @ sums,
+            heat @ sums,
+            forces,
+            stress,
+            deviation(shares, own),
+            deviation(entropy, 0.0),
+            deviation(heat, 0.0),
+            deviation(shares + kelvin * entropy, own),
+        ]
+        if np.ndim(electron_temperature) == 0:
+            values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
+        return PotentialPrediction(*values)
 
     def row(self) -> FloatArray:
         """Returns the row of the structure, see :class:`Posterior`."""
-        return row_of(self.values, self.regular.elements, self.terms.constants.shape[1])
+        return row_of(self.values, self.regular.elements, self.potential.terms.constants.shape[1])
 
-    def derivatives(self, shares: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _derivatives(self, shares: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Returns forces, (nT, atoms, 3), and stress, (nT, 3, 3), for factors of the g_k, (nT, functions)."""
-        changes = np.tensordot(shares, self.terms.coefficients, 1)
+        changes = np.tensordot(shares, self.potential.terms.coefficients, 1)
         if self.own is None:
             found = [self.regular.prediction(coefficients=change) for change in changes]
             return np.array([p.forces for p in found]), np.array([p.stress for p in found])
@@ -266,38 +304,24 @@ class ThermalPotential:
                 ``Descriptor.evaluator``.
             WindowError: for a tau_e above ``highest_electron_temperature``.
         """
-        temperatures = np.array(temperature_list(electron_temperature))
-        self.check(temperatures.tolist())
-        terms, sites = self.terms, _ThermalSites.of(self.terms, self.regular, atoms, threads)
-        row, shares, kelvin = sites.row(), self._shares(temperatures), temperatures[:, None]
-        sums = terms.sums(row)
-        entropy, heat = terms.basis.entropy(temperatures), kelvin * terms.basis.heat(temperatures)
-        forces, stress = np.empty((len(shares), 0, 3)), np.empty((len(shares), 0, 3))
-        if derivatives:
-            forces, stress = sites.derivatives(shares)
-        own: Any = np.nan
-        if self.regular.posterior is not None:
-            own = self.regular.posterior.variance(sites.regular.row(len(self.elements)), len(atoms))
+        self.check(temperature_list(electron_temperature))
+        return self.at(atoms, threads).predict(electron_temperature, derivatives=derivatives)
 
-        def deviation(shares: FloatArray, own: Any) -> FloatArray:
-            """Returns the posterior standard deviation, (nT,), of sums of the g_k, with the variance of the rest."""
-            return np.asarray(np.sqrt(own + terms.variance(shares, row, len(atoms))))
+    def at(self, atoms: Atoms, threads: int | None = None) -> ThermalSites:
+        """Returns the potential at the atoms of a structure, for predictions at many tau_e.
 
-        values: list[Any] = [
-            temperatures,
-            sites.regular.energy + shares @ sums,
-            entropy @ sums,
-            heat @ sums,
-            forces,
-            stress,
-            deviation(shares, own),
-            deviation(entropy, 0.0),
-            deviation(heat, 0.0),
-            deviation(shares + kelvin * entropy, own),
-        ]
-        if np.ndim(electron_temperature) == 0:
-            values = [float(v[0]) if v.ndim == 1 else v[0] for v in values]
-        return PotentialPrediction(*values)
+        Args:
+            atoms: positions and cell, periodic in all three directions.
+            threads: number of threads.
+
+        Raises:
+            InputError: for an element outside the potential, and as ``Descriptor.evaluator``.
+        """
+        regular = self.regular.at(atoms, threads)
+        if self.terms.descriptor == self.regular.descriptor:
+            return ThermalSites(self, regular, None, regular.values)
+        own = Sites(self.terms.descriptor, atoms, threads)
+        return ThermalSites(self, regular, own, own.values())
 
     def pressure_std(self, atoms: Atoms, electron_temperatures: npt.ArrayLike) -> FloatArray:
         """Returns the posterior standard deviation of the pressure, (nT,), eV/Angstrom^3; NaN if unknown.
@@ -315,15 +339,15 @@ class ThermalPotential:
         for sign in (-1, 1):
             other = atoms.copy()
             other.set_cell((1 + sign * _STRAIN) * atoms.cell.array, scale_atoms=True)
-            sites = _ThermalSites.of(self.terms, self.regular, other)
+            sites = self.at(other)
             own_rows.append(sites.regular.row(len(self.elements)))
             rows.append(sites.row())
             volumes.append(float(other.get_volume()))
         own_slope, slope = ((pair[1] - pair[0]) / (volumes[1] - volumes[0]) for pair in (own_rows, rows))
         own = np.nan if self.regular.posterior is None else self.regular.posterior.variance(own_slope, 0)
-        return np.asarray(np.sqrt(own + self.terms.variance(self._shares(electron_temperatures), slope, 0)))
+        return np.asarray(np.sqrt(own + self.terms.variance(self.shares(electron_temperatures), slope, 0)))
 
-    def _shares(self, electron_temperatures: npt.ArrayLike) -> FloatArray:
+    def shares(self, electron_temperatures: npt.ArrayLike) -> FloatArray:
         """Returns the factors of g_k in F(tau_e) - F(tau_ref), (nT, functions), K^2."""
         basis = self.terms.basis
         return basis.free_energy(electron_temperatures) - basis.free_energy(self.regular.electron_temperature)

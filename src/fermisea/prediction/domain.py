@@ -155,12 +155,20 @@ class Domain:
         check_structure(atoms, "structure")
         if (impossible := self.impossible(atoms)) is not None:
             return [impossible]
+        return self.check_temperatures(atoms, electron_temperature) + self.check_ions(atoms, spacing=spacing)
+
+    def check_temperatures(self, atoms: Atoms, electron_temperature: float | Sequence[float]) -> list[str]:
+        """Returns the sentences of :meth:`check` about tau_e, K, for the elements of a structure."""
         temperatures = np.array(temperature_list(electron_temperature))
         found = temperatures_outside(self.electron_temperature, temperatures)
         found += kelvin_question(temperatures.tolist())
         present = set(atoms.symbols)
         found += ionised_cores({s: q for s, q in self.valence.items() if s in present}, temperatures.tolist())
-        found += volume_outside(self.volume_per_atom, volume_per_atom(atoms))
+        return found
+
+    def check_ions(self, atoms: Atoms, *, spacing: float | None = None) -> list[str]:
+        """Returns the sentences of :meth:`check` about a checked structure and its grid, the same at every tau_e."""
+        found = volume_outside(self.volume_per_atom, volume_per_atom(atoms))
         found += self._check_distances(atoms)
         unlike = 0.0
         if self.surroundings is not None:
