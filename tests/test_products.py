@@ -151,6 +151,7 @@ def test_a_model_with_products_is_quadratic_and_lives_in_its_file(tmp_path):
         epochs=1,
         anchor_order=3,
         anchor_cutoff=4.5,
+        anchor_smoothness=2,
         anchor_products=2,
         potential_order=2,
         validation_fraction=0.0,
@@ -165,7 +166,7 @@ def test_a_model_with_products_is_quadratic_and_lives_in_its_file(tmp_path):
     assert model.training_domain.surroundings is not None
     assert model.training_domain.surroundings.descriptor == config.make_anchor_descriptor(["Al"])
     assert model.thermal is not None
-    assert model.thermal.descriptor == PowerSpectrum(2, 4.5, {"Al": 1.0})
+    assert model.thermal.descriptor == PowerSpectrum(2, 4.5, {"Al": 1.0}, smoothness=2)
     model.save(tmp_path / "al.safetensors")
     atoms = made_up_snapshot(20).atoms
     one, two = (
@@ -186,10 +187,13 @@ def test_more_products_than_components_are_refused():
         TrainingConfig(anchor_order=3, anchor_products=4)
 
 
-@pytest.mark.parametrize("name", ["potential_order", "potential_cutoff"])
-def test_descriptors_of_the_change_with_tau_e_are_checked(name):
-    with pytest.raises(InputError, match=f"{name}: got 0"):
-        TrainingConfig(**{name: 0})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("potential_order", 0), ("potential_cutoff", 0), ("anchor_smoothness", 0), ("anchor_smoothness", 4)],
+)
+def test_descriptors_of_the_potential_are_checked(name, value):
+    with pytest.raises(InputError, match=f"{name}: got {value}"):
+        TrainingConfig(**{name: value})
 
 
 def test_products_of_a_bispectrum():

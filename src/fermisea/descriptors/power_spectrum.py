@@ -17,6 +17,9 @@ from fermisea.descriptors.neighbors import find_neighbors
 from fermisea.errors import InputError
 from fermisea.utilities.arrays import IntArray
 
+HIGHEST_SMOOTHNESS = 3
+"""Highest power of f_c."""
+
 
 @dataclass(frozen=True)
 class PowerSpectrum(Descriptor):
@@ -47,7 +50,7 @@ class PowerSpectrum(Descriptor):
 
     def __post_init__(self) -> None:
         check_definition(self, "order", highest=30)
-        if self.smoothness not in (1, 2, 3):
+        if self.smoothness not in range(1, HIGHEST_SMOOTHNESS + 1):
             raise InputError(f"smoothness: got {self.smoothness!r}, expected 1, 2 or 3")
 
     @property

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum, WithVolume
+from fermisea.descriptors.power_spectrum import HIGHEST_SMOOTHNESS
 from fermisea.descriptors.volume import HIGHEST_DEGREE
 from fermisea.errors import InputError
 from fermisea.networks.mlp import ACTIVATIONS, DTYPES, check_choice
@@ -75,6 +76,8 @@ class TrainingConfig:
         anchor: whether a regular model (interatomic potential) is fitted to the free energies at tau_ref as an anchor.
         anchor_order: highest order of the power spectrum of the regular model.
         anchor_cutoff: cutoff of the descriptors of the regular model, Angstrom.
+        anchor_smoothness: smoothness at the cutoff, 1 to 3, of the power spectra of the regular model and of the change
+            of F with tau_e.
         anchor_products: highest degree of the components whose products are added to the descriptors of the regular
             model, so that its atomic energies are quadratic in them; 0 for atomic energies that are linear.
         anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
@@ -125,6 +128,7 @@ class TrainingConfig:
     anchor: bool = True
     anchor_order: int = 5
     anchor_cutoff: float = 5.4
+    anchor_smoothness: int = 1
     anchor_products: int = 0
     anchor_hidden: tuple[int, ...] = ()
     potential: bool = True
@@ -153,7 +157,10 @@ class TrainingConfig:
             raise InputError(
                 f"anchor_products: got {self.anchor_products}, expected at most {self.anchor_order}, the anchor_order"
             )
-        _check_integer("smoothness", self.smoothness, 1)
+        for name in ("smoothness", "anchor_smoothness"):
+            _check_integer(name, getattr(self, name), 1)
+            if getattr(self, name) > HIGHEST_SMOOTHNESS:
+                raise InputError(f"{name}: got {getattr(self, name)}, expected at most {HIGHEST_SMOOTHNESS}")
         if self.patience is not None:
             _check_integer("patience", self.patience, 1)
         if self.potential_order is not None:
@@ -237,7 +244,8 @@ class TrainingConfig:
         Raises:
             InputError: if ``element_weights`` lacks one of them.
         """
-        return PowerSpectrum(order=self.anchor_order, cutoff=self.anchor_cutoff, weights=self._weights(elements))
+        weights = self._weights(elements)
+        return PowerSpectrum(self.anchor_order, self.anchor_cutoff, weights, smoothness=self.anchor_smoothness)
 
     def make_potential_descriptor(self, structures: Sequence[Atoms]) -> PowerSpectrum | WithVolume | None:
         """Returns the descriptor of the change of F with tau_e; None for the descriptor of the regular model.
@@ -252,7 +260,7 @@ class TrainingConfig:
             return None
         order, cutoff = self.potential_order or self.anchor_order, self.potential_cutoff or self.anchor_cutoff
         elements = sorted({symbol for atoms in structures for symbol in atoms.symbols})
-        spectrum = PowerSpectrum(order=order, cutoff=cutoff, weights=self._weights(elements))
+        spectrum = PowerSpectrum(order, cutoff, self._weights(elements), smoothness=self.anchor_smoothness)
         return WithVolume.of(spectrum, self.potential_volume, structures) if self.potential_volume else spectrum
 
     def _weights(self, elements: Sequence[str]) -> dict[str, float]:

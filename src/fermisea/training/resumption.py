@@ -31,6 +31,7 @@ _FREE = (
     "ridge",
     "anchor",
     "anchor_order",
+    "anchor_smoothness",
     "anchor_products",
     "anchor_cutoff",
     "anchor_hidden",
