@@ -26,6 +26,9 @@ from fermisea.utilities.files import write_text
 _DAMPING = (0.0, *(float(a) for a in np.geomspace(0.005, 0.5, 41)))
 """Trial values of A, 1/(1000 K)."""
 
+_UNREACHED = 1e6
+"""v_0 without electronic stopping, Angstrom/ps: the fix divides by gamma_p for every ion that is faster."""
+
 _BEYOND = 3.0
 """Range in which C_e must not be negative, in units of the highest tau_e."""
 
@@ -66,7 +69,7 @@ class TtmParameters:
     Attributes:
         thermal_diffusivity: D_e = kappa_e / C_e, Angstrom^2/ps.
         friction: friction coefficient gamma_p of electron-ion coupling, mass/time.
-        stopping: friction coefficient gamma_s of electronic stopping, mass/time.
+        stopping: friction coefficient gamma_s of electronic stopping, mass/time; the fix needs gamma_p above 0 for it.
         stopping_velocity: velocity v_0 above which electronic stopping acts, Angstrom/ps.
         intensity: intensity of the pulse, eV/(ps Angstrom^2).
         left_surface: first grid cell along x with electrons; cells count from 0.
@@ -97,6 +100,10 @@ class TtmParameters:
             value = getattr(self, field.name)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{field.name}: got {value}, expected a finite number of at least 0")
+        if self.stopping > 0 and self.friction == 0:
+            raise InputError(
+                f"stopping: got {self.stopping:g} without friction, expected a friction above 0; the fix divides by it"
+            )
         if self.left_surface >= self.right_surface:
             raise InputError(f"surfaces: got {self.left_surface} and {self.right_surface}, expected left < right")
 
@@ -201,7 +208,7 @@ def write_ttm_mod(
         ("D_e, Angstrom^2/ps", p.thermal_diffusivity),
         ("gamma_p, g/mol/ps", p.friction),
         ("gamma_s, g/mol/ps", p.stopping),
-        ("v_0, Angstrom/ps", p.stopping_velocity),
+        ("v_0, Angstrom/ps", p.stopping_velocity if p.stopping > 0 else _UNREACHED),
         ("I_0, eV/(ps Angstrom^2)", p.intensity),
         ("lsurface; electrons fill cells lsurface to rsurface - 1 along x, counted from 0", p.left_surface),
         ("rsurface; the number of cells along x of the fix, if electrons fill the box", p.right_surface),
