@@ -95,6 +95,8 @@ def test_the_two_ends_of_the_path_at_x_are_equivalent(example, emt):
     first, second = example.frequencies(emt, line.path.kpts[here])
     np.testing.assert_allclose(first, second, rtol=1e-9)
     cartesian = line.path.kpts @ (2 * np.pi * emt.atoms.cell.reciprocal().array)
+    through_k = cartesian[here[1] : np.argmin(np.abs(line.distance - line.ticks[3]))]
+    np.testing.assert_allclose(through_k, through_k[:, :1] * [1, 1, 0], atol=1e-12)
     steps = np.linalg.norm(np.diff(cartesian, axis=0), axis=1)
     np.testing.assert_allclose(np.delete(steps, here[0]), np.delete(np.diff(line.distance), here[0]), atol=1e-12)
 
