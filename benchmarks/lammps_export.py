@@ -162,7 +162,9 @@ def main() -> None:
         "--unseen", type=Path, nargs="+", default=[], help="structures for the errors  [tests/data/aluminium]"
     )
     parser.add_argument("--twojmax", type=int, default=6, help="of the bispectrum  [6]")
-    parser.add_argument("--cutoff", type=float, help="of the bispectrum, Å  [cutoff of the potential of the model]")
+    parser.add_argument(
+        "--cutoff", type=float, help="of the bispectrum, Å  [effective range of the potential of the model]"
+    )
     parser.add_argument("--variants", type=int, help="number of variants of each structure")
     parser.add_argument("--folder", type=Path, help="folder of the SNAP files  [temporary]")
     parser.add_argument("--existing", action="store_true", help="files in the folder from an earlier run are used")

@@ -187,6 +187,13 @@ def test_more_products_than_components_are_refused():
         TrainingConfig(anchor_order=3, anchor_products=4)
 
 
+@pytest.mark.parametrize(("smoothness", "expected"), [(1, 6.0), (2, 4.8), (3, 4.0)])
+def test_smoother_spectra_reach_less_far(smoothness, expected):
+    spectrum = PowerSpectrum(2, 6.0, smoothness=smoothness)
+    products = with_products(spectrum, 1, [alloy(1)])
+    assert spectrum.sharp_cutoff == products.sharp_cutoff == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("potential_order", 0), ("potential_cutoff", 0), ("anchor_smoothness", 0), ("anchor_smoothness", 4)],

@@ -34,6 +34,11 @@ class Descriptor(ABC):
     """Weight of each element; by default every atom has the weight 1."""
 
     @property
+    def sharp_cutoff(self) -> float:
+        """Cutoff of a descriptor of smoothness 1 with about the same effective range, Angstrom."""
+        return self.cutoff
+
+    @property
     @abstractmethod
     def features(self) -> int:
         """Number of components."""

@@ -54,6 +54,11 @@ class PowerSpectrum(Descriptor):
             raise InputError(f"smoothness: got {self.smoothness!r}, expected 1, 2 or 3")
 
     @property
+    def sharp_cutoff(self) -> float:
+        """Cutoff with smoothness 1 and about the same effective range, Angstrom; see ``smoothness``."""
+        return self.cutoff / (1 + (self.smoothness - 1) / 4)
+
+    @property
     def features(self) -> int:
         """Number of (j, j', l) with j <= j' <= order and l <= j."""
         return (self.order + 1) * (self.order + 2) * (self.order + 3) // 6

@@ -80,6 +80,11 @@ class Products(Descriptor):
         return np.flatnonzero(self.spectrum.degrees() <= self.order)
 
     @property
+    def sharp_cutoff(self) -> float:
+        """The one of the spectrum."""
+        return self.spectrum.sharp_cutoff
+
+    @property
     def features(self) -> int:
         """Number of components and products."""
         count = len(self.factors)
