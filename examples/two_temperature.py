@@ -146,7 +146,7 @@ def balance(
 
 def figure(columns: dict[str, FloatArray], pairs: dict[str, PairDistribution], pulse: fermisea.LaserPulse) -> Figure:
     """Returns temperatures, pressure, mean square displacement, pair distribution, energies, conserved sum."""
-    drawn = Figure(figsize=(8.4, 5.0), layout="constrained")
+    drawn = Figure(figsize=(9.6, 5.2), layout="constrained")
     axes = drawn.subplots(2, 3).ravel()
     time = columns["time_fs"] / 1000
     for name, label in (("electron", r"electrons, $\tau_e$"), ("ion", r"ions, $\tau_i$")):
@@ -160,16 +160,16 @@ def figure(columns: dict[str, FloatArray], pairs: dict[str, PairDistribution], p
     for label, pair in pairs.items():
         axes[3].plot(pair.distance, pair.g, label=label, linewidth=1.0)
     axes[3].set(xlabel="distance (Å)", ylabel="g(r)", xlim=(2, None), ylim=(0, None))
-    axes[3].legend(frameon=False)
-    for name, label in (("absorbed", "absorbed by electrons"), ("transferred", "electrons to ions, G")):
+    axes[3].legend(frameon=False, loc="upper right")
+    for name, label in (("absorbed", "absorbed"), ("transferred", "given to the ions")):
         axes[4].plot(time, columns[f"{name}_eV_per_atom"], label=label, linewidth=1.0)
     axes[4].set(ylabel="energy (eV/atom)", ylim=(0, None))
-    axes[4].legend(frameon=False, loc="center right")
+    axes[4].legend(frameon=False, loc="lower right")
     change = columns["conserved_eV_per_atom"] - columns["conserved_eV_per_atom"][0]
     axes[5].plot(time, 100 * change / pulse.energy, linewidth=1.0)
     for limit in (-0.1, 0.1):
         axes[5].axhline(limit, color="grey", linewidth=0.8, linestyle="--")
-    axes[5].set(ylabel="kinetic energy + U - absorbed,\nchange (% of absorbed)", ylim=(-0.15, 0.15))
+    axes[5].set(ylabel="change of the conserved sum\n(% of the absorbed energy)", ylim=(-0.15, 0.15))
     for axis in (axes[0], axes[1], axes[2], axes[4], axes[5]):
         axis.set_xlabel("time (ps)")
         axis.axvspan(*((pulse.centre + x * pulse.duration / 2) / 1000 for x in (-1, 1)), color="gold", alpha=0.3)
