@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
 
@@ -38,6 +39,9 @@ def errors_by_kind(rows: Sequence[Row]) -> Figure:
                 axis.plot(places + shift, heights, "o", color=colours[tau_e], label=rf"$\tau_e$ = {tau_e:g} K")
             axis.set_ylabel(label)
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axes[-1].set_xticks(places, kinds, rotation=30, ha="right")
         axes[-1].tick_params(axis="x", which="minor", bottom=False, top=False)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(temperatures))
