@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ FloatArray = npt.NDArray[np.float64]
 
 LATTICE = 4.05
 """Lattice constant, Angstrom."""
+
+POSITIVE = {
+    "absorbed": " eV/atom",
+    "duration": " fs",
+    "lambda_omega2": " meV^2",
+    "ion_temperature": " K",
+    "repeat": "",
+    "timestep": " fs",
+    "time": " ps",
+}
+NOT_NEGATIVE = {"coupling": " in 10^17 W/(m^3 K)", "equilibration": " ps"}
+"""Options that have to be positive, or not negative, with their units."""
 
 END = 0.1
 """Fraction of the run at its end over which final values are averaged."""
@@ -192,8 +205,14 @@ def arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--equilibration", type=float, default=1.0, help="time with thermostat, ps")
     parser.add_argument("--time", type=float, default=4.0, help="time without thermostat, ps")
     values = parser.parse_args()
-    if not values.absorbed > 0:
-        parser.error(f"--absorbed: got {values.absorbed}, expected an energy above 0 eV/atom")
+    for name, unit in POSITIVE.items():
+        value = getattr(values, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            parser.error(f"--{name.replace('_', '-')}: got {value:g}, expected a number above 0{unit}")
+    for name, unit in NOT_NEGATIVE.items():
+        value = getattr(values, name)
+        if not (math.isfinite(value) and value >= 0):
+            parser.error(f"--{name.replace('_', '-')}: got {value:g}, expected a number of at least 0{unit}")
     if values.centre is None:
         values.centre = 2.5 * values.duration
     return parser, values

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -241,3 +245,47 @@ def test_the_shipped_model_conserves_energy_and_its_heat_capacity_gives_tau_e():
     heat = np.asarray(potential.predict(start, temperatures.tolist(), derivatives=False).heat_capacity)
     integral = np.concatenate([[0.0], np.cumsum(np.diff(temperatures) * (heat[1:] + heat[:-1]) / 2)])
     assert dynamics.electron_temperature == pytest.approx(np.interp(left, integral, temperatures), rel=0.01)
+
+
+@pytest.fixture
+def example(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    import two_temperature  # noqa: PLC0415  # a script beside the package
+
+    def run(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["two_temperature.py", "aluminium", *words])
+        two_temperature.main()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--timestep", "-1"], "--timestep: got -1, expected a number above 0 fs"),
+        (["--time", "nan"], "--time: got nan"),
+        (["--repeat", "0"], "--repeat: got 0"),
+        (["--lambda-omega2", "0"], "--lambda-omega2: got 0"),
+        (["--coupling", "-2"], "--coupling: got -2, expected a number of at least 0"),
+    ],
+)
+def test_bad_options_of_the_example_are_refused(example, tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit):
+        example(str(tmp_path / "out"), *options)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_example_writes_its_results_and_continues(example, tmp_path, capsys):
+    words = ["--repeat", "2", "--equilibration", "0.01", "--duration", "5", "--timestep", "2"]
+    for time in ("0.02", "0.04"):
+        example(str(tmp_path), *words, "--time", time)
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert json.loads(capsys.readouterr().out.split("%")[-1].partition("\n")[2]) == summary
+    assert summary["atoms"] == 32
+    assert summary["absorbed_eV_per_atom"] == pytest.approx(0.3, rel=1e-3)
+    assert summary["largest_change_of_conserved_sum_percent"] < 1
+    lines = (tmp_path / "two_temperature.csv").read_text().splitlines()
+    assert lines[0].startswith("time_fs,electron_temperature_K")
+    assert float(lines[-1].split(",")[0]) == 40
+    assert (tmp_path / "two_temperature.png").stat().st_size > 10_000
