@@ -163,7 +163,7 @@ def main() -> None:
     )
     parser.add_argument("--twojmax", type=int, default=6, help="of the bispectrum  [6]")
     parser.add_argument(
-        "--cutoff", type=float, help="of the bispectrum, Å  [effective range of the potential of the model]"
+        "--cutoff", type=float, help="of the bispectrum, Å  [effective cutoff of the potential of the model]"
     )
     parser.add_argument("--variants", type=int, help="number of variants of each structure")
     parser.add_argument("--folder", type=Path, help="folder of the SNAP files  [temporary]")

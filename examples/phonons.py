@@ -159,13 +159,11 @@ def density_of_states(phonons: Phonons, highest: float) -> tuple[FloatArray, Flo
     raw = phonons.get_dos((MESH, MESH, MESH), verbose=False)
     values, weights = TERAHERTZ * raw.get_energies(), raw.get_weights()
     lowest = min(0.0, float(values.min()) - 3 * WIDTH)
-    bins, edges = np.histogram(
-        values, bins=round((highest - lowest) / (WIDTH / 5)), range=(lowest, highest), weights=weights
-    )
-    places = (edges[1:] + edges[:-1]) / 2
-    kernel = np.exp(-(((places[:, None] - places) / WIDTH) ** 2) / 2) / (math.sqrt(2 * math.pi) * WIDTH)
+    ends = {"xmin": lowest / TERAHERTZ, "xmax": highest / TERAHERTZ, "width": WIDTH / TERAHERTZ}
+    drawn = raw.sample_grid(round((highest - lowest) / (WIDTH / 5)), **ends)
     unstable = float(weights[values < -WIDTH].sum() / weights.sum())
-    return places, kernel @ bins, float((weights @ values) / weights.sum()), unstable
+    mean = float((weights @ values) / weights.sum())
+    return TERAHERTZ * drawn.get_energies(), drawn.get_weights() / TERAHERTZ, mean, unstable
 
 
 def elasticity(calculator: Calculator, lattice_constant: float, step: Step = lambda: None) -> dict[str, float]:

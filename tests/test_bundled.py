@@ -64,13 +64,17 @@ def unseen():
 
 @pytest.mark.filterwarnings("ignore:surroundings:fermisea.DomainWarning")
 def test_free_energies_of_structures_that_it_has_not_seen(aluminium):
-    """F of DFT comes from the tables of the study; bounds in meV/atom, a little above the errors there."""
-    bounds = {"crystal": 1.5, "strained": 1.0, "vacancy": 2.5, "small": 5.0, "liquid": 5.0}
+    """F of DFT comes from the tables of the study; bounds in meV/atom, a little above the errors there.
+
+    The second crystal is at 933 K.
+    """
+    bounds = {"crystal": 0.6, "strained": 0.6, "vacancy": 1.5, "small": 5.0, "liquid": 4.0}
     potential, seen = aluminium.potential(), set()
     for name, atoms, tau_e, true in unseen():
         found = potential.predict(atoms, tau_e)
         kind = name.split("-")[1]
-        assert abs(1000 * (found.free_energy / len(atoms) - float(true))) < bounds[kind], (name, tau_e)
+        bound = 1.5 if name == "test-crystal-01" else bounds[kind]
+        assert abs(1000 * (found.free_energy / len(atoms) - float(true))) < bound, (name, tau_e)
         seen.add((kind, tau_e))
     assert len(seen) == 2 * len(bounds)
 

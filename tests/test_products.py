@@ -191,7 +191,7 @@ def test_more_products_than_components_are_refused():
 def test_smoother_spectra_reach_less_far(smoothness, expected):
     spectrum = PowerSpectrum(2, 6.0, smoothness=smoothness)
     products = with_products(spectrum, 1, [alloy(1)])
-    assert spectrum.sharp_cutoff == products.sharp_cutoff == pytest.approx(expected)
+    assert spectrum.effective_cutoff == products.effective_cutoff == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -60,7 +61,9 @@ def test_the_command_serves_energy_forces_and_stress_of_the_calculator(tmp_path)
             check(atoms, direct)
     out, errors = client.communicate(timeout=300)
     assert client.returncode == 0
-    assert '"answers": 2' in out
+    document = json.loads(out)
+    assert document["answers"] == 2
+    assert any(sentence.startswith("volume: got") for sentence in document["warnings"])
     assert "fermisea: warning: volume: got" in errors
 
 

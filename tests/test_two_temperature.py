@@ -281,7 +281,8 @@ def test_the_example_writes_its_results_and_continues(example, tmp_path, capsys)
     for time in ("0.02", "0.04"):
         example(str(tmp_path), *words, "--time", time)
         summary = json.loads((tmp_path / "summary.json").read_text())
-        assert json.loads(capsys.readouterr().out.split("%")[-1].partition("\n")[2]) == summary
+        printed = capsys.readouterr().out
+        assert json.loads(printed[printed.index("{") :]) == summary
     assert summary["atoms"] == 32
     assert summary["absorbed_eV_per_atom"] == pytest.approx(0.3, rel=1e-3)
     assert summary["largest_change_of_conserved_sum_percent"] < 1

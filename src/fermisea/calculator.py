@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
-from ase.calculators.calculator import all_changes
+from ase.calculators.calculator import all_changes, compare_atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from fermisea.errors import DomainWarning, InputError
@@ -54,6 +54,9 @@ _SWITCHES = ("potential", "tail", "uncertainty", "allow_beyond_window", "allow_o
 
 _LIMITING = frozenset(("electron_temperature", "potential", "tail", "allow_beyond_window"))
 """Parameters that decide which tau_e is allowed."""
+
+_IGNORED = frozenset(("initial_charges", "initial_magmoms"))
+"""Properties of atoms on which the potential does not depend."""
 
 _REPORTED = (
     "free_energy",
@@ -288,11 +291,12 @@ class Calculator(AseCalculator):
     ) -> None:
         """Predicts with the interatomic potential of the model, whose descriptors serve every tau_e of a structure."""
         at = self._at
-        if at is None or self._at_key != (self.model, allow_outside) or not _same(at.atoms, atoms):
+        key = (self.model, allow_outside)
+        if at is None or self._at_key != key or compare_atoms(at.atoms, atoms, tol=0.0, excluded_properties=_IGNORED):
             self._at = None  # an error leaves nothing of the last structure
             with domain_warnings_ignored():
                 at = self.model.potential().at(atoms, allow_outside=allow_outside)
-            self._at, self._at_key = at, (self.model, allow_outside)
+            self._at, self._at_key = at, key
         with domain_warnings_ignored():
             found = at.predict(electron_temperature, derivatives=derivatives)
         self._warn(found.warnings)
@@ -354,9 +358,3 @@ def _continues(atoms: Atoms, last: Atoms) -> bool:
     moved = atoms.get_scaled_positions(wrap=False) - last.get_scaled_positions(wrap=False)
     moved -= np.round(moved)  # an atom that was wrapped into the cell has not moved
     return bool(np.abs(atoms.cell.cartesian_positions(moved)).max() < _STEP)
-
-
-def _same(atoms: Atoms, other: Atoms) -> bool:
-    """Returns whether two structures have the same atoms, cell and boundary conditions."""
-    pairs = ((atoms.numbers, other.numbers), (atoms.positions, other.positions), (atoms.cell.array, other.cell.array))
-    return all(np.array_equal(one, two) for one, two in (*pairs, (atoms.pbc, other.pbc)))

@@ -48,6 +48,15 @@ Anchor = Annotated[
 ]
 """Option of commands that print F, a short form of the option above."""
 
+GridShape = Annotated[
+    tuple[int, int, int] | None,
+    typer.Option(
+        help="Three numbers of grid points, one along each lattice vector.  [dim]\\[default: grid spacing of the "
+        "training data][/]"
+    ),
+]
+"""Option of commands that predict on a grid."""
+
 AllowOutside = Annotated[
     bool,
     typer.Option("--allow-outside", help="Warning in place of an error for an unphysical structure or energy."),

@@ -43,7 +43,7 @@ def lammps(
     cutoff: Annotated[
         float | None,
         typer.Option(
-            help="Cutoff of the bispectrum, Å.  [dim]\\[default: effective range of the potential of the model][/]",
+            help="Cutoff of the bispectrum, Å.  [dim]\\[default: effective cutoff of the potential of the model][/]",
             show_default=False,
         ),
     ] = None,

@@ -12,12 +12,14 @@ from fermisea.cli.common import (
     AllowBeyondWindow,
     AllowOutside,
     FreeEnergyOrigin,
+    GridShape,
     Json,
     ModelFile,
     ThermalXc,
     UseTail,
     print_json,
 )
+from fermisea.prediction.plausibility import kind_of
 from fermisea.terminal import progress_bar, stdout
 from fermisea.utilities.counts import counted
 
@@ -46,13 +48,7 @@ def socket(
         float | None,
         typer.Option(help="Longest time to wait for the next request, s.  [dim]\\[default: no limit][/]", min=0.001),
     ] = None,
-    grid: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option(
-            help="Three numbers of grid points, one along each lattice vector.  [dim]\\[default: grid spacing of the "
-            "training data][/]"
-        ),
-    ] = None,
+    grid: GridShape = None,
     free_energy: FreeEnergyOrigin = None,
     tail: UseTail = True,
     allow_beyond_window: AllowBeyondWindow = False,
@@ -90,13 +86,16 @@ def socket(
             "train with data that contain them"
         )
     structure.calc = calculator
-    answers = 0
+    answers, warned = 0, dict[str, str]()
     with progress_bar() as bar:
         task = bar.add_task("structures", total=None, note="")
         for answers in serve_forces(structure, unix=unix, host=host, port=port, timeout=timeout):
             bar.update(task, completed=answers)
+            for sentence in calculator.warnings:
+                warned.setdefault(kind_of(sentence), sentence)
     if json:
         address = {"unix": unix} if unix is not None else {"host": host, "port": port}
-        print_json(address | {"electron_temperature": electron_temperature, "answers": answers})
+        numbers = {"electron_temperature": electron_temperature, "answers": answers}
+        print_json(address | numbers | {"warnings": list(warned.values())})
         return
     stdout().print(f"{structure.get_chemical_formula()}: {counted(answers, 'structure')} at {electron_temperature:g} K")

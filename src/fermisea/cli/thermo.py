@@ -15,6 +15,7 @@ from fermisea.cli.common import (
     AllowOutside,
     Anchor,
     FreeEnergyOrigin,
+    GridShape,
     Json,
     ModelFile,
     ThermalXc,
@@ -59,13 +60,7 @@ def thermo(
             "--no-pressure", help="Omission of the electronic pressure, whose calculation takes most of the time."
         ),
     ] = False,
-    grid: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option(
-            help="Three numbers of grid points, one along each lattice vector.  "
-            "[dim]\\[default: grid spacing of the training data][/]"
-        ),
-    ] = None,
+    grid: GridShape = None,
     thermal_diffusivity: Annotated[
         float,
         typer.Option(

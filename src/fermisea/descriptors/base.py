@@ -34,8 +34,8 @@ class Descriptor(ABC):
     """Weight of each element; by default every atom has the weight 1."""
 
     @property
-    def sharp_cutoff(self) -> float:
-        """Cutoff of a descriptor of smoothness 1 with about the same effective range, Angstrom."""
+    def effective_cutoff(self) -> float:
+        """Cutoff of a descriptor of smoothness 1 with about the same range, Angstrom."""
         return self.cutoff
 
     @property

@@ -54,8 +54,8 @@ class PowerSpectrum(Descriptor):
             raise InputError(f"smoothness: got {self.smoothness!r}, expected 1, 2 or 3")
 
     @property
-    def sharp_cutoff(self) -> float:
-        """Cutoff with smoothness 1 and about the same effective range, Angstrom; see ``smoothness``."""
+    def effective_cutoff(self) -> float:
+        """Cutoff with smoothness 1 and about the same range, Angstrom: shorter by a fifth for smoothness 2."""
         return self.cutoff / (1 + (self.smoothness - 1) / 4)
 
     @property

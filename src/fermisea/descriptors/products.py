@@ -80,9 +80,9 @@ class Products(Descriptor):
         return np.flatnonzero(self.spectrum.degrees() <= self.order)
 
     @property
-    def sharp_cutoff(self) -> float:
-        """The one of the spectrum."""
-        return self.spectrum.sharp_cutoff
+    def effective_cutoff(self) -> float:
+        """Effective cutoff of the spectrum, Angstrom."""
+        return self.spectrum.effective_cutoff
 
     @property
     def features(self) -> int:

@@ -70,13 +70,14 @@ class ErrorsAt:
             )
         if self.forces > _FORCE_SHARE * self.force_size:
             found.append(
-                f"forces of the exported potential {at} have an error of {self.forces:.2f} eV/Å, of "
-                f"{self.force_size:.2f} eV/Å; give more structures, or a larger twojmax or cutoff"
+                f"forces of the exported potential {at} have an error of {self.forces:.2f} eV/Å; their root mean "
+                f"square is {self.force_size:.2f} eV/Å; give more structures, or a larger twojmax or cutoff"
             )
         if self.force_change > max(_FORCE_CHANGE, _FORCE_CHANGE_SHARE * self.force_change_size):
             found.append(
                 f"the change of the forces of the exported potential {at} has an error of {self.force_change:.3f} "
-                f"eV/Å, of {self.force_change_size:.3f} eV/Å; effects of tau_e on the forces are not reliable"
+                f"eV/Å; its root mean square is {self.force_change_size:.3f} eV/Å; effects of tau_e on the forces are "
+                "not reliable; give more structures, or a larger twojmax or cutoff"
             )
         if self.pressure > _PRESSURE:
             found.append(

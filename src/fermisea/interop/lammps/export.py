@@ -86,7 +86,7 @@ def export_lammps(
         folder: folder of the files; other files in it stay.
         structures: further structures.
         twojmax: twice the highest angular momentum of the bispectrum, 2 to 8; the time in LAMMPS rises steeply.
-        cutoff: cutoff of the bispectrum, Angstrom; by default the effective range of the potential of the model.
+        cutoff: cutoff of the bispectrum, Angstrom; by default the effective cutoff of the potential of the model.
         linear: whether the energy is linear in the bispectrum instead of quadratic, which is less accurate.
         number: number of variants of each structure, with the structure itself, at least 2; by default as many as make
             400 structures, from 4 to 40.
@@ -109,7 +109,7 @@ def export_lammps(
         )
     if isinstance(twojmax, bool) or not isinstance(twojmax, int) or not 2 <= twojmax <= 8:
         raise InputError(f"twojmax: got {twojmax!r}, expected an integer from 2 to 8")
-    own_cutoff = lowest.thermal.regular.descriptor.sharp_cutoff
+    own_cutoff = lowest.thermal.regular.descriptor.effective_cutoff
     bispectrum = Bispectrum(twojmax, own_cutoff if cutoff is None else cutoff, {elements[0]: 1.0})
     if number is not None and number < 2:
         raise InputError(f"variants: got {number} of each structure, expected at least 2, of which one is left out")
