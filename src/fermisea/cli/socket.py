@@ -19,7 +19,6 @@ from fermisea.cli.common import (
     UseTail,
     print_json,
 )
-from fermisea.prediction.plausibility import kind_of
 from fermisea.terminal import progress_bar, stdout
 from fermisea.utilities.counts import counted
 
@@ -64,6 +63,7 @@ def socket(
     Example: [bold]fermisea socket aluminium Al.cif --electron-temperature 10000 --potential --unix al[/]
     """
     from fermisea.interop.ipi import serve_forces  # noqa: PLC0415  # not needed for --help
+    from fermisea.prediction.plausibility import kind_of  # noqa: PLC0415  # not needed for --help
 
     if unix is not None and ("/" in unix or not unix):
         raise fermisea.InputError(f"--unix: got {unix!r}, expected the name NAME of a UNIX socket /tmp/ipi_NAME")
