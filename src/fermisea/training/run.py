@@ -23,17 +23,6 @@ from fermisea.model.model import Model
 from fermisea.networks.ensemble import Ensemble
 from fermisea.networks.mlp import Mlp
 from fermisea.physics.energy_axis import EnergyAxis
-from fermisea.potential import (
-    RegularModel,
-    ThermalTerms,
-    fit_correction,
-    fit_regular,
-    fit_thermal,
-    highest_label,
-    label_temperatures,
-    labels_of,
-    with_products,
-)
 from fermisea.training.checkpoint import write_checkpoint
 from fermisea.training.config import TrainingConfig
 from fermisea.training.domain import training_domain
@@ -43,14 +32,12 @@ from fermisea.training.loss import Loss, local_integrals
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
 from fermisea.training.points import Points, gather
+from fermisea.training.potential import fit_anchor, fit_change, has_anchor
 from fermisea.training.processes import Processes
 from fermisea.training.readout import fit_readout
 from fermisea.training.resumption import load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
 from fermisea.training.validation import Validation
-
-_ENOUGH = 8
-"""Smallest number of structures for a potential at every tau_e."""
 
 _BEYOND, _LAST = 1.02, 10.0
 """Highest tau_e of a potential over the next tau_ref, and this tau_ref over the highest one of the data."""
@@ -159,11 +146,11 @@ def run_task(
         member.restore_best()
         if config.readout == "ridge":
             fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
-    anchor = fit_anchor(original, config) if _has_anchor(original, config) else None
+    anchor = fit_anchor(original, config) if has_anchor(original, config) else None
     model = replace(
         _model(networks, descriptor, learned, axis, task.closure, config, loop.history),
         anchor=anchor,
-        thermal=_thermal(original, anchor, config, task.colder or 0.0, task.beyond, task.limit),
+        thermal=fit_change(original, anchor, config, task.colder or 0.0, task.beyond, task.limit),
     )
     if validation is not None:
         model.provenance["final"] |= validation.errors(model.network, processes)
@@ -233,60 +220,6 @@ def _gather(
 
     points = part(training.snapshots, 0, 1 - share, config.seed)
     return points, part(held, len(training), share, None) if held else None
-
-
-def _has_anchor(training: Dataset, config: TrainingConfig) -> bool:
-    """Whether a regular model is requested and free energies are available."""
-    return config.anchor and len(training) >= 2 and training[0].total_energy_obstacle is None
-
-
-def fit_anchor(training: Dataset, config: TrainingConfig) -> RegularModel:
-    """Returns the regular model of training structures with the settings of a configuration.
-
-    Args:
-        training: snapshots with total free energies, at one tau_ref.
-        config: training configuration.
-
-    Raises:
-        InputError: for fewer than two structures, or data without total free energies.
-    """
-    spectrum, structures = config.make_anchor_descriptor(sorted(training.ions)), [s.atoms for s in training]
-    products = config.anchor_products
-    linear = fit_regular(training, with_products(spectrum, products, structures) if products else spectrum)
-    return fit_correction(training, linear, config.anchor_hidden, seed=config.seed) if config.anchor_hidden else linear
-
-
-def _thermal(
-    training: Dataset,
-    anchor: RegularModel | None,
-    config: TrainingConfig,
-    lowest: float = 0.0,
-    beyond: float | None = None,
-    limit: float = math.inf,
-) -> ThermalTerms | None:
-    """Returns the change of the anchor with tau_e, if requested and if structures and energy window allow it.
-
-    Args:
-        training: snapshots.
-        anchor: potential at tau_ref.
-        config: training configuration.
-        lowest: lowest tau_e that is needed, K.
-        beyond: highest tau_e to which free electrons above the energy window may extend the potential, as far as they
-            are accurate enough, K; None for the limit of the window.
-        limit: highest tau_e that is needed, K.
-    """
-    if anchor is None or not config.potential or len(training) < _ENOUGH:
-        return None
-    highest = min(snapshot.highest_electron_temperature for snapshot in training)
-    if beyond is not None:
-        highest = max(highest, highest_label(training, beyond))
-    highest = min(highest, limit)
-    if highest <= anchor.electron_temperature:
-        return None
-    resolution = max(training.broadening.standard_deviation, training.energy_grid.spacing)
-    temperatures = label_temperatures(resolution, highest, lowest)
-    descriptor = config.make_potential_descriptor([snapshot.atoms for snapshot in training])
-    return fit_thermal(anchor, temperatures, labels_of(training, temperatures), descriptor=descriptor).terms
 
 
 def _model(

@@ -34,7 +34,7 @@ from fermisea.studies.aluminium.settings import AluminiumSettings
 from fermisea.studies.folder import Rows, claim_folder
 from fermisea.studies.training import train_or_load
 from fermisea.terminal import CampaignView, progress_bar
-from fermisea.training.run import fit_anchor
+from fermisea.training.potential import fit_anchor
 
 _FREE = ("training", "references", "hot")
 """Settings that may change, because the results that depend on them store their origin."""
