@@ -88,6 +88,8 @@ class TrainingConfig:
         potential_cutoff: cutoff of this power spectrum, Angstrom; None for the cutoff of the regular model.
         potential_volume: highest power of the logarithm of the volume per atom on which the change of F with tau_e
             depends, beside the power spectrum, at most 4; 0 for the power spectrum alone.
+        potential_forces: whether the change of F with tau_e is fitted to changes of the forces too, which the networks
+            predict for the training structures; a pass over each structure for each tau_e of the labels.
         allow_closure_error: whether snapshots whose LDOS misses the free energy of the DFT code by more than 5 meV/atom
             give a warning instead of an error.
         seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the
@@ -135,6 +137,7 @@ class TrainingConfig:
     potential_order: int | None = None
     potential_cutoff: float | None = None
     potential_volume: int = 0
+    potential_forces: bool = False
     allow_closure_error: bool = False
     seed: int = 0
     dtype: str = "float32"
@@ -167,7 +170,7 @@ class TrainingConfig:
             _check_integer("potential_order", self.potential_order, 1)
         if self.potential_cutoff is not None:
             _check_number("potential_cutoff", self.potential_cutoff, "a finite value above 0", lambda x: x > 0)
-        for name in ("anchor", "potential", "allow_closure_error"):
+        for name in ("anchor", "potential", "potential_forces", "allow_closure_error"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}: got {getattr(self, name)!r}, expected true or false")
         for name in ("cutoff", "learning_rate", "anchor_cutoff"):

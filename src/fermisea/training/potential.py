@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
 
 from fermisea.data.dataset import Dataset
+from fermisea.model.model import Model
+from fermisea.networks.ensemble import Ensemble
 from fermisea.potential import (
     RegularModel,
     ThermalTerms,
@@ -16,7 +24,11 @@ from fermisea.potential import (
     labels_of,
     with_products,
 )
+from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.training.config import TrainingConfig
+from fermisea.training.processes import Processes
+from fermisea.training.state import TrainingState
+from fermisea.utilities.arrays import FloatArray
 
 _ENOUGH = 8
 """Smallest number of structures for a potential at every tau_e."""
@@ -50,6 +62,7 @@ def fit_change(
     lowest: float = 0.0,
     beyond: float | None = None,
     limit: float = math.inf,
+    forces: Callable[[FloatArray], Sequence[FloatArray]] | None = None,
 ) -> ThermalTerms | None:
     """Returns the change of the anchor with tau_e, if requested and if structures and energy window allow it.
 
@@ -61,6 +74,8 @@ def fit_change(
         beyond: highest tau_e to which free electrons above the energy window may extend the potential, as far as they
             are accurate enough, K; None for the limit of the window.
         limit: highest tau_e that is needed, K.
+        forces: function of tau_e, (nT,), K, that returns the changes of the forces between tau_ref and tau_e for each
+            structure, (nT, atoms, 3), eV/Angstrom; called if the configuration requests them.
     """
     if anchor is None or not config.potential or len(training) < _ENOUGH:
         return None
@@ -73,4 +88,57 @@ def fit_change(
     resolution = max(training.broadening.standard_deviation, training.energy_grid.spacing)
     temperatures = label_temperatures(resolution, highest, lowest)
     descriptor = config.make_potential_descriptor([snapshot.atoms for snapshot in training])
-    return fit_thermal(anchor, temperatures, labels_of(training, temperatures), descriptor=descriptor).terms
+    labels = labels_of(training, temperatures)
+    if config.potential_forces and forces is not None:
+        changes = forces(temperatures)
+        labels = [replace(label, forces=change) for label, change in zip(labels, changes, strict=True)]
+    return fit_thermal(anchor, temperatures, labels, descriptor=descriptor).terms
+
+
+def changes_of_forces(
+    model: Model,
+    training: Dataset,
+    electron_temperatures: FloatArray,
+    processes: Processes,
+    tell: Callable[[TrainingState], None],
+) -> list[FloatArray]:
+    """Returns the changes of the forces between tau_ref and tau_e that the LDOS of a model gives.
+
+    The networks of an ensemble take the structures in turn. Their errors differ, so that most of them cancel in a fit
+    to many structures, at the cost of a single network.
+
+    Args:
+        model: model with trained networks.
+        training: snapshots at the tau_ref of the model.
+        electron_temperatures: tau_e, (nT,), K.
+        processes: processes that share the work.
+        tell: callback with the progress.
+
+    Returns:
+        An array for each snapshot, (nT, atoms, 3), eV/Angstrom.
+    """
+    started, network = time.perf_counter(), model.network
+    members = network.members if isinstance(network, Ensemble) else (network,)
+    singles = [replace(model, network=copy.deepcopy(member).cpu()) for member in members]
+    asked = [model.reference_electron_temperature, *electron_temperatures.tolist()]
+    found = [
+        torch.zeros(len(electron_temperatures), len(snapshot.atoms), 3, dtype=torch.float64) for snapshot in training
+    ]
+    for index, snapshot in enumerate(training):
+        if processes.mine(index):
+            with domain_warnings_ignored():
+                prediction = singles[index % len(singles)].predict(
+                    snapshot.atoms,
+                    asked,
+                    snapshot.grid,
+                    free_energy="ldos",
+                    forces=True,
+                    uncertainty=False,
+                    allow_beyond_window=True,
+                    allow_outside=True,
+                )
+            found[index] += torch.as_tensor(prediction.forces[1:] - prediction.forces[0])
+        tell(TrainingState("forces", index + 1, len(training), seconds=time.perf_counter() - started))
+    for index, forces in enumerate(found):
+        processes.send(forces, index)
+    return [forces.numpy() for forces in found]

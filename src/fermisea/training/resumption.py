@@ -39,6 +39,7 @@ _FREE = (
     "potential_order",
     "potential_cutoff",
     "potential_volume",
+    "potential_forces",
     "allow_closure_error",
 )
 """Fields of a configuration that may be changed on resuming."""

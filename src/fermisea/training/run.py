@@ -32,7 +32,7 @@ from fermisea.training.loss import Loss, local_integrals
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
 from fermisea.training.points import Points, gather
-from fermisea.training.potential import fit_anchor, fit_change, has_anchor
+from fermisea.training.potential import changes_of_forces, fit_anchor, fit_change, has_anchor
 from fermisea.training.processes import Processes
 from fermisea.training.readout import fit_readout
 from fermisea.training.resumption import load
@@ -146,12 +146,18 @@ def run_task(
         member.restore_best()
         if config.readout == "ridge":
             fit_readout(member.network, points, config.dos_weight, config.ridge, processes)
+    model = _model(networks, descriptor, learned, axis, task.closure, config, loop.history)
     anchor = fit_anchor(original, config) if has_anchor(original, config) else None
-    model = replace(
-        _model(networks, descriptor, learned, axis, task.closure, config, loop.history),
-        anchor=anchor,
-        thermal=fit_change(original, anchor, config, task.colder or 0.0, task.beyond, task.limit),
+    thermal = fit_change(
+        original,
+        anchor,
+        config,
+        task.colder or 0.0,
+        task.beyond,
+        task.limit,
+        lambda temperatures: changes_of_forces(model, original, temperatures, processes, tell),
     )
+    model = replace(model, anchor=anchor, thermal=thermal)
     if validation is not None:
         model.provenance["final"] |= validation.errors(model.network, processes)
         if len(networks) > 1:

@@ -33,7 +33,8 @@ class TrainingState:
     """State of a training run for a progress callback.
 
     Attributes:
-        stage: ``"descriptors"`` (one step per snapshot) or ``"training"`` (one step per epoch).
+        stage: ``"descriptors"`` (one step per snapshot), ``"training"`` (one step per epoch) or ``"forces"`` (one step
+            per snapshot) for the potential.
         step: number of finished steps.
         steps: total number of steps.
         training_loss: mean square error of the normalised LDOS and density over the epoch.
