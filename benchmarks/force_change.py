@@ -3,7 +3,8 @@
     python benchmarks/force_change.py DIR
 
 DIR is the folder of the study of aluminium with its data. Forces at tau_ref come from the test snapshots, and forces at
-30,000 K from self-consistent runs, which are stored in DIR/references: five minutes each on one core.
+30,000 K from self-consistent runs, which are stored in DIR/references: five minutes each on one core. Two structures
+are computed at 1000 K on a denser k-mesh too, ten minutes each, which tells the error of the k-mesh of the data.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from fermisea.utilities.arrays import FloatArray
 COLD, WARM, HOT = 1000.0, 10_000.0, 30_000.0
 HOT_MESH = (2, 2, 2)
 WITH_HOT = ("test-crystal-00", "test-liquid-00")
-"""Structures of 32 atoms with runs at 30,000 K."""
+"""Structures of 32 atoms with runs at 30,000 K, and at 1000 K on a denser k-mesh."""
+
+DENSE_MESH = (6, 6, 6)
+"""The data have 4x4x4."""
 
 ROUTES = {
     "LDOS at 1000 K alone": (0, "ldos"),
@@ -54,6 +58,15 @@ def known_forces(settings: AluminiumSettings, folder: Path, name: str) -> dict[f
         dft = replace(settings.dft, kpts=HOT_MESH)
         found[HOT] = reference(dft, name, snapshots[COLD].atoms, HOT, folder / "references").forces
     return found
+
+
+def mesh_error(settings: AluminiumSettings, folder: Path, snapshot: fermisea.Snapshot, name: str) -> float | None:
+    """Returns the error of the forces of DFT at 1000 K from the k-mesh, meV/Angstrom; None if it is not computed."""
+    if name not in WITH_HOT:
+        return None
+    dense = replace(settings.dft, kpts=DENSE_MESH)
+    forces = reference(dense, name, snapshot.atoms, COLD, folder / "dense_forces").forces
+    return rms(forces - np.asarray(snapshot.reference.forces))
 
 
 def rows_of(model: fermisea.Model, snapshot: fermisea.Snapshot, known: dict[float, FloatArray]) -> list[dict[str, Any]]:
@@ -100,6 +113,7 @@ def main() -> None:
     for name in names[: 1 if values.quick else None]:
         snapshot = fermisea.Snapshot.load(files[COLD][name])
         results[name] = rows_of(model, snapshot, known_forces(settings, values.folder, name))
+        results[name][0]["mesh"] = mesh_error(settings, values.folder, snapshot, name)
         print(f"compared {name}", flush=True)
     finish(values, [table(results)], results)
 
@@ -112,6 +126,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> Table:
             f"{row['from']:g} to {row['to']:g}",
             f"{row['forces']:.0f}",
             f"{row['change']:.0f}",
+            "" if row.get("mesh") is None else f"{row['mesh']:.0f}",
             *(f"{row['errors'][route]:.0f}" if route in row["errors"] else "" for route in ROUTES),
         )
         for name, own in results.items()
@@ -120,7 +135,14 @@ def table(results: dict[str, list[dict[str, Any]]]) -> Table:
     return Table(
         "force_change",
         "Change of forces with tau_e, and its errors against self-consistent DFT, unseen structures, meV/Å, rms",
-        ("structure", "tau_e (K)", "forces of DFT", "change of DFT", *(f"error, {route}" for route in ROUTES)),
+        (
+            "structure",
+            "tau_e (K)",
+            "forces of DFT",
+            "change of DFT",
+            "k-mesh of the data",
+            *(f"error, {route}" for route in ROUTES),
+        ),
         rows,
     )
 
