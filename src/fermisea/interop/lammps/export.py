@@ -77,8 +77,8 @@ def export_lammps(
 
     The power spectra of the model are no SNAP potential. Quadratic SNAP potentials are therefore fitted to F, forces
     and stress of ``model.potential()``, for the structures of the model and variants of them within its domain:
-    displaced, strained, sheared, and from molecular dynamics. The fits at all tau_e have the same equations, so that
-    the change of F with tau_e is a fit too. Errors refer to variants that are left out of the fit.
+    displaced, strained, sheared, and from molecular dynamics. The change from tau_ref to tau_e is a fit of its own, in
+    which forces have more weight. Errors refer to variants that are left out of the fit.
 
     Args:
         model: a model with a potential, of one element.
@@ -128,7 +128,7 @@ def export_lammps(
         number = min(max(round(_STRUCTURES / len(parents)), _FEWEST), _MOST)
     folder = check_writable_folder(folder)
     kept, left_out, absent = _examples(potential, parents, fitted, number, seed, progress)
-    models = fit_at(kept, fitted, bispectrum, quadratic=not linear, progress=progress)
+    models = fit_at(kept, fitted, bispectrum, fitted.index(tau_ref), quadratic=not linear, progress=progress)
     errors = errors_of(models, left_out, fitted.index(tau_ref))
     written = [fitted.index(t) for t in temperatures]
     warned = _omitted(sum(index >= len(own) for index in absent), len(structures))
