@@ -117,7 +117,8 @@ def balance(
 
     The integral of C_e from the initial tau_e is the absorbed energy minus the changes of the kinetic energy and of
     U at the initial tau_e, which is the potential energy that the ions have gained. All are means over the end of the
-    run. C_e is that of the perfect crystal, once from the potential and once from the LDOS of the model (anchored).
+    run. C_e is that of the potential for the displaced ions at the end of the run, which closes the balance, and that
+    of the perfect crystal from the potential and from the LDOS of the model (anchored), as in tables of C_e.
     """
     late = max(round(END * len(frames)), 1)
     start, potential = float(columns["electron_temperature_K"][0]), model.potential()
@@ -135,9 +136,16 @@ def balance(
     temperatures = np.linspace(start, 1.1 * columns["electron_temperature_K"].max(), 200)
     ldos = fermisea.thermo(model, crystal, temperatures[-1], lowest=start, pressure=False, free_energy="anchored")
     progress.advance(task)
+
+    def capacity(atoms: Atoms) -> FloatArray:
+        """Returns C_e of the potential at each of the temperatures, eV/K per atom."""
+        prediction = potential.predict(atoms, temperatures.tolist(), derivatives=False)
+        return np.asarray(prediction.heat_capacity) / len(atoms)
+
     capacities = {
-        "potential": np.asarray(potential.predict(crystal, temperatures.tolist(), derivatives=False).heat_capacity),
-        "anchored": np.interp(temperatures, ldos.electron_temperature, ldos.heat_capacity),
+        "displaced_ions": np.mean([capacity(frame) for frame in frames[-late:]], axis=0),
+        "crystal": capacity(crystal),
+        "crystal_from_ldos": np.interp(temperatures, ldos.electron_temperature, ldos.heat_capacity) / len(crystal),
     }
     found = {
         "electron_temperature_K": float(columns["electron_temperature_K"][-late:].mean()),
@@ -147,7 +155,7 @@ def balance(
         "potential_gain_eV_per_atom": gained,
     }
     for name, values in capacities.items():
-        slices = np.diff(temperatures) * (values[1:] + values[:-1]) / 2 / len(crystal)
+        slices = np.diff(temperatures) * (values[1:] + values[:-1]) / 2
         integral = np.concatenate([[0.0], np.cumsum(slices)])
         found[f"electron_temperature_from_C_e_of_{name}_K"] = float(
             np.interp(absorbed - kinetic_gain - gained, integral, temperatures)
