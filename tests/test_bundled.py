@@ -81,7 +81,7 @@ def test_free_energies_of_structures_that_it_has_not_seen(aluminium):
 
 
 def test_forces_change_with_the_electronic_temperature_as_those_of_dft(aluminium):
-    """From 10,000 to 30,000 K: errors of 31 and 25 % for a crystal and a liquid that the model has not seen."""
+    """From 10,000 to 30,000 K: errors of 31 and 24 % for a crystal and a liquid that the model has not seen."""
     for atoms in ase.io.read(HOT_FORCES, ":"):
         true = atoms.arrays["forces_30000K"] - atoms.arrays["forces_10000K"]
         found = aluminium.potential().predict(atoms, [10_000.0, 30_000.0]).forces
