@@ -17,7 +17,7 @@ from fermisea.utilities.arrays import FloatArray
 WEIGHTS = Weights(energy=200.0, virial=2.0, pulay=False)
 """Weights of free energies and stress times volume at tau_ref, relative to a force."""
 
-CHANGE_WEIGHTS = Weights(energy=50.0, virial=2.0, pulay=False)
+CHANGE_WEIGHTS = Weights(energy=50.0, virial=0.5, pulay=False)
 """The same weights for the change with tau_e, whose forces are small."""
 
 RIDGE = 1e-10
