@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import scipy.fft
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 _SLAB = 2**17
 """Number of coefficients in a block."""
@@ -52,6 +54,19 @@ def half_squares(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> Te
     a, b, c = (torch.where(2 * m.abs() == n, 0.0, m) for m, n in zip(axes, shape, strict=True))
     plane = metric[0, 0] * axes[0][planes] ** 2 + metric[1, 1] * axes[1] ** 2 + 2 * metric[0, 1] * a[planes] * b
     return plane + 2 * (metric[0, 2] * a[planes] + metric[1, 2] * b) * c + metric[2, 2] * axes[2] ** 2
+
+
+def half_vectors(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> tuple[Tensor, Tensor]:
+    """Returns G for some planes of the coefficients of a real FFT, and where no index is ambiguous in its sign.
+
+    Returns:
+        (planes, ny, nz // 2 + 1, 3), 1/Angstrom, and (planes, ny, nz // 2 + 1), bool, False where G and -G are the same
+        point of an even grid.
+    """
+    a, b, c = _half_axes(shape, cell.device)
+    axes = torch.broadcast_tensors(a[planes], b, c)
+    kept = torch.stack([2 * m.abs() != n for m, n in zip(axes, shape, strict=True)]).all(dim=0)
+    return torch.stack(axes, dim=-1) @ reciprocal_cell(cell), kept
 
 
 def slabs(shape: tuple[int, int, int]) -> Iterator[slice]:
@@ -112,6 +127,14 @@ def _half_axes(shape: tuple[int, int, int], device: torch.device) -> tuple[Tenso
     b = torch.fft.fftfreq(m, 1.0 / m, dtype=torch.float64, device=device)[None, :, None]
     c = torch.arange(k // 2 + 1, dtype=torch.float64, device=device)[None, None, :]
     return a, b, c
+
+
+def recomputed(block: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Returns ``block(*arguments)`` without storing intermediate results for the backward pass."""
+    if not any(isinstance(argument, Tensor) and argument.requires_grad for argument in arguments):
+        return block(*arguments)
+    result: Tensor = checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return result
 
 
 def volume(cell: Tensor) -> Tensor:
