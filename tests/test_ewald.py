@@ -10,7 +10,7 @@ import torch
 
 from fermisea import units
 from fermisea.errors import InputError
-from fermisea.physics import ewald
+from fermisea.physics import ewald, fourier_sums
 from fermisea.physics.ewald import ewald_energy
 
 FCC = [[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]
@@ -205,3 +205,165 @@ def test_atom_given_twice():
     positions[3] = positions[1] + cell[0] - 2 * cell[2]
     with pytest.raises(InputError, match=r"atoms 1 and 3 are .* Angstrom apart"):
         ewald_energy(positions, charges, cell)
+
+
+# Fast sums, also for cells that are too small to need them.
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    pytest.importorskip("finufft")
+    monkeypatch.setattr(ewald, "_FAST_FROM", 1)
+
+
+def _large(atoms):
+    """Ions of several charges, not all of the same sign, around the points of a lattice in a triclinic cell."""
+    rng = np.random.default_rng(atoms)
+    _, _, shape = _random()
+    cell = shape.numpy() * (atoms / 5) ** (1 / 3)
+    side = math.ceil(atoms ** (1 / 3))
+    points = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    fractions = (rng.permutation(points)[:atoms] + rng.uniform(-0.3, 0.3, (atoms, 3))) / side
+    return torch.tensor(fractions @ cell), torch.tensor(rng.choice([3.0, 1.0, 4.0, -2.0], atoms)), torch.tensor(cell)
+
+
+def _with_derivatives(positions, charges, cell):
+    """Returns E and its derivatives with respect to positions, charges and strain."""
+    where, charges = positions.clone().requires_grad_(), charges.clone().requires_grad_()
+    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    stretch = torch.eye(3, dtype=torch.float64) + strain
+    energy = ewald_energy(where @ stretch, charges, cell @ stretch)
+    return energy.detach(), *torch.autograd.grad(energy, (where, charges, strain))
+
+
+def _assert_equal(got, expected, digits):
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=digits * float(other.abs().max()))
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("atoms", [1, 32, 250, 1000, pytest.param(4096, marks=pytest.mark.slow)])
+def test_fast_sums_are_the_direct_ones(atoms, monkeypatch):
+    structure = _large(atoms)
+    quick = _with_derivatives(*structure)
+    monkeypatch.setattr(ewald, "_FAST_FROM", atoms + 1)
+    direct = _with_derivatives(*structure)
+    assert atoms == 1 or not torch.equal(quick[1], direct[1])
+    _assert_equal([quick[0], *quick[2:]], [direct[0], *direct[2:]], 1e-10)
+    if atoms > 1:  # else there is no force
+        _assert_equal(quick[1:2], direct[1:2], 1e-10)
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize(
+    ("cell", "second", "madelung", "nearest"),
+    [(FCC, [0.5, 0.5, 0.5], 1.747564594633182, 0.5), (CUBE, [0.5, 0.5, 0.5], 1.762674773070988, math.sqrt(0.75))],
+    ids=["NaCl", "CsCl"],
+)
+@pytest.mark.parametrize("repeats", [1, 8])
+def test_fast_sums_of_salts(cell, second, madelung, nearest, repeats):
+    constant = 5.3
+    shifts = torch.cartesian_prod(*[torch.arange(float(repeats), dtype=torch.float64)] * 3) @ _tensor(cell)
+    positions = constant * (shifts[:, None] + _tensor([[0.0, 0.0, 0.0], second])).reshape(-1, 3)
+    energy, slope, _, _ = _with_derivatives(
+        positions, _tensor([2.0, -2.0]).repeat(len(shifts)), constant * repeats * _tensor(cell)
+    )
+    per_pair = float(energy) / len(shifts)
+    assert per_pair == pytest.approx(-4 * madelung * units.COULOMB / (nearest * constant), rel=1e-11)
+    assert slope.abs().max() < 1e-9
+
+
+def test_supercell_above_the_number_of_atoms_of_fast_sums():
+    """Energy, forces and stress of 1080 atoms, summed fast, are those of 5 atoms, summed directly."""
+    pytest.importorskip("finufft")
+    positions, charges, cell = _random()
+    energy, slope, by_charge, strain = _with_derivatives(positions, charges, cell)
+    shifts = torch.cartesian_prod(*[torch.arange(6.0, dtype=torch.float64)] * 3) @ cell
+    many = (positions[None] + shifts[:, None]).reshape(-1, 3)
+    assert len(many) > ewald._FAST_FROM
+    large = _with_derivatives(many, charges.repeat(216), 6 * cell)
+    expected = 216 * energy, slope.repeat(216, 1), by_charge.repeat(216), 216 * strain
+    _assert_equal(large, expected, 1e-10)
+
+
+@pytest.mark.usefixtures("fast")
+def test_fast_sums_know_no_order_origin_or_description_of_the_lattice():
+    positions, charges, cell = _large(60)
+    plain = _with_derivatives(positions, charges, cell)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(2))
+    back = torch.argsort(order)
+    energy, slope, by_charge, strain = _with_derivatives(positions[order], charges[order], cell)
+    _assert_equal((energy, slope[back], by_charge[back], strain), plain, 1e-11)
+    wrapped = positions + torch.arange(-90.0, 90.0, dtype=torch.float64).reshape(60, 3).round() @ cell
+    moved = positions + _tensor([11.3, -7.9, 123.4])
+    for where, vectors in (
+        (moved, cell),
+        (wrapped, cell),
+        (positions, cell[[1, 0, 2]]),
+        (positions, VERY_SKEWED @ cell),
+    ):
+        found = _with_derivatives(where, charges, vectors)
+        _assert_equal(found[:3], plain[:3], 1e-9)
+    turn = torch.linalg.qr(torch.rand(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    energy, slope, by_charge, strain = _with_derivatives(positions @ turn, charges, cell @ turn)
+    _assert_equal((energy, slope @ turn.T, by_charge, turn @ strain @ turn.T), plain, 1e-10)
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("lengths", [(2.0, 2.2, 40.0), (30.0, 3.0, 28.0)], ids=["needle", "slab"])
+def test_fast_sums_of_needles_and_slabs(lengths, monkeypatch):
+    structure = _tensor([[0.0, 0.0, 0.0], [0.9, 1.1, 3.0]]), _tensor([1.0, -1.0]), torch.diag(_tensor(lengths))
+    quick = _with_derivatives(*structure)
+    monkeypatch.setattr(ewald, "_FAST_FROM", 3)
+    _assert_equal(quick, _with_derivatives(*structure), 1e-10)
+
+
+@pytest.mark.usefixtures("fast")
+def test_fast_forces_and_stress_against_finite_differences():
+    positions, charges, cell = _large(40)
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    deformation = torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    _, slope, _, strain = _with_derivatives(positions, charges, cell)
+    assert slope.sum(dim=0).abs().max() < 1e-9 * slope.abs().max()
+
+    def difference(step):
+        h = 1e-3
+        one, two = (float(step(k * h) - step(-k * h)) for k in (1, 2))
+        return (8 * one - two) / (12 * h)
+
+    def strained(h):
+        stretch = torch.eye(3, dtype=torch.float64) + h * deformation
+        return ewald_energy(positions @ stretch, charges, cell @ stretch)
+
+    along = difference(lambda h: ewald_energy(positions + h * direction, charges, cell))
+    assert float((slope * direction).sum()) == pytest.approx(along, rel=1e-8)
+    assert float((strain * deformation).sum()) == pytest.approx(difference(strained), rel=1e-8)
+
+
+@pytest.mark.usefixtures("fast")
+def test_fast_sums_scale():
+    positions, charges, cell = _large(40)
+    energy, _, by_charge, strain = _with_derivatives(positions, charges, cell)
+    assert float(strain.trace()) == pytest.approx(-float(energy), rel=1e-10)
+    assert float(by_charge @ charges) == pytest.approx(2 * float(energy), rel=1e-11)
+    torch.testing.assert_close(strain, strain.T, rtol=0, atol=1e-10 * float(strain.abs().max()))
+
+
+@pytest.mark.usefixtures("fast")
+def test_atom_given_twice_in_fast_sums():
+    positions, charges, cell = _random()
+    positions[3] = positions[1] + cell[0] - 2 * cell[2]
+    with pytest.raises(InputError, match=r"atoms 1 and 3 are .* Angstrom apart"):
+        ewald_energy(positions, charges, cell)
+
+
+def test_without_the_library_all_sums_are_direct(monkeypatch):
+    structure = _large(40)
+    direct = _with_derivatives(*structure)
+    monkeypatch.setattr(ewald, "_FAST_FROM", 1)
+    monkeypatch.setattr(fourier_sums, "find_spec", lambda _: None)
+    fourier_sums._installed.cache_clear()
+    same = _with_derivatives(*structure)
+    fourier_sums._installed.cache_clear()
+    assert all(torch.equal(one, other) for one, other in zip(same, direct, strict=True))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fermisea.grid import RealSpaceGrid
-from fermisea.physics.fields import gradient, reciprocal_vectors, without_nyquist
+from fermisea.physics.fields import gradient, half_squares, half_vectors, reciprocal_vectors, slabs
 
 CELLS = {
     "skewed": ((4.0, 0.3, -0.2), (1.5, 3.5, 0.4), (-0.6, 0.9, 4.4)),
@@ -54,9 +54,20 @@ def test_gradient_drops_what_an_even_grid_cannot_tell_from_its_opposite():
     torch.testing.assert_close(
         gradient(field, lattice), torch.zeros(6, 4, 3, 3, dtype=torch.float64), rtol=0, atol=1e-14
     )
-    mask = without_nyquist((6, 4, 3), lattice.device)
-    assert mask.sum() == 5 * 3 * 3
-    assert mask[3].sum() == mask[:, 2].sum() == 0
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3), (5, 7, 8), (70, 60, 64)])
+def test_half_of_the_vectors(shape):
+    """Together, the slabs hold all vectors of a real FFT, and mark the terms whose sign is ambiguous."""
+    lattice = torch.tensor(CELLS["skewed"], dtype=torch.float64)
+    parts = [half_vectors(lattice, shape, planes) for planes in slabs(shape)]
+    vectors, kept = (torch.cat(several) for several in zip(*parts, strict=True))
+    whole = reciprocal_vectors(lattice, shape)[:, :, : shape[2] // 2 + 1]
+    torch.testing.assert_close(vectors[kept], whole[kept], rtol=1e-14, atol=1e-14)
+    odd = [(n - 1) // 2 * 2 + 1 for n in shape]
+    assert kept.sum() == odd[0] * odd[1] * (odd[2] // 2 + 1)
+    squares = torch.cat([half_squares(lattice, shape, planes) for planes in slabs(shape)])
+    torch.testing.assert_close((vectors**2).sum(-1)[kept], squares[kept], rtol=1e-12, atol=1e-12)
 
 
 def test_gradient_follows_the_cell():

@@ -11,6 +11,7 @@ import torch
 
 from fermisea.errors import InputError
 from fermisea.grid import RealSpaceGrid
+from fermisea.physics import ions as ions_module
 from fermisea.physics.ions import CoreCharge, Ion, charges, core_density, electrons, structure_factor
 
 CELL = torch.tensor([[4.1, 0.2, -0.3], [0.4, 3.7, 0.5], [-0.2, 0.6, 4.4]], dtype=torch.float64)
@@ -108,6 +109,53 @@ def test_structure_factor_is_the_sum_over_atoms():
         signed = [i - n if i >= (n + 1) // 2 else i for i, n in zip(index, shape, strict=True)]
         expected = np.exp(-1j * POSITIONS.numpy() @ (np.array(signed) @ reciprocal)).sum()
         assert complex(got[index]) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5), (6, 5, 8)])
+def test_half_of_the_structure_factor(shape):
+    full = structure_factor(POSITIONS, CELL, shape)
+    half = structure_factor(POSITIONS, CELL, shape, half=True)
+    assert half.shape == (*shape[:2], shape[2] // 2 + 1)
+    same = (shape[2] + 1) // 2  # at the Nyquist index of an even axis, they differ in the sign of the index
+    torch.testing.assert_close(half[..., :same], full[..., :same], rtol=0, atol=1e-13)
+
+
+def _many(count):
+    generator = torch.Generator().manual_seed(5)
+    cell = CELL * (count / 3) ** (1 / 3)
+    fractions = torch.rand(count, 3, generator=generator, dtype=torch.float64) * 2 - 0.5
+    return fractions @ cell, cell, ["Al" if i % 3 else "Mg" for i in range(count)]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_fast_structure_factor_is_the_direct_one(half, monkeypatch):
+    pytest.importorskip("finufft")
+    positions, cell, _ = _many(300)
+    fast = structure_factor(positions, cell, (40, 33, 36), half=half)
+    monkeypatch.setattr(ions_module, "_FAST_FROM", 301)
+    direct = structure_factor(positions, cell, (40, 33, 36), half=half)
+    assert not torch.equal(fast, direct)
+    assert float((fast - direct).norm()) < 1e-11 * float(direct.norm())
+    assert float((fast - direct).abs().max()) < 1e-11 * float(direct.norm())
+
+
+def test_fast_core_density_forces_and_stress_are_the_direct_ones(monkeypatch):
+    pytest.importorskip("finufft")
+    positions, cell, symbols = _many(900)
+    shape = (48, 45, 50)
+    weights = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    answers = []
+    for first in (256, 1000):
+        monkeypatch.setattr(ions_module, "_FAST_FROM", first)
+        where = positions.clone().requires_grad_()
+        strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+        stretch = torch.eye(3, dtype=torch.float64) + strain
+        density = core_density(IONS, symbols, where @ stretch, cell @ stretch, shape)
+        slopes = torch.autograd.grad((weights * density).sum(), (where, strain))
+        answers.append((density.detach(), *slopes))
+    for fast, direct in zip(*answers, strict=True):
+        assert not torch.equal(fast, direct)
+        torch.testing.assert_close(fast, direct, rtol=0, atol=1e-10 * float(direct.abs().max()))
 
 
 def test_charges_and_electrons():

@@ -28,7 +28,7 @@ from torch import Tensor
 from fermisea import units
 from fermisea.errors import InputError
 from fermisea.physics.fields import half_squares, reciprocal_cell, recomputed, slabs, volume
-from fermisea.physics.fourier_sums import fourier_sums
+from fermisea.physics.fourier_sums import fourier_sums, has_fast_sums
 from fermisea.physics.pair_sums import screened_pairs
 
 _DIGITS = 6.0
@@ -59,7 +59,7 @@ def ewald_energy(positions: Tensor, charges: Tensor, cell: Tensor) -> Tensor:
     """Returns the Ewald energy, 0-d, eV, differentiable with respect to positions, charges and cell.
 
     The sums use the Minkowski-reduced cell of the same lattice, so skewed cells take no more time. Fast sums, from 1000
-    atoms on the CPU, are differentiable once, direct sums any number of times.
+    atoms, are differentiable once, direct sums any number of times.
 
     Args:
         positions: (n, 3), Angstrom, inside or outside of the cell.
@@ -72,7 +72,7 @@ def ewald_energy(positions: Tensor, charges: Tensor, cell: Tensor) -> Tensor:
     _, steps = minkowski_reduce(cell.detach().cpu().numpy())
     cell = torch.as_tensor(steps, dtype=cell.dtype, device=cell.device) @ cell
     size = volume(cell)
-    if len(charges) >= _FAST_FROM and positions.device.type == "cpu":
+    if len(charges) >= _FAST_FROM and has_fast_sums(positions):
         reach = _FAST_REACH * (float(size.detach()) / len(charges)) ** (1 / 3)
         eta = _FAST_DIGITS / reach
         fractions = positions @ torch.linalg.inv(cell)

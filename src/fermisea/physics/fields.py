@@ -35,15 +35,6 @@ def reciprocal_vectors(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return miller @ reciprocal_cell(cell)
 
 
-def without_nyquist(shape: tuple[int, int, int], device: torch.device) -> Tensor:
-    """Returns a mask, (nx, ny, nz), that is 0 where G and -G are the same point of an even grid, else 1."""
-    mask = torch.ones(shape, dtype=torch.float64, device=device)
-    for axis, n in enumerate(shape):
-        if n % 2 == 0:
-            mask.select(axis, n // 2).zero_()
-    return mask
-
-
 def half_squares(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> Tensor:
     """Returns |G|^2 for some planes of the coefficients of a real FFT, (planes, ny, nz // 2 + 1), 1/Angstrom^2.
 

@@ -4,12 +4,16 @@ S(m) = sum_a w_a exp(-2 pi i m f_a) for all indices m of a grid, with f_a the fr
 The library is FINUFFT (A. H. Barnett, J. Magland, L. af Klinteberg, SIAM J. Sci. Comput. 41, C479, 2019). It spreads
 the sources on a finer grid with a kernel of finite width, transforms this grid and divides by the transform of the
 kernel.
+
+FINUFFT has no wheels for some platforms; direct sums then take longer, with the same results.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -20,6 +24,16 @@ _OVERSAMPLING = 1.5
 
 _ERROR = 1e-12
 """Requested error relative to the norm of S."""
+
+
+@lru_cache(maxsize=1)
+def _installed() -> bool:
+    return find_spec("finufft") is not None
+
+
+def has_fast_sums(positions: Tensor) -> bool:
+    """Returns whether ``fourier_sums`` is possible: FINUFFT is installed, and the tensor is on the CPU."""
+    return positions.device.type == "cpu" and _installed()
 
 
 @dataclass(frozen=True)
@@ -74,9 +88,7 @@ class _Layout:
         return torch.exp(-2j * math.pi * self.offset * fractions[:, 2])
 
 
-def fourier_sums(
-    fractions: Tensor, weights: Tensor, shape: tuple[int, int, int], *, half: bool = False
-) -> Tensor:
+def fourier_sums(fractions: Tensor, weights: Tensor, shape: tuple[int, int, int], *, half: bool = False) -> Tensor:
     """Returns S(m) in the order of an FFT, complex; twice differentiable with respect to fractions and weights.
 
     Args:
@@ -137,9 +149,7 @@ def _slopes(fractions: Tensor, coefficients: Tensor, layout: _Layout) -> Tensor:
         ]
         return torch.stack(columns, dim=1)
     plan, phases = layout.plan(2, fractions), layout.phases(fractions)
-    columns = [
-        _evaluated(plan, 2j * math.pi * layout.index(axis) * coefficients, layout, phases) for axis in range(3)
-    ]
+    columns = [_evaluated(plan, 2j * math.pi * layout.index(axis) * coefficients, layout, phases) for axis in range(3)]
     return torch.stack(columns, dim=1)
 
 

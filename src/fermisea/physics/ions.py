@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fermisea.errors import InputError
 from fermisea.physics.fields import half_vectors, real_field, recomputed, slabs, volume
-from fermisea.physics.fourier_sums import fourier_sums
+from fermisea.physics.fourier_sums import fourier_sums, has_fast_sums
 from fermisea.physics.radial import RadialTable
 
 _FAST_FROM = 256
@@ -97,7 +97,7 @@ def electrons(ions: Mapping[str, Ion], symbols: Sequence[str]) -> float:
 def structure_factor(positions: Tensor, cell: Tensor, shape: tuple[int, int, int], *, half: bool = False) -> Tensor:
     """Returns sum_a exp(-i G R_a) for every G of the grid, complex; differentiable.
 
-    From 256 atoms on the CPU, the sum is a fast transform (:mod:`fermisea.physics.fourier_sums`), with an error of
+    From 256 atoms, the sum is a fast transform (:mod:`fermisea.physics.fourier_sums`), with an error of
     1e-12 relative to its norm.
 
     Args:
@@ -107,7 +107,7 @@ def structure_factor(positions: Tensor, cell: Tensor, shape: tuple[int, int, int
         half: whether to return the coefficients of a real FFT only, (nx, ny, nz // 2 + 1), else (nx, ny, nz).
     """
     fractions = positions @ torch.linalg.inv(cell)
-    if len(positions) >= _FAST_FROM and positions.device.type == "cpu":
+    if len(positions) >= _FAST_FROM and has_fast_sums(positions):
         return fourier_sums(fractions, torch.ones_like(fractions[:, 0]), shape, half=half)
     factors = []
     for axis, n in enumerate(shape):

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fermisea.errors import InputError
 from fermisea.utilities.arrays import FloatArray
@@ -26,7 +25,9 @@ _ATOMS = 4096
 """Number of atoms of a task of a thread."""
 
 
-def screened_pairs(fractions: Tensor, charges: Tensor, cell: Tensor, eta: float, reach: float, closest: float) -> Tensor:
+def screened_pairs(
+    fractions: Tensor, charges: Tensor, cell: Tensor, eta: float, reach: float, closest: float
+) -> Tensor:
     """Returns E, 0-d, 1/Angstrom times charge squared, differentiable once with respect to the first three arguments.
 
     Args:
@@ -57,8 +58,11 @@ class _ScreenedPairs(torch.autograd.Function):
         return torch.dot(charges, potentials) / 2
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # the caller asked for a graph of the derivatives
+            raise NotImplementedError(
+                "fast Ewald sums: second derivatives are not available; take finite differences of the forces"
+            )
         return (*(gradients[0] * derivative for derivative in ctx.saved_tensors), None, None, None)
 
 
@@ -102,7 +106,7 @@ def _compiled_loop() -> Callable[..., tuple[float, int, int]]:
     return compiled
 
 
-def _loop(  # noqa: PLR0914
+def _loop(
     start: int,
     stop: int,
     index: Any,
