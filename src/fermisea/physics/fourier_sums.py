@@ -55,7 +55,7 @@ class _Layout:
 
     @property
     def offset(self) -> int:
-        """Smallest index of the last axis above the range around zero that the library computes."""
+        """Shift of the indices of the last axis from the range around zero that the library computes."""
         return self.counts[2] // 2 if self.half else 0
 
     def index(self, axis: int) -> Tensor:
@@ -97,8 +97,23 @@ def fourier_sums(fractions: Tensor, weights: Tensor, shape: tuple[int, int, int]
         shape: number of grid points along each axis.
         half: whether to return the coefficients of a real FFT only, (nx, ny, nz // 2 + 1), else (nx, ny, nz).
     """
-    sums: Tensor = _Sums.apply(fractions, weights, _Layout(shape, half))
+    return _sums(fractions, weights, _Layout(shape, half))
+
+
+def _sums(fractions: Tensor, weights: Tensor, layout: _Layout) -> Tensor:
+    sums: Tensor = _Sums.apply(fractions, weights, layout)  # type: ignore[no-untyped-call]
     return sums
+
+
+def _series(fractions: Tensor, coefficients: Tensor, layout: _Layout) -> Tensor:
+    series: Tensor = _Series.apply(fractions, coefficients, layout)  # type: ignore[no-untyped-call]
+    return series
+
+
+def _slopes(fractions: Tensor, coefficients: Tensor, layout: _Layout) -> Tensor:
+    """Returns the derivatives of the series with respect to the fractional coordinates, (n, 3)."""
+    columns = [_series(fractions, 2j * math.pi * layout.index(axis) * coefficients, layout) for axis in range(3)]
+    return torch.stack(columns, dim=1)
 
 
 class _Sums(torch.autograd.Function):
@@ -118,7 +133,7 @@ class _Sums(torch.autograd.Function):
         (gradient,) = gradients
         wanted_fractions, wanted_weights, _ = ctx.needs_input_grad
         by_fractions = _slopes(fractions, gradient, ctx.layout) * weights[:, None] if wanted_fractions else None
-        by_weights = _Series.apply(fractions, gradient, ctx.layout) if wanted_weights else None
+        by_weights = _series(fractions, gradient, ctx.layout) if wanted_weights else None
         return by_fractions, by_weights, None
 
 
@@ -129,7 +144,9 @@ class _Series(torch.autograd.Function):
     def forward(ctx: Any, fractions: Tensor, coefficients: Tensor, layout: _Layout) -> Tensor:
         ctx.save_for_backward(fractions, coefficients)
         ctx.layout = layout
-        return _evaluated(layout.plan(2, fractions), coefficients, layout, layout.phases(fractions))
+        ordered = torch.fft.ifftshift(coefficients, dim=2) if layout.half else coefficients
+        values = torch.from_numpy(layout.plan(2, fractions).execute(ordered.contiguous().numpy()))
+        return (values * layout.phases(fractions).conj()).real
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -137,23 +154,5 @@ class _Series(torch.autograd.Function):
         (gradient,) = gradients
         wanted_fractions, wanted_coefficients, _ = ctx.needs_input_grad
         by_fractions = _slopes(fractions, coefficients, ctx.layout) * gradient[:, None] if wanted_fractions else None
-        by_coefficients = _Sums.apply(fractions, gradient, ctx.layout) if wanted_coefficients else None
+        by_coefficients = _sums(fractions, gradient, ctx.layout) if wanted_coefficients else None
         return by_fractions, by_coefficients, None
-
-
-def _slopes(fractions: Tensor, coefficients: Tensor, layout: _Layout) -> Tensor:
-    """Returns the derivatives of the series with respect to the fractional coordinates, (n, 3)."""
-    if torch.is_grad_enabled() and (fractions.requires_grad or coefficients.requires_grad):
-        columns = [
-            _Series.apply(fractions, 2j * math.pi * layout.index(axis) * coefficients, layout) for axis in range(3)
-        ]
-        return torch.stack(columns, dim=1)
-    plan, phases = layout.plan(2, fractions), layout.phases(fractions)
-    columns = [_evaluated(plan, 2j * math.pi * layout.index(axis) * coefficients, layout, phases) for axis in range(3)]
-    return torch.stack(columns, dim=1)
-
-
-def _evaluated(plan: Any, coefficients: Tensor, layout: _Layout, phases: Tensor) -> Tensor:
-    ordered = torch.fft.ifftshift(coefficients, dim=2) if layout.half else coefficients
-    values = torch.from_numpy(plan.execute(ordered.contiguous().numpy()))
-    return (values * phases.conj()).real

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
@@ -167,5 +167,6 @@ def core_density(
 
     parts = list(slabs(shape))
     split = [factor.split([part.stop - part.start for part in parts]) for factor in factors]
-    blocks = [recomputed(block, cell, planes, *several) for planes, *several in zip(parts, *split, strict=True)]
+    evaluate = block if len(parts) == 1 else partial(recomputed, block)
+    blocks = [evaluate(cell, planes, *several) for planes, *several in zip(parts, *split, strict=True)]
     return real_field(torch.cat(blocks), shape) * (math.prod(shape) / volume(cell))

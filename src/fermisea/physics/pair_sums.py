@@ -41,7 +41,8 @@ def screened_pairs(
     Raises:
         InputError: for two atoms at the same position.
     """
-    energy: Tensor = _ScreenedPairs.apply(fractions, charges, cell, eta, reach, closest)
+    arguments = fractions, charges, cell, eta, reach, closest
+    energy: Tensor = _ScreenedPairs.apply(*arguments)  # type: ignore[no-untyped-call]
     return energy
 
 
