@@ -26,7 +26,8 @@ from fermisea.descriptors import PowerSpectrum
 from fermisea.errors import FileFormatError
 from fermisea.potential import fit_regular, labels_of
 from fermisea.potential.posterior import Posterior
-from fermisea.training import domain, run
+from fermisea.training import domain
+from fermisea.training.potential import fit_change
 from fermisea.utilities.tensor_file import read_tensors, write_tensors
 from synthetic import with_known_pressure
 from test_domain import made_up_snapshot
@@ -212,7 +213,7 @@ def test_a_sharp_ldos_and_a_narrow_window_do_not_end_a_training(snapshots):
     assert train(Dataset(sharp), config).thermal is not None
     narrow = [changed(s, electron_temperature=20_000.0) for s in snapshots]
     anchor = fit_regular(Dataset(narrow), config.make_anchor_descriptor(["Al"]))
-    assert run._thermal(Dataset(narrow), anchor, config) is None
+    assert fit_change(Dataset(narrow), anchor, config) is None
 
 
 @pytest.mark.parametrize("tau_ref", [1000.0, 11_000.0])
