@@ -368,6 +368,19 @@ def test_one_pass_gives_what_kept_layers_give(dtype, tolerance, shape, monkeypat
     alike(once, kept, tolerance)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "fields", "tolerance"), [("float32", np.float32, 1e-8), ("float64", np.float64, 1e-12)]
+)
+def test_fields_of_large_grids_have_the_precision_of_the_network(dtype, fields, tolerance):
+    """Sums over their points have double precision."""
+    model, atoms = random_model(dtype), structure(7)
+    kept, once = (model.predict(atoms, [300.0, 8000.0], (24, 24, 24), memory=memory) for memory in (2**30, 0))
+    assert [result.density.dtype for result in once.results] == [fields, fields]
+    assert [result.density.dtype for result in kept.results] == [np.float64, np.float64]
+    for form in kept.results[0].free_energies:
+        np.testing.assert_allclose(once.free_energy_by(form), kept.free_energy_by(form), rtol=tolerance, err_msg=form)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_second_pass_where_the_guess_is_bad(dtype, monkeypatch):
     model, atoms = random_model(dtype), structure(7)

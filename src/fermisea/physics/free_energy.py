@@ -24,6 +24,7 @@ states to dv, 1/2 int dv chi dv, which is negative: both are too high, and their
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,9 @@ from fermisea.physics.hartree import hartree_energy, hartree_potential
 from fermisea.physics.registry import FORMS
 from fermisea.physics.screened_response import second_order_energy
 from fermisea.physics.xc import Functional, xc_energy_and_potential, xc_energy_and_slope
+
+_BLOCK = 2**16
+"""Number of points of a block of an integral."""
 
 
 def check_form(form: str) -> str:
@@ -85,7 +89,7 @@ class FreeEnergyFunctional:
         )
 
     def _whole(self, density: Tensor) -> Tensor:
-        return density + self._core if bool(self._core.any()) else density
+        return density + self._core.to(density.dtype) if bool(self._core.any()) else density
 
     def _changed(self, functional: Functional) -> tuple[Tensor, float]:
         """Returns dv, (nx, ny, nz), eV, and the double-counting energy of n0 with another functional, eV."""
@@ -175,10 +179,13 @@ def transfer_error(forms: Mapping[str, float], response_error: float = 0.0) -> f
 def _integral(potential: Tensor, density: Tensor, cell: Tensor) -> float:
     """Returns the cell integral of a potential (eV) times a density (1/Angstrom^3), eV."""
     voxel = float(volume(cell)) / density.numel()
-    return float(torch.dot(potential.reshape(-1), density.reshape(-1))) * voxel
+    parts = zip(potential.reshape(-1).split(_BLOCK), density.reshape(-1).split(_BLOCK), strict=True)
+    return math.fsum(float(torch.dot(one.double(), other.double())) for one, other in parts) * voxel
 
 
 def _tensor(values: Any) -> Tensor:
+    """Returns a tensor on the CPU, in single precision if the values are, in double precision otherwise."""
     if isinstance(values, Tensor):
-        return values.detach().to("cpu", torch.float64)
-    return torch.from_numpy(np.require(values, np.float64, ["C", "W"]))
+        return values.detach().to("cpu", values.dtype if values.dtype == torch.float32 else torch.float64)
+    kind = np.float32 if np.asarray(values).dtype == np.float32 else np.float64
+    return torch.from_numpy(np.require(values, kind, ["C", "W"]))

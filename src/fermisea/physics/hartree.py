@@ -30,9 +30,10 @@ def hartree_energy(density: Tensor, cell: Tensor) -> Tensor:
     """
     shape = (density.shape[0], density.shape[1], density.shape[2])
     coefficients = torch.fft.rfftn(density, norm="forward")
-    columns = coefficients.real.new_zeros(coefficients.shape[2])
+    columns = torch.zeros(coefficients.shape[2], dtype=torch.float64, device=density.device)
     for planes in slabs(shape):
         part = coefficients[planes]
+        part = part.to(torch.complex128)
         columns = columns + torch.sum(_coulomb(cell, shape, planes) * (part.real**2 + part.imag**2), dim=(0, 1))
     # coefficients count twice, for G and -G, except in the first and (for an even grid) the last column
     last = columns[-1] / 2 if shape[2] > 1 and shape[2] % 2 == 0 else 0

@@ -58,7 +58,8 @@ class ThermalObservables:
             without total energies.
         tail_electrons: number of electrons above the energies of the LDOS; 0 without a tail.
         tail_error: estimated error of F from these electrons, eV; 0 without a tail.
-        density: (nx, ny, nz), 1/Angstrom^3; empty if it was not requested.
+        density: (nx, ny, nz), 1/Angstrom^3; empty if it was not requested. On a large grid it has the precision of the
+            network, otherwise double precision.
         reference_free_energy: total free energy of the LDOS alone at tau_ref, eV; NaN without total energies. Between
             two tau_ref it is the weighted mean of both.
         anchor_shift: F(tau_ref) of the anchor minus ``reference_free_energy``, eV; NaN without an anchor.
@@ -269,7 +270,7 @@ def observables_of(
             transfer_error=total.transfer_error,
             tail_electrons=dos.tail_electrons(state.fermi_level, t),
             tail_error=dos.tail_error(state.fermi_level, t),
-            density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density, dtype=np.float64),
+            density=np.empty((0, 0, 0)) if state.density is None else np.asarray(state.density),
             reference_free_energy=at_reference,
             further_entropy=total.density_entropy,
             further_heat_capacity=total.density_heat_capacity,

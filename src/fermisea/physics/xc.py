@@ -235,7 +235,7 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
     density, cell = density.detach(), cell.detach()
     sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
     potential = torch.empty_like(density)
-    total = density.new_zeros(())
+    total = torch.zeros((), dtype=torch.float64, device=density.device)
     for part, energy, by_fields in slopes(functional, density, sigma):
         total += energy
         potential.view(-1)[part] = by_fields[0]
@@ -272,12 +272,12 @@ def xc_energy_and_slope(
     if functional.needs_gradient:
         sigma = _squared_gradient(density, cell)
         product = sigma if same else _gradient_product(density, direction, cell)
-    total, slope = density.new_zeros(()), density.new_zeros(())
+    total, slope = torch.zeros((2,), dtype=torch.float64, device=density.device)
     for part, energy, by_fields in slopes(functional, density, sigma):
         total += energy
-        slope += torch.dot(by_fields[0], direction.view(-1)[part])
+        slope += torch.dot(by_fields[0], direction.view(-1)[part].double())
         if product is not None:
-            slope += 2 * torch.dot(by_fields[1], product.view(-1)[part])
+            slope += 2 * torch.dot(by_fields[1], product.view(-1)[part].double())
     point = volume(cell) / density.numel()
     return total * point, slope * point
 
@@ -297,10 +297,10 @@ def xc_entropy(density: Tensor, cell: Tensor, functional: Functional) -> float:
     slope = 0.0
     for start in range(0, density.numel(), _BLOCK):
         part = slice(start, start + _BLOCK)
-        second = None if sigma is None else sigma.reshape(-1)[part]
+        second = None if sigma is None else sigma.reshape(-1)[part].double()
         with torch.enable_grad():
-            temperature = density.new_tensor(functional.electron_temperature).requires_grad_()
-            energy = functional.energy_density(density.reshape(-1)[part], second, temperature).sum()
+            temperature = torch.tensor(functional.electron_temperature, dtype=torch.float64).requires_grad_()
+            energy = functional.energy_density(density.reshape(-1)[part].double(), second, temperature).sum()
         slope += float(torch.autograd.grad(energy, temperature)[0])
     return -slope * float(volume(cell)) / density.numel()
 
@@ -310,13 +310,13 @@ def slopes(
 ) -> Iterator[tuple[slice, Tensor, tuple[Tensor, ...]]]:
     """Yields blocks of points with the energy and its derivatives with respect to density and, for a GGA, sigma.
 
-    The caller may overwrite the input fields with the results, block by block.
+    The results have double precision. The caller may overwrite the input fields with them, block by block.
     """
     fields = [field.reshape(-1) for field in (density, sigma) if field is not None]
     for start in range(0, density.numel(), _BLOCK):
         part = slice(start, start + _BLOCK)
         with torch.enable_grad():
-            block = [field[part].detach().requires_grad_() for field in fields]
+            block = [field[part].detach().double().requires_grad_() for field in fields]
             energy = functional.energy_density(*block).sum()
         yield part, energy.detach(), torch.autograd.grad(energy, block)
 

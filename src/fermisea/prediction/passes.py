@@ -7,9 +7,9 @@ enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -129,10 +129,10 @@ class KeptLayer:
         """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n)."""
         own = _occupied(vectors[:-1])
         matrix, constants = vectors[:-1][own].T, vectors[-1][:, None]
-        fields = np.empty((vectors.shape[1], *self.shape))
+        fields = [np.empty(self.shape) for _ in range(vectors.shape[1])]
         for part in self.parts:
             _write(fields, part, matrix @ part.values[:, own].double().cpu().T + constants)
-        return list(fields)
+        return fields
 
 
 class StreamedLayer:
@@ -148,7 +148,7 @@ class StreamedLayer:
         """Performs the pass over the grid."""
         self._forward, self._grid, self._basis = forward, grid, basis
         self.passes = 1
-        self._kept: npt.NDArray[np.floating] | None
+        self._kept: list[npt.NDArray[Any]] | None
         kind = np.float32 if forward.dtype == torch.float32 else np.float64
         self._kept, total = self._project(basis.vectors, forward.dtype, kind)
         self.sum = GridSum(total, grid.size)
@@ -158,26 +158,26 @@ class StreamedLayer:
         fields, self._kept = self._kept, None
         if fields is None:
             self.passes += 1
-            return list(self._project(vectors, torch.float64, np.float64)[0])
+            return self._project(vectors, torch.float64, np.float64)[0]
         expansions = [self._basis.expand(vector) for vector in vectors.T]
         if max(error for _, error in expansions) > _WORST[self._forward.dtype]:
             self.passes += 1
             del fields
-            return list(self._project(vectors, self._forward.dtype, np.float64)[0])
-        found = []
-        for coefficients, _ in expansions:
-            sum_of_fields = np.zeros(self._grid.shape)
-            for coefficient, field in zip(coefficients.tolist(), fields, strict=True):
-                for i, plane in enumerate(field):  # avoids large temporary arrays
-                    sum_of_fields[i] += coefficient * plane
-            found.append(sum_of_fields)
-        return found
+            return self._project(vectors, self._forward.dtype, np.float64)[0]
+        matrix = np.array([coefficients.tolist() for coefficients, _ in expansions])
+        while len(fields) < len(matrix):
+            fields.append(np.zeros_like(fields[0]))
+        for i in range(self._grid.shape[0]):  # plane by plane, in the memory of the basis
+            planes = np.tensordot(matrix, [field[i] for field in fields[: matrix.shape[1]]], 1)
+            for field, plane in zip(fields, planes, strict=False):
+                field[i] = plane
+        return fields[: len(matrix)]
 
     def _project(
         self, vectors: Tensor, dtype: torch.dtype, kind: npt.DTypeLike
-    ) -> tuple[npt.NDArray[np.floating], Tensor]:
+    ) -> tuple[list[npt.NDArray[Any]], Tensor]:
         """Returns fields in type ``kind`` from products in type ``dtype``, and the sum of h, in one pass."""
-        fields = np.empty((vectors.shape[1], *self._grid.shape), dtype=kind)
+        fields = [np.empty(self._grid.shape, dtype=kind) for _ in range(vectors.shape[1])]
         total: Tensor | float = 0.0
         for part in self._forward.over(self._grid, vectors[:-1].T.to(dtype)):
             _write(fields, part, part.values.cpu() + vectors[-1].to(dtype)[:, None])
@@ -245,8 +245,8 @@ def _occupied(vectors: Tensor) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0)
 
 
-def _write(fields: npt.NDArray[np.floating], part: TileValues, values: Tensor) -> None:
-    """Writes the values of a tile, (fields, points) in C order, into ``fields``, (fields, nx, ny, nz)."""
-    i, j, k = part.tile
-    target = fields[:, i, j, k]
-    target[...] = values.reshape(target.shape).numpy()
+def _write(fields: Sequence[npt.NDArray[Any]], part: TileValues, values: Tensor) -> None:
+    """Writes the values of a tile, (fields, points) in C order, into ``fields``, each (nx, ny, nz)."""
+    for field, own in zip(fields, values.numpy(), strict=True):
+        target = field[part.tile]
+        target[...] = own.reshape(target.shape)
