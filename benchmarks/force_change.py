@@ -26,8 +26,8 @@ from fermisea.utilities.arrays import FloatArray
 
 COLD, WARM, HOT = 1000.0, 10_000.0, 30_000.0
 HOT_MESH = (2, 2, 2)
-WITH_HOT = ("test-crystal-00", "test-liquid-00")
-"""Structures of 32 atoms with runs at 30,000 K, and at 1000 K on a denser k-mesh."""
+COMPUTED = ("test-crystal-00", "test-liquid-00")
+"""Structures of 32 atoms with further runs: at 30,000 K, and at 1000 K on a denser k-mesh."""
 
 DENSE_MESH = (6, 6, 6)
 """The data have 4x4x4."""
@@ -54,7 +54,7 @@ def known_forces(settings: AluminiumSettings, folder: Path, name: str) -> dict[f
     files = {tau_e: snapshot_files(settings, folder / "data", "test", tau_e)[name] for tau_e in (COLD, WARM)}
     snapshots = {tau_e: fermisea.Snapshot.load(file) for tau_e, file in files.items()}
     found = {tau_e: np.asarray(snapshot.reference.forces) for tau_e, snapshot in snapshots.items()}
-    if name in WITH_HOT:
+    if name in COMPUTED:
         dft = replace(settings.dft, kpts=HOT_MESH)
         found[HOT] = reference(dft, name, snapshots[COLD].atoms, HOT, folder / "references").forces
     return found
@@ -62,7 +62,7 @@ def known_forces(settings: AluminiumSettings, folder: Path, name: str) -> dict[f
 
 def mesh_error(settings: AluminiumSettings, folder: Path, snapshot: fermisea.Snapshot, name: str) -> float | None:
     """Returns the error of the forces of DFT at 1000 K from the k-mesh, meV/Angstrom; None if it is not computed."""
-    if name not in WITH_HOT:
+    if name not in COMPUTED:
         return None
     dense = replace(settings.dft, kpts=DENSE_MESH)
     forces = reference(dense, name, snapshot.atoms, COLD, folder / "dense_forces").forces
@@ -140,7 +140,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> Table:
             "tau_e (K)",
             "forces of DFT",
             "change of DFT",
-            "k-mesh of the data",
+            "error of the k-mesh at 1000 K",
             *(f"error, {route}" for route in ROUTES),
         ),
         rows,

@@ -81,12 +81,17 @@ def test_free_energies_of_structures_that_it_has_not_seen(aluminium):
 
 
 def test_forces_change_with_the_electronic_temperature_as_those_of_dft(aluminium):
-    """From 10,000 to 30,000 K: errors of 31 and 24 % for a crystal and a liquid that the model has not seen."""
+    """A crystal and a liquid that the model has not seen: the change from 10,000 K has errors of 31 and 24 %.
+
+    The forces at 30,000 K themselves have errors of 2.3 and 3.3 %.
+    """
     for atoms in ase.io.read(HOT_FORCES, ":"):
         true = atoms.arrays["forces_30000K"] - atoms.arrays["forces_10000K"]
         found = aluminium.potential().predict(atoms, [10_000.0, 30_000.0]).forces
         error = found[1] - found[0] - true
         assert np.square(error).mean() < 0.4**2 * np.square(true).mean(), atoms.info["name"]
+        hot = atoms.arrays["forces_30000K"]
+        assert np.square(found[1] - hot).mean() < 0.04**2 * np.square(hot).mean(), atoms.info["name"]
 
 
 def test_the_potential_reaches_from_the_lowest_electronic_temperature_to_beyond_the_highest_tau_ref(aluminium):

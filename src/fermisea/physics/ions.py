@@ -148,7 +148,7 @@ def core_density(
     charges(ions, symbols)
     cores = {symbol: core for symbol in sorted(set(symbols)) if (core := ions[symbol].core) is not None}
     if not cores:
-        return torch.zeros((), dtype=torch.float64, device=cell.device).expand(shape)  # needs no memory
+        return torch.zeros((), dtype=torch.float64, device=cell.device).expand(shape)  # a single number in memory
     elements = np.asarray(symbols)
     factors = [
         structure_factor(positions[torch.from_numpy(elements == symbol)], cell, shape, half=True) for symbol in cores

@@ -138,7 +138,8 @@ class KeptLayer:
 class StreamedLayer:
     """A layer that stores a few fields, in which the densities near estimated Fermi levels are expanded.
 
-    The fields are valid for one request; vectors outside their space, and later requests, need another pass.
+    The fields have the precision of the network. The first request overwrites them with its results; vectors outside
+    their space, and later requests, need another pass.
 
     Attributes:
         passes: number of passes over the grid so far.

@@ -89,7 +89,7 @@ class TrainingConfig:
         potential_volume: highest power of the logarithm of the volume per atom on which the change of F with tau_e
             depends, beside the power spectrum, at most 4; 0 for the power spectrum alone.
         potential_forces: whether the change of F with tau_e is fitted to changes of the forces too, which the networks
-            predict for the training structures; a pass over each structure for each tau_e of the labels.
+            predict for the training structures; this takes a pass over each structure for each tau_e of the labels.
         allow_closure_error: whether snapshots whose LDOS misses the free energy of the DFT code by more than 5 meV/atom
             give a warning instead of an error.
         seed: random seed of the initial weights (seed + 1 and so on for further networks), of the shuffling and of the

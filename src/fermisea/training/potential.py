@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 
 from fermisea.data.dataset import Dataset
+from fermisea.model.labels import network_labels
 from fermisea.model.model import Model
 from fermisea.networks.ensemble import Ensemble
 from fermisea.potential import (
@@ -35,7 +36,7 @@ _ENOUGH = 8
 
 
 def has_anchor(training: Dataset, config: TrainingConfig) -> bool:
-    """Whether a regular model is requested and free energies are available."""
+    """Returns whether a regular model is requested and free energies are available."""
     return config.anchor and len(training) >= 2 and training[0].total_energy_obstacle is None
 
 
@@ -119,25 +120,17 @@ def changes_of_forces(
     """
     started, network = time.perf_counter(), model.network
     members = network.members if isinstance(network, Ensemble) else (network,)
-    singles = [replace(model, network=copy.deepcopy(member).cpu()) for member in members]
-    asked = [model.reference_electron_temperature, *electron_temperatures.tolist()]
-    found = [
-        torch.zeros(len(electron_temperatures), len(snapshot.atoms), 3, dtype=torch.float64) for snapshot in training
-    ]
+    singles = [replace(model, network=copy.deepcopy(member).cpu(), anchor=None, thermal=None) for member in members]
+    temperatures = electron_temperatures.tolist()
+    found = [torch.zeros(len(temperatures), len(snapshot.atoms), 3, dtype=torch.float64) for snapshot in training]
     for index, snapshot in enumerate(training):
         if processes.mine(index):
+            single = singles[index % len(singles)]
             with domain_warnings_ignored():
-                prediction = singles[index % len(singles)].predict(
-                    snapshot.atoms,
-                    asked,
-                    snapshot.grid,
-                    free_energy="ldos",
-                    forces=True,
-                    uncertainty=False,
-                    allow_beyond_window=True,
-                    allow_outside=True,
+                (labels,) = network_labels(
+                    single, [snapshot.atoms], temperatures, grids=[snapshot.grid], allow_outside=True
                 )
-            found[index] += torch.as_tensor(prediction.forces[1:] - prediction.forces[0])
+            found[index] += torch.as_tensor(labels.forces)
         tell(TrainingState("forces", index + 1, len(training), seconds=time.perf_counter() - started))
     for index, forces in enumerate(found):
         processes.send(forces, index)

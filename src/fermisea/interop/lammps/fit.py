@@ -40,7 +40,7 @@ def fit_at(
         examples: structures with the results of the potential at each tau_e.
         electron_temperatures: tau_e, (nT,), K.
         bispectrum: descriptor.
-        reference: number of tau_ref among them.
+        reference: index of tau_ref in ``electron_temperatures``.
         quadratic: whether the energies are quadratic in the bispectrum.
         ridge: ridge parameter relative to the mean diagonal of the normal equations.
         progress: callback.
@@ -57,7 +57,7 @@ def fit_at(
     at_reference = [_targets(example, reference) for example in examples]
     (base,) = solve_linear(designs, [at_reference], symbols, elements, WEIGHTS, ridge)
     others = [t for t in range(len(electron_temperatures)) if t != reference]
-    targets = [[_targets(example, t, reference) for example in examples] for t in others]
+    targets = [[_targets(example, t, since=reference) for example in examples] for t in others]
     changes = solve_linear(designs, targets, symbols, elements, CHANGE_WEIGHTS, ridge) if others else []
     fits = {reference: (base.coefficients, base.constants)}
     for t, change in zip(others, changes, strict=True):
@@ -65,11 +65,11 @@ def fit_at(
     return [RegularModel(descriptor, *fits[t], elements, float(tau_e)) for t, tau_e in enumerate(electron_temperatures)]
 
 
-def _targets(example: Example, number: int, from_number: int | None = None) -> Targets:
-    """Returns F, forces and virial of a structure at one tau_e, or their change from another tau_e."""
+def _targets(example: Example, index: int, since: int | None = None) -> Targets:
+    """Returns F, forces and virial of a structure at the tau_e of an index, or their change since another tau_e."""
 
     def value(values: FloatArray) -> FloatArray:
-        return np.asarray(values[number] if from_number is None else values[number] - values[from_number])
+        return np.asarray(values[index] if since is None else values[index] - values[since])
 
     virial = value(example.stress) * example.atoms.get_volume()
     return Targets(float(value(example.free_energy)), value(example.forces), virial)
