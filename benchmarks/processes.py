@@ -22,7 +22,7 @@ import torch
 from common import Clock, Table, digits, finish, options, parse
 from training import QUICK_SMALL, SMALL, made_up_loop
 
-from fermisea.training.processes import joined
+from fermisea.utilities.torchrun import joined
 
 BATCHES = (1000, 4000, 16_000)
 

@@ -31,7 +31,7 @@ from fermisea.training.loss import Loss
 from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
 from fermisea.training.points import KeptPoints
-from fermisea.training.processes import Processes
+from fermisea.utilities.torchrun import Processes
 
 PEER_SCRIPT = Path(__file__).with_name("mala_worker.py")
 WIDE, SMALL = (91, 4000, 4000, 4000, 201), (91, 400, 400, 250)

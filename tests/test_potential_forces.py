@@ -12,7 +12,7 @@ from fermisea import Dataset, TrainingConfig, train
 from fermisea.errors import InputError
 from fermisea.potential import fit_thermal, labels_of
 from fermisea.training.potential import changes_of_forces
-from fermisea.training.processes import Processes
+from fermisea.utilities.torchrun import Processes
 from synthetic import made_up_snapshot
 
 CONFIG = TrainingConfig(

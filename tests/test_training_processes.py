@@ -15,7 +15,7 @@ import torch
 from fermisea.errors import InputError
 from fermisea.model.loading import load_model
 from fermisea.training import train
-from fermisea.training.processes import Processes, joined, rank
+from fermisea.utilities.torchrun import Processes, joined, rank
 from synthetic import made_up_snapshot
 from test_training import QUICK, dataset
 
@@ -24,7 +24,7 @@ SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from fermisea.training import TrainingConfig, train
-from fermisea.training.processes import joined
+from fermisea.utilities.torchrun import joined
 from test_training import dataset
 with joined() as processes:
     for name, (memory, values) in json.loads(sys.argv[3]).items():

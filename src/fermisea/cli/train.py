@@ -103,7 +103,7 @@ def train(
     if tensorboard and log is None:
         raise fermisea.InputError("tensorboard: got no folder, expected --log FOLDER too")
     from fermisea.training import TrainingLog, checkpoint_files  # noqa: PLC0415
-    from fermisea.training.processes import rank  # noqa: PLC0415  # torch is not needed for --help
+    from fermisea.utilities.torchrun import rank  # noqa: PLC0415  # torch is not needed for --help
 
     first = rank() == 0
     allowed = bytes_of(memory)

@@ -14,10 +14,10 @@ from fermisea.training.config import TrainingConfig
 from fermisea.training.loss import Loss
 from fermisea.training.member import Member
 from fermisea.training.points import Points
-from fermisea.training.processes import Processes
 from fermisea.training.schedule import learning_rate
 from fermisea.training.state import TrainingState
 from fermisea.training.validation import Validation
+from fermisea.utilities.torchrun import Processes
 
 _BASIC = ("epoch", "learning_rate", "training_loss", "validation_loss")
 """Entries of an epoch in the history, besides errors in physical units."""

@@ -14,7 +14,7 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.networks.mlp import Mlp
 from fermisea.training.normalisation import Moments, Normalisation
 from fermisea.training.points import Points
-from fermisea.training.processes import Processes
+from fermisea.utilities.torchrun import Processes
 
 
 class Loss:

@@ -27,9 +27,9 @@ from fermisea.potential import (
 )
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.training.config import TrainingConfig
-from fermisea.training.processes import Processes
 from fermisea.training.state import TrainingState
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.torchrun import Processes
 
 _ENOUGH = 8
 """Smallest number of structures for a potential at every tau_e."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fermisea.networks.mlp import Mlp
 from fermisea.training.points import Points
-from fermisea.training.processes import Processes
+from fermisea.utilities.torchrun import Processes
 
 
 def fit_readout(

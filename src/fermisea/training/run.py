@@ -33,11 +33,11 @@ from fermisea.training.member import Member
 from fermisea.training.normalisation import Normalisation
 from fermisea.training.points import Points, gather
 from fermisea.training.potential import changes_of_forces, fit_anchor, fit_change, has_anchor
-from fermisea.training.processes import Processes
 from fermisea.training.readout import fit_readout
 from fermisea.training.resumption import load
 from fermisea.training.state import DivergenceError, TrainingInterruptedError, TrainingState
 from fermisea.training.validation import Validation
+from fermisea.utilities.torchrun import Processes
 
 _BEYOND, _LAST = 1.02, 10.0
 """Highest tau_e of a potential over the next tau_ref, and this tau_ref over the highest one of the data."""

@@ -17,10 +17,10 @@ from fermisea.model.model import Model
 from fermisea.networks.precision import chosen_precision
 from fermisea.training.config import TrainingConfig
 from fermisea.training.points import MEMORY
-from fermisea.training.processes import device_of, joined
 from fermisea.training.resumption import begun, identity_of
 from fermisea.training.run import Task, run_task
 from fermisea.training.state import TrainingState
+from fermisea.utilities.torchrun import device_of, joined
 
 
 def train(

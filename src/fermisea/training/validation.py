@@ -15,8 +15,8 @@ from fermisea.physics.integration import EnergyIntegral
 from fermisea.physics.observables import thermal_observables
 from fermisea.prediction.readout import GridSum, Head, Readout
 from fermisea.training.points import Points
-from fermisea.training.processes import Processes
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.torchrun import Processes
 
 ERRORS = VALIDATED
 """Errors by name; see :meth:`Validation.errors`."""

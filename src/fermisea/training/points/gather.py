@@ -14,7 +14,7 @@ from fermisea.descriptors import Descriptor
 from fermisea.networks.mlp import DTYPES
 from fermisea.training.points.kept import KeptPoints
 from fermisea.training.points.stored import SHARES, StoredPoints
-from fermisea.training.processes import Processes
+from fermisea.utilities.torchrun import Processes
 
 MEMORY = 4 * 2**30
 """Default memory limit of descriptors and LDOS, bytes."""

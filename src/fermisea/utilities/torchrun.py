@@ -1,4 +1,4 @@
-"""Processes of a training run, started by torchrun."""
+"""Processes started by torchrun, which share the work of one run."""
 
 from __future__ import annotations
 
