@@ -25,6 +25,7 @@ from torch import Tensor
 
 from fermisea.physics import ewald, ions
 from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.ions import CoreCharge, Ion, core_density
 
 CELLS = (4, 8, 16, 32)
@@ -62,7 +63,7 @@ def density_and_forces(cells: int) -> list[Tensor]:
     momenta = 0.05 * np.arange(600)
     core = {"Al": Ion("Al", 3.0, CoreCharge(0.05, np.exp(-((0.4 * momenta) ** 2) / 2)))}
     potential = torch.cos(torch.arange(n, dtype=torch.float64) * 6.283 / n)
-    density = core_density(core, ["Al"] * len(positions), positions, cell, (n, n, n))
+    density = core_density(core, ["Al"] * len(positions), positions, FourierGrid(cell, (n, n, n)))
     return [density.detach(), *torch.autograd.grad((density * potential).sum(), positions)]
 
 

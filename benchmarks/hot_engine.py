@@ -29,6 +29,7 @@ from fermisea.engines import PlaneWave, ScfOptions
 from fermisea.engines.planewave.ions import local_potential
 from fermisea.engines.planewave.problem import Problem
 from fermisea.physics.fermi_dirac import grand_potential, occupation
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_electrons import quadrature, state_density
 from fermisea.physics.xc import xc_energy, xc_energy_and_potential
 from fermisea.plots import save_figure
@@ -194,9 +195,10 @@ def free_energies(problem: Problem) -> tuple[float, float, float]:
     ideal = integral(grand_potential, mu) + mu * number + problem.ion_energy
     ionic = local_potential(problem.ions, problem.grid.shape).reshape(-1)
     uniform = torch.full(problem.grid.shape, number / volume, dtype=torch.float64)
-    first = ideal + number * float(ionic[0].real) + float(xc_energy(uniform, problem.ions.cell, problem.functional))
+    grid = FourierGrid.of(problem.ions.cell, uniform)
+    first = ideal + number * float(ionic[0].real) + float(xc_energy(uniform, grid, problem.functional))
     levels = [
-        float(xc_energy_and_potential(uniform * (1 + step), problem.ions.cell, problem.functional)[1].mean())
+        float(xc_energy_and_potential(uniform * (1 + step), grid, problem.functional)[1].mean())
         for step in (1e-4, -1e-4)
     ]
     kernel = (levels[0] - levels[1]) / (2e-4 * number / volume)

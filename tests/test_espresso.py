@@ -27,6 +27,7 @@ from fermisea.engines.ldos import resample
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, EngineError, FileFormatError, InputError, StorageError
 from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_energy import FreeEnergyFunctional
 from fermisea.physics.ions import charges, core_density
 from fermisea.physics.xc import functional
@@ -93,8 +94,8 @@ def test_density_gives_back_the_free_energy(pair):
     positions, cell = torch.as_tensor(snapshot.atoms.positions), torch.as_tensor(snapshot.grid.lattice)
     form = FreeEnergyFunctional(
         reference_density=snapshot.density,
-        core_density=core_density(snapshot.ions, symbols, positions, cell, snapshot.grid.shape),
-        cell=cell,
+        core_density=core_density(snapshot.ions, symbols, positions, FourierGrid(cell, snapshot.grid.shape)),
+        grid=FourierGrid.of(cell, snapshot.density),
         functional=functional(snapshot.functional),
         ion_energy=float(
             ewald_energy(positions, torch.tensor(charges(snapshot.ions, symbols), dtype=torch.float64), cell)

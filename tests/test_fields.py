@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fermisea.grid import RealSpaceGrid
-from fermisea.physics.fields import gradient, half_squares, half_vectors, reciprocal_vectors, slabs
+from fermisea.physics.fields import FourierGrid, reciprocal_vectors
 
 CELLS = {
     "skewed": ((4.0, 0.3, -0.2), (1.5, 3.5, 0.4), (-0.6, 0.9, 4.4)),
@@ -33,7 +33,9 @@ def test_gradient_of_a_wave(cell, shape):
         wave = torch.tensor(grid.reciprocal).T @ torch.tensor(miller, dtype=torch.float64)
         phase = points @ wave + 0.3
         expected = -torch.sin(phase)[..., None] * wave
-        torch.testing.assert_close(gradient(torch.cos(phase), lattice), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            FourierGrid.of(lattice, phase).gradient(torch.cos(phase)), expected, rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6), (5, 4, 3), (1, 2, 4)])
@@ -42,8 +44,8 @@ def test_gradient_is_antisymmetric(shape):
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn((2, *shape), generator=generator, dtype=torch.float64)
     lattice = torch.tensor(CELLS["skewed"], dtype=torch.float64)
-    left = (a[..., None] * gradient(b, lattice)).sum(dim=(0, 1, 2))
-    right = (gradient(a, lattice) * b[..., None]).sum(dim=(0, 1, 2))
+    left = (a[..., None] * FourierGrid.of(lattice, b).gradient(b)).sum(dim=(0, 1, 2))
+    right = (FourierGrid.of(lattice, a).gradient(a) * b[..., None]).sum(dim=(0, 1, 2))
     torch.testing.assert_close(left, -right, rtol=1e-12, atol=1e-12)
 
 
@@ -52,21 +54,22 @@ def test_gradient_drops_what_an_even_grid_cannot_tell_from_its_opposite():
     sawtooth = (-1.0) ** torch.arange(6, dtype=torch.float64)
     field = sawtooth[:, None, None] * torch.rand(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(
-        gradient(field, lattice), torch.zeros(6, 4, 3, 3, dtype=torch.float64), rtol=0, atol=1e-14
+        FourierGrid.of(lattice, field).gradient(field), torch.zeros(6, 4, 3, 3, dtype=torch.float64), rtol=0, atol=1e-14
     )
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 3), (5, 7, 8), (70, 60, 64)])
 def test_half_of_the_vectors(shape):
-    """Together, the slabs hold all vectors of a real FFT, and mark the terms whose sign is ambiguous."""
+    """Together, the blocks hold all vectors of a real FFT, and mark the terms whose sign is ambiguous."""
     lattice = torch.tensor(CELLS["skewed"], dtype=torch.float64)
-    parts = [half_vectors(lattice, shape, planes) for planes in slabs(shape)]
+    grid = FourierGrid(lattice, shape)
+    parts = [grid.vectors(part) for part in grid.blocks()]
     vectors, kept = (torch.cat(several) for several in zip(*parts, strict=True))
     whole = reciprocal_vectors(lattice, shape)[:, :, : shape[2] // 2 + 1]
     torch.testing.assert_close(vectors[kept], whole[kept], rtol=1e-14, atol=1e-14)
     odd = [(n - 1) // 2 * 2 + 1 for n in shape]
     assert kept.sum() == odd[0] * odd[1] * (odd[2] // 2 + 1)
-    squares = torch.cat([half_squares(lattice, shape, planes) for planes in slabs(shape)])
+    squares = torch.cat([grid.squares(part) for part in grid.blocks()])
     torch.testing.assert_close((vectors**2).sum(-1)[kept], squares[kept], rtol=1e-12, atol=1e-12)
 
 
@@ -74,4 +77,8 @@ def test_gradient_follows_the_cell():
     field = torch.rand(4, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     lattice = torch.tensor(CELLS["skewed"], dtype=torch.float64, requires_grad=True)
     field.requires_grad_()
+
+    def gradient(field, lattice):
+        return FourierGrid.of(lattice, field).gradient(field)
+
     assert torch.autograd.gradcheck(gradient, (field, lattice), eps=1e-6, rtol=1e-6, atol=1e-7)

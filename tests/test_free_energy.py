@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fermisea.errors import InputError
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_energy import FreeEnergyFunctional, check_form, transfer_error
 from fermisea.physics.hartree import hartree_energy, hartree_potential
 from fermisea.physics.registry import FORMS
@@ -35,11 +36,15 @@ def change(seed: int) -> np.ndarray:
     return values - values.mean()
 
 
-def setting(xc: str = "pbe", *, core: bool = True, **options):
+def grid_of(cell, shape=SHAPE) -> FourierGrid:
+    return FourierGrid(torch.as_tensor(cell), shape)
+
+
+def setting(xc: str = "pbe", *, core: bool = True, cell=CELL, **options):
     values = {
         "reference_density": field(1),
         "core_density": field(2, 0.05, 0.02) if core else np.zeros(SHAPE),
-        "cell": CELL,
+        "grid": grid_of(cell),
         "functional": functional(xc),
         "ion_energy": -31.7,
     }
@@ -58,9 +63,9 @@ def test_harris_foulkes_is_what_the_definition_says() -> None:
     """Term by term, with E_xc and v_xc of valence plus core and the double counting of the valence."""
     options = setting()
     n0, core = torch.tensor(options["reference_density"]), torch.tensor(options["core_density"])
-    cell, xc = torch.tensor(CELL), functional("pbe")
-    _, potential = xc_energy_and_potential(n0 + core, cell, xc)
-    expected = 12.3 - float(hartree_energy(n0, cell)) + float(xc_energy(n0 + core, cell, xc))
+    grid, xc = grid_of(CELL), functional("pbe")
+    _, potential = xc_energy_and_potential(n0 + core, grid, xc)
+    expected = 12.3 - float(hartree_energy(n0, grid)) + float(xc_energy(n0 + core, grid, xc))
     expected += -float((potential * n0).sum()) * VOXEL - 31.7
     forms = all_forms(band_free_energy=12.3, density=field(3), **options)
     assert forms["harris_foulkes"] == pytest.approx(expected, abs=1e-11)
@@ -92,8 +97,8 @@ def test_derivative_of_the_kohn_sham_form(core: bool) -> None:
 
     def potential(n: np.ndarray) -> np.ndarray:
         valence = torch.tensor(n)
-        _, v_xc = xc_energy_and_potential(valence + nlcc, cell, functional("pbe"))
-        return (hartree_potential(valence, cell) + v_xc).numpy()
+        _, v_xc = xc_energy_and_potential(valence + nlcc, FourierGrid.of(cell, valence), functional("pbe"))
+        return (hartree_potential(valence, FourierGrid.of(cell, valence)) + v_xc).numpy()
 
     exact = np.sum((potential(density) - potential(field(1))) * direction) * VOXEL
     up, down = (around.forms(0.0, density + s * 1e-3 * direction)["kohn_sham"] for s in (1, -1))
@@ -105,7 +110,7 @@ def test_core_density_enters_exchange_and_correlation_alone() -> None:
     n, cell, xc = torch.tensor(field(1)), torch.tensor(CELL), functional("pbe")
     terms = []
     for core in (torch.zeros(SHAPE, dtype=torch.float64), torch.tensor(setting()["core_density"])):
-        energy, potential = xc_energy_and_potential(n + core, cell, xc)
+        energy, potential = xc_energy_and_potential(n + core, FourierGrid.of(cell, n), xc)
         terms.append(float(energy) - float((potential * n).sum()) * VOXEL)
     assert dressed["naive"] - bare["naive"] == pytest.approx(terms[1] - terms[0], abs=1e-11)
 
@@ -117,11 +122,11 @@ def test_second_order_form_against_an_exactly_solved_functional() -> None:
     meet the self-consistent F to first order (naive) and to second order with opposite signs (Harris-Foulkes,
     Kohn-Sham). Their mean is best where screening halves the response, chi dv_Hxc/dn = 1, nearly so here.
     """
-    chi, xc, cell = 0.012, functional("lda"), torch.tensor(CELL)
+    chi, xc, grid = 0.012, functional("lda"), grid_of(CELL)
 
     def v_hxc(n: np.ndarray) -> np.ndarray:
-        _, v_xc = xc_energy_and_potential(torch.tensor(n), cell, xc)
-        return (hartree_potential(torch.tensor(n), cell) + v_xc).numpy()
+        _, v_xc = xc_energy_and_potential(torch.tensor(n), grid, xc)
+        return (hartree_potential(torch.tensor(n), grid) + v_xc).numpy()
 
     def respond(w: np.ndarray, v: np.ndarray) -> tuple[float, np.ndarray]:
         n = chi * (v - w)
@@ -135,13 +140,13 @@ def test_second_order_form_against_an_exactly_solved_functional() -> None:
 
     v0, direction = 2.5 + 100 * change(6), 100 * (change(6) + change(7))
     n0 = self_consistent(v0)
-    around = FreeEnergyFunctional(reference_density=n0, core_density=0 * n0, cell=CELL, functional=xc, ion_energy=0.0)
+    around = FreeEnergyFunctional(reference_density=n0, core_density=0 * n0, grid=grid, functional=xc, ion_energy=0.0)
 
     def errors(size: float) -> dict[str, float]:
         v = v0 + size * direction
         n = self_consistent(v)
         exact = float(np.sum(n**2 / (2 * chi) - v * n)) * VOXEL
-        exact += float(hartree_energy(torch.tensor(n), cell) + xc_energy(torch.tensor(n), cell, xc))
+        exact += float(hartree_energy(torch.tensor(n), grid) + xc_energy(torch.tensor(n), grid, xc))
         band, density = respond(v_hxc(n0), v)
         return {form: value - exact for form, value in around.forms(band, density).items()}
 

@@ -10,7 +10,7 @@ import torch
 
 from fermisea.physics.free_energy import FreeEnergyFunctional
 from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
-from test_free_energy import CELL, SHAPE, VOXEL, change, field, setting
+from test_free_energy import CELL, SHAPE, VOXEL, change, field, grid_of, setting
 
 STEP = 1e-4
 
@@ -30,7 +30,7 @@ def derivatives(values, density) -> FreeEnergyDerivatives:
         reference_density=values["reference_density"],
         density=density,
         core_density=torch.as_tensor(values["core_density"]),
-        cell=torch.as_tensor(values["cell"]),
+        grid=values["grid"],
         functional=values["functional"],
     )
 
@@ -62,13 +62,16 @@ def test_by_the_strain_of_the_cell(xc, core, cell, shape):
     cut = tuple(slice(n) for n in shape)  # rough fields: what even grids leave out is left out of the derivative too
     values, density = setting(xc, core=core, cell=cell), field(3)[cut].copy()
     values |= {name: values[name][cut].copy() for name in ("reference_density", "core_density")}
+    values["grid"] = grid_of(cell, shape)
     found = derivatives(values, density).strain.numpy()
     np.testing.assert_allclose(found, found.T, atol=1e-9 * np.abs(found).max())
     for i, j in ((0, 0), (2, 2), (0, 1), (1, 2)):
         direction = np.zeros((3, 3))
         direction[i, j] += 0.5
         direction[j, i] += 0.5
-        expected = slope(lambda x, d=direction: energy(values | {"cell": cell @ (np.eye(3) + x * d)}, density))
+        expected = slope(
+            lambda x, d=direction: energy(values | {"grid": grid_of(cell @ (np.eye(3) + x * d), shape)}, density)
+        )
         assert found[i, j] == pytest.approx(expected, rel=1e-7, abs=1e-8 * np.abs(found).max())
 
 

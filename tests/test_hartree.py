@@ -10,6 +10,7 @@ import torch
 from fermisea import units
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.hartree import hartree_energy, hartree_potential
 
 SKEWED = ((4.0, 0.3, -0.2), (1.5, 3.5, 0.4), (-0.6, 0.9, 4.4))
@@ -41,15 +42,19 @@ def test_wave(cell, miller):
     wave = torch.tensor(grid.reciprocal).T @ torch.tensor(miller, dtype=torch.float64)
     density = 0.7 * torch.cos(torch.tensor(grid.points()) @ wave - 0.4)
     response = 4 * math.pi * units.COULOMB / float(wave @ wave)
-    torch.testing.assert_close(hartree_potential(density, lattice), response * density, rtol=1e-12, atol=1e-12)
-    assert float(hartree_energy(density, lattice)) == pytest.approx(grid.volume * response * 0.7**2 / 4, rel=1e-13)
+    torch.testing.assert_close(
+        hartree_potential(density, FourierGrid.of(lattice, density)), response * density, rtol=1e-12, atol=1e-12
+    )
+    assert float(hartree_energy(density, FourierGrid.of(lattice, density))) == pytest.approx(
+        grid.volume * response * 0.7**2 / 4, rel=1e-13
+    )
 
 
 def test_uniform_density_has_neither_energy_nor_potential():
     density = torch.full((4, 5, 6), 0.3, dtype=torch.float64)
     lattice = torch.tensor(SKEWED, dtype=torch.float64)
-    assert float(hartree_energy(density, lattice)) == pytest.approx(0, abs=1e-25)
-    assert hartree_potential(density, lattice).abs().max() < 1e-13
+    assert float(hartree_energy(density, FourierGrid.of(lattice, density))) == pytest.approx(0, abs=1e-25)
+    assert hartree_potential(density, FourierGrid.of(lattice, density)).abs().max() < 1e-13
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 9), (4, 6, 8)])
@@ -58,9 +63,9 @@ def test_potential_is_the_derivative_of_the_energy_and_energy_is_half_its_integr
     density = _noise(shape).requires_grad_()
     lattice = torch.tensor(SKEWED, dtype=torch.float64)
     voxel = float(torch.linalg.det(lattice)) / density.numel()
-    energy = hartree_energy(density, lattice)
+    energy = hartree_energy(density, FourierGrid.of(lattice, density))
     (slope,) = torch.autograd.grad(energy, density)
-    potential = hartree_potential(density.detach(), lattice)
+    potential = hartree_potential(density.detach(), FourierGrid.of(lattice, density))
     torch.testing.assert_close(slope / voxel, potential, rtol=1e-12, atol=1e-12)
     assert energy.item() == pytest.approx(float((potential * density.detach()).sum()) * voxel / 2, rel=1e-13)
     assert potential.mean().abs() < 1e-13
@@ -81,7 +86,7 @@ def test_gaussian_charges_are_point_charges_but_for_their_own_energy(cell):
     own = math.sqrt(exponent / (2 * math.pi)) * float((charges**2).sum())
     background = math.pi / (grid.volume * exponent) * float(charges.sum()) ** 2
     expected = float(ewald_energy(centres, charges, lattice)) + units.COULOMB * (own + background)
-    assert float(hartree_energy(density, lattice)) == pytest.approx(expected, rel=1e-10)
+    assert float(hartree_energy(density, FourierGrid.of(lattice, density))) == pytest.approx(expected, rel=1e-10)
 
 
 def test_potential_of_a_gaussian_charge():
@@ -93,7 +98,7 @@ def test_potential_of_a_gaussian_charge():
     side, exponent, charge = 9.0, 2.5, 1.5
     grid = RealSpaceGrid(((side, 0, 0), (0, side, 0), (0, 0, side)), (45, 45, 45))
     density = _gaussians(grid, torch.zeros(1, 3), [charge], exponent)
-    potential = hartree_potential(density, torch.tensor(grid.lattice))
+    potential = hartree_potential(density, FourierGrid.of(torch.tensor(grid.lattice), density))
     volume = side**3
     for i in range(4):
         r = i * side / 45
@@ -106,16 +111,20 @@ def test_potential_of_a_gaussian_charge():
 def test_handedness_and_choice_of_lattice_vectors_do_not_matter():
     density = _noise((6, 7, 8))
     lattice = torch.tensor(SKEWED, dtype=torch.float64)
-    energy = float(hartree_energy(density, lattice))
-    swapped = float(hartree_energy(density.permute(2, 1, 0), lattice[[2, 1, 0]]))
+    energy = float(hartree_energy(density, FourierGrid.of(lattice, density)))
+    swapped = float(
+        hartree_energy(density.permute(2, 1, 0), FourierGrid.of(lattice[[2, 1, 0]], density.permute(2, 1, 0)))
+    )
     assert swapped == pytest.approx(energy, rel=1e-13)
 
 
 def test_energy_scales_as_one_over_length_at_constant_charge():
     density = _noise((5, 6, 7))
     lattice = torch.tensor(SKEWED, dtype=torch.float64)
-    energy = float(hartree_energy(density, lattice))
-    assert float(hartree_energy(density / 8, 2 * lattice)) == pytest.approx(energy / 2, rel=1e-13)
+    energy = float(hartree_energy(density, FourierGrid.of(lattice, density)))
+    assert float(hartree_energy(density / 8, FourierGrid.of(2 * lattice, density))) == pytest.approx(
+        energy / 2, rel=1e-13
+    )
 
 
 def test_stress_against_finite_differences():
@@ -125,7 +134,7 @@ def test_stress_against_finite_differences():
 
     def energy(strain):
         stretch = torch.eye(3, dtype=torch.float64) + strain
-        return hartree_energy(density / torch.linalg.det(stretch), lattice @ stretch)
+        return hartree_energy(density / torch.linalg.det(stretch), FourierGrid.of(lattice @ stretch, density))
 
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     (stress,) = torch.autograd.grad(energy(strain), strain)

@@ -27,6 +27,7 @@ from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.fermi_dirac import occupation
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_energy import FreeEnergyFunctional
 from fermisea.physics.ions import core_density
 from fermisea.physics.xc import functional
@@ -126,11 +127,13 @@ def test_free_energy_identity_from_density_and_eigenvalues() -> None:
     f = occupation(state.eigenvalues, reference.fermi_level, 2000.0)
     band_energy = float(np.sum(2 * state.weights[:, None] * f * state.eigenvalues))
     cell = torch.as_tensor(state.grid.lattice)
-    core = core_density(snapshot.ions, ["Al", "Al"], torch.as_tensor(state.atoms.positions), cell, state.grid.shape)
+    core = core_density(
+        snapshot.ions, ["Al", "Al"], torch.as_tensor(state.atoms.positions), FourierGrid(cell, state.grid.shape)
+    )
     forms = FreeEnergyFunctional(
         reference_density=state.density,
         core_density=core,
-        cell=cell,
+        grid=FourierGrid.of(cell, state.density),
         functional=functional("pbe"),
         ion_energy=reference.parts["ewald"],
     ).forms(band_energy + reference.entropy_term, state.density)

@@ -25,6 +25,7 @@ from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.tail import Tail
 from fermisea.errors import InputError
 from fermisea.physics.fermi_dirac import fermi_level_of_states, grand_potential
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_energy import potential_and_double_counting
 from fermisea.utilities.threads import Workers
 
@@ -176,7 +177,7 @@ def test_free_energy_of_all_states_is_that_of_a_dense_diagonalisation_of_the_app
     density = torch.as_tensor(state.density)
     ionic = torch.fft.ifftn(local_potential(problem.ions, problem.grid.shape), norm="forward").real
     hxc, double_counting = potential_and_double_counting(
-        density, density + problem.core, problem.ions.cell, problem.functional
+        density, density + problem.core, FourierGrid.of(problem.ions.cell, density), problem.functional
     )
     (waves,) = problem.waves
     kinetic = units.KINETIC * torch.sum(waves.vectors(problem.ions.reciprocal) ** 2, dim=1)

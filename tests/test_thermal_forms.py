@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from fermisea import units
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_electrons import fermi_level
 from fermisea.physics.free_energy import FreeEnergyFunctional, potential_and_double_counting, transfer_error
 from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
 from fermisea.physics.hartree import hartree_energy, hartree_potential
 from fermisea.physics.screened_response import lindhard, second_order_energy
 from fermisea.physics.xc import functional, xc_energy, xc_energy_and_potential
-from test_free_energy import CELL, SHAPE, VOXEL, change, field, setting
+from test_free_energy import CELL, SHAPE, VOXEL, change, field, grid_of, setting
 from test_free_energy_derivatives import slope
 
 PAIRS = pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_all_forms_but_the_naive_one_agree_at_the_reference_density(cold, hot):
     same = around.forms(12.3, field(1))
     assert list(same.values()) == pytest.approx([same["naive"]] * 4, abs=1e-11)
     whole, cell = torch.tensor(field(1) + field(2, 0.05, 0.02)), torch.tensor(CELL)
-    exchange = [float(xc_energy(whole, cell, f)) for f in (hot, cold)]
+    exchange = [float(xc_energy(whole, FourierGrid.of(cell, whole), f)) for f in (hot, cold)]
     difference = exchange[0] - exchange[1]
     assert forms["second_order"] - same["second_order"] == pytest.approx(difference, abs=1e-10)
 
@@ -48,14 +49,19 @@ def test_forms_are_what_the_definitions_say(cold, hot):
     n0, nt = torch.tensor(field(1)), torch.tensor(field(3))
     core, cell = torch.tensor(options["core_density"]), torch.tensor(CELL)
     forms = FreeEnergyFunctional(**options).forms(12.3, field(3), hot)
-    _, v0 = xc_energy_and_potential(n0 + core, cell, cold)
-    e1, v1 = xc_energy_and_potential(n0 + core, cell, hot)
-    et, vt = xc_energy_and_potential(nt + core, cell, hot)
+    _, v0 = xc_energy_and_potential(n0 + core, FourierGrid.of(cell, n0), cold)
+    e1, v1 = xc_energy_and_potential(n0 + core, FourierGrid.of(cell, n0), hot)
+    et, vt = xc_energy_and_potential(nt + core, FourierGrid.of(cell, nt), hot)
     fixed = 12.3 - 31.7
-    harris = fixed + float(((v1 - v0) * nt - v1 * n0).sum()) * VOXEL - float(hartree_energy(n0, cell)) + float(e1)
-    kohn_sham = fixed - float(((hartree_potential(n0, cell) + v0) * nt).sum()) * VOXEL
-    kohn_sham += float(hartree_energy(nt, cell)) + float(et)
-    naive = fixed - float(hartree_energy(nt, cell)) + float(et) - float((vt * nt).sum()) * VOXEL
+    harris = (
+        fixed
+        + float(((v1 - v0) * nt - v1 * n0).sum()) * VOXEL
+        - float(hartree_energy(n0, FourierGrid.of(cell, n0)))
+        + float(e1)
+    )
+    kohn_sham = fixed - float(((hartree_potential(n0, FourierGrid.of(cell, n0)) + v0) * nt).sum()) * VOXEL
+    kohn_sham += float(hartree_energy(nt, FourierGrid.of(cell, nt))) + float(et)
+    naive = fixed - float(hartree_energy(nt, FourierGrid.of(cell, nt))) + float(et) - float((vt * nt).sum()) * VOXEL
     assert forms["harris_foulkes"] == pytest.approx(harris, abs=1e-10)
     assert forms["kohn_sham"] == pytest.approx(kohn_sham, abs=1e-10)
     assert forms["naive"] == pytest.approx(naive, abs=1e-10)
@@ -69,7 +75,7 @@ def test_derivatives_by_each_density(cold, hot):
         reference_density=values["reference_density"],
         density=density,
         core_density=torch.as_tensor(values["core_density"]),
-        cell=torch.as_tensor(CELL),
+        grid=values["grid"],
         functional=cold,
         hot=hot,
     )
@@ -92,7 +98,7 @@ def test_derivative_by_the_strain(cold, hot):
         reference_density=values["reference_density"],
         density=density,
         core_density=torch.as_tensor(values["core_density"]),
-        cell=torch.as_tensor(CELL),
+        grid=values["grid"],
         functional=cold,
         hot=hot,
     ).strain.numpy()
@@ -102,7 +108,7 @@ def test_derivative_by_the_strain(cold, hot):
         direction[j, i] += 0.5
 
         def at(x, d=direction):
-            strained = values | {"cell": CELL @ (np.eye(3) + x * d)}
+            strained = values | {"grid": grid_of(CELL @ (np.eye(3) + x * d))}
             return FreeEnergyFunctional(**strained).forms(0.0, density, hot)["second_order"]
 
         assert found[i, j] == pytest.approx(slope(at), rel=1e-6, abs=1e-7 * np.abs(found).max())
@@ -144,7 +150,7 @@ def test_second_order_energy_of_one_wave():
     wave = (0.3 * torch.cos(2 * math.pi * x)[:, None, None] + 1.7).expand(8, 8, 8).contiguous()
     xc = functional("lda")
     uniform = torch.full((8, 8, 8), n, dtype=torch.float64)
-    found = second_order_energy(wave, uniform, cell, xc, kelvin)
+    found = second_order_energy(wave, uniform, FourierGrid.of(cell, wave), xc, kelvin)
     q = 2 * math.pi / 4.0
     bare = lindhard(np.array([q]), n, kelvin)[0]
     density = torch.tensor(n, dtype=torch.float64)
@@ -152,9 +158,20 @@ def test_second_order_energy_of_one_wave():
     kernel = 4 * math.pi * units.COULOMB / q**2 + float(second)
     expected = 0.5 * 64.0 * 2 * 0.15**2 * bare / (1 + kernel * bare)
     assert found == pytest.approx(expected, rel=1e-3)
-    assert second_order_energy(2 * wave, uniform, cell, xc, kelvin) == pytest.approx(4 * found, rel=1e-9)
-    assert second_order_energy(torch.full_like(uniform, 2.0), uniform + 0.1 * wave, cell, xc, kelvin) < 1e-25
-    assert second_order_energy(wave, 0 * uniform, cell, xc, kelvin) == 0.0
+    assert second_order_energy(2 * wave, uniform, FourierGrid.of(cell, wave), xc, kelvin) == pytest.approx(
+        4 * found, rel=1e-9
+    )
+    assert (
+        second_order_energy(
+            torch.full_like(uniform, 2.0),
+            uniform + 0.1 * wave,
+            FourierGrid.of(cell, uniform),
+            xc,
+            kelvin,
+        )
+        < 1e-25
+    )
+    assert second_order_energy(wave, 0 * uniform, FourierGrid.of(cell, wave), xc, kelvin) == 0.0
 
 
 def test_response_error_is_part_of_the_transfer_error():
@@ -163,10 +180,10 @@ def test_response_error_is_part_of_the_transfer_error():
     shared = around.response_error(hot, 3e4)
     n0, core, cell = torch.tensor(field(1)), torch.tensor(field(2, 0.05, 0.02)), torch.tensor(CELL)
     change_of_potential = (
-        potential_and_double_counting(n0, n0 + core, cell, hot)[0]
-        - potential_and_double_counting(n0, n0 + core, cell, functional("pbe"))[0]
+        potential_and_double_counting(n0, n0 + core, FourierGrid.of(cell, n0), hot)[0]
+        - potential_and_double_counting(n0, n0 + core, FourierGrid.of(cell, n0), functional("pbe"))[0]
     )
-    direct = second_order_energy(change_of_potential, n0, cell, hot, 3e4)
+    direct = second_order_energy(change_of_potential, n0, FourierGrid.of(cell, n0), hot, 3e4)
     assert shared == pytest.approx(direct, rel=1e-9)
     assert shared > 0
     assert around.response_error(functional("pbe"), 3e4) == 0.0

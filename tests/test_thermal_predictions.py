@@ -20,6 +20,7 @@ from fermisea.data.snapshot import Snapshot
 from fermisea.data.snapshot_file import to_dataset
 from fermisea.engines import Espresso, LdosOptions, PlaneWave, ScfOptions
 from fermisea.errors import InputError
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.xc import smooth_functional, xc_energy, xc_entropy
 from synthetic import made_up_snapshot, structure
 from test_forces import alloy, check, model_of
@@ -64,7 +65,11 @@ def test_entropy_at_the_reference_temperature_is_that_of_the_states_and_of_excha
     snapshot = thermal()
     (found,) = snapshot.observables(snapshot.electron_temperature)
     chosen = smooth_functional("kdt16").at(snapshot.electron_temperature)
-    expected = xc_entropy(torch.as_tensor(found.density), torch.as_tensor(snapshot.grid.lattice), chosen)
+    expected = xc_entropy(
+        torch.as_tensor(found.density),
+        FourierGrid.of(torch.as_tensor(snapshot.grid.lattice), torch.as_tensor(found.density)),
+        chosen,
+    )
     assert found.further_entropy == pytest.approx(expected, rel=1e-4)
     assert list(found.free_energies.values()) == pytest.approx([found.free_energy] * 4, abs=1e-9)
     assert found.transfer_error < 1e-9
@@ -79,8 +84,8 @@ def test_another_functional_at_tau_e_changes_f_by_its_energy_to_first_order():
     with pytest.warns(UserWarning, match="thermal xc: F at tau_e is of kdt16, which is pbe in the ground state, but"):
         (other,) = snapshot.observables(t, thermal_xc="kdt16")
     density, cell = torch.as_tensor(own.density), torch.as_tensor(snapshot.grid.lattice)
-    change = float(xc_energy(density, cell, smooth_functional("kdt16").at(t)))
-    change -= float(xc_energy(density, cell, smooth_functional("lda")))
+    change = float(xc_energy(density, FourierGrid.of(cell, density), smooth_functional("kdt16").at(t)))
+    change -= float(xc_energy(density, FourierGrid.of(cell, density), smooth_functional("lda")))
     assert other.free_energy - own.free_energy == pytest.approx(change, rel=1e-9)
     assert own.transfer_error < 1e-9 < other.transfer_error
     assert other.functional == "kdt16"

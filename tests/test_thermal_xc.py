@@ -16,6 +16,7 @@ from scipy.integrate import quad
 from fermisea import units
 from fermisea.errors import InputError
 from fermisea.physics import kdt16, thermal_xc
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.xc import functional, smooth_functional, xc_energy, xc_energy_and_potential, xc_entropy
 from fermisea.physics.xc_response import xc_response
 
@@ -193,11 +194,13 @@ def test_potential_and_response_on_a_grid(name):
     density, change = _density(), 0.01 * _density().roll((2, 3, 1), (0, 1, 2))
     chosen = functional(name).at(2e4)
     point = float(torch.linalg.det(CELL)) / density.numel()
-    _, potential = xc_energy_and_potential(density, CELL, chosen)
-    up, down = (xc_energy(density + k * change, CELL, chosen) for k in (0.01, -0.01))
+    _, potential = xc_energy_and_potential(density, FourierGrid.of(CELL, density), chosen)
+    up, down = (xc_energy(density + k * change, FourierGrid.of(CELL, density), chosen) for k in (0.01, -0.01))
     assert float((potential * change).sum()) * point == pytest.approx(float(up - down) / 0.02, rel=1e-6)
-    response = xc_response(density, CELL, chosen, change).response
-    up, down = (xc_energy_and_potential(density + k * change, CELL, chosen)[1] for k in (0.01, -0.01))
+    response = xc_response(density, FourierGrid.of(CELL, density), chosen, change).response
+    up, down = (
+        xc_energy_and_potential(density + k * change, FourierGrid.of(CELL, density), chosen)[1] for k in (0.01, -0.01)
+    )
     torch.testing.assert_close(response, (up - down) / 0.02, rtol=1e-4, atol=1e-6)
 
 
@@ -205,19 +208,24 @@ def test_potential_and_response_on_a_grid(name):
 @pytest.mark.parametrize("kelvin", [300.0, 1e4, 1e6])
 def test_entropy_on_a_grid_is_minus_the_slope_of_the_free_energy(name, kelvin, monkeypatch):
     density = _density()
-    entropy = xc_entropy(density, CELL, functional(name).at(kelvin))
+    entropy = xc_entropy(density, FourierGrid.of(CELL, density), functional(name).at(kelvin))
     h = 1e-3 * kelvin
-    f = {k: float(xc_energy(density, CELL, functional(name).at(kelvin + k * h))) for k in (-2, -1, 1, 2)}
+    f = {
+        k: float(xc_energy(density, FourierGrid.of(CELL, density), functional(name).at(kelvin + k * h)))
+        for k in (-2, -1, 1, 2)
+    }
     scale = abs(f[1]) / kelvin
     assert entropy == pytest.approx(-(8 * (f[1] - f[-1]) - (f[2] - f[-2])) / (12 * h), rel=1e-8, abs=1e-11 * scale)
     monkeypatch.setattr("fermisea.physics.xc._BLOCK", 101)
-    assert xc_entropy(density, CELL, functional(name).at(kelvin)) == pytest.approx(entropy, rel=1e-10)
+    assert xc_entropy(density, FourierGrid.of(CELL, density), functional(name).at(kelvin)) == pytest.approx(
+        entropy, rel=1e-10
+    )
 
 
 def test_a_functional_of_the_ground_state_has_no_temperature():
     pbe = functional("pbe")
     assert pbe.at(1e4) is pbe
-    assert xc_entropy(_density(), CELL, pbe) == 0.0
+    assert xc_entropy(_density(), FourierGrid.of(CELL, _density()), pbe) == 0.0
 
 
 def test_a_functional_of_the_temperature_needs_one():

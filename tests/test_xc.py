@@ -13,7 +13,7 @@ from pyscf.dft import libxc
 from fermisea import units
 from fermisea.errors import InputError
 from fermisea.physics import xc
-from fermisea.physics.fields import gradient
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.xc import functional, xc_energy, xc_energy_and_potential
 
 NAMES = ("lda", "pz", "pbe", "pbesol")
@@ -37,8 +37,8 @@ def _density(shape, seed=0):
 @pytest.mark.parametrize("name", ["pbe", "pbesol"])
 def test_gradient_corrections_vanish_for_a_uniform_density(name):
     density = torch.full((4, 5, 6), 0.3, dtype=torch.float64)
-    energy, potential = xc_energy_and_potential(density, SKEWED, functional(name))
-    lda_energy, lda_potential = xc_energy_and_potential(density, SKEWED, functional("lda"))
+    energy, potential = xc_energy_and_potential(density, FourierGrid.of(SKEWED, density), functional(name))
+    lda_energy, lda_potential = xc_energy_and_potential(density, FourierGrid.of(SKEWED, density), functional("lda"))
     assert float(energy) == pytest.approx(float(lda_energy), rel=1e-14)
     torch.testing.assert_close(potential, lda_potential, rtol=1e-13, atol=0)
 
@@ -50,10 +50,10 @@ def test_potential_is_the_derivative_of_the_energy(name, shape, cell):
     density = _density(shape)
     direction = _density(shape, seed=1) - 0.2 + 0.02 * torch.randn(shape, generator=torch.Generator().manual_seed(2))
     voxel = float(torch.linalg.det(cell).abs()) / density.numel()
-    _, potential = xc_energy_and_potential(density, cell, functional(name))
+    _, potential = xc_energy_and_potential(density, FourierGrid.of(cell, density), functional(name))
 
     def energy(step):
-        return float(xc_energy(density + step * direction, cell, functional(name)))
+        return float(xc_energy(density + step * direction, FourierGrid.of(cell, density), functional(name)))
 
     h = 1e-4
     numerical = (8 * (energy(h) - energy(-h)) - (energy(2 * h) - energy(-2 * h))) / (12 * h)
@@ -63,12 +63,12 @@ def test_potential_is_the_derivative_of_the_energy(name, shape, cell):
 @pytest.mark.parametrize("name", NAMES)
 def test_energy_and_potential_agree_with_the_differentiable_energy_in_any_blocks(name, monkeypatch):
     density = _density((8, 9, 10)).requires_grad_()
-    energy = xc_energy(density, SKEWED, functional(name))
+    energy = xc_energy(density, FourierGrid.of(SKEWED, density), functional(name))
     (slope,) = torch.autograd.grad(energy, density)
     voxel = float(torch.linalg.det(SKEWED).abs()) / density.numel()
     monkeypatch.setattr(xc, "_BLOCK", 101)
     with torch.no_grad():
-        other, potential = xc_energy_and_potential(density, SKEWED, functional(name))
+        other, potential = xc_energy_and_potential(density, FourierGrid.of(SKEWED, density), functional(name))
     assert float(other) == pytest.approx(energy.item(), rel=1e-14)
     torch.testing.assert_close(potential, slope / voxel, rtol=1e-12, atol=1e-12)
     assert not other.requires_grad
@@ -78,7 +78,7 @@ def test_energy_and_potential_agree_with_the_differentiable_energy_in_any_blocks
 def test_density_of_the_caller_stays_as_it_was():
     density = _density((6, 6, 6))
     copy = density.clone()
-    xc_energy_and_potential(density, SKEWED, functional("pbe"))
+    xc_energy_and_potential(density, FourierGrid.of(SKEWED, density), functional("pbe"))
     assert torch.equal(density, copy)
     assert not density.requires_grad
 
@@ -86,8 +86,8 @@ def test_density_of_the_caller_stays_as_it_was():
 def test_potential_moves_with_the_density():
     density = _density((8, 9, 10))
     moved = density.roll((3, -2, 4), (0, 1, 2))
-    _, potential = xc_energy_and_potential(density, SKEWED, functional("pbe"))
-    _, moved_potential = xc_energy_and_potential(moved, SKEWED, functional("pbe"))
+    _, potential = xc_energy_and_potential(density, FourierGrid.of(SKEWED, density), functional("pbe"))
+    _, moved_potential = xc_energy_and_potential(moved, FourierGrid.of(SKEWED, moved), functional("pbe"))
     torch.testing.assert_close(moved_potential, potential.roll((3, -2, 4), (0, 1, 2)), rtol=1e-11, atol=1e-11)
 
 
@@ -98,7 +98,11 @@ def test_stress_at_constant_electron_number(name):
 
     def energy(strain):
         stretch = torch.eye(3, dtype=torch.float64) + strain
-        return xc_energy(density / torch.linalg.det(stretch), SKEWED @ stretch, functional(name))
+        return xc_energy(
+            density / torch.linalg.det(stretch),
+            FourierGrid.of(SKEWED @ stretch, density),
+            functional(name),
+        )
 
     strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
     (stress,) = torch.autograd.grad(energy(strain), strain)
@@ -153,7 +157,7 @@ def test_potential_of_a_noisy_density_with_vacuum_is_bounded(name):
     shape = (16, 16, 16)
     density = _density(shape) * (torch.arange(16) < 8)[:, None, None]
     density = density + 1e-9 * torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    energy, potential = xc_energy_and_potential(density, SKEWED, functional(name))
+    energy, potential = xc_energy_and_potential(density, FourierGrid.of(SKEWED, density), functional(name))
     assert torch.isfinite(energy)
     assert torch.isfinite(potential).all()
     assert potential.abs().max() < 1000
@@ -223,11 +227,11 @@ def test_libxc_without_gradient(name):
 
 def test_libxc_on_a_grid():
     density = _density((12, 10, 9))
-    sigma = (gradient(density, SKEWED) ** 2).sum(dim=-1)
+    sigma = (FourierGrid.of(SKEWED, density).gradient(density) ** 2).sum(dim=-1)
     voxel = float(torch.linalg.det(SKEWED).abs()) / density.numel()
     flat, squared = density.flatten().numpy() * units.BOHR**3, sigma.flatten().numpy() * units.BOHR**8
     expected = sum(_libxc(code, flat, squared)[0] for code in LIBXC["pbe"]).sum() * voxel
-    energy = float(xc_energy(density, SKEWED, functional("pbe")))
+    energy = float(xc_energy(density, FourierGrid.of(SKEWED, density), functional("pbe")))
     assert energy == pytest.approx(expected * units.HARTREE / units.BOHR**3, rel=1e-12)
 
 

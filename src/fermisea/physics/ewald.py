@@ -27,8 +27,8 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.errors import InputError
-from fermisea.physics.fields import half_squares, reciprocal_cell, recomputed, slabs, volume
-from fermisea.physics.fourier_sums import fourier_sums, has_fast_sums
+from fermisea.physics.fields import FourierGrid, reciprocal_cell, recomputed, volume
+from fermisea.physics.fourier_sums import fourier_sums, has_fast_sums, runs_of
 from fermisea.physics.pair_sums import screened_pairs
 
 _DIGITS = 6.0
@@ -168,20 +168,15 @@ def _fast_reciprocal_space(fractions: Tensor, charges: Tensor, cell: Tensor, eta
     nx, ny, nz = (2 * math.floor(length * limit / (2 * math.pi)) + 1 for length in cell.detach().norm(dim=1).tolist())
     shape = nx, ny, nz
 
-    def block(factor: Tensor, cell: Tensor, start: int) -> Tensor:
-        squared = half_squares(cell, shape, slice(start, start + len(factor)))
-        left_out = squared.detach() > limit**2
-        if start == 0:
-            left_out[0, 0, 0] = True
+    def block(factor: Tensor, cell: Tensor, part: slice) -> Tensor:
+        squared = FourierGrid(cell, shape).squares(part)
+        left_out = (squared.detach() > limit**2) | (squared.detach() == 0)
         squared = squared.masked_fill(left_out, math.inf)
         power = factor.real**2 + factor.imag**2
         terms = torch.exp(-squared / (4 * eta**2)) / squared * power
         return 2 * torch.sum(terms) - torch.sum(terms[..., 0])  # of the terms of G and -G, one is left out
 
-    planes = [part.stop - part.start for part in slabs(shape)]
-    total = charges.new_zeros(())
-    start = 0
-    for factor in fourier_sums(fractions, charges, shape, half=True).split(planes):
-        total = total + recomputed(block, factor, cell, start)
-        start += len(factor)
+    total, factors = charges.new_zeros(()), fourier_sums(fractions, charges, runs_of(shape, half=True))
+    for part in FourierGrid(cell, shape).blocks():
+        total = total + recomputed(block, factors[part], cell, part)
     return 2 * math.pi / volume(cell) * total

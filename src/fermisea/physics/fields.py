@@ -1,18 +1,24 @@
-"""Periodic fields on a grid: reciprocal vectors and Fourier gradients, differentiable with respect to the cell."""
+"""Fields on a periodic grid: Fourier transforms, gradients and integrals, differentiable with respect to the cell."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import scipy.fft
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-_SLAB = 2**17
+from fermisea.physics.fourier_sums import Run, Runs, runs_of
+from fermisea.utilities.torchrun import ALONE, Processes
+
+_BLOCK = 2**17
 """Number of coefficients in a block."""
+
+Shape = tuple[int, int, int]
 
 
 def reciprocal_cell(cell: Tensor) -> Tensor:
@@ -20,7 +26,7 @@ def reciprocal_cell(cell: Tensor) -> Tensor:
     return 2 * math.pi * torch.linalg.inv(cell).T
 
 
-def reciprocal_vectors(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
+def reciprocal_vectors(cell: Tensor, shape: Shape) -> Tensor:
     """Returns G for every Fourier coefficient of a grid, in the order of an FFT.
 
     Args:
@@ -35,89 +41,220 @@ def reciprocal_vectors(cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return miller @ reciprocal_cell(cell)
 
 
-def half_squares(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> Tensor:
-    """Returns |G|^2 for some planes of the coefficients of a real FFT, (planes, ny, nz // 2 + 1), 1/Angstrom^2.
+def volume(cell: Tensor) -> Tensor:
+    """Returns the positive cell volume, Angstrom^3."""
+    return torch.linalg.det(cell).abs()
 
-    For an index whose sign is ambiguous on an even grid, the terms that change sign are omitted.
+
+@dataclass(frozen=True, eq=False)
+class FourierGrid:
+    """A periodic grid, with the Fourier transforms of real fields on it.
+
+    Several processes may share the grid. Each then has some planes of a field along the first axis, and the
+    coefficients with some indices along the second axis. The axes of shared coefficients have the order second, first,
+    third, and the indices along the second axis of the grid ascend from negative to positive ones.
+
+    Attributes:
+        cell: lattice vectors as rows, (3, 3), Angstrom.
+        shape: number of points of the whole grid along each axis.
+        processes: processes that share the grid.
     """
-    axes = _half_axes(shape, cell.device)
-    metric = reciprocal_cell(cell) @ reciprocal_cell(cell).T
-    a, b, c = (torch.where(2 * m.abs() == n, 0.0, m) for m, n in zip(axes, shape, strict=True))
-    plane = metric[0, 0] * axes[0][planes] ** 2 + metric[1, 1] * axes[1] ** 2 + 2 * metric[0, 1] * a[planes] * b
-    return plane + 2 * (metric[0, 2] * a[planes] + metric[1, 2] * b) * c + metric[2, 2] * axes[2] ** 2
 
+    cell: Tensor
+    shape: Shape
+    processes: Processes = ALONE
 
-def half_vectors(cell: Tensor, shape: tuple[int, int, int], planes: slice) -> tuple[Tensor, Tensor]:
-    """Returns G for some planes of the coefficients of a real FFT, and where no index is ambiguous in its sign.
+    @classmethod
+    def of(cls, cell: Tensor, field: Tensor) -> Self:
+        """Returns the grid of a field, (nx, ny, nz), that this process has as a whole."""
+        return cls(cell, (field.shape[0], field.shape[1], field.shape[2]))
 
-    Returns:
-        (planes, ny, nz // 2 + 1, 3), 1/Angstrom, and (planes, ny, nz // 2 + 1), bool, False where G and -G are the same
-        point of an even grid.
-    """
-    a, b, c = _half_axes(shape, cell.device)
-    axes = torch.broadcast_tensors(a[planes], b, c)
-    kept = torch.stack([2 * m.abs() != n for m, n in zip(axes, shape, strict=True)]).all(dim=0)
-    return torch.stack(axes, dim=-1) @ reciprocal_cell(cell), kept
+    def with_cell(self, cell: Tensor) -> FourierGrid:
+        """Returns the grid in another cell."""
+        return FourierGrid(cell, self.shape, self.processes)
 
+    @property
+    def size(self) -> int:
+        """Number of points of the whole grid."""
+        return math.prod(self.shape)
 
-def slabs(shape: tuple[int, int, int]) -> Iterator[slice]:
-    """Yields blocks of planes of the coefficients of a real FFT, which limits the memory of derived arrays."""
-    step = max(1, _SLAB // (shape[1] * (shape[2] // 2 + 1)))
-    for start in range(0, shape[0], step):
-        yield slice(start, min(start + step, shape[0]))
+    @property
+    def volume(self) -> Tensor:
+        """Volume of the cell, 0-d, Angstrom^3."""
+        return volume(self.cell)
 
+    @property
+    def voxel(self) -> Tensor:
+        """Volume of one grid point, 0-d, Angstrom^3."""
+        return self.volume / self.size
 
-def gradient_coefficients(field: Tensor) -> Tensor:
-    """Returns the real-FFT coefficients that enter a gradient, (nx, ny, nz // 2 + 1); the others are zero."""
-    coefficients = torch.fft.rfftn(field)
-    for axis, n in enumerate(field.shape):
-        if n % 2 == 0:
-            coefficients.select(axis, n // 2).zero_()
-    return coefficients
+    @property
+    def own_shape(self) -> Shape:
+        """Shape of a field of this process: of the whole field unless the grid is shared."""
+        return _length(self._planes(self.processes.rank)), self.shape[1], self.shape[2]
 
+    @property
+    def _shared(self) -> bool:
+        return self.processes.count > 1
 
-def derivative(coefficients: Tensor, cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
-    """Returns one Cartesian component of a gradient, (nx, ny, nz), per Angstrom, from ``gradient_coefficients``."""
-    return real_field(differentiated(coefficients, cell, shape, axis), shape)
+    def total(self, value: Tensor) -> Tensor:
+        """Returns the sum of a value over the processes.
 
+        Its derivatives are those of the value of this process, and have to be summed too.
+        """
+        return value + (self.processes.sum(value.detach()) - value.detach()) if self._shared else value
 
-def real_field(coefficients: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Returns the inverse of a real FFT, (nx, ny, nz); may overwrite ``coefficients`` if they are not differentiable.
+    def transform(self, field: Tensor) -> Tensor:
+        """Returns the Fourier coefficients of a field, (nx, ny, nz // 2 + 1), without a factor."""
+        if not self._shared:
+            return torch.fft.rfftn(field)
+        columns = self._columns(torch.fft.rfftn(field, dim=(1, 2)))
+        return _overwriting(scipy.fft.fft, columns, axis=1)
 
-    SciPy's transform works in place, torch's makes two copies.
-    """
-    if coefficients.requires_grad or coefficients.device.type != "cpu":
-        return torch.fft.irfftn(coefficients, s=shape)
-    threads = torch.get_num_threads()
-    return torch.from_numpy(scipy.fft.irfftn(coefficients.numpy(), s=shape, workers=threads, overwrite_x=True))
+    def field(self, coefficients: Tensor) -> Tensor:
+        """Returns the field of coefficients; may overwrite them if they are not differentiable.
 
+        SciPy's transforms work in place, torch's make two copies.
+        """
+        if self._shared:
+            planes = self._of_columns(_overwriting(scipy.fft.ifft, coefficients, axis=1))
+            return _overwriting(scipy.fft.irfftn, planes, s=self.shape[1:], axes=(1, 2))
+        if coefficients.requires_grad or coefficients.device.type != "cpu":
+            return torch.fft.irfftn(coefficients, s=self.shape)
+        return _overwriting(scipy.fft.irfftn, coefficients, s=self.shape)
 
-def differentiated(coefficients: Tensor, cell: Tensor, shape: tuple[int, int, int], axis: int) -> Tensor:
-    """Returns the coefficients of a real FFT, (nx, ny, nz // 2 + 1), times i and a Cartesian component of G."""
-    a, b, c = _half_axes(shape, cell.device)
-    vectors = reciprocal_cell(cell)
-    result = torch.empty_like(coefficients)
-    for planes in slabs(shape):
-        component = vectors[0, axis] * a[planes] + vectors[1, axis] * b + vectors[2, axis] * c
-        part = coefficients[planes]
-        result[planes] = torch.complex(-component * part.imag, component * part.real)
-    return result
+    def blocks(self) -> Iterator[slice]:
+        """Yields blocks of the coefficients along their first axis, which limit the memory of derived arrays."""
+        first, *others = self.coefficients_shape
+        step = max(1, _BLOCK // math.prod(others))
+        for start in range(0, first, step):
+            yield slice(start, min(start + step, first))
 
+    @property
+    def coefficients_shape(self) -> Shape:
+        """Shape of the coefficients of this process."""
+        n, m, k = self.shape
+        return (_length(self._rows(self.processes.rank)), n, k // 2 + 1) if self._shared else (n, m, k // 2 + 1)
 
-def gradient(field: Tensor, cell: Tensor) -> Tensor:
-    """Returns the gradient of a real field (nx, ny, nz) as (nx, ny, nz, 3), per Angstrom."""
-    shape = (field.shape[0], field.shape[1], field.shape[2])
-    coefficients = gradient_coefficients(field)
-    return torch.stack([derivative(coefficients, cell, shape, axis) for axis in range(3)], dim=-1)
+    @property
+    def runs(self) -> Runs:
+        """Miller indices of the coefficients of this process along each axis of the grid."""
+        if not self._shared:
+            return runs_of(self.shape, half=True)
+        rows = self._rows(self.processes.rank)
+        first, _, third = runs_of(self.shape, half=True)
+        return first, Run(_length(rows), rows.start - self.shape[1] // 2), third
 
+    def ordered(self, values: Tensor) -> Tensor:
+        """Returns values at the indices of ``runs``, (first, second, third axis), in the order of the coefficients."""
+        return values.transpose(0, 1) if self._shared else values
 
-def _half_axes(shape: tuple[int, int, int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the Miller indices of a real FFT along each axis, ready to be broadcast."""
-    n, m, k = shape
-    a = torch.fft.fftfreq(n, 1.0 / n, dtype=torch.float64, device=device)[:, None, None]
-    b = torch.fft.fftfreq(m, 1.0 / m, dtype=torch.float64, device=device)[None, :, None]
-    c = torch.arange(k // 2 + 1, dtype=torch.float64, device=device)[None, None, :]
-    return a, b, c
+    def indices(self, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the Miller indices of a block of coefficients along each axis of the grid, ready to be broadcast."""
+        a, b, c = (run.indices.to(self.cell.device) for run in self.runs)
+        if self._shared:
+            return a[None, :, None], b[part, None, None], c[None, None, :]
+        return a[part, None, None], b[None, :, None], c[None, None, :]
+
+    def squares(self, part: slice) -> Tensor:
+        """Returns |G|^2 of a block of coefficients, 1/Angstrom^2.
+
+        For an index whose sign is ambiguous on an even grid, the terms that change sign are omitted.
+        """
+        axes = self.indices(part)
+        metric = reciprocal_cell(self.cell) @ reciprocal_cell(self.cell).T
+        a, b, c = (torch.where(2 * m.abs() == n, 0.0, m) for m, n in zip(axes, self.shape, strict=True))
+        plane = metric[0, 0] * axes[0] ** 2 + metric[1, 1] * axes[1] ** 2 + 2 * metric[0, 1] * a * b
+        return plane + 2 * (metric[0, 2] * a + metric[1, 2] * b) * c + metric[2, 2] * axes[2] ** 2
+
+    def vectors(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Returns G of a block of coefficients, (..., 3), 1/Angstrom, and where no index is ambiguous in its sign.
+
+        The sign is ambiguous where G and -G are the same point of an even grid.
+        """
+        axes = torch.broadcast_tensors(*self.indices(part))
+        kept = torch.stack([2 * m.abs() != n for m, n in zip(axes, self.shape, strict=True)]).all(dim=0)
+        return torch.stack(axes, dim=-1) @ reciprocal_cell(self.cell), kept
+
+    def both_halves(self, columns: Tensor) -> Tensor:
+        """Returns the sum over the coefficients of this process of a value that is the same at G and -G, 0-d.
+
+        Args:
+            columns: sums over coefficients with the same third index, (nz // 2 + 1,).
+        """
+        last = columns[-1] if self.shape[2] > 1 and self.shape[2] % 2 == 0 else 0
+        return 2 * columns.sum() - columns[0] - last
+
+    def gradient_coefficients(self, field: Tensor) -> Tensor:
+        """Returns the coefficients of a field that enter its gradient; the others are zero."""
+        coefficients = self.transform(field)
+        order = (1, 0, 2) if self._shared else (0, 1, 2)
+        for axis, n, m in zip(order, self.shape, self.indices(slice(None)), strict=True):
+            coefficients.index_fill_(axis, torch.nonzero(2 * m.flatten().abs() == n).flatten(), 0)
+        return coefficients
+
+    def differentiated(self, coefficients: Tensor, axis: int) -> Tensor:
+        """Returns coefficients times i and a Cartesian component of G."""
+        vectors = reciprocal_cell(self.cell)
+        result = torch.empty_like(coefficients)
+        for part in self.blocks():
+            a, b, c = self.indices(part)
+            component = vectors[0, axis] * a + vectors[1, axis] * b + vectors[2, axis] * c
+            values = coefficients[part]
+            result[part] = torch.complex(-component * values.imag, component * values.real)
+        return result
+
+    def derivative(self, coefficients: Tensor, axis: int) -> Tensor:
+        """Returns one Cartesian component of a gradient, per Angstrom, from ``gradient_coefficients``."""
+        return self.field(self.differentiated(coefficients, axis))
+
+    def gradient(self, field: Tensor) -> Tensor:
+        """Returns the gradient of a field, (nx, ny, nz, 3), per Angstrom."""
+        coefficients = self.gradient_coefficients(field)
+        return torch.stack([self.derivative(coefficients, axis) for axis in range(3)], dim=-1)
+
+    def _columns(self, planes: Tensor) -> Tensor:
+        """Returns coefficients in the order of ``transform`` from all second and third indices of some planes."""
+        found = planes.new_empty(self.coefficients_shape)
+        rows, _, halves = found.shape
+
+        def outgoing(rank: int) -> Tensor:
+            return planes[:, self._places(rank)]
+
+        def shape_from(rank: int) -> Shape:
+            return _length(self._planes(rank)), rows, halves
+
+        for rank, piece in self.processes.swapped(outgoing, shape_from):
+            found[:, self._planes(rank)] = piece.transpose(0, 1)
+        return found
+
+    def _of_columns(self, columns: Tensor) -> Tensor:
+        """Returns the planes of ``_columns``."""
+        length, second, _ = self.own_shape
+        found = columns.new_empty((length, second, columns.shape[2]))
+
+        def outgoing(rank: int) -> Tensor:
+            return columns[:, self._planes(rank)]
+
+        def shape_from(rank: int) -> Shape:
+            return _length(self._rows(rank)), length, columns.shape[2]
+
+        for rank, piece in self.processes.swapped(outgoing, shape_from):
+            found[:, self._places(rank)] = piece.transpose(0, 1)
+        return found
+
+    def _planes(self, rank: int) -> slice:
+        """Returns the planes of a field along the first axis that a process has."""
+        return self.processes.part(self.shape[0], rank)
+
+    def _rows(self, rank: int) -> slice:
+        """Returns the places of the indices along the second axis that a process has, counted from the lowest one."""
+        return self.processes.part(self.shape[1], rank)
+
+    def _places(self, rank: int) -> Tensor:
+        """Returns the places of these indices in the order of an FFT."""
+        rows = self._rows(rank)
+        return (torch.arange(rows.start, rows.stop) - self.shape[1] // 2) % self.shape[1]
 
 
 def recomputed(block: Callable[..., Tensor], *arguments: Any) -> Tensor:
@@ -128,6 +265,11 @@ def recomputed(block: Callable[..., Tensor], *arguments: Any) -> Tensor:
     return result
 
 
-def volume(cell: Tensor) -> Tensor:
-    """Returns the positive cell volume, Angstrom^3."""
-    return torch.linalg.det(cell).abs()
+def _overwriting(transform: Callable[..., Any], values: Tensor, **options: Any) -> Tensor:
+    """Returns a transform of SciPy, which may overwrite its input."""
+    threads = torch.get_num_threads()
+    return torch.from_numpy(transform(values.numpy(), overwrite_x=True, workers=threads, **options))
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)

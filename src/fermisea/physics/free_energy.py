@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from fermisea.errors import InputError
-from fermisea.physics.fields import volume
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.hartree import hartree_energy, hartree_potential
 from fermisea.physics.registry import FORMS
 from fermisea.physics.screened_response import second_order_energy
@@ -58,7 +58,7 @@ class FreeEnergyFunctional:
     """The four forms of F for one reference density, whose potentials are computed once."""
 
     def __init__(
-        self, *, reference_density: Any, core_density: Any, cell: Any, functional: Functional, ion_energy: float
+        self, *, reference_density: Any, core_density: Any, grid: FourierGrid, functional: Functional, ion_energy: float
     ) -> None:
         """Stores all quantities that do not depend on the electronic temperature.
 
@@ -66,14 +66,14 @@ class FreeEnergyFunctional:
             reference_density: n0, valence, (nx, ny, nz), 1/Angstrom^3.
             core_density: partial core density (nonlinear core correction), (nx, ny, nz), 1/Angstrom^3; it enters E_xc
                 and v_xc only.
-            cell: lattice vectors as rows, (3, 3), Angstrom.
+            grid: grid of the densities.
             functional: exchange-correlation functional in the Hamiltonian of the states.
             ion_energy: E_ii (Ewald), eV.
 
         Raises:
             InputError: for densities on different grids.
         """
-        self._cell = _tensor(cell)
+        self._grid = grid
         self._core = _tensor(core_density)
         self._functional = functional
         self._ion_energy = ion_energy
@@ -85,7 +85,7 @@ class FreeEnergyFunctional:
                 f"{tuple(self._reference.shape)}"
             )
         self._v_hxc, self._harris = potential_and_double_counting(
-            self._reference, self._whole(self._reference), self._cell, functional
+            self._reference, self._whole(self._reference), self._grid, functional
         )
 
     def _whole(self, density: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class FreeEnergyFunctional:
         """Returns dv, (nx, ny, nz), eV, and the double-counting energy of n0 with another functional, eV."""
         if self._last is None or self._last[0] != functional:
             potential, harris = potential_and_double_counting(
-                self._reference, self._whole(self._reference), self._cell, functional
+                self._reference, self._whole(self._reference), self._grid, functional
             )
             self._last = functional, potential.sub_(self._v_hxc), harris
         return self._last[1:]
@@ -112,7 +112,7 @@ class FreeEnergyFunctional:
         if functional == self._functional:
             return 0.0
         change, _ = self._changed(functional)
-        return second_order_energy(change, self._reference, self._cell, functional, electron_temperature)
+        return second_order_energy(change, self._reference, self._grid, functional, electron_temperature)
 
     def forms(self, band_free_energy: float, density: Any, functional: Functional | None = None) -> dict[str, float]:
         """Returns the free energy in every form, eV.
@@ -126,21 +126,22 @@ class FreeEnergyFunctional:
             InputError: for a density on another grid than the reference density, or with values that are not finite.
         """
         density = _tensor(density)
-        if density.shape != self._reference.shape or not bool(torch.isfinite(density).all()):
+        bad = density.shape != self._reference.shape or not bool(torch.isfinite(density).all())
+        if self._grid.processes.any(bad):
             raise InputError(
                 f"density: got shape {tuple(density.shape)}, expected finite values on the grid "
                 f"{tuple(self._reference.shape)} of the reference density"
             )
         functional = self._functional if functional is None else functional
-        exchange, slope = map(float, xc_energy_and_slope(self._whole(density), self._cell, functional, density))
-        hartree = float(hartree_energy(density, self._cell))
+        exchange, slope = map(float, xc_energy_and_slope(self._whole(density), self._grid, functional, density))
+        hartree = float(hartree_energy(density, self._grid))
         fixed = band_free_energy + self._ion_energy
         naive = fixed - hartree + exchange - slope
         harris = fixed + self._harris
         if functional != self._functional:
             change, double_counting = self._changed(functional)
-            harris = fixed + double_counting + _integral(change, density, self._cell)
-        kohn_sham = fixed - _integral(self._v_hxc, density, self._cell) + hartree + exchange
+            harris = fixed + double_counting + _integral(change, density, self._grid)
+        kohn_sham = fixed - _integral(self._v_hxc, density, self._grid) + hartree + exchange
         return {
             "second_order": (harris + kohn_sham) / 2,
             "harris_foulkes": harris,
@@ -150,20 +151,20 @@ class FreeEnergyFunctional:
 
 
 def potential_and_double_counting(
-    density: Tensor, whole: Tensor, cell: Tensor, functional: Functional
+    density: Tensor, whole: Tensor, grid: FourierGrid, functional: Functional
 ) -> tuple[Tensor, float]:
     """Returns v_H + v_xc, (nx, ny, nz), eV, and the double-counting energy -E_H + E_xc - int v_xc n, eV.
 
     Args:
         density: n, valence, (nx, ny, nz), 1/Angstrom^3.
         whole: valence plus core density, of which E_xc and v_xc are taken, (nx, ny, nz), 1/Angstrom^3.
-        cell: lattice vectors as rows, (3, 3), Angstrom.
+        grid: grid of the densities.
         functional: exchange and correlation.
     """
-    exchange, v_xc = xc_energy_and_potential(whole, cell, functional)
-    hartree = float(hartree_energy(density, cell))
-    double_counting = -hartree + float(exchange) - _integral(v_xc, density, cell)
-    return v_xc.add_(hartree_potential(density, cell)), double_counting
+    exchange, v_xc = xc_energy_and_potential(whole, grid, functional)
+    hartree = float(hartree_energy(density, grid))
+    double_counting = -hartree + float(exchange) - _integral(v_xc, density, grid)
+    return v_xc.add_(hartree_potential(density, grid)), double_counting
 
 
 def transfer_error(forms: Mapping[str, float], response_error: float = 0.0) -> float:
@@ -176,11 +177,11 @@ def transfer_error(forms: Mapping[str, float], response_error: float = 0.0) -> f
     return abs(forms["kohn_sham"] - forms["harris_foulkes"]) / 2 + response_error
 
 
-def _integral(potential: Tensor, density: Tensor, cell: Tensor) -> float:
+def _integral(potential: Tensor, density: Tensor, grid: FourierGrid) -> float:
     """Returns the cell integral of a potential (eV) times a density (1/Angstrom^3), eV."""
-    voxel = float(volume(cell)) / density.numel()
     parts = zip(potential.reshape(-1).split(_BLOCK), density.reshape(-1).split(_BLOCK), strict=True)
-    return math.fsum(float(torch.dot(one.double(), other.double())) for one, other in parts) * voxel
+    own = math.fsum(float(torch.dot(one.double(), other.double())) for one, other in parts)
+    return float(grid.total(torch.tensor(own, dtype=torch.float64)) * grid.voxel)
 
 
 def _tensor(values: Any) -> Tensor:

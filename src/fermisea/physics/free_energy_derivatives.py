@@ -17,6 +17,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.hartree import hartree_energy, hartree_potential
 from fermisea.physics.xc import Functional
 from fermisea.physics.xc_response import xc_potential_and_strain, xc_response
@@ -46,7 +47,7 @@ class FreeEnergyDerivatives:
         reference_density: FloatArray,
         density: FloatArray,
         core_density: Tensor,
-        cell: Tensor,
+        grid: FourierGrid,
         functional: Functional,
         hot: Functional | None = None,
     ) -> Self:
@@ -56,20 +57,20 @@ class FreeEnergyDerivatives:
             reference_density: n0, valence.
             density: n_t, valence.
             core_density: n_c.
-            cell: lattice vectors as rows, (3, 3), Angstrom.
+            grid: grid of the densities.
             functional: exchange-correlation functional in the Hamiltonian.
             hot: exchange-correlation functional at tau_e; by default the same one.
         """
         first, second = (torch.as_tensor(field, dtype=torch.float64) for field in (reference_density, density))
         both = first + second
         hot = functional if hot is None else hot
-        at_reference = _at_reference(first, second, core_density, cell, functional, hot)
-        potential, energy_strain = xc_potential_and_strain(second + core_density, cell, hot)
-        strain = _hartree_strain(second, cell) - _hartree_strain(both, cell) / 2
+        at_reference = _at_reference(first, second, core_density, grid, functional, hot)
+        potential, energy_strain = xc_potential_and_strain(second + core_density, grid, hot)
+        strain = _hartree_strain(second, grid) - _hartree_strain(both, grid) / 2
         strain += (at_reference.energy_strain + energy_strain - at_reference.slope_strain) / 2
-        half = hartree_potential(both, cell).div_(2)
+        half = hartree_potential(both, grid).div_(2)
         del both
-        by_density = hartree_potential(second, cell).sub_(half)
+        by_density = hartree_potential(second, grid).sub_(half)
         by_density.add_(potential, alpha=0.5).sub_(at_reference.subtracted, alpha=0.5)
         by_core = potential.add_(at_reference.potential).sub_(at_reference.response).div_(2)
         by_reference = half.neg_().sub_(at_reference.response, alpha=0.5)
@@ -96,14 +97,14 @@ class _AtReference:
 
 
 def _at_reference(
-    first: Tensor, second: Tensor, core: Tensor, cell: Tensor, functional: Functional, hot: Functional
+    first: Tensor, second: Tensor, core: Tensor, grid: FourierGrid, functional: Functional, hot: Functional
 ) -> _AtReference:
     """Returns the terms of n0 (``first``) and n_t (``second``), valence, with a core density."""
     if hot == functional:
-        own = xc_response(first + core, cell, functional, first + second)
+        own = xc_response(first + core, grid, functional, first + second)
         return _AtReference(own.potential, own.potential, own.response, own.energy_strain, own.slope_strain)
-    cold = xc_response(first + core, cell, functional, second)
-    warm = xc_response(first + core, cell, hot, first - second)
+    cold = xc_response(first + core, grid, functional, second)
+    warm = xc_response(first + core, grid, hot, first - second)
     return _AtReference(
         potential=warm.potential,
         subtracted=cold.potential.mul_(2).sub_(warm.potential),
@@ -113,10 +114,10 @@ def _at_reference(
     )
 
 
-def _hartree_strain(density: Tensor, cell: Tensor) -> Tensor:
+def _hartree_strain(density: Tensor, grid: FourierGrid) -> Tensor:
     """Returns the derivative of E_H with respect to strain at fixed values on the grid points, (3, 3), eV."""
     with torch.enable_grad():
         strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
-        energy = hartree_energy(density, cell @ (torch.eye(3, dtype=torch.float64) + strain))
-        (found,) = torch.autograd.grad(energy, strain)
-    return (found + found.T) / 2
+        deformed = grid.with_cell(grid.cell @ (torch.eye(3, dtype=torch.float64) + strain))
+        (found,) = torch.autograd.grad(hartree_energy(density, deformed), strain)
+    return grid.total((found + found.T) / 2)

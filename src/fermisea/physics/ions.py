@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from fermisea.errors import InputError
-from fermisea.physics.fields import half_vectors, real_field, recomputed, slabs, volume
-from fermisea.physics.fourier_sums import fourier_sums, has_fast_sums
+from fermisea.physics.fields import FourierGrid, recomputed
+from fermisea.physics.fourier_sums import Runs, fourier_sums, has_fast_sums, runs_of
 from fermisea.physics.radial import RadialTable
 
 _FAST_FROM = 256
@@ -94,8 +94,8 @@ def electrons(ions: Mapping[str, Ion], symbols: Sequence[str]) -> float:
     return math.fsum(charges(ions, symbols))
 
 
-def structure_factor(positions: Tensor, cell: Tensor, shape: tuple[int, int, int], *, half: bool = False) -> Tensor:
-    """Returns sum_a exp(-i G R_a) for every G of the grid, complex; differentiable.
+def structure_factor(positions: Tensor, cell: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Returns sum_a exp(-i G R_a) for every G of a grid, (nx, ny, nz), complex; differentiable.
 
     From 256 atoms, the sum is a fast transform (:mod:`fermisea.physics.fourier_sums`), with an error of
     1e-12 relative to its norm.
@@ -104,26 +104,23 @@ def structure_factor(positions: Tensor, cell: Tensor, shape: tuple[int, int, int
         positions: (n, 3), Angstrom.
         cell: lattice vectors as rows, (3, 3), Angstrom.
         shape: number of grid points along each lattice vector.
-        half: whether to return the coefficients of a real FFT only, (nx, ny, nz // 2 + 1), else (nx, ny, nz).
     """
+    return _structure_factor(positions, cell, runs_of(shape))
+
+
+def _structure_factor(positions: Tensor, cell: Tensor, runs: Runs) -> Tensor:
     fractions = positions @ torch.linalg.inv(cell)
     if len(positions) >= _FAST_FROM and has_fast_sums(positions):
-        return fourier_sums(fractions, torch.ones_like(fractions[:, 0]), shape, half=half)
-    factors = []
-    for axis, n in enumerate(shape):
-        miller = torch.fft.fftfreq(n, 1.0 / n, dtype=positions.dtype, device=positions.device)
-        if half and axis == 2:
-            miller = torch.fft.rfftfreq(n, 1.0 / n, dtype=positions.dtype, device=positions.device)
-        factors.append(torch.exp(-2j * math.pi * fractions[:, axis, None] * miller))
-    return torch.einsum("ai,aj,ak->ijk", *factors)
+        return fourier_sums(fractions, torch.ones_like(fractions[:, 0]), runs)
+    phases = (fractions[:, axis, None] * run.indices.to(positions) for axis, run in enumerate(runs))
+    return torch.einsum("ai,aj,ak->ijk", *(torch.exp(-2j * math.pi * phase) for phase in phases))
 
 
 def core_density(
     ions: Mapping[str, Ion],
     symbols: Sequence[str],
     positions: Tensor,
-    cell: Tensor,
-    shape: tuple[int, int, int],
+    grid: FourierGrid,
     momentum: float | None = None,
 ) -> Tensor:
     """Returns the sum of the partial core densities on the grid.
@@ -135,8 +132,7 @@ def core_density(
         ions: the ion of each element.
         symbols: element of each atom.
         positions: (n, 3), Angstrom.
-        cell: lattice vectors as rows, (3, 3), Angstrom.
-        shape: number of grid points along each lattice vector.
+        grid: grid of the density.
         momentum: highest |G| of the sum, 1/Angstrom; by default all G of the grid.
 
     Returns:
@@ -145,17 +141,49 @@ def core_density(
     Raises:
         InputError: if an element is not among the ions.
     """
-    charges(ions, symbols)
+    coefficients = _core_coefficients(ions, symbols, positions, grid, momentum)
+    if coefficients is None:  # a single number in memory
+        return torch.zeros((), dtype=torch.float64, device=grid.cell.device).expand(grid.own_shape)
+    return grid.field(coefficients) / grid.voxel
+
+
+def core_overlap(
+    ions: Mapping[str, Ion], symbols: Sequence[str], positions: Tensor, grid: FourierGrid, potential: Tensor
+) -> Tensor:
+    """Returns the sum over the points of a potential times the core densities, 0-d, eV/Angstrom^3; differentiable.
+
+    It is computed from coefficients, without the core density on the grid. Where the grid is shared, it is the part
+    of this process.
+
+    Args:
+        ions: the ion of each element.
+        symbols: element of each atom.
+        positions: (n, 3), Angstrom.
+        grid: grid of the potential.
+        potential: (nx, ny, nz), eV.
+    """
+    coefficients = _core_coefficients(ions, symbols, positions, grid, None)
+    if coefficients is None:
+        return torch.zeros((), dtype=torch.float64)
+    other = grid.transform(potential)
+    columns = (other.real * coefficients.real + other.imag * coefficients.imag).sum(dim=(0, 1))
+    return grid.both_halves(columns) / grid.volume
+
+
+def _core_coefficients(
+    ions: Mapping[str, Ion], symbols: Sequence[str], positions: Tensor, grid: FourierGrid, momentum: float | None
+) -> Tensor | None:
+    """Returns sum_a n_a(|G|) exp(-i G R_a) for the coefficients of the grid; None if no ion has a core density."""
+    charges(ions, symbols)  # refuses unknown elements
     cores = {symbol: core for symbol in sorted(set(symbols)) if (core := ions[symbol].core) is not None}
     if not cores:
-        return torch.zeros((), dtype=torch.float64, device=cell.device).expand(shape)  # a single number in memory
+        return None
     elements = np.asarray(symbols)
-    factors = [
-        structure_factor(positions[torch.from_numpy(elements == symbol)], cell, shape, half=True) for symbol in cores
-    ]
+    places = (positions[torch.from_numpy(elements == symbol)] for symbol in cores)
+    factors = [grid.ordered(_structure_factor(own, grid.cell, grid.runs)) for own in places]
 
-    def block(cell: Tensor, planes: slice, *factors: Tensor) -> Tensor:
-        vectors, kept = half_vectors(cell, shape, planes)
+    def block(cell: Tensor, part: slice, *factors: Tensor) -> Tensor:
+        vectors, kept = grid.with_cell(cell).vectors(part)
         lengths = torch.linalg.vector_norm(vectors, dim=-1)
         if momentum is not None:
             kept = kept & (lengths.detach() <= momentum)
@@ -165,8 +193,6 @@ def core_density(
             total = total + factor * torch.zeros_like(lengths).masked_scatter(kept, core(inside))
         return total
 
-    parts = list(slabs(shape))
-    split = [factor.split([part.stop - part.start for part in parts]) for factor in factors]
+    parts = list(grid.blocks())
     evaluate = block if len(parts) == 1 else partial(recomputed, block)
-    blocks = [evaluate(cell, planes, *several) for planes, *several in zip(parts, *split, strict=True)]
-    return real_field(torch.cat(blocks), shape) * (math.prod(shape) / volume(cell))
+    return torch.cat([evaluate(grid.cell, part, *(factor[part] for factor in factors)) for part in parts])

@@ -13,12 +13,14 @@ from ase import Atoms
 from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_energy import FreeEnergyFunctional
 from fermisea.physics.ions import Ion, charges, core_density, electrons
 from fermisea.physics.tau_dependence import free_energies, needs_neighbours
 from fermisea.physics.thermal_states import Densities, ThermalState, thermal_levels
 from fermisea.physics.xc import smooth_functional
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.torchrun import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -232,10 +234,11 @@ def observables_of(
     ions: Mapping[str, Ion],
     functional_name: str,
     thermal_xc: str | None = None,
+    processes: Processes = ALONE,
 ) -> list[ThermalObservables]:
     """Returns the observables of states; ``reference`` is the state at tau_ref, or None for no total free energy.
 
-    Other arguments are described in :func:`thermal_observables`.
+    ``processes`` share the planes of the densities. Other arguments are described in :func:`thermal_observables`.
     """
     symbols: list[str] = list(atoms.symbols)
     valence = charges(ions, symbols)
@@ -243,13 +246,13 @@ def observables_of(
     if reference is not None and reference.density is not None:
         hot = smooth_functional(thermal_xc or functional_name)
         positions = torch.as_tensor(atoms.positions, dtype=torch.float64)
-        cell = torch.as_tensor(grid.lattice)
+        fields = FourierGrid(torch.as_tensor(grid.lattice), grid.shape, processes)
         form = FreeEnergyFunctional(
             reference_density=reference.density,
-            core_density=core_density(ions, symbols, positions, cell, grid.shape),
-            cell=cell,
+            core_density=core_density(ions, symbols, positions, fields),
+            grid=fields,
             functional=smooth_functional(functional_name).at(reference.electron_temperature),
-            ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), cell)),
+            ion_energy=float(ewald_energy(positions, torch.tensor(valence, dtype=torch.float64), fields.cell)),
         )
         w = reference.weights
         band_free_energy = dos.integral(w.band_energy - reference.electron_temperature * w.entropy)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fermisea import units
 from fermisea.physics.fermi_dirac import occupation_derivatives
-from fermisea.physics.fields import half_squares, slabs, volume
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_electrons import STATES, fermi_level, quadrature
 from fermisea.physics.xc import Functional
 from fermisea.utilities.arrays import FloatArray
@@ -50,41 +50,38 @@ def lindhard(momenta: FloatArray, density: float, electron_temperature: float) -
 
 
 def second_order_energy(
-    potential: Tensor, density: Tensor, cell: Tensor, functional: Functional, electron_temperature: float
+    potential: Tensor, density: Tensor, grid: FourierGrid, functional: Functional, electron_temperature: float
 ) -> float:
     """Returns -1/2 int dv chi dv, eV, not negative: the fall of the free energy to second order in a potential.
 
     Args:
         potential: dv, (nx, ny, nz), eV; its average over the electrons does not count.
         density: n of the electrons, (nx, ny, nz), 1/Angstrom^3.
-        cell: lattice vectors as rows, (3, 3), Angstrom.
+        grid: grid of potential and density.
         functional: exchange and correlation of the electrons, at tau_e.
         electron_temperature: tau_e, K.
     """
     density = density.clamp(min=0.0)
-    mean = float(density.mean())
+    electrons = grid.total(density.sum(dtype=torch.float64))
+    mean = float(electrons) / grid.size
     if mean == 0:
         return 0.0
-    shape = (potential.shape[0], potential.shape[1], potential.shape[2])
-    average = torch.sum(potential * density) / density.sum()
-    coefficients = torch.fft.rfftn((potential - average) * torch.sqrt(density / mean), norm="forward")
-    highest = math.sqrt(max(float(half_squares(cell, shape, planes).max()) for planes in slabs(shape)))
-    momenta = np.linspace(0.0, highest, _MOMENTA + 1)[1:]
+    average = grid.total(torch.sum(potential * density, dtype=torch.float64)) / electrons
+    coefficients = grid.transform((potential - average.to(potential.dtype)) * torch.sqrt(density / mean)).div_(
+        grid.size
+    )
+    own = max(float(grid.squares(part).max()) for part in grid.blocks())
+    momenta = np.linspace(0.0, math.sqrt(grid.processes.largest(own)), _MOMENTA + 1)[1:]
     bare = lindhard(momenta, mean, electron_temperature)
     kernel = 4 * math.pi * units.COULOMB / momenta**2 + _local_kernel(functional, mean)
     # a uniform gas of low density is unstable where the kernel attracts
     response = bare / (1 + np.maximum(kernel, 0.0) * bare)
-    total = 0.0
-    count = torch.full((shape[2] // 2 + 1,), 2.0, dtype=torch.float64)
-    count[0] = 1.0
-    if shape[2] % 2 == 0:
-        count[-1] = 1.0
-    for planes in slabs(shape):
-        squared = half_squares(cell, shape, planes).sqrt().numpy()
-        part = np.interp(squared, np.append(0.0, momenta), np.append(0.0, response))  # screened out at q = 0
-        strength = coefficients[planes].abs() ** 2 * count
-        total += float((torch.from_numpy(part) * strength).sum())
-    return 0.5 * total * float(volume(cell))
+    columns = torch.zeros(coefficients.shape[2], dtype=torch.float64)
+    for part in grid.blocks():
+        lengths = grid.squares(part).sqrt().numpy()
+        strength = np.interp(lengths, np.append(0.0, momenta), np.append(0.0, response))  # screened out at q = 0
+        columns += torch.sum(torch.from_numpy(strength) * coefficients[part].abs() ** 2, dim=(0, 1))
+    return 0.5 * float(grid.total(grid.both_halves(columns)) * grid.volume)
 
 
 def _local_kernel(functional: Functional, density: float) -> float:

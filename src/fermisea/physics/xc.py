@@ -18,7 +18,7 @@ from torch import Tensor
 from fermisea import units
 from fermisea.errors import InputError
 from fermisea.physics import kdt16, thermal_xc
-from fermisea.physics.fields import derivative, differentiated, gradient_coefficients, real_field, volume
+from fermisea.physics.fields import FourierGrid
 
 _VACUUM = 1e-16
 """Density in 1/bohr^3 below which exchange and correlation are set to zero, also where the density is negative."""
@@ -209,19 +209,19 @@ def _correlation_pz(root: Tensor) -> Tensor:
     return torch.where(rs >= 1, dilute, dense)
 
 
-def xc_energy(density: Tensor, cell: Tensor, functional: Functional) -> Tensor:
-    """Returns the exchange-correlation energy of a density on a grid, 0-d, eV; differentiable in density and cell.
+def xc_energy(density: Tensor, grid: FourierGrid, functional: Functional) -> Tensor:
+    """Returns the exchange-correlation energy of a density, 0-d, eV; differentiable in density and cell.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
-        cell: lattice vectors as rows, (3, 3), Angstrom.
+        grid: grid of the density.
         functional: exchange-correlation functional.
     """
-    sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
-    return functional.energy_density(density, sigma).sum() * (volume(cell) / density.numel())
+    sigma = _squared_gradient(density, grid) if functional.needs_gradient else None
+    return grid.total(functional.energy_density(density, sigma).sum() * grid.voxel)
 
 
-def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functional) -> tuple[Tensor, Tensor]:
+def xc_energy_and_potential(density: Tensor, grid: FourierGrid, functional: Functional) -> tuple[Tensor, Tensor]:
     """Returns the energy (0-d, eV) and the potential, (nx, ny, nz), eV: the derivative of this energy on this grid.
 
     The gradient correction therefore follows White and Bird, PRB 50, 4954 (1994). The energy is the same as from
@@ -229,11 +229,11 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
-        cell: lattice vectors as rows, (3, 3), Angstrom.
+        grid: grid of the density.
         functional: exchange-correlation functional.
     """
-    density, cell = density.detach(), cell.detach()
-    sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
+    density, grid = density.detach(), grid.with_cell(grid.cell.detach())
+    sigma = _squared_gradient(density, grid) if functional.needs_gradient else None
     potential = torch.empty_like(density)
     total = torch.zeros((), dtype=torch.float64, device=density.device)
     for part, energy, by_fields in slopes(functional, density, sigma):
@@ -242,19 +242,18 @@ def xc_energy_and_potential(density: Tensor, cell: Tensor, functional: Functiona
         if sigma is not None:  # free the memory
             sigma.view(-1)[part] = by_fields[1]
     if sigma is not None:
-        shape = (density.shape[0], density.shape[1], density.shape[2])
-        coefficients = gradient_coefficients(density)
+        coefficients = grid.gradient_coefficients(density)
         divergence = torch.zeros_like(coefficients)
         for axis in range(3):
-            flow = gradient_coefficients(derivative(coefficients, cell, shape, axis).mul_(sigma))
-            divergence += differentiated(flow, cell, shape, axis)
+            flow = grid.gradient_coefficients(grid.derivative(coefficients, axis).mul_(sigma))
+            divergence += grid.differentiated(flow, axis)
             del flow  # before the next one is made
-        potential.sub_(real_field(divergence, shape), alpha=2)
-    return total * (volume(cell) / density.numel()), potential
+        potential.sub_(grid.field(divergence), alpha=2)
+    return grid.total(total) * grid.voxel, potential
 
 
 def xc_energy_and_slope(
-    density: Tensor, cell: Tensor, functional: Functional, direction: Tensor
+    density: Tensor, grid: FourierGrid, functional: Functional, direction: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Returns the energy and its derivative along a density change (integral of v_xc times the change); 0-d, eV.
 
@@ -262,38 +261,38 @@ def xc_energy_and_slope(
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
-        cell: lattice vectors as rows, (3, 3), Angstrom.
+        grid: grid of the density.
         functional: exchange-correlation functional.
         direction: density change, (nx, ny, nz), 1/Angstrom^3; passing ``density`` itself saves time.
     """
     same = direction is density
-    density, cell, direction = density.detach(), cell.detach(), direction.detach()
+    density, direction, grid = density.detach(), direction.detach(), grid.with_cell(grid.cell.detach())
     sigma, product = None, None
     if functional.needs_gradient:
-        sigma = _squared_gradient(density, cell)
-        product = sigma if same else _gradient_product(density, direction, cell)
-    total, slope = torch.zeros((2,), dtype=torch.float64, device=density.device)
+        sigma = _squared_gradient(density, grid)
+        product = sigma if same else _gradient_product(density, direction, grid)
+    total, slope = sums = torch.zeros((2,), dtype=torch.float64, device=density.device)
     for part, energy, by_fields in slopes(functional, density, sigma):
         total += energy
         slope += torch.dot(by_fields[0], direction.view(-1)[part].double())
         if product is not None:
             slope += 2 * torch.dot(by_fields[1], product.view(-1)[part].double())
-    point = volume(cell) / density.numel()
-    return total * point, slope * point
+    total, slope = grid.total(sums) * grid.voxel
+    return total, slope
 
 
-def xc_entropy(density: Tensor, cell: Tensor, functional: Functional) -> float:
+def xc_entropy(density: Tensor, grid: FourierGrid, functional: Functional) -> float:
     """Returns S_xc = -dF_xc/dtau_e at fixed density, eV/K; 0 for a functional of the ground state.
 
     Args:
         density: valence plus core, (nx, ny, nz), 1/Angstrom^3.
-        cell: lattice vectors as rows, (3, 3), Angstrom.
+        grid: grid of the density.
         functional: exchange-correlation functional, at the electronic temperature.
     """
     if not functional.is_thermal or functional.electron_temperature is None:
         return 0.0
-    density, cell = density.detach(), cell.detach()
-    sigma = _squared_gradient(density, cell) if functional.needs_gradient else None
+    density, grid = density.detach(), grid.with_cell(grid.cell.detach())
+    sigma = _squared_gradient(density, grid) if functional.needs_gradient else None
     slope = 0.0
     for start in range(0, density.numel(), _BLOCK):
         part = slice(start, start + _BLOCK)
@@ -302,7 +301,7 @@ def xc_entropy(density: Tensor, cell: Tensor, functional: Functional) -> float:
             temperature = torch.tensor(functional.electron_temperature, dtype=torch.float64).requires_grad_()
             energy = functional.energy_density(density.reshape(-1)[part].double(), second, temperature).sum()
         slope += float(torch.autograd.grad(energy, temperature)[0])
-    return -slope * float(volume(cell)) / density.numel()
+    return -float(grid.total(torch.tensor(slope, dtype=torch.float64)) * grid.voxel)
 
 
 def slopes(
@@ -321,18 +320,17 @@ def slopes(
         yield part, energy.detach(), torch.autograd.grad(energy, block)
 
 
-def _squared_gradient(density: Tensor, cell: Tensor) -> Tensor:
-    return _gradient_product(density, density, cell)
+def _squared_gradient(density: Tensor, grid: FourierGrid) -> Tensor:
+    return _gradient_product(density, density, grid)
 
 
-def _gradient_product(one: Tensor, two: Tensor, cell: Tensor) -> Tensor:
-    shape = (one.shape[0], one.shape[1], one.shape[2])
-    left = gradient_coefficients(one)
-    right = left if two is one else gradient_coefficients(two)
+def _gradient_product(one: Tensor, two: Tensor, grid: FourierGrid) -> Tensor:
+    left = grid.gradient_coefficients(one)
+    right = left if two is one else grid.gradient_coefficients(two)
     total = torch.zeros_like(one)
     for axis in range(3):
-        first = derivative(left, cell, shape, axis)
-        total.addcmul_(first, first if two is one else derivative(right, cell, shape, axis))
+        first = grid.derivative(left, axis)
+        total.addcmul_(first, first if two is one else grid.derivative(right, axis))
         del first  # before the next one is made
     return total
 

@@ -26,9 +26,10 @@ from fermisea.grid import RealSpaceGrid
 from fermisea.physics.density_of_states import DensityOfStates
 from fermisea.physics.energy_axis import EnergyAxis
 from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_energy_derivatives import FreeEnergyDerivatives
 from fermisea.physics.integration import EnergyIntegral
-from fermisea.physics.ions import Ion, charges, core_density
+from fermisea.physics.ions import Ion, charges, core_density, core_overlap
 from fermisea.physics.thermal_states import ThermalState
 from fermisea.physics.xc import Functional, smooth_functional
 from fermisea.prediction.forward_pass import ForwardPass
@@ -80,6 +81,7 @@ def thermal_mechanics(
         reference=reference,
         atoms=request.atoms,
         grid=request.grid,
+        fields=FourierGrid(torch.as_tensor(request.grid.lattice), request.grid.shape, request.processes),
         ions=request.ions,
         functional=smooth_functional(request.functional).at(reference.electron_temperature),
         hot=smooth_functional(request.thermal_xc or request.functional),
@@ -99,6 +101,7 @@ class LdosForces:
         reference: state at tau_ref, with densities and derivatives with respect to the Fermi level.
         atoms: structure.
         grid: grid of the densities.
+        fields: the same grid for fields, with the processes that share it.
         ions: ion of each element.
         functional: exchange-correlation functional in the Hamiltonian of the LDOS, at tau_ref.
         hot: exchange-correlation functional of F at any tau_e.
@@ -111,6 +114,7 @@ class LdosForces:
     reference: ThermalState
     atoms: Atoms
     grid: RealSpaceGrid
+    fields: FourierGrid
     ions: Mapping[str, Ion]
     functional: Functional
     hot: Functional
@@ -125,13 +129,12 @@ class LdosForces:
         """
         terms = [(1.0, state, self.hot.at(state.electron_temperature))]
         terms += [(-1.0, self.reference, self.functional)] if change else []
-        cell = torch.as_tensor(self.grid.lattice)
-        core = core_density(self.ions, list(self.atoms.symbols), self._positions(), cell, self.grid.shape)
-        potentials = torch.zeros((2, *self.grid.shape), dtype=torch.float64)  # of tau_ref, tau_e
+        core = core_density(self.ions, list(self.atoms.symbols), self._positions(), self.fields)
+        potentials = torch.zeros((2, *self.fields.own_shape), dtype=torch.float64)  # of tau_ref, tau_e
         core_potential, strain = torch.zeros_like(core), torch.zeros(3, 3, dtype=torch.float64)
         energies = EnergyIntegral(np.zeros(self.dos.energies.size))
         for factor, term, functional in terms:
-            found = self._derivatives(term, core, cell, functional)
+            found = self._derivatives(term, core, functional)
             potentials[0].add_(found.reference_density, alpha=factor)
             potentials[0 if term is self.reference else 1].add_(found.density, alpha=factor)
             core_potential.add_(found.core_density, alpha=factor)
@@ -156,13 +159,13 @@ class LdosForces:
     def _positions(self) -> Tensor:
         return torch.as_tensor(self.atoms.positions, dtype=torch.float64)
 
-    def _derivatives(self, state: ThermalState, core: Tensor, cell: Tensor, hot: Functional) -> FreeEnergyDerivatives:
+    def _derivatives(self, state: ThermalState, core: Tensor, hot: Functional) -> FreeEnergyDerivatives:
         assert self.reference.density is not None and state.density is not None  # noqa: S101, PT018  # the caller knows
         return FreeEnergyDerivatives.of(
             reference_density=self.reference.density,
             density=state.density,
             core_density=core,
-            cell=cell,
+            grid=self.fields,
             functional=self.functional,
             hot=hot,
         )
@@ -173,7 +176,8 @@ class LdosForces:
         slope = self.dos.integral(state.level_slope)
         if slope == 0:  # deep in a gap
             return 0.0
-        return float(np.vdot(potential.numpy(), state.level_density)) * self.grid.voxel / slope
+        own = torch.tensor(float(np.vdot(potential.numpy(), state.level_density)), dtype=torch.float64)
+        return float(self.fields.total(own)) * self.grid.voxel / slope
 
     def _through_the_ldos(
         self, energies: EnergyIntegral, potentials: Tensor, states: Sequence[ThermalState]
@@ -182,7 +186,8 @@ class LdosForces:
         vectors = self.readout.vectors([energies, *(state.weights.electrons for state in states)])
         uniform, *others = self.grid.voxel * vectors[:-1].T
         cotangent = Cotangent(uniform, torch.stack(others), potentials.numpy())
-        positions, cell = self.forward.gradient(self.grid, cotangent)
+        found = self.forward.gradient(self.grid, cotangent)
+        positions, cell = (self.fields.total(torch.from_numpy(part)).numpy() for part in found)
         strain = self.atoms.positions.T @ positions + self.grid.lattice.T @ cell
         return positions, (strain + strain.T) / 2
 
@@ -193,13 +198,18 @@ class LdosForces:
             positions = self._positions().requires_grad_()
             strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
             deformed = torch.eye(3, dtype=torch.float64) + (strain + strain.T) / 2
-            places, cell = positions @ deformed, torch.as_tensor(self.grid.lattice) @ deformed
-            core = core_density(self.ions, symbols, places, cell, self.grid.shape)
-            energy = self.grid.voxel * torch.sum(core_potential * core)
+            places, grid = positions @ deformed, self.fields.with_cell(self.fields.cell @ deformed)
+            core = self.grid.voxel * core_overlap(self.ions, symbols, places, grid, core_potential)
+            by_positions, by_strain = (self.fields.total(part) for part in _gradients(core, positions, strain))
             if share != 0:
                 valence = torch.tensor(charges(self.ions, symbols), dtype=torch.float64)
-                energy = energy + share * ewald_energy(places, valence, cell)
-            found = [torch.zeros_like(positions), torch.zeros_like(strain)]
-            if energy.requires_grad:
-                found = list(torch.autograd.grad(energy, (positions, strain)))
-        return found[0].numpy(), found[1].numpy()
+                ewald = _gradients(share * ewald_energy(places, valence, grid.cell), positions, strain)
+                by_positions, by_strain = by_positions + ewald[0], by_strain + ewald[1]
+        return by_positions.numpy(), by_strain.numpy()
+
+
+def _gradients(energy: Tensor, *variables: Tensor) -> tuple[Tensor, ...]:
+    """Returns the derivatives of an energy, zero where it does not depend on a variable."""
+    if not energy.requires_grad:
+        return tuple(torch.zeros_like(variable) for variable in variables)
+    return torch.autograd.grad(energy, variables, retain_graph=True)

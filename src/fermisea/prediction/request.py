@@ -20,6 +20,7 @@ from fermisea.physics.thermal_states import neighbours
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
 from fermisea.prediction.readout import Head
 from fermisea.prediction.size import check_sizes
+from fermisea.utilities.torchrun import ALONE, Processes
 
 CHUNK = 16384
 """Default number of grid points of a tile."""
@@ -94,6 +95,7 @@ class Request:
         points: number of points of all passes over grids.
         thermal_xc: name of the exchange-correlation functional of F at tau_e; None for ``functional``.
         warnings: a sentence for each doubt about tau_e and ``thermal_xc`` that the check found.
+        processes: processes that share the grid of the densities.
     """
 
     atoms: Atoms
@@ -123,6 +125,7 @@ class Request:
     points: int
     thermal_xc: str | None = None
     warnings: tuple[str, ...] = ()
+    processes: Processes = ALONE
 
     @property
     def around(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -31,6 +31,14 @@ class Processes:
     def mine(self, number: int) -> bool:
         """Returns whether the part with this number belongs to this process."""
         return number % self.count == self.rank
+
+    def part(self, length: int, rank: int | None = None) -> slice:
+        """Returns the elements of a list of ``length`` that belong to a process, by default this one.
+
+        The parts of the processes follow each other, and their lengths differ by one at most.
+        """
+        number = self.rank if rank is None else rank
+        return slice(length * number // self.count, length * (number + 1) // self.count)
 
     @property
     def share(self) -> slice:
@@ -61,10 +69,69 @@ class Processes:
         """Returns whether the flag is set in any process."""
         return self.total([float(flag)])[0] > 0
 
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Returns the sum of a tensor over all processes, added in the order of their numbers."""
+        if self.count == 1:
+            return tensor
+        found = [torch.empty_like(tensor) for _ in range(self.count)]
+        distributed.all_gather(found, tensor.contiguous())
+        for other in found[1:]:
+            found[0] += other
+        return found[0]
+
+    def joined(self, tensor: Tensor) -> Tensor:
+        """Returns the tensors of all processes, (n, ...), joined along the first axis; n differs between processes."""
+        if self.count == 1:
+            return tensor
+        lengths = [int(n) for n in self.sum(torch.eye(self.count)[self.rank] * len(tensor))]
+        found = [tensor.new_empty((n, *tensor.shape[1:])) for n in lengths]
+        found[self.rank] = tensor.contiguous()
+        for rank, part in enumerate(found):
+            distributed.broadcast(part, rank)
+        return torch.cat(found)
+
+    def largest(self, value: float) -> float:
+        """Returns the largest value of all processes."""
+        if self.count == 1:
+            return value
+        number = torch.tensor(value, dtype=torch.float64)
+        distributed.all_reduce(number, distributed.ReduceOp.MAX)
+        return float(number)
+
+    def swapped(
+        self, outgoing: Callable[[int], Tensor], shape_from: Callable[[int], tuple[int, ...]]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yields the piece that each process has for this one, with the number of that process; its own piece first.
+
+        Pieces are exchanged with one process after the other, so that few are in memory. Every process has to read all
+        of its pieces.
+
+        Args:
+            outgoing: function that returns the piece for a process, complex.
+            shape_from: function that returns the shape of the piece from a process.
+        """
+        own = outgoing(self.rank)
+        yield self.rank, own
+        for step in range(1, self.count):
+            to, source = (self.rank + step) % self.count, (self.rank - step) % self.count
+            sent, received = outgoing(to).contiguous(), own.new_empty(shape_from(source))
+            work = [
+                distributed.P2POp(distributed.isend, torch.view_as_real(sent), to),
+                distributed.P2POp(distributed.irecv, torch.view_as_real(received), source),
+            ]
+            for request in distributed.batch_isend_irecv(work):
+                request.wait()
+            del sent
+            yield source, received
+
     def send(self, tensor: Tensor, number: int) -> None:
         """Broadcasts ``tensor`` from the process of part ``number`` to all others, in place."""
         if self.count > 1:
             distributed.broadcast(tensor, number % self.count)
+
+
+ALONE = Processes()
+"""This process alone."""
 
 
 def rank() -> int:

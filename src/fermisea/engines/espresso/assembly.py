@@ -23,7 +23,7 @@ from fermisea.engines.ldos import ChosenLdosOptions, KPointBands, energy_grid, l
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.broadening import GAUSSIAN, Broadening
-from fermisea.physics.fields import volume
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH
 from fermisea.physics.xc import functional, xc_energy_and_potential
@@ -123,11 +123,11 @@ def assemble(
 
 def _mean_potential(scf: PwOutput, valence: Tensor, potentials: Potentials) -> float:
     """Returns the average of the local pseudopotential and of v_xc over the cell, eV."""
-    positions, cell = torch.from_numpy(scf.atoms.positions), torch.from_numpy(scf.atoms.cell.array)
+    grid = FourierGrid(torch.from_numpy(scf.atoms.cell.array), scf.shape)
     symbols = list(scf.atoms.symbols)
-    core = core_density(potentials.ions, symbols, positions, cell, scf.shape)
-    _, v_xc = xc_energy_and_potential(valence + core, cell, functional(potentials.functional))
-    return float(v_xc.mean()) + sum(potentials.local_integrals[symbol] for symbol in symbols) / float(volume(cell))
+    core = core_density(potentials.ions, symbols, torch.from_numpy(scf.atoms.positions), grid)
+    _, v_xc = xc_energy_and_potential(valence + core, grid, functional(potentials.functional))
+    return float(v_xc.mean()) + sum(potentials.local_integrals[symbol] for symbol in symbols) / float(grid.volume)
 
 
 def _bands(folder: Path, output: PwOutput, index: int, highest: float) -> KPointBands:

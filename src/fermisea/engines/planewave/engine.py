@@ -47,6 +47,7 @@ from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import RealSpaceGrid, check_structure
 from fermisea.physics.broadening import GAUSSIAN, Broadening
 from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.ions import core_density
 from fermisea.physics.window import REACH, warn_of_unit
 from fermisea.physics.xc import functional, xc_entropy
@@ -233,7 +234,7 @@ class PlaneWave:
             waves=[plane_waves(grid, fraction, cutoff, device) for fraction in mesh.fractions],
             weights=mesh.weights,
             functional=functional(self.xc).at(electron_temperature),
-            core=core_density(ions.cores, symbols, ions.positions, ions.cell, grid.shape),
+            core=core_density(ions.cores, symbols, ions.positions, FourierGrid(ions.cell, grid.shape)),
             electrons=float(charges.sum()),
             ion_energy=float(ewald_energy(ions.positions, charges, ions.cell)),
             electron_temperature=float(electron_temperature),
@@ -323,7 +324,9 @@ def _reference(problem: Problem, state: ScfState, total: TotalEnergy) -> Referen
         stress=total.stress,
         mean_potential=float(state.potential.mean()),
         xc_entropy_term=-problem.electron_temperature
-        * xc_entropy(state.density + problem.core, problem.ions.cell, problem.functional),
+        * xc_entropy(
+            state.density + problem.core, FourierGrid.of(problem.ions.cell, state.density), problem.functional
+        ),
         tail_electrons=state.filling.tail_electrons,
         tail_bottom=state.filling.tail_bottom,
     )

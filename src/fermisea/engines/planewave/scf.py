@@ -21,6 +21,7 @@ from fermisea.engines.planewave.solver import KPointSolver, weighted_density
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, InputError
 from fermisea.physics.fermi_dirac import occupation
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.free_energy import potential_and_double_counting
 from fermisea.physics.hartree import hartree_energy
 from fermisea.utilities.threads import Workers
@@ -118,7 +119,7 @@ def self_consistent(
         exact = residual < max(DOUBLE_BELOW, 10 * options.tolerance)
         solver.cast(problem.dtype if exact else torch.complex64)
         hxc, double_counting = potential_and_double_counting(
-            density, density + problem.core, problem.ions.cell, problem.functional
+            density, density + problem.core, FourierGrid(problem.ions.cell, problem.grid.shape), problem.functional
         )
         potential = ionic + hxc
         wanted = math.sqrt(0.1 * max(residual, options.tolerance))
@@ -137,7 +138,8 @@ def self_consistent(
         new_density = weighted_density(problem, states, filling.weights, pool)
         if plan.tail is not None:
             new_density += filling.uniform / problem.grid.volume
-        residual = float(hartree_energy(new_density - density, problem.ions.cell)) / atoms
+        change = new_density - density
+        residual = float(hartree_energy(change, FourierGrid.of(problem.ions.cell, change))) / atoms
         energy = filling.band_energy + filling.entropy_term + double_counting + problem.ion_energy
         history.append(ScfStep(len(history) + 1, energy, residual, mu))
         if report:

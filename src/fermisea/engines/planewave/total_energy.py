@@ -19,6 +19,7 @@ from fermisea.engines.planewave.ions import Ions, local_potential, projectors
 from fermisea.engines.planewave.problem import Problem
 from fermisea.engines.planewave.scf import ScfState
 from fermisea.physics.ewald import ewald_energy
+from fermisea.physics.fields import FourierGrid
 from fermisea.physics.hartree import hartree_energy
 from fermisea.physics.ions import core_density
 from fermisea.physics.xc import xc_energy
@@ -108,10 +109,11 @@ def _density_part(name: str, problem: Problem, state: ScfState, ions: Ions) -> T
         coefficients = torch.fft.fftn(state.density, norm="forward") * problem.grid.volume
         return torch.sum(coefficients.conj() * local_potential(ions, shape)).real
     if name == "hartree":
-        return hartree_energy(density, ions.cell)
+        return hartree_energy(density, FourierGrid(ions.cell, shape))
     if name == "xc":
-        core = core_density(ions.cores, ions.symbols, ions.positions, ions.cell, shape)
-        return xc_energy(density + core, ions.cell, problem.functional)
+        grid = FourierGrid(ions.cell, shape)
+        core = core_density(ions.cores, ions.symbols, ions.positions, grid)
+        return xc_energy(density + core, grid, problem.functional)
     charges = [ions.potentials[symbol].valence for symbol in ions.symbols]
     return ewald_energy(ions.positions, torch.tensor(charges, dtype=torch.float64, device=ions.cell.device), ions.cell)
 
