@@ -133,16 +133,22 @@ class RealSpaceGrid:
         """Returns the cell integral of a field on the grid, (nx, ny, nz), in the unit of the field times Angstrom^3."""
         return float(np.sum(field, dtype=np.float64)) * self.voxel
 
-    def tiles(self, chunk: int) -> Iterator[Tile]:
-        """Yields the tiles of the grid: of at most ``chunk`` points, long along the last axis."""
-        shape = self.shape
+    def tiles(self, chunk: int, planes: slice | None = None) -> Iterator[Tile]:
+        """Yields the tiles of the grid: of at most ``chunk`` points, long along the last axis.
+
+        Args:
+            chunk: largest number of points of a tile.
+            planes: part of the grid along the first axis; by default the whole grid.
+        """
+        first, end = (0, self.shape[0]) if planes is None else (planes.start, planes.stop)
+        shape = end - first, *self.shape[1:]
         z = _even(min(shape[2], max(chunk // 4, 1)), shape[2])
         y = _even(min(shape[1], max(chunk // (2 * z), 1)), shape[1])
-        x = _even(min(shape[0], max(chunk // (y * z), 1)), shape[0])
+        x = max(1, _even(min(shape[0], max(chunk // (y * z), 1)), shape[0]))
         for corner in itertools.product(*(range(0, n, step) for n, step in zip(shape, (x, y, z), strict=True))):
             ends = (min(a + step, n) for a, step, n in zip(corner, (x, y, z), shape, strict=True))
             i, j, k = (slice(a, b) for a, b in zip(corner, ends, strict=True))
-            yield i, j, k
+            yield slice(i.start + first, i.stop + first), j, k
 
 
 def _counts(number: object) -> bool:

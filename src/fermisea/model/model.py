@@ -36,6 +36,7 @@ from fermisea.prediction.readout import Head
 from fermisea.prediction.request import CHUNK, FINER, MEMORY, Request, prediction_grid
 from fermisea.prediction.result import NO_POTENTIAL, Prediction
 from fermisea.prediction.spread import spreads_of
+from fermisea.utilities.torchrun import current
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -273,6 +274,7 @@ class Model:
             chunk=chunk,
             memory=memory,
             thermal_xc=thermal_xc,
+            processes=current(),
         )
         domain = self.domain
         found, impossible = request_outside(domain, request)

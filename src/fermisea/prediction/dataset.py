@@ -74,7 +74,7 @@ def _spreads(prediction: PredictionValues) -> dict[str, Any]:
     if (spread := prediction.uncertainty) is not None:
         found["dos_std"] = ("energy", spread.dos, _attributes("dos"))
         if prediction.has_density:
-            values = spread.density.reshape(len(prediction.results), *prediction.grid.shape)
+            values = spread.density.reshape(len(prediction.results), *prediction.results[0].density.shape)
             found["density_std"] = _variable("density", values)
     for name, (_, _, attributes) in found.items():
         own = prediction.origin == "potential" and OBSERVABLES[name.removesuffix("_std")].from_potential

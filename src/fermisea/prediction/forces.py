@@ -185,7 +185,7 @@ class LdosForces:
         """Returns derivatives with respect to positions and to a strain of cell, atoms and points."""
         vectors = self.readout.vectors([energies, *(state.weights.electrons for state in states)])
         uniform, *others = self.grid.voxel * vectors[:-1].T
-        cotangent = Cotangent(uniform, torch.stack(others), potentials.numpy())
+        cotangent = Cotangent(uniform, torch.stack(others), potentials.numpy(), self.forward.planes(self.grid).start)
         found = self.forward.gradient(self.grid, cotangent)
         positions, cell = (self.fields.total(torch.from_numpy(part)).numpy() for part in found)
         strain = self.atoms.positions.T @ positions + self.grid.lattice.T @ cell

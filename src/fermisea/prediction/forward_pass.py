@@ -24,6 +24,7 @@ from fermisea.networks.precision import HiddenLayers
 from fermisea.prediction.gradient import Cotangent, tile_gradient
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.threads import in_order
+from fermisea.utilities.torchrun import ALONE, Processes
 
 if TYPE_CHECKING:
     from fermisea.descriptors.torch_route import TorchEvaluator
@@ -76,6 +77,7 @@ class ForwardPass:
         precision: precision of the hidden layers, as in :class:`fermisea.networks.precision.HiddenLayers`.
         width: length of h.
         dtype: floating-point type of h.
+        processes: processes that share the planes of the grids.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class ForwardPass:
         precision: str = "float32",
         points: int = 0,
         progress: Progress | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Prepares the passes by finding the neighbours.
 
@@ -98,14 +101,16 @@ class ForwardPass:
             chunk: largest number of points of a tile.
             precision: precision of the hidden layers, one of ``PRECISIONS``.
             points: initial total number of points for the progress callback; further passes add their points.
-            progress: callback with the number of finished points and the total number.
+            progress: callback with the number of finished points and the total number, of this process.
+            processes: processes that share the planes of the grids.
 
         Raises:
             InputError: for an unknown precision or an invalid structure.
         """
         self._network, self._layers = network, HiddenLayers(network, precision)
         self._chunk, self._atoms = chunk, len(atoms)
-        self._progress, self._done, self._total = progress, 0, points
+        self._progress, self._done, self._total = progress, 0, points // processes.count
+        self.processes = processes
         self.precision, self.width, self.dtype = self._layers.precision, self._layers.width, network.dtype
         dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
         self._device = network.device
@@ -122,7 +127,7 @@ class ForwardPass:
     def over(
         self, grid: RealSpaceGrid, rows: Tensor | None = None, thinning: Thinning = Thinning((1, 1, 1), 1)
     ) -> Iterator[TileValues]:
-        """Yields the results of each tile of a grid; several threads compute the next tiles in advance.
+        """Yields the results of each tile of this process; several threads compute the next tiles in advance.
 
         Args:
             grid: grid on the cell of the structure.
@@ -134,19 +139,17 @@ class ForwardPass:
         if rows is not None:
             layers, rows = layers.acting(rows.to(self._device))
         most = min(self._chunk, max(ROWS, _VALUES // self._network.widths[-1]))
-        self._total = max(self._total, self._done + grid.size)
-        for found in in_order(
-            lambda tile: self._tile(grid, tile, layers, rows, thinning), grid.tiles(most), self._threads
-        ):
+        tiles = self._tiles(grid, most)
+        for found in in_order(lambda tile: self._tile(grid, tile, layers, rows, thinning), tiles, self._threads):
             self._count(found.tile)
             yield found
 
     def gradient(self, grid: RealSpaceGrid, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
-        """Returns derivatives of the sum over points of cotangent times h with respect to atoms and cell.
+        """Returns derivatives of the sum over the points of this process of cotangent times h.
 
         Args:
             grid: grid on the cell of the structure.
-            cotangent: factor of h at each point.
+            cotangent: factor of h at each point of this process.
 
         Returns:
             Derivatives with respect to the positions of the atoms, (atoms, 3), and to the lattice vectors at fixed
@@ -159,16 +162,24 @@ class ForwardPass:
         if not isinstance(evaluator, Evaluator):
             raise InputError(f"forces: got a model on {self._device}, expected a model on the CPU")
         positions, cell = np.zeros((self._atoms, 3)), np.zeros((3, 3))
-        self._total = max(self._total, self._done + grid.size)
 
         def part(tile: Tile) -> tuple[Tile, FloatArray, FloatArray]:
             return tile, *tile_gradient(self._network, evaluator, grid, tile, cotangent, rows=ROWS)
 
-        for tile, by_positions, by_cell in in_order(part, grid.tiles(self._chunk), self._threads):
+        for tile, by_positions, by_cell in in_order(part, self._tiles(grid, self._chunk), self._threads):
             positions += by_positions
             cell += by_cell
             self._count(tile)
         return positions, cell
+
+    def planes(self, grid: RealSpaceGrid) -> slice:
+        """Returns the planes of a grid along the first axis that this process has."""
+        return self.processes.part(grid.shape[0])
+
+    def _tiles(self, grid: RealSpaceGrid, most: int) -> Iterator[Tile]:
+        planes = self.planes(grid)
+        self._total = max(self._total, self._done + (planes.stop - planes.start) * math.prod(grid.shape[1:]))
+        return grid.tiles(most, planes)
 
     def _count(self, tile: Tile) -> None:
         self._done += math.prod(s.stop - s.start for s in tile)

@@ -25,12 +25,20 @@ class Cotangent:
     Attributes:
         uniform: (width,).
         vectors: (fields, width).
-        fields: (fields, nx, ny, nz).
+        fields: (fields, planes, ny, nz).
+        first: first plane of the fields in the whole grid.
     """
 
     uniform: Tensor
     vectors: Tensor
     fields: FloatArray
+    first: int = 0
+
+    def on(self, tile: Tile) -> FloatArray:
+        """Returns the fields on a tile of the whole grid, (fields, points)."""
+        i, j, k = tile
+        values = self.fields[:, i.start - self.first : i.stop - self.first, j, k]
+        return values.reshape(len(self.fields), -1)
 
 
 def tile_gradient(
@@ -53,7 +61,7 @@ def tile_gradient(
     i, j, k = tile
     corners = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)
     uniform, vectors = cotangent.uniform.to(network.dtype), cotangent.vectors.to(network.dtype)
-    fields = torch.from_numpy(cotangent.fields[:, i, j, k].reshape(len(cotangent.fields), -1)).T.to(network.dtype)
+    fields = torch.from_numpy(cotangent.on(tile)).T.to(network.dtype)
     values = torch.from_numpy(evaluator.box(grid, *corners))
     found = torch.empty_like(values)
     for first in range(0, len(values), rows):

@@ -45,7 +45,10 @@ class Layer(Protocol):
     def sum(self) -> GridSum: ...  # noqa: D102
 
     def fields(self, vectors: Tensor) -> list[FloatArray]:
-        """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n): fields of (nx, ny, nz)."""
+        """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n): fields of (nx, ny, nz).
+
+        Where processes share the grid, each has nx planes of the whole grid.
+        """
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def hidden_sums(request: Request, readout: Readout, progress: Progress | None = 
         precision=request.precision,
         points=request.points,
         progress=progress,
+        processes=request.processes,
     )
     grid, dos_grid = request.grid, request.dos_grid
     if not request.density:
@@ -101,8 +105,8 @@ def hidden_sums(request: Request, readout: Readout, progress: Progress | None = 
     layer: Layer
     if request.keeps or guess is None:
         parts = list(forward.over(grid))
-        total = GridSum(torch.stack([part.total for part in parts]).sum(0), grid.size)
-        layer = KeptLayer(parts, grid.shape, total)
+        total = GridSum(forward.processes.sum(torch.stack([part.total.cpu() for part in parts]).sum(0)), grid.size)
+        layer = KeptLayer(parts, forward.planes(grid), grid.shape, total)
     else:
         temperatures = request.density_temperatures
         layer = StreamedLayer(forward, grid, guess.basis(readout, grid.volume, request.electrons, temperatures))
@@ -116,12 +120,14 @@ class KeptLayer:
     """A layer that stores h at every point.
 
     Attributes:
-        parts: h of the points of each tile.
-        shape: number of points along each lattice vector.
+        parts: h of the points of each tile of this process.
+        planes: planes of the grid that this process has.
+        shape: number of points of the whole grid along each lattice vector.
         sum: sum of h over the points.
     """
 
     parts: list[TileValues]
+    planes: slice
     shape: tuple[int, int, int]
     sum: GridSum
 
@@ -129,9 +135,10 @@ class KeptLayer:
         """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n)."""
         own = _occupied(vectors[:-1])
         matrix, constants = vectors[:-1][own].T, vectors[-1][:, None]
-        fields = [np.empty(self.shape) for _ in range(vectors.shape[1])]
+        shape = (self.planes.stop - self.planes.start, *self.shape[1:])
+        fields = [np.empty(shape) for _ in range(vectors.shape[1])]
         for part in self.parts:
-            _write(fields, part, matrix @ part.values[:, own].double().cpu().T + constants)
+            _write(fields, part, self.planes.start, matrix @ part.values[:, own].double().cpu().T + constants)
         return fields
 
 
@@ -152,7 +159,7 @@ class StreamedLayer:
         self._kept: list[npt.NDArray[Any]] | None
         kind = np.float32 if forward.dtype == torch.float32 else np.float64
         self._kept, total = self._project(basis.vectors, forward.dtype, kind)
-        self.sum = GridSum(total, grid.size)
+        self.sum = GridSum(forward.processes.sum(total), grid.size)
 
     def fields(self, vectors: Tensor) -> list[FloatArray]:
         """Returns v . (h(r), 1) for each column v of ``vectors``, (width + 1, n)."""
@@ -168,7 +175,7 @@ class StreamedLayer:
         matrix = np.array([coefficients.tolist() for coefficients, _ in expansions])
         while len(fields) < len(matrix):
             fields.append(np.zeros_like(fields[0]))
-        for i in range(self._grid.shape[0]):  # plane by plane, in the memory of the basis
+        for i in range(len(fields[0])):  # plane by plane, in the memory of the basis
             planes = np.tensordot(matrix, [field[i] for field in fields[: matrix.shape[1]]], 1)
             for field, plane in zip(fields, planes, strict=False):
                 field[i] = plane
@@ -178,10 +185,12 @@ class StreamedLayer:
         self, vectors: Tensor, dtype: torch.dtype, kind: npt.DTypeLike
     ) -> tuple[list[npt.NDArray[Any]], Tensor]:
         """Returns fields in type ``kind`` from products in type ``dtype``, and the sum of h, in one pass."""
-        fields = [np.empty(self._grid.shape, dtype=kind) for _ in range(vectors.shape[1])]
+        planes = self._forward.planes(self._grid)
+        shape = (planes.stop - planes.start, *self._grid.shape[1:])
+        fields = [np.empty(shape, dtype=kind) for _ in range(vectors.shape[1])]
         total: Tensor | float = 0.0
         for part in self._forward.over(self._grid, vectors[:-1].T.to(dtype)):
-            _write(fields, part, part.values.cpu() + vectors[-1].to(dtype)[:, None])
+            _write(fields, part, planes.start, part.values.cpu() + vectors[-1].to(dtype)[:, None])
             total = part.total.cpu() + total
         return fields, torch.as_tensor(total)
 
@@ -207,16 +216,18 @@ class Guess:
         """Performs a pass over a grid."""
         a, b, c = (2 if n % 2 == 0 else 1 for n in grid.shape)
         steps = (a, b, c)
-        total, fewer = (torch.zeros(forward.width, dtype=torch.float64) for _ in range(2))
-        sample = []
+        total, fewer = sums = torch.zeros((2, forward.width), dtype=torch.float64)
+        sample = [torch.empty((0, forward.width + 1), dtype=torch.float64)]
         for part in forward.over(grid, thinning=Thinning(steps, max(1, grid.size // _SAMPLE))):
             total += part.total.cpu()
             fewer += part.thinned.cpu()
             rows = part.values.double().cpu()
             sample.append(torch.cat([rows, torch.ones((len(rows), 1), dtype=torch.float64)], dim=1))
+        total, fewer = forward.processes.sum(sums)
         points = grid.size // int(np.prod(steps))
         coarser = GridSum(fewer, points) if points < grid.size else None
-        return cls(GridSum(total, grid.size), coarser, Norm(torch.cat(sample)), _SMALLEST[forward.dtype])
+        norm = Norm(forward.processes.joined(torch.cat(sample)))
+        return cls(GridSum(total, grid.size), coarser, norm, _SMALLEST[forward.dtype])
 
     def basis(
         self, readout: Readout, volume: float, electrons: float, electron_temperatures: Iterable[float]
@@ -246,8 +257,9 @@ def _occupied(vectors: Tensor) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0)
 
 
-def _write(fields: Sequence[npt.NDArray[Any]], part: TileValues, values: Tensor) -> None:
-    """Writes the values of a tile, (fields, points) in C order, into ``fields``, each (nx, ny, nz)."""
+def _write(fields: Sequence[npt.NDArray[Any]], part: TileValues, first: int, values: Tensor) -> None:
+    """Writes the values of a tile, (fields, points) in C order, into ``fields``, which begin at the plane ``first``."""
+    i, j, k = part.tile
     for field, own in zip(fields, values.numpy(), strict=True):
-        target = field[part.tile]
+        target = field[i.start - first : i.stop - first, j, k]
         target[...] = own.reshape(target.shape)

@@ -60,6 +60,7 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
         ions=request.ions,
         functional_name=request.functional,
         thermal_xc=request.thermal_xc,
+        processes=request.processes,
     )
     return Prediction(
         atoms=request.atoms,

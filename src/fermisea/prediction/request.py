@@ -165,6 +165,7 @@ class Request:
         chunk: int = CHUNK,
         memory: int = MEMORY,
         thermal_xc: str | None = None,
+        processes: Processes = ALONE,
     ) -> Request:
         """Returns the request after checking it against the model.
 
@@ -186,10 +187,12 @@ class Request:
             chunk: largest number of points of a tile.
             memory: largest size of a stored hidden layer, bytes.
             thermal_xc: exchange-correlation functional of F at tau_e; by default the one of the model.
+            processes: processes that share the grid of the densities.
 
         Raises:
             InputError: for an unknown element, invalid positions or cell, or tau_e <= 0; for forces without a total
-                free energy, or with ``dos_grid``; for an unknown functional, or one without a total free energy.
+                free energy, or with ``dos_grid``; for an unknown functional, or one without a total free energy; for
+                more processes than planes of the grid.
             WindowError: if a tau_e is above the limit of the energy window without a tail.
         """
         whole = None if density else "there are no densities (--no-density, density=False); omit one of them"
@@ -209,6 +212,11 @@ class Request:
             doubts += check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
         check_sizes(grid, own, _BYTES * len(temperatures) if density else 0, chunk=chunk, memory=memory)
+        if processes.count > min(grid.shape[:2]):
+            raise InputError(
+                f"processes: got {processes.count}, expected at most {min(grid.shape[:2])}, the number of planes of "
+                "the grid; start fewer processes"
+            )
         width = sum(member.widths[-1] for member in model.network.members)
         keeps = density and grid.size * width * model.network.dtype.itemsize <= memory
         guessing = _coarse(grid) if density and own is None and not keeps else None
@@ -241,6 +249,7 @@ class Request:
             points=sum(part.size for part in passes if part is not None) + forces * grid.size * len(temperatures),
             thermal_xc=thermal_xc,
             warnings=tuple(doubts),
+            processes=processes,
         )
 
 

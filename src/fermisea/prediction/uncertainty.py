@@ -169,6 +169,7 @@ def _observables(
             ions=request.ions,
             functional_name=request.functional,
             thermal_xc=request.thermal_xc,
+            processes=request.processes,
         )
         yield dos.dos, results
 

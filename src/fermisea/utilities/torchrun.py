@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, distributed
@@ -133,6 +135,40 @@ class Processes:
 ALONE = Processes()
 """This process alone."""
 
+_sharing: ContextVar[bool] = ContextVar("sharing", default=True)
+
+
+def current() -> Processes:
+    """Returns the processes that share a computation: those of torchrun, which the first call joins; else this one.
+
+    Within :func:`alone`, and while a training run shares its work otherwise, it is this process alone.
+
+    Raises:
+        InputError: if the environment variables of torchrun are invalid, or the other processes are not found.
+    """
+    count = _variable("WORLD_SIZE", 1)
+    if count == 1 or not _sharing.get():
+        return ALONE
+    if not distributed.is_initialized():
+        _join(count, None)
+        atexit.register(_leave)
+    return Processes(distributed.get_rank(), distributed.get_world_size())
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Makes every process compute on its own within a block."""
+    token = _sharing.set(False)
+    try:
+        yield
+    finally:
+        _sharing.reset(token)
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
 
 def rank() -> int:
     """Returns the number of this process under torchrun; 0 without torchrun."""
@@ -181,6 +217,16 @@ def joined(device: torch.device | None = None) -> Iterator[Processes]:
     if distributed.is_initialized():
         yield Processes(distributed.get_rank(), distributed.get_world_size())
         return
+    _join(count, device)
+    try:
+        with alone():  # for predictions, which would share their grids
+            yield Processes(distributed.get_rank(), distributed.get_world_size())
+        distributed.barrier()  # no process leaves while others still use its connections
+    finally:
+        distributed.destroy_process_group()
+
+
+def _join(count: int, device: torch.device | None) -> None:
     try:
         if device is None or device.type == "cpu":
             distributed.init_process_group("gloo")
@@ -192,11 +238,6 @@ def joined(device: torch.device | None = None) -> Iterator[Processes]:
         raise InputError(
             f"torchrun: the {count} processes do not find each other ({detail}); start them again"
         ) from error
-    try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size())
-        distributed.barrier()  # no process leaves while others still use its connections
-    finally:
-        distributed.destroy_process_group()
 
 
 def _variable(name: str, default: int) -> int:
