@@ -20,6 +20,7 @@ from fermisea.cli.evaluate import evaluate
 from fermisea.cli.export import export
 from fermisea.cli.info import info
 from fermisea.cli.predict import predict
+from fermisea.cli.processes import command_problem, in_the_background, is_lost, number_of_this_process
 from fermisea.cli.remedies import remedy
 from fermisea.cli.report import report
 from fermisea.cli.sample import sample
@@ -76,20 +77,27 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  # its callback uses it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Version of fermisea.")
     ] = False,
 ) -> None:
     """Density, entropy and free energy of electrons at any electronic temperature, learned from DFT at a single one."""
+    if problem := command_problem(context.invoked_subcommand or ""):
+        raise typer.Exit(fail(problem, 2))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit status; an error of the user is one line without traceback."""
+    return in_the_background(_main, arguments) if number_of_this_process() else _main(arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
     spell_on_standard_streams()
     try:
         with warnings_as_lines():
             command = typer.main.get_command(app)
-            with command.make_context("fermisea", list(arguments)) as context:
+            with command.make_context("fermisea", list(arguments), obj=tuple(arguments)) as context:
                 command.invoke(context)
         status = 0
     except typer.Exit as end:
@@ -104,6 +112,10 @@ def main(arguments: Sequence[str]) -> int:
         status = fail(str(error) or interruption(number) + remedy(arguments), 128 + number)
     except OSError as error:
         status = _storage_failure(error)
+    except RuntimeError as error:
+        if not is_lost(error):
+            raise
+        status = fail("processes: the connection to another process was lost", 1)
     return flushed(status)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ from fermisea.cli.common import (
 )
 from fermisea.cli.prediction_files import write_density_cubes, write_prediction
 from fermisea.cli.prediction_tables import energy_columns, mechanical_columns, notes, references_of
+from fermisea.cli.processes import check_count, run_in_processes
 from fermisea.terminal import progress_bar, stdout, table
 from fermisea.utilities.counts import counted
 
@@ -45,6 +47,7 @@ class Field(StrEnum):
 
 
 def predict(
+    context: typer.Context,
     model: ModelFile,
     atoms: Annotated[
         Path,
@@ -64,6 +67,10 @@ def predict(
             "[dim]\\[default: none][/]"
         ),
     ] = None,
+    netcdf: Annotated[
+        bool,
+        typer.Option("--netcdf", help="The density at each tau_e as density.nc in --out, also from large grids."),
+    ] = False,
     grid: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
@@ -95,12 +102,27 @@ def predict(
     allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
     thermal_xc: ThermalXc = None,
+    processes: Annotated[
+        int,
+        typer.Option(help="Number of processes on this machine that share the grid, and with it memory and time."),
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Predict free energy, entropy, Fermi level, heat capacity, DOS and density.
 
+    On several machines, torchrun starts the processes: torchrun --nnodes 4 ... -m fermisea predict ...
+
     Example: [bold]fermisea predict al.safetensors Al.cif --electron-temperature 300 1000 10000 --out out/[/]
     """
+    check_count(processes)
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        raise typer.Exit(run_in_processes(context.obj, processes))
+    if netcdf and (no_density or out is None):
+        raise fermisea.InputError(
+            "--netcdf: got --no-density too; omit one of them"
+            if no_density
+            else "--netcdf: no folder for the file; add --out FOLDER"
+        )
     if cube is Field.DENSITY and no_density:
         raise fermisea.InputError("--cube density: got --no-density too; omit one of them")
     if cube is not None and out is None:
@@ -131,10 +153,15 @@ def predict(
             progress=progress,
         )
         rows = prediction.rows()
-        files = [] if out is None else write_prediction(prediction, out, model, loaded)
+        first = prediction.processes.first
+        files = [] if out is None or not first else write_prediction(prediction, out, model, loaded)
+        if netcdf and out is not None:
+            from fermisea.interop.density_file import write_density  # noqa: PLC0415  # only when needed
+
+            files.append(write_density(out / "density.nc", prediction))
         if cube is Field.DENSITY and out is not None:
             files += write_density_cubes(prediction, out)
-        if cube is Field.LDOS and out is not None:
+        if cube is Field.LDOS and out is not None and first:
             from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415  # only when needed
 
             ldos = loaded.ldos(structure, prediction.grid)

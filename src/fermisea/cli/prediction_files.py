@@ -76,14 +76,18 @@ def free_energy_figure(prediction: Prediction, title: str, model: Model) -> Figu
 
 
 def write_density_cubes(prediction: Prediction, out: Path) -> list[Path]:
-    """Writes the density at each tau_e as a cube file and returns the files."""
+    """Writes the density at each tau_e as a cube file and returns the files; the first process has it as a whole."""
     from fermisea.interop.cube import write_cube  # noqa: PLC0415  # only when needed
 
-    files = []
+    files, processes = [], prediction.processes
     for result in prediction.results:
         name = f"{result.electron_temperature:g}K"
         comment = f"density, tau_e {result.electron_temperature:g} K"
-        files.append(write_cube(out / f"density-{name}.cube", prediction.atoms, result.density, comment=comment))
+        planes = list(processes.collected(np.asarray(result.density), prediction.grid.shape[0]))
+        if processes.first:
+            files.append(
+                write_cube(out / f"density-{name}.cube", prediction.atoms, np.concatenate(planes), comment=comment)
+            )
     return files
 
 

@@ -78,6 +78,7 @@ def _predict(request: Request, progress: Progress | None) -> Prediction:
         warnings=tuple(doubts),
         functional=request.functional,
         thermal_xc=request.thermal_xc,
+        processes=request.processes,
     )
 
 

@@ -25,6 +25,7 @@ from fermisea.prediction.spread import spreads_of, uncertainty_of
 from fermisea.prediction.table import described, rows_of, table_of
 from fermisea.prediction.uncertainty import Uncertainty
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.torchrun import ALONE, Processes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,7 @@ class Prediction:
         warnings: a sentence for each way in which structure or results leave the domain of the model.
         functional: name of the exchange-correlation functional of the model.
         thermal_xc: name of another functional, which gives F at tau_e; None if it is the one of the model.
+        processes: processes that share the prediction. Each has all numbers, and of every density some planes.
     """
 
     atoms: Atoms
@@ -85,6 +87,7 @@ class Prediction:
     functional: str = ""
     thermal_xc: str | None = None
     further_references: tuple[float, ...] = ()
+    processes: Processes = ALONE
 
     @cached_property
     def data(self) -> xr.Dataset:

@@ -7,7 +7,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, distributed
 
@@ -85,12 +88,18 @@ class Processes:
         """Returns the tensors of all processes, (n, ...), joined along the first axis; n differs between processes."""
         if self.count == 1:
             return tensor
-        lengths = [int(n) for n in self.sum(torch.eye(self.count)[self.rank] * len(tensor))]
+        lengths = self._lengths(len(tensor))
         found = [tensor.new_empty((n, *tensor.shape[1:])) for n in lengths]
         found[self.rank] = tensor.contiguous()
         for rank, part in enumerate(found):
             distributed.broadcast(part, rank)
         return torch.cat(found)
+
+    def _lengths(self, length: int) -> list[int]:
+        """Returns a length in each process."""
+        own = torch.zeros(self.count, dtype=torch.float64)
+        own[self.rank] = length
+        return [int(n) for n in self.sum(own)]
 
     def largest(self, value: float) -> float:
         """Returns the largest value of all processes."""
@@ -125,6 +134,29 @@ class Processes:
                 request.wait()
             del sent
             yield source, received
+
+    def collected(self, values: npt.NDArray[Any], rows: int) -> Iterator[npt.NDArray[Any]]:
+        """Yields the arrays of all processes in the first one, one after the other, in pieces; nothing in the others.
+
+        Every process has to read this iterator to its end.
+
+        Args:
+            values: array of this process, (n, ...); the processes may have different n.
+            rows: largest length of a piece.
+        """
+        for rank, length in enumerate(self._lengths(len(values))):
+            for start in range(0, length, rows):
+                stop = min(start + rows, length)
+                if rank == self.rank:
+                    piece = np.ascontiguousarray(values[start:stop])
+                    if self.first:
+                        yield piece
+                    else:
+                        distributed.send(torch.from_numpy(piece), 0)
+                elif self.first:
+                    piece = np.empty((stop - start, *values.shape[1:]), dtype=values.dtype)
+                    distributed.recv(torch.from_numpy(piece), rank)
+                    yield piece
 
     def send(self, tensor: Tensor, number: int) -> None:
         """Broadcasts ``tensor`` from the process of part ``number`` to all others, in place."""
