@@ -102,7 +102,10 @@ class FourierGrid:
 
         Its derivatives are those of the value of this process, and have to be summed too.
         """
-        return value + (self.processes.sum(value.detach()) - value.detach()) if self._shared else value
+        if not self._shared:
+            return value
+        found = self.processes.sum(value.detach())
+        return value + (found - value.detach()) if value.requires_grad else found
 
     def transform(self, field: Tensor) -> Tensor:
         """Returns the Fourier coefficients of a field, (nx, ny, nz // 2 + 1), without a factor."""
