@@ -312,7 +312,7 @@ def test_refuses_a_grid_of_another_cell_and_a_chunk_of_nothing(model, atoms):
         (
             ([300.0] * 100, (4000, 4000, 4000)),
             {},
-            r"6.40e\+10 points, whose fields need 47684 GiB.*choose fewer points",
+            r"6.40e\+10 points, whose fields need 4768 GiB.*fewer points",
         ),
     ],
 )

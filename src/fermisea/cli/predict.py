@@ -6,7 +6,7 @@ import os
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,9 +25,12 @@ from fermisea.cli.common import (
 )
 from fermisea.cli.prediction_files import write_density_cubes, write_prediction
 from fermisea.cli.prediction_tables import energy_columns, mechanical_columns, notes, references_of
-from fermisea.cli.processes import check_count, run_in_processes
-from fermisea.terminal import progress_bar, stdout, table
+from fermisea.cli.processes import check_count, number_of_this_process, run_in_processes
+from fermisea.terminal import clock, progress_bar, stderr, stdout, table
 from fermisea.utilities.counts import counted
+
+_LONG = 30.0
+"""Estimated time from which the estimate is printed, s."""
 
 _SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_free_energy": "bfloat16"}
 
@@ -106,6 +109,14 @@ def predict(
         int,
         typer.Option(help="Number of processes on this machine that share the grid, and with it memory and time."),
     ] = 1,
+    no_spread: Annotated[
+        bool,
+        typer.Option(
+            "--no-spread",
+            help="No spread over the networks of an ensemble, which takes time for each network.",
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimated time and memory only.")] = False,
     json: Json = False,
 ) -> None:
     """Predict free energy, entropy, Fermi level, heat capacity, DOS and density.
@@ -129,6 +140,29 @@ def predict(
         raise fermisea.InputError(f"--cube {cube.value}: no folder for the files; add --out FOLDER")
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
+    temperatures = electron_temperature or [loaded.reference_electron_temperature]
+    options: dict[str, Any] = {
+        "dos_grid": dos_grid,
+        "density": not no_density,
+        "free_energy": None if free_energy is None else free_energy.value,
+        "anchor": anchor,
+        "forces": forces,
+        "precision": precision.value,
+        "tail": tail,
+        "allow_beyond_window": allow_beyond_window,
+        "thermal_xc": thermal_xc,
+        "uncertainty": not no_spread,
+    }
+    from fermisea.model.estimate import estimate  # noqa: PLC0415  # torch is not needed for --help
+
+    cost = estimate(loaded, structure, temperatures, grid, **options)
+    line = f"estimate: {clock(cost.seconds)} (hours:minutes:seconds), {cost.memory / 2**30:.1f} GiB of memory"
+    line += f" in each of {processes} processes" if processes > 1 else ""
+    if dry_run:
+        stdout().print(line)
+        return
+    if cost.seconds > _LONG and not number_of_this_process():
+        stderr().print(line)
     with nullcontext() if out is None else output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
 
@@ -137,20 +171,7 @@ def predict(
             bar.update(task, completed=done, total=total, note=f"{speed:,.0f} points/s" if speed else "")
 
         prediction = loaded.predict(
-            structure,
-            electron_temperature or [loaded.reference_electron_temperature],
-            grid,
-            dos_grid=dos_grid,
-            density=not no_density,
-            free_energy=None if free_energy is None else free_energy.value,
-            anchor=anchor,
-            forces=forces,
-            precision=precision.value,
-            tail=tail,
-            allow_beyond_window=allow_beyond_window,
-            allow_outside=allow_outside,
-            thermal_xc=thermal_xc,
-            progress=progress,
+            structure, temperatures, grid, allow_outside=allow_outside, progress=progress, **options
         )
         rows = prediction.rows()
         first = prediction.processes.first

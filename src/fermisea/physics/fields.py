@@ -121,10 +121,10 @@ class FourierGrid:
         """
         if self._shared:
             planes = self._of_columns(_overwriting(scipy.fft.ifft, coefficients, axis=1))
-            return _overwriting(scipy.fft.irfftn, planes, s=self.shape[1:], axes=(1, 2))
+            return self._last_axis(_overwriting(scipy.fft.ifft, planes, axis=1))
         if coefficients.requires_grad or coefficients.device.type != "cpu":
             return torch.fft.irfftn(coefficients, s=self.shape)
-        return _overwriting(scipy.fft.irfftn, coefficients, s=self.shape)
+        return self._last_axis(_overwriting(scipy.fft.ifftn, coefficients, axes=(0, 1)))
 
     def blocks(self) -> Iterator[slice]:
         """Yields blocks of the coefficients along their first axis, which limit the memory of derived arrays."""
@@ -245,6 +245,10 @@ class FourierGrid:
         for rank, piece in self.processes.swapped(outgoing, shape_from):
             found[:, self._places(rank)] = piece.transpose(0, 1)
         return found
+
+    def _last_axis(self, coefficients: Tensor) -> Tensor:
+        """Returns the inverse of a real transform along the last axis; SciPy's irfftn would copy the coefficients."""
+        return _overwriting(scipy.fft.irfft, coefficients, n=self.shape[2], axis=2)
 
     def _planes(self, rank: int) -> slice:
         """Returns the planes of a field along the first axis that a process has."""

@@ -19,7 +19,7 @@ from fermisea.physics.tau_dependence import needs_neighbours, other_ground_state
 from fermisea.physics.thermal_states import neighbours
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
 from fermisea.prediction.readout import Head
-from fermisea.prediction.size import check_sizes
+from fermisea.prediction.size import bytes_per_point, check_chunk, check_memory, check_size
 from fermisea.utilities.torchrun import ALONE, Processes
 
 CHUNK = 16384
@@ -37,9 +37,6 @@ _COARSER = 4
 
 _FEWEST = 8
 """Smallest number of points along an axis of the grid for estimates, if the full grid has as many."""
-
-_BYTES = 8
-"""Size of a number of a density, bytes."""
 
 Shape = tuple[int, int, int]
 
@@ -134,6 +131,19 @@ class Request:
         return needs_neighbours(self.thermal_xc or self.functional) if whole else False
 
     @property
+    def spread(self) -> bool:
+        """Whether there is a spread over the networks of an ensemble."""
+        return self.uncertainty and len(self.network.members) > 1
+
+    @property
+    def bytes_per_point(self) -> int:
+        """Memory of the densities and of what is computed from them, bytes for each grid point."""
+        if not self.density:
+            return 0
+        densities, itemsize = len(set(self.density_temperatures)), self.network.dtype.itemsize
+        return bytes_per_point(densities, itemsize, forces=self.forces, spread=self.spread)
+
+    @property
     def density_temperatures(self) -> tuple[float, ...]:
         """Each tau_e of a density, K: the requested ones, their neighbours where needed, and tau_ref."""
         own = (*self.electron_temperatures, self.head.reference_electron_temperature)
@@ -211,7 +221,8 @@ class Request:
             highest = HIGHEST_TEMPERATURE if tail else head.highest_electron_temperature
             doubts += check_temperature(head.energy_grid, highest, t, allow_beyond_window=allow_beyond_window)
         own = None if dos_grid is None else prediction_grid(model, atoms, dos_grid)
-        check_sizes(grid, own, _BYTES * len(temperatures) if density else 0, chunk=chunk, memory=memory)
+        check_memory(memory)
+        check_chunk(chunk)
         if processes.count > min(grid.shape[:2]):
             raise InputError(
                 f"processes: got {processes.count}, expected at most {min(grid.shape[:2])}, the number of planes of "
@@ -221,7 +232,7 @@ class Request:
         keeps = density and grid.size * width * model.network.dtype.itemsize <= memory
         guessing = _coarse(grid) if density and own is None and not keeps else None
         passes = [grid if density or own is None else None, own, guessing]
-        return cls(
+        found = cls(
             atoms=atoms.copy(),
             network=model.network,
             descriptor=model.descriptor,
@@ -251,6 +262,10 @@ class Request:
             warnings=tuple(doubts),
             processes=processes,
         )
+        check_size(grid, found.bytes_per_point, processes)
+        if own is not None:
+            check_size(own)
+        return found
 
 
 def _coarse(grid: RealSpaceGrid) -> RealSpaceGrid:

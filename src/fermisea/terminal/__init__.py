@@ -3,7 +3,7 @@
 Results go to standard output; progress and errors go to standard error, so that the output can be piped.
 """
 
-from fermisea.terminal.campaign import CampaignView
+from fermisea.terminal.campaign import CampaignView, clock
 from fermisea.terminal.consoles import PlainConsole, facts, progress_bar, stderr, stdout, table
 from fermisea.terminal.error_line import CLOSED_PIPE, discard, fail, flushed, is_closed, unwritten, warnings_as_lines
 from fermisea.utilities.signs import printable, spell_on_standard_streams
@@ -12,6 +12,7 @@ __all__ = [
     "CLOSED_PIPE",
     "CampaignView",
     "PlainConsole",
+    "clock",
     "discard",
     "facts",
     "fail",
