@@ -24,6 +24,7 @@ PAGES = tuple(
         "warm-dense-matter.md",
         "aluminium.md",
         "domain.md",
+        "many-atoms.md",
     )
 )
 

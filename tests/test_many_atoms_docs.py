@@ -38,15 +38,8 @@ def folder(tmp_path_factory):
 def run(folder, *words):
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     job = {"SLURM_CPUS_PER_TASK": "2", "SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "here"}
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        env=os.environ | job | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    environment = os.environ | job | {"PATH": path}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -63,9 +56,8 @@ def test_every_command_of_the_page_runs(folder):
     run(folder, "bash", "-e", "-c", job.replace("processes=16", "processes=2"))
     assert sorted(p.name for p in (folder / "million").iterdir() if p.suffix == ".nc") == ["density.nc"]
     reading, dynamics = blocks("python")
-    run(
-        folder, sys.executable, "-c", f"{reading}\nassert layer.shape == density.shape[2:] and 0.1 < layer.mean() < 0.3"
-    )
+    check = "assert layer.shape == density.shape[2:] and 0.1 < layer.mean() < 0.3"
+    run(folder, sys.executable, "-c", f"{reading}\n{check}")
     (folder / "md.py").write_text(dynamics)
     run(folder, "torchrun", "--standalone", "--nproc-per-node", "2", "md.py")
     before, after = (ase.io.read(folder / f"{name}.extxyz") for name in ("large", "last"))
