@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,16 @@ def work(values: argparse.Namespace, cells: int) -> None:
     np.savez(values.work / f"{p.processes.rank}.npz", seconds=seconds, memory=used, **numbers)
 
 
-def run(count: int, words: list[str]) -> list[dict[str, Any]]:
-    """Returns the numbers of each of several processes."""
-    with tempfile.TemporaryDirectory() as folder:
+def run(count: int, words: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Returns the numbers of each of several processes, from earlier files in ``folder`` if they are there."""
+    files = [folder / f"{rank}.npz" for rank in range(count)]
+    if not all(file.exists() for file in files):
+        folder.mkdir(parents=True, exist_ok=True)
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
         environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-        command = [sys.executable, *launcher, __file__, "--work", folder, *words]
+        command = [sys.executable, *launcher, __file__, "--work", str(folder), *words]
         subprocess.run(command, check=True, env=environment)
-        return [dict(np.load(Path(folder) / f"{rank}.npz")) for rank in range(count)]
+    return [dict(np.load(file)) for file in files]
 
 
 def _difference(values: FloatArray, expected: FloatArray) -> float:
@@ -73,6 +76,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, help="number of cubic cells along each side  [16, quick 2]")
     parser.add_argument("--grid", type=int, help="points along each side  [as in training]")
     parser.add_argument("--electron-temperature", type=float, nargs="+", default=[1000.0, 10_000.0], help="tau_e, K")
+    parser.add_argument("--keep", type=Path, help="folder in which finished runs are kept, for another start")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     values = parse(parser)
     cells = values.cells or (2 if values.quick else 16)
@@ -84,9 +88,10 @@ def main() -> None:
     words += [] if values.grid is None else ["--grid", str(values.grid)]
     words += ["--forces"] * values.forces + ["--float64"] * values.float64
     found = {}
-    for count in (1, 2) if values.quick else (1, 2, 4):
-        values.pace.take()
-        found[count] = run(count, words)
+    with tempfile.TemporaryDirectory() if values.keep is None else nullcontext(values.keep) as folder:
+        for count in (1, 2) if values.quick else (1, 2, 4):
+            values.pace.take()
+            found[count] = run(count, words, Path(folder) / str(count))
     (one,) = found[1]
     rows, results = [], {}
     for count, parts in found.items():
