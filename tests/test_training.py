@@ -306,9 +306,9 @@ def test_scales_of_descriptors_have_a_floor(floor):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("quantum", "got 'quantum', expected cpu, cuda"),
-        ("meta", "got 'meta', expected cpu or cuda"),
-        ("cuda:99", "got 'cuda:99', which is number 99 for this process, but torch finds"),
+        ("quantum", "got 'quantum', which torch does not know; expected cpu"),
+        ("meta", "got 'meta', which does not exist or has no double precision; expected cpu"),
+        ("cuda:99", "got 'cuda:99', which is CUDA device number 99 for this process, but torch finds"),
     ],
 )
 def test_devices_that_cannot_be(data, name, message):

@@ -25,7 +25,9 @@ from fermisea.prediction.origin import FreeEnergy, without_potential
 from fermisea.prediction.plausibility import domain_warnings_ignored, kind_of
 from fermisea.prediction.request import FINER, prediction_grid
 from fermisea.prediction.result import Prediction
+from fermisea.prediction.route import Route, route_of
 from fermisea.prediction.spread import spreads_of
+from fermisea.utilities.devices import device_of
 
 _KEPT = (0.8, 1.2)
 """Range of the grid spacing, relative to a new grid, within which the number of points is kept."""
@@ -45,6 +47,8 @@ _PARAMETERS = frozenset(
         "allow_beyond_window",
         "allow_outside",
         "thermal_xc",
+        "device",
+        "route",
     )
 )
 """Parameters of the calculator."""
@@ -112,6 +116,8 @@ class Calculator(AseCalculator):
         allow_beyond_window: bool = False,
         allow_outside: bool = False,
         thermal_xc: str | None = None,
+        device: str | None = None,
+        route: Route | None = None,
         **options: Any,
     ) -> None:
         """Creates a calculator.
@@ -131,11 +137,14 @@ class Calculator(AseCalculator):
             allow_beyond_window: whether a tau_e that the window does not serve gives a warning instead of an error.
             allow_outside: whether an unphysical structure or energy gives a warning instead of an error.
             thermal_xc: exchange-correlation functional of F at tau_e, as in :meth:`fermisea.Model.predict`.
+            device: device of networks and descriptors, as in :meth:`fermisea.Model.predict`.
+            route: route of the descriptors, as in :meth:`fermisea.Model.predict`.
             options: options of :class:`ase.calculators.calculator.Calculator`, such as ``atoms``.
 
         Raises:
             InputError: for a model without total free energies or without the requested origin of F, an invalid tau_e
-                or option, an unknown functional, or the potential with another ``thermal_xc``.
+                or option, an unknown functional, a device or route that is unknown or not available, or the potential
+                with another ``thermal_xc``.
             WindowError: for a tau_e above the highest one of the potential or, without a tail, of the model.
             FileFormatError: for a file that is not a model.
         """
@@ -159,6 +168,8 @@ class Calculator(AseCalculator):
             allow_beyond_window=allow_beyond_window,
             allow_outside=allow_outside,
             thermal_xc=thermal_xc,
+            device=device,
+            route=route,
             **options,
         )
 
@@ -176,7 +187,8 @@ class Calculator(AseCalculator):
 
         Raises:
             InputError: for an unknown parameter, an invalid tau_e or option, an origin of F that the model does not
-                have, an unknown functional, or the potential with another ``thermal_xc``.
+                have, an unknown functional, a device or route that is unknown or not available, or the potential with
+                another ``thermal_xc``.
             WindowError: for a tau_e above the highest one of the model.
         """
         if "anchor" in parameters:
@@ -206,6 +218,9 @@ class Calculator(AseCalculator):
         if (hot := thermal_functional(known.get("thermal_xc"), self.model.functional, None)) is not None:
             origin: FreeEnergy | None = "potential" if known.get("potential", False) else known.get("free_energy")
             without_potential(origin, None, self.model.functional, hot, anchored=True)  # refuses the potential
+        if {"device", "route"} & set(parameters):
+            device = known.get("device")
+            route_of(self.model.network.device if device is None else device_of(device), known.get("route"))
         changed: dict[str, Any] = super().set(**parameters)  # type: ignore[no-untyped-call]  # of ASE
         if changed:
             self.reset()  # type: ignore[no-untyped-call]
@@ -269,6 +284,8 @@ class Calculator(AseCalculator):
                 allow_beyond_window=wanted["allow_beyond_window"],
                 allow_outside=wanted["allow_outside"],
                 thermal_xc=wanted["thermal_xc"],
+                device=wanted["device"],
+                route=wanted["route"],
             )
         self._warn(prediction.warnings)
         self.prediction = prediction

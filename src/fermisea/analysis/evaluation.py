@@ -23,7 +23,9 @@ from fermisea.prediction.ldos import ldos_chunks
 from fermisea.prediction.plausibility import domain_warnings_ignored
 from fermisea.prediction.request import CHUNK, MEMORY
 from fermisea.prediction.result import Prediction
+from fermisea.prediction.route import Route, route_of
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.devices import DeviceName
 
 DEFAULT_TEMPERATURES = (300.0, 1000.0, 3000.0, 10_000.0)
 """Default tau_e of an evaluation in addition to tau_ref, K, up to the limit of the window."""
@@ -41,6 +43,7 @@ class Options:
     thermal_xc: str | None
     chunk: int
     memory: int
+    route: Route | None
 
 
 def evaluate(
@@ -52,6 +55,8 @@ def evaluate(
     thermal_xc: str | None = None,
     chunk: int = CHUNK,
     memory: int = MEMORY,
+    device: DeviceName | None = None,
+    route: Route | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Returns one row of errors for each snapshot and electronic temperature, as plain data for JSON.
@@ -91,19 +96,24 @@ def evaluate(
         chunk: number of grid points in a block.
         memory: as for :meth:`fermisea.Model.predict`, bytes; with enough memory an ensemble needs one pass over the
             grid.
+        device: device of networks and descriptors, as for :meth:`fermisea.Model.predict`.
+        route: route of the descriptors, as for :meth:`fermisea.Model.predict`.
         progress: callback with the number of snapshots done and the total number.
 
     Raises:
         InputError: if a snapshot does not match the model; for an unknown ``thermal_xc``, or one without total free
-            energies.
+            energies; for a device or route that is unknown or not available.
         WindowError: if the energy window of model or snapshot does not serve an electronic temperature.
     """
     chosen, hot = list(snapshots), thermal_functional(thermal_xc, model.functional, model.total_energy_obstacle)
+    options = Options(tail, hot, chunk, memory, route)
+    model = model if device is None else model.to(device)
+    route_of(model.network.device, route)
     rows = []
     for index, snapshot in enumerate(chosen):
         part = _part(model, snapshot)
         _check_same_kind(part, snapshot, index)
-        rows += _rows(part, snapshot, index, electron_temperatures, Options(tail, hot, chunk, memory))
+        rows += _rows(part, snapshot, index, electron_temperatures, options)
         if progress is not None:
             progress(index + 1, len(chosen))
     return rows
@@ -167,6 +177,7 @@ def _rows(
             thermal_xc=options.thermal_xc,
             chunk=options.chunk,
             memory=options.memory,
+            route=options.route,
         )
     true = snapshot.observables(temperatures, tail=options.tail, thermal_xc=options.thermal_xc)
     compared = _on_axis(model, snapshot)
@@ -179,7 +190,7 @@ def _rows(
         "ion_temperature": snapshot.ion_temperature,
     }
     once = {
-        "ldos_error_percent": _ldos_error(model, compared, options.chunk),
+        "ldos_error_percent": _ldos_error(model, compared, options),
         "dos_error_percent": percent_error(predicted.dos[common], compared.dos),
         **_dos_members(predicted, compared.dos),
         "closure_density_error_percent": percent_error(true[-1].density, snapshot.density),
@@ -283,11 +294,11 @@ def _on_axis(model: Model, snapshot: Snapshot) -> Snapshot:
     return shifted(snapshot, zero, replace(own, size=min(size, own.size)))
 
 
-def _ldos_error(model: Model, snapshot: Snapshot, chunk: int) -> float:
+def _ldos_error(model: Model, snapshot: Snapshot, options: Options) -> float:
     """Root mean square error over the standard deviation about each energy's mean, percent."""
     mean = snapshot.dos / snapshot.grid.volume
     error = spread = 0.0
-    for part, ldos in ldos_chunks(model, snapshot.atoms, snapshot.grid, chunk):
+    for part, ldos in ldos_chunks(model, snapshot.atoms, snapshot.grid, options.chunk, route=options.route):
         true = snapshot.read_ldos(part).astype(np.float64)
         error += float(np.sum((ldos[:, : len(mean)] - true) ** 2))
         spread += float(np.sum((true - mean) ** 2))

@@ -24,7 +24,9 @@ from fermisea.physics.tau_dependence import thermal_functional
 from fermisea.physics.window import check_range
 from fermisea.prediction.origin import FreeEnergy, without_potential
 from fermisea.prediction.result import Prediction
+from fermisea.prediction.route import Route
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.devices import DeviceName
 from fermisea.utilities.tables import data_frame
 
 if TYPE_CHECKING:
@@ -175,6 +177,8 @@ def thermo(
     thermal_xc: str | None = None,
     lambda_omega2: float | None = None,
     conductivity: ConductivityLaw | None = None,
+    device: DeviceName | None = None,
+    route: Route | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Thermodynamics:
     """Returns the thermodynamics of the electrons from ``lowest`` to ``highest`` tau_e.
@@ -200,6 +204,8 @@ def thermo(
         lambda_omega2: lambda<omega^2> of the material, meV^2, for the electron-phonon coupling; see
             :mod:`fermisea.physics.electron_phonon`.
         conductivity: law for the thermal conductivity; see :func:`fermisea.physics.conductivity.conductivity_law`.
+        device: device of networks and descriptors, as in :meth:`fermisea.Model.predict`.
+        route: route of the descriptors, as in :meth:`fermisea.Model.predict`.
         progress: callback with the number of finished points and the total number, for the last prediction.
 
     Raises:
@@ -223,6 +229,7 @@ def thermo(
     if lambda_omega2 is not None:
         coupling_factor(lambda_omega2)  # refuses an invalid value before the passes over the grid
     options: dict[str, Any] = {"tail": tail, "allow_beyond_window": allow_beyond_window, "allow_outside": allow_outside}
+    options |= {"device": device, "route": route}
     states = states_of(model, atoms, lowest, highest, grid, options, cold=lambda_omega2 is not None)
     temperatures = _chosen(states.hottest, states.electrons, lowest, highest, tolerance)
     prediction = model.predict(

@@ -80,6 +80,16 @@ ThermalXc = Annotated[
 ]
 """Option of commands that predict F."""
 
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Device of networks and descriptors: cpu, cuda or, for one of several, cuda:1.  [dim]\\[default: cpu][/]",
+        show_default=False,
+    ),
+]
+"""Option of commands that predict."""
+
 AllowBeyondWindow = Annotated[
     bool,
     typer.Option(

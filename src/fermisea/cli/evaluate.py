@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 import fermisea
-from fermisea.cli.common import Json, ModelFile, ThermalXc, UseTail, output_folder, plain, print_json
+from fermisea.cli.common import Device, Json, ModelFile, ThermalXc, UseTail, output_folder, plain, print_json
 from fermisea.physics.error_measures import ERROR_MEASURES, evaluation_heads
 from fermisea.physics.registry import OBSERVABLES, milli, with_unit
 from fermisea.terminal import progress_bar, stdout, table
@@ -51,6 +51,7 @@ def evaluate(
     ] = None,
     tail: UseTail = True,
     thermal_xc: ThermalXc = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Compare predictions with snapshots at each ionic and electronic temperature.
@@ -69,6 +70,7 @@ def evaluate(
                 electron_temperature or None,
                 tail=tail,
                 thermal_xc=thermal_xc,
+                device=device,
                 progress=lambda *_: bar.advance(task),
             )
             found.append(_results(rows, dataset, loaded, thermal_xc))

@@ -15,6 +15,7 @@ from fermisea.cli.common import (
     AllowBeyondWindow,
     AllowOutside,
     Anchor,
+    Device,
     FreeEnergyOrigin,
     Json,
     ModelFile,
@@ -105,6 +106,7 @@ def predict(
     allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
     thermal_xc: ThermalXc = None,
+    device: Device = None,
     processes: Annotated[
         int,
         typer.Option(help="Number of processes on this machine that share the grid, and with it memory and time."),
@@ -152,6 +154,7 @@ def predict(
         "allow_beyond_window": allow_beyond_window,
         "thermal_xc": thermal_xc,
         "uncertainty": not no_spread,
+        "device": device,
     }
     from fermisea.model.estimate import estimate  # noqa: PLC0415  # torch is not needed for --help
 
@@ -185,7 +188,7 @@ def predict(
         if cube is Field.LDOS and out is not None and first:
             from fermisea.interop.ldos_cubes import write_ldos_cubes  # noqa: PLC0415  # only when needed
 
-            ldos = loaded.ldos(structure, prediction.grid)
+            ldos = loaded.ldos(structure, prediction.grid, device=device)
             files += write_ldos_cubes(out, structure, ldos, loaded.absolute_energies(structure))
     if json:
         formula = structure.get_chemical_formula()

@@ -14,6 +14,7 @@ from fermisea.cli.common import (
     AllowBeyondWindow,
     AllowOutside,
     Anchor,
+    Device,
     FreeEnergyOrigin,
     GridShape,
     Json,
@@ -126,6 +127,7 @@ def thermo(
     allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
     thermal_xc: ThermalXc = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Compute free energy, entropy, Fermi level, heat capacity and pressure of the electrons at fixed ions.
@@ -153,6 +155,7 @@ def thermo(
         "allow_beyond_window": allow_beyond_window,
         "allow_outside": allow_outside,
         "thermal_xc": thermal_xc,
+        "device": device,
     }
     at_volumes: list[str] = []
     with output_folder(out), progress_bar() as bar:

@@ -19,7 +19,7 @@ from fermisea.model.describe import described
 from fermisea.model.file import write_model
 from fermisea.model.parts import check_parts, potential_of, predict_parts
 from fermisea.model.potential import ModelPotential, unreliable
-from fermisea.networks.ensemble import Network
+from fermisea.networks.ensemble import Network, on_device
 from fermisea.physics.broadening import Broadening
 from fermisea.physics.density_of_states import IntegrationName
 from fermisea.physics.energy_axis import EnergyAxis
@@ -35,7 +35,9 @@ from fermisea.prediction.predict import predict
 from fermisea.prediction.readout import Head
 from fermisea.prediction.request import CHUNK, FINER, MEMORY, Request, prediction_grid
 from fermisea.prediction.result import NO_POTENTIAL, Prediction
+from fermisea.prediction.route import Route
 from fermisea.prediction.spread import spreads_of
+from fermisea.utilities.devices import DeviceName, device_of
 from fermisea.utilities.torchrun import current
 
 
@@ -166,6 +168,8 @@ class Model:
         thermal_xc: str | None = None,
         chunk: int = CHUNK,
         memory: int = MEMORY,
+        device: DeviceName | None = None,
+        route: Route | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Prediction:
         """Returns density, DOS, free energy and other observables at one or several tau_e.
@@ -218,13 +222,18 @@ class Model:
                 states to first order, and ``transfer_error`` contains an estimate of the second.
             chunk: largest number of points of a tile.
             memory: largest size of a stored hidden layer, bytes.
+            device: device of networks and descriptors, ``"cpu"``, ``"cuda"`` or, for one of several, ``"cuda:1"``; by
+                default the device of the model, see :meth:`to`. Fields on the grid, energies and the interatomic
+                potential are always computed on the CPU.
+            route: route of the descriptors, ``"compiled"`` for loops compiled for the CPU or ``"torch"`` for tensor
+                operations on any device; by default ``"compiled"`` on the CPU and ``"torch"`` on other devices.
             progress: callback with the number of finished points and the total number, for all passes.
 
         Raises:
             InputError: for a missing potential or anchor, or the potential with another ``thermal_xc``; for an unknown
                 element or functional, invalid positions or cell, tau_e <= 0 or an unknown precision; for forces without
-                a total free energy, or with ``dos_grid``; for an impossible structure or energy, unless
-                ``allow_outside``.
+                a total free energy, or with ``dos_grid``; for an unknown device or route, or one that is not available;
+                for an impossible structure or energy, unless ``allow_outside``.
             WindowError: if the estimated error of the tail is above 2 meV/atom and above 1 % of the change of F from
                 tau_ref or, without a tail, if a tau_e is above the limit of the energy window.
         """
@@ -252,7 +261,7 @@ class Model:
                 "allow_outside": allow_outside,
                 "thermal_xc": thermal_xc,
             }
-            options |= {"chunk": chunk, "memory": memory, "progress": progress}
+            options |= {"chunk": chunk, "memory": memory, "device": device, "route": route, "progress": progress}
             scalar = np.ndim(electron_temperature) == 0
             prediction = predict_parts(self.parts, atoms, temperatures, options, scalar=scalar)
             sentences = issue([*unusual, *prediction.warnings], None, allow_outside=allow_outside)
@@ -275,6 +284,8 @@ class Model:
             memory=memory,
             thermal_xc=thermal_xc,
             processes=current(),
+            device=device,
+            route=route,
         )
         domain = self.domain
         found, impossible = request_outside(domain, request)
@@ -345,14 +356,32 @@ class Model:
         return ThermalPotential(self.anchor, self.thermal)
 
     def ldos(
-        self, atoms: Atoms, grid: RealSpaceGrid | tuple[int, int, int] | None = None, *, chunk: int = CHUNK
+        self,
+        atoms: Atoms,
+        grid: RealSpaceGrid | tuple[int, int, int] | None = None,
+        *,
+        chunk: int = CHUNK,
+        device: DeviceName | None = None,
+        route: Route | None = None,
     ) -> npt.NDArray[np.float32]:
         """Returns the complete LDOS, (nx, ny, nz, nE), 1/(eV Angstrom^3), a large array needed nowhere else.
 
         Its energies are the ``absolute_energies`` of the structure. For a model with several tau_ref, it is
-        the LDOS at the lowest one; ``parts`` has the others.
+        the LDOS at the lowest one; ``parts`` has the others. Arguments and errors are the same as for :meth:`predict`.
         """
-        return predict_ldos(self, atoms, grid, chunk=chunk)
+        return predict_ldos(self, atoms, grid, chunk=chunk, device=device, route=route)
+
+    def to(self, device: DeviceName) -> Model:
+        """Returns a model with its networks on a device, which becomes the default device of its predictions.
+
+        The interatomic potential stays on the CPU. Model files do not depend on the device.
+
+        Raises:
+            InputError: for an unknown device, or one that is not available.
+        """
+        where = device_of(device)
+        hotter = tuple(part.to(where) for part in self.hotter)
+        return replace(self, network=on_device(self.network, where), hotter=hotter)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model file, atomically.

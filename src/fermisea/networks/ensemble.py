@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,11 @@ class Ensemble(nn.Module):
 
 Network = Mlp | Ensemble
 """Kinds of networks in a model."""
+
+
+def on_device(network: Network, device: torch.device) -> Network:
+    """Returns a copy of a network on a device, or the network itself if it is there."""
+    return network if network.device == device else copy.deepcopy(network).to(device)
 
 
 def architecture(network: Network) -> dict[str, Any]:

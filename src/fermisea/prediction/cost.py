@@ -47,18 +47,23 @@ def cost_of(request: Request) -> Cost:
         InputError: for an unknown precision.
     """
     forward = ForwardPass(
-        request.network, request.descriptor, request.atoms, chunk=request.chunk, precision=request.precision
+        request.network,
+        request.descriptor,
+        request.atoms,
+        chunk=request.chunk,
+        route=request.route,
+        precision=request.precision,
     )
-    count, threads = request.processes.count, torch.get_num_threads()
+    count = request.processes.count
     rate = forward.rate(request.grid)
     size, temperatures = request.grid.size / count, len(request.electron_temperatures)
     backward = request.forces * size * temperatures
     forward_points = request.points / count - backward
     if request.spread and not request.keeps:
         forward_points += size  # one pass for each network
-    seconds = (forward_points + _BACKWARD * backward) / rate
+    seconds = (forward_points + _BACKWARD * backward) / rate / forward.threads
     if request.density and not request.total_energy_obstacle:
         networks = 1 + request.spread * len(request.network.members)
-        seconds += _FUNCTIONAL * size * temperatures * networks
+        seconds += _FUNCTIONAL * size * temperatures * networks / torch.get_num_threads()
     memory = _LIBRARIES + size * request.bytes_per_point
-    return Cost(forward_points + backward, seconds / threads, memory)
+    return Cost(forward_points + backward, seconds, memory)

@@ -64,14 +64,11 @@ def thermal_mechanics(
 
     Args:
         request: structure, grid and choice between F(tau_e) and F(tau_e) - F(tau_ref).
-        forward: forward pass of the network, on the CPU.
+        forward: forward pass of the network.
         readout: last layer of the network.
         dos: LDOS integrated over the cell.
         states: states at each tau_e, with densities and derivatives with respect to the Fermi level.
         reference: state at tau_ref, with the same data.
-
-    Raises:
-        InputError: for a network that is not on the CPU.
     """
     assert reference is not None  # noqa: S101  # the request refuses forces without total energies
     derivatives = LdosForces(

@@ -10,31 +10,28 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
-from fermisea.descriptors import Descriptor, Evaluator
-from fermisea.errors import InputError
+from fermisea.descriptors import Descriptor
 from fermisea.grid import RealSpaceGrid, Tile
 from fermisea.networks.ensemble import Network
 from fermisea.networks.precision import HiddenLayers
 from fermisea.prediction.gradient import Cotangent, tile_gradient
+from fermisea.prediction.route import Route, evaluator_of
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.threads import in_order
 from fermisea.utilities.torchrun import ALONE, Processes
-
-if TYPE_CHECKING:
-    from fermisea.descriptors.torch_route import TorchEvaluator
 
 Progress = Callable[[int, int], None]
 """Callback with the number of finished points and the total number."""
 
 ROWS = 512
-"""Number of points in one batch of the network: large enough for fast products, small enough for the cache."""
+"""Number of points in one batch of the network on the CPU: large enough for fast products, small enough for the cache.
+On another device, a tile is one batch."""
 
 _VALUES = 2**24
 """Largest number of hidden-layer values stored for one tile."""
@@ -78,6 +75,7 @@ class ForwardPass:
         precision: precision of the hidden layers, as in :class:`fermisea.networks.precision.HiddenLayers`.
         width: length of h.
         dtype: floating-point type of h.
+        threads: number of tiles that are computed at the same time.
         processes: processes that share the planes of the grids.
     """
 
@@ -88,6 +86,7 @@ class ForwardPass:
         atoms: Atoms,
         *,
         chunk: int,
+        route: Route = "compiled",
         precision: str = "float32",
         points: int = 0,
         progress: Progress | None = None,
@@ -100,30 +99,24 @@ class ForwardPass:
             descriptor: descriptor of the network.
             atoms: structure.
             chunk: largest number of points of a tile.
+            route: route of the descriptors, which must be available on the device of the network.
             precision: precision of the hidden layers, one of ``PRECISIONS``.
             points: initial total number of points for the progress callback; further passes add their points.
             progress: callback with the number of finished points and the total number, of this process.
             processes: processes that share the planes of the grids.
 
         Raises:
-            InputError: for an unknown precision or an invalid structure.
+            InputError: for an unknown precision, an invalid structure, or a descriptor without the route.
         """
         self._network, self._layers = network, HiddenLayers(network, precision)
         self._chunk, self._atoms = chunk, len(atoms)
         self._progress, self._done, self._total = progress, 0, points // processes.count
         self.processes = processes
         self.precision, self.width, self.dtype = self._layers.precision, self._layers.width, network.dtype
-        dtype: Literal["float32", "float64"] = "float64" if network.dtype == torch.float64 else "float32"
         self._device = network.device
-        self._evaluator: Evaluator | TorchEvaluator
-        if self._device.type == "cpu":
-            self._threads = torch.get_num_threads()
-            self._evaluator = descriptor.evaluator(atoms, dtype, threads=1)
-        else:
-            from fermisea.descriptors.torch_route import TorchEvaluator  # noqa: PLC0415  # its import takes a second
-
-            self._threads = 1
-            self._evaluator = TorchEvaluator(descriptor, atoms, dtype, self._device)
+        self._rows = ROWS if self._device.type == "cpu" else chunk
+        self.threads = torch.get_num_threads() if route == "compiled" else 1  # tensor operations have their own
+        self._evaluator = evaluator_of(descriptor, atoms, network, route, threads=1)
 
     def over(
         self, grid: RealSpaceGrid, rows: Tensor | None = None, thinning: Thinning = Thinning((1, 1, 1), 1)
@@ -141,18 +134,19 @@ class ForwardPass:
             layers, rows = layers.acting(rows.to(self._device))
         most = min(self._chunk, max(ROWS, _VALUES // self._network.widths[-1]))
         tiles = self._tiles(grid, most)
-        for found in in_order(lambda tile: self._tile(grid, tile, layers, rows, thinning), tiles, self._threads):
+        for found in in_order(lambda tile: self._tile(grid, tile, layers, rows, thinning), tiles, self.threads):
             self._count(found.tile)
             yield found
 
     def rate(self, grid: RealSpaceGrid) -> float:
-        """Returns the number of points that one thread evaluates in a second, measured on one tile."""
+        """Returns the number of points that one of ``threads`` evaluates in a second, measured on one tile."""
         tile = next(grid.tiles(self._chunk))
         layers, rows = self._layers.acting(torch.ones((1, self.width), dtype=self.dtype, device=self._device))
         seconds = 0.0
         for _ in range(2):  # the first one compiles
             start = time.perf_counter()
-            for _ in in_order(lambda tile: self._tile(grid, tile, layers, rows, Thinning((1, 1, 1), 1)), [tile], 1):
+            for found in in_order(lambda tile: self._tile(grid, tile, layers, rows, Thinning((1, 1, 1), 1)), [tile], 1):
+                found.values.cpu()  # waits for a device that runs ahead
                 seconds = time.perf_counter() - start
         return math.prod(part.stop - part.start for part in tile) / seconds
 
@@ -166,19 +160,13 @@ class ForwardPass:
         Returns:
             Derivatives with respect to the positions of the atoms, (atoms, 3), and to the lattice vectors at fixed
             fractional coordinates of the points, (3, 3).
-
-        Raises:
-            InputError: for a network that is not on the CPU.
         """
-        evaluator = self._evaluator
-        if not isinstance(evaluator, Evaluator):
-            raise InputError(f"forces: got a model on {self._device}, expected a model on the CPU")
         positions, cell = np.zeros((self._atoms, 3)), np.zeros((3, 3))
 
         def part(tile: Tile) -> tuple[Tile, FloatArray, FloatArray]:
-            return tile, *tile_gradient(self._network, evaluator, grid, tile, cotangent, rows=ROWS)
+            return tile, *tile_gradient(self._network, self._evaluator, grid, tile, cotangent, rows=self._rows)
 
-        for tile, by_positions, by_cell in in_order(part, self._tiles(grid, self._chunk), self._threads):
+        for tile, by_positions, by_cell in in_order(part, self._tiles(grid, self._chunk), self.threads):
             positions += by_positions
             cell += by_cell
             self._count(tile)
@@ -205,24 +193,40 @@ class ForwardPass:
         i, j, k = tile
         start, stop = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)
         descriptors = torch.as_tensor(self._evaluator.box(grid, start, stop))
-        points, width = len(descriptors), layers.width
-        kept = torch.arange(0, points, thinning.every, device=self._device)
-        shape = (len(kept), width) if rows is None else (len(rows), points)
-        values = torch.empty(shape, dtype=self.dtype if rows is None else rows.dtype, device=self._device)
-        total, thinned = torch.zeros((2, width), dtype=torch.float64, device=self._device)
-        coarser = _coarser(tile, thinning.steps).to(self._device)
-        for first in range(0, points, ROWS):
-            batch = slice(first, first + ROWS)
-            hidden = layers(descriptors[batch])
-            total += hidden.sum(0)
-            if thinning.steps != (1, 1, 1):
-                thinned += hidden[coarser[batch]].sum(0)
-            if rows is None:
-                low, high = (-(-place // thinning.every) for place in (first, first + len(hidden)))
-                values[low:high] = hidden[kept[low:high] - first]
-            else:
-                values[:, batch] = rows @ hidden.T.to(rows.dtype)
-        return TileValues(tile, values, total, thinned)
+        return values_of(tile, descriptors, layers, rows, thinning, batch=self._rows)
+
+
+def values_of(
+    tile: Tile, descriptors: Tensor, layers: HiddenLayers, rows: Tensor | None, thinning: Thinning, *, batch: int
+) -> TileValues:
+    """Returns the results of a tile from its descriptors, on the device of the descriptors.
+
+    Args:
+        tile: slices of the grid.
+        descriptors: descriptors of the points in C order, (points, inputs), in the type of the network.
+        layers: hidden layers of the network, on the same device.
+        rows: vectors multiplied with h, as for :meth:`ForwardPass.over`, on the same device.
+        thinning: points for which h itself is returned, and the coarser grid of the second sum.
+        batch: number of points in one batch of the network.
+    """
+    points, width, device = len(descriptors), layers.width, descriptors.device
+    kept = torch.arange(0, points, thinning.every, device=device)
+    shape = (len(kept), width) if rows is None else (len(rows), points)
+    values = torch.empty(shape, dtype=descriptors.dtype if rows is None else rows.dtype, device=device)
+    total, thinned = torch.zeros((2, width), dtype=torch.float64, device=device)
+    coarser = _coarser(tile, thinning.steps).to(device)
+    for first in range(0, points, batch):
+        part = slice(first, first + batch)
+        hidden = layers(descriptors[part])
+        total += hidden.sum(0)
+        if thinning.steps != (1, 1, 1):
+            thinned += hidden[coarser[part]].sum(0)
+        if rows is None:
+            low, high = (-(-place // thinning.every) for place in (first, first + len(hidden)))
+            values[low:high] = hidden[kept[low:high] - first]
+        else:
+            values[:, part] = rows @ hidden.T.to(rows.dtype)
+    return TileValues(tile, values, total, thinned)
 
 
 def _coarser(tile: Tile, steps: tuple[int, int, int]) -> Tensor:

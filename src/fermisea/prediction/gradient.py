@@ -8,6 +8,7 @@ descriptors give the derivatives of the sum.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from fermisea.descriptors import Evaluator
 from fermisea.grid import RealSpaceGrid, Tile
 from fermisea.networks.ensemble import Network
 from fermisea.utilities.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from fermisea.descriptors.torch_route import TorchEvaluator
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,22 @@ class Cotangent:
 
 
 def tile_gradient(
-    network: Network, evaluator: Evaluator, grid: RealSpaceGrid, tile: Tile, cotangent: Cotangent, *, rows: int
+    network: Network,
+    evaluator: Evaluator | TorchEvaluator,
+    grid: RealSpaceGrid,
+    tile: Tile,
+    cotangent: Cotangent,
+    *,
+    rows: int,
 ) -> tuple[FloatArray, FloatArray]:
     """Returns derivatives of the sum over the points of a tile of cotangent times h.
 
     Args:
-        network: network from descriptors to h, on the CPU.
-        evaluator: descriptors of the structure, in the type of the network.
+        network: network from descriptors to h.
+        evaluator: descriptors of the structure, in the type of the network and on its device.
         grid: grid on the cell of the structure.
         tile: points of the grid.
-        cotangent: factor of h at each point.
+        cotangent: factor of h at each point, on the CPU.
         rows: number of points in one batch of the network.
 
     Returns:
@@ -60,9 +70,11 @@ def tile_gradient(
     """
     i, j, k = tile
     corners = (i.start, j.start, k.start), (i.stop, j.stop, k.stop)
-    uniform, vectors = cotangent.uniform.to(network.dtype), cotangent.vectors.to(network.dtype)
-    fields = torch.from_numpy(cotangent.on(tile)).T.to(network.dtype)
-    values = torch.from_numpy(evaluator.box(grid, *corners))
+    uniform, vectors, fields = (
+        values.to(network.device, network.dtype)
+        for values in (cotangent.uniform, cotangent.vectors, torch.from_numpy(cotangent.on(tile)).T)
+    )
+    values = torch.as_tensor(evaluator.box(grid, *corners))
     found = torch.empty_like(values)
     for first in range(0, len(values), rows):
         batch = slice(first, first + rows)
@@ -70,4 +82,7 @@ def tile_gradient(
             inputs = values[batch].requires_grad_()
             hidden = network.hidden(inputs)
         (found[batch],) = torch.autograd.grad(hidden, inputs, fields[batch] @ vectors + uniform)
-    return evaluator.box_vjp(grid, *corners, found.numpy())
+    if isinstance(evaluator, Evaluator):
+        return evaluator.box_vjp(grid, *corners, found.numpy())
+    positions, cell = evaluator.box_vjp(grid, *corners, found)
+    return positions.cpu().numpy(), cell.cpu().numpy()

@@ -83,13 +83,14 @@ def hidden_sums(request: Request, readout: Readout, progress: Progress | None = 
         progress: callback with the number of finished points and the total number.
 
     Raises:
-        InputError: for a chunk below 1 or an unknown precision.
+        InputError: for a chunk below 1, an unknown precision, or a descriptor without the route.
     """
     forward = ForwardPass(
         request.network,
         request.descriptor,
         request.atoms,
         chunk=request.chunk,
+        route=request.route,
         precision=request.precision,
         points=request.points,
         progress=progress,

@@ -25,7 +25,7 @@ def predict(request: Request, progress: Progress | None = None) -> Prediction:
         progress: callback with the number of finished points and the total number, for all passes.
 
     Raises:
-        InputError: for a chunk below 1, an unknown precision, or forces on a device other than the CPU.
+        InputError: for a chunk below 1, an unknown precision, or a descriptor without the route.
         CapacityError: for a predicted DOS with too few electrons.
         WindowError: if the DOS of the structure needs a wider window at a tau_e.
     """

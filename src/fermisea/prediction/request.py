@@ -19,7 +19,9 @@ from fermisea.physics.tau_dependence import needs_neighbours, other_ground_state
 from fermisea.physics.thermal_states import neighbours
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
 from fermisea.prediction.readout import Head
+from fermisea.prediction.route import Route, placed
 from fermisea.prediction.size import bytes_per_point, check_chunk, check_memory, check_size
+from fermisea.utilities.devices import DeviceName
 from fermisea.utilities.torchrun import ALONE, Processes
 
 CHUNK = 16384
@@ -66,7 +68,7 @@ class Request:
 
     Attributes:
         atoms: structure.
-        network: network from descriptors to the LDOS.
+        network: network from descriptors to the LDOS, on the device of the prediction.
         descriptor: descriptor of the network.
         head: LDOS of the model, with absolute energies.
         ions: ion of each element of the model.
@@ -93,6 +95,7 @@ class Request:
         thermal_xc: name of the exchange-correlation functional of F at tau_e; None for ``functional``.
         warnings: a sentence for each doubt about tau_e and ``thermal_xc`` that the check found.
         processes: processes that share the grid of the densities.
+        route: route of the descriptors.
     """
 
     atoms: Atoms
@@ -123,6 +126,7 @@ class Request:
     thermal_xc: str | None = None
     warnings: tuple[str, ...] = ()
     processes: Processes = ALONE
+    route: Route = "compiled"
 
     @property
     def around(self) -> bool:
@@ -176,6 +180,8 @@ class Request:
         memory: int = MEMORY,
         thermal_xc: str | None = None,
         processes: Processes = ALONE,
+        device: DeviceName | None = None,
+        route: Route | None = None,
     ) -> Request:
         """Returns the request after checking it against the model.
 
@@ -198,11 +204,13 @@ class Request:
             memory: largest size of a stored hidden layer, bytes.
             thermal_xc: exchange-correlation functional of F at tau_e; by default the one of the model.
             processes: processes that share the grid of the densities.
+            device: device of the network; by default the one on which it is.
+            route: route of the descriptors; by default compiled loops on the CPU, tensor operations on other devices.
 
         Raises:
             InputError: for an unknown element, invalid positions or cell, or tau_e <= 0; for forces without a total
                 free energy, or with ``dos_grid``; for an unknown functional, or one without a total free energy; for
-                more processes than planes of the grid.
+                more processes than planes of the grid; for an unknown device or route, or one that is not available.
             WindowError: if a tau_e is above the limit of the energy window without a tail.
         """
         whole = None if density else "there are no densities (--no-density, density=False); omit one of them"
@@ -211,6 +219,7 @@ class Request:
         if forces:
             _check_forces(model, density=density, dos_grid=dos_grid)
         temperatures = temperature_list(electron_temperature)
+        network, taken = placed(model.network, device, route)
         grid = prediction_grid(model, atoms, grid, FINER if forces and not forces_of_change else 1.0)
         number = electrons(model.ions, list(atoms.symbols))
         head = model.heads[0].absolute(number, grid.volume)
@@ -234,7 +243,7 @@ class Request:
         passes = [grid if density or own is None else None, own, guessing]
         found = cls(
             atoms=atoms.copy(),
-            network=model.network,
+            network=network,
             descriptor=model.descriptor,
             head=head,
             ions=model.ions,
@@ -261,6 +270,7 @@ class Request:
             thermal_xc=thermal_xc,
             warnings=tuple(doubts),
             processes=processes,
+            route=taken,
         )
         check_size(grid, found.bytes_per_point, processes)
         if own is not None:

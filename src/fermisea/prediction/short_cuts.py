@@ -63,6 +63,13 @@ def _in_own_precision(request: Request, readout: Readout, dos: DensityOfStates) 
     sample = RealSpaceGrid(atoms.cell.array, (n, m, k))
     found = []
     for precision in ("float32", "bfloat16"):
-        forward = ForwardPass(request.network, request.descriptor, atoms, chunk=request.chunk, precision=precision)
+        forward = ForwardPass(
+            request.network,
+            request.descriptor,
+            atoms,
+            chunk=request.chunk,
+            route=request.route,
+            precision=precision,
+        )
         found.append(readout.density_of_states(Guess.on(forward, sample).sum, sample.volume).dos)
     return replace(dos, dos=dos.dos + found[0] - found[1])

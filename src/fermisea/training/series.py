@@ -20,7 +20,8 @@ from fermisea.training.points import MEMORY
 from fermisea.training.resumption import begun, identity_of
 from fermisea.training.run import Task, run_task
 from fermisea.training.state import TrainingState
-from fermisea.utilities.torchrun import device_of, joined
+from fermisea.utilities.devices import device_of
+from fermisea.utilities.torchrun import joined
 
 
 def train(

@@ -207,27 +207,9 @@ def rank() -> int:
     return _variable("RANK", 0)
 
 
-def device_of(name: str) -> torch.device:
-    """Returns the device of this process; for ``"cuda"`` under torchrun, each process gets its own device.
-
-    Raises:
-        InputError: for an unknown name, or a device that does not exist.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device: got {name!r}, expected cpu, cuda or, for one of several, cuda:1") from error
-    if device.type == "cpu":
-        return device
-    if device.type != "cuda":
-        raise InputError(f"device: got {name!r}, expected cpu or cuda")
-    number = _variable("LOCAL_RANK", 0) if device.index is None else device.index
-    count = torch.cuda.device_count()
-    if number >= count:
-        raise InputError(
-            f"device: got {name!r}, which is number {number} for this process, but torch finds {count} CUDA devices"
-        )
-    return torch.device("cuda", number)
+def local_rank() -> int:
+    """Returns the number of this process among those of its machine under torchrun; 0 without torchrun."""
+    return _variable("LOCAL_RANK", 0)
 
 
 @contextmanager
