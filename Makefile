@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
 RUNTIME := .venv/.runtime
 DEVELOPER := .venv/.developer
 PEERS := .venv/.peers
-BENCHMARKS := mala_training prediction startup processes training large_data wide batches forces ewald atoms sharing descriptors gemm
+BENCHMARKS := mala_training prediction startup processes training large_data wide batches routes forces ewald atoms sharing descriptors gemm
 MARKS ?= slow
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 

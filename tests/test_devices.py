@@ -25,6 +25,8 @@ from fermisea.networks.mlp import Mlp
 from fermisea.networks.precision import HiddenLayers
 from fermisea.prediction.forward_pass import Thinning, values_of
 from fermisea.prediction.route import route_of
+from fermisea.studies.training import train_or_load
+from fermisea.training import TrainingConfig
 from fermisea.utilities.devices import device_of
 from synthetic import ENERGIES, made_up_snapshot, structure
 from test_prediction import SHAPE, TEMPERATURES, random_model
@@ -291,6 +293,23 @@ def test_evaluation_and_thermodynamics_on_a_route():
         np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+def test_the_study_of_aluminium_refuses_other_devices_before_it_starts(tmp_path, capsys):
+    assert main(["study", "aluminium", "--out", str(tmp_path / "out"), "--device", "meta"]) == 2
+    assert capsys.readouterr().err.startswith("fermisea: device: got 'meta'")
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_of_a_study_are_trained_and_used_on_its_device(tmp_path):
+    made_up_snapshot(1).save(tmp_path / "al-1.nc")
+    made_up_snapshot(2).save(tmp_path / "al-2.nc")
+    files, config = sorted(tmp_path.glob("*.nc")), TrainingConfig(order=2, hidden=(8,), epochs=1, anchor=False)
+    options = {"files": files, "folder": tmp_path / "models", "device": "cpu"}
+    trained, stored = (train_or_load("al", config, **options) for _ in range(2))
+    assert trained.network.device == stored.network.device == torch.device("cpu")
+    with pytest.raises(InputError, match="device: got 'meta'"):
+        train_or_load("al", config, **options | {"device": "meta"})
+
+
 def test_a_model_moves_with_all_its_parts(tmp_path):
     model = hotter()
     moved = model.to("cpu")
@@ -311,7 +330,10 @@ def files(tmp_path_factory):
 
 
 def command(name: str, folder, *words) -> list[str]:
+    """The words of a command without --out, which predict, evaluate and thermo take."""
     own = {
+        "socket": [folder / "al.safetensors", folder / "al.extxyz", "--electron-temperature", 2000],
+        "study": ["transfer", "--quick"],
         "predict": [folder / "al.safetensors", folder / "al.extxyz", "--forces", "--grid", 6, 6, 6],
         "evaluate": [folder / "al.safetensors", folder / "al.nc"],
         "thermo": [folder / "al.safetensors", folder / "al.extxyz", "--to", 2000, "--grid", 6, 6, 6],
@@ -330,10 +352,11 @@ def test_commands_take_a_device(name, files, tmp_path, capsys):
     assert printed[0]["rows"]
 
 
-@pytest.mark.parametrize("name", ["predict", "evaluate", "thermo"])
+@pytest.mark.parametrize("name", ["predict", "evaluate", "thermo", "socket", "study"])
 @pytest.mark.parametrize("device", ["quantum", "cuda:99"])
 def test_commands_refuse_other_devices_in_one_line(name, device, files, tmp_path, capsys):
-    assert main(command(name, files, "--out", tmp_path / "out", "--device", device)) == 2
+    out = [] if name == "socket" else ["--out", tmp_path / "out"]
+    assert main(command(name, files, *out, "--device", device)) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith(f"fermisea: device: got '{device}'")
     assert captured.err.count("\n") == 1

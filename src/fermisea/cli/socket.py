@@ -11,6 +11,7 @@ import fermisea
 from fermisea.cli.common import (
     AllowBeyondWindow,
     AllowOutside,
+    Device,
     FreeEnergyOrigin,
     GridShape,
     Json,
@@ -53,6 +54,7 @@ def socket(
     allow_beyond_window: AllowBeyondWindow = False,
     allow_outside: AllowOutside = False,
     thermal_xc: ThermalXc = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Compute F, forces and stress for a server with the i-PI protocol, such as i-PI or ASE's SocketIOCalculator.
@@ -79,6 +81,7 @@ def socket(
         allow_beyond_window=allow_beyond_window,
         allow_outside=allow_outside,
         thermal_xc=thermal_xc,
+        device=device,
     )
     if unknown := sorted(set(structure.symbols) - set(calculator.model.domain.elements)):
         raise fermisea.InputError(

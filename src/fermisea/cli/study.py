@@ -12,6 +12,8 @@ from fermisea.cli.common import Json, print_json
 from fermisea.cli.shell import Command
 from fermisea.terminal import stderr, stdout
 
+_Device = Annotated[str, typer.Option(help="Device of training and predictions, cpu or cuda.")]
+
 study = typer.Typer(
     name="study",
     help="Run a study with its own data, models and report.",
@@ -40,6 +42,7 @@ def transfer(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Number of structures or models processed in parallel.")] = 1,
+    device: _Device = "cpu",
     json: Json = False,
 ) -> None:
     """Train aluminium models at some ionic temperatures; test them at all nine and at other electronic temperatures.
@@ -54,7 +57,7 @@ def transfer(
     if quick and settings is not None:
         raise fermisea.InputError(f"--quick: got --settings {settings} too, expected one of them")
     chosen = TransferSettings.load("quick" if quick else settings or "full")
-    path = run_transfer(chosen, out, stderr(), workers=workers)
+    path = run_transfer(chosen, out, stderr(), workers=workers, device=device)
     if json:
         print_json({"file": path})
     else:
@@ -75,6 +78,7 @@ def aluminium(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Number of DFT calculations in parallel.")] = 1,
+    device: _Device = "cpu",
     json: Json = False,
 ) -> None:
     """Compute data for one model of aluminium from the crystal to the liquid, train it, and compare it with DFT.
@@ -88,7 +92,8 @@ def aluminium(
     """
     from fermisea.studies.aluminium import AluminiumSettings, run_aluminium  # noqa: PLC0415  # not needed for --help
 
-    path = run_aluminium(AluminiumSettings.load(settings), out, stderr(), workers=workers, rounds=rounds)
+    chosen = AluminiumSettings.load(settings)
+    path = run_aluminium(chosen, out, stderr(), workers=workers, rounds=rounds, device=device)
     if json:
         print_json({"file": path})
     else:

@@ -33,7 +33,8 @@ def placed(network: Network, device: DeviceName | None, route: str | None) -> tu
             the CPU.
     """
     where = device_of(network.device if device is None else device)
-    return on_device(network, where), route_of(where, route)
+    chosen = route_of(where, route)
+    return on_device(network, where), chosen
 
 
 def route_of(device: torch.device, route: str | None) -> Route:

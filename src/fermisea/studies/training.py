@@ -25,6 +25,8 @@ def train_or_load(
     files: Sequence[Path],
     folder: Path,
     progress: Callable[[TrainingState], None] | None = None,
+    *,
+    device: str = "cpu",
 ) -> Model:
     """Returns a model of a study; an interrupted training run is resumed.
 
@@ -37,9 +39,10 @@ def train_or_load(
         files: snapshot files, at one or several tau_ref.
         folder: folder of the model files.
         progress: callback with the state of the training.
+        device: device of the training and of the model.
 
     Raises:
-        InputError: if the snapshots are invalid.
+        InputError: if the snapshots are invalid or the device is not available.
     """
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     for file in files:
@@ -54,16 +57,16 @@ def train_or_load(
             path.unlink()  # damaged
         else:
             if model.provenance.get("study") == key:
-                return model
+                return model.to(device)
     checkpoint = folder / f"{name}-{key[:12]}.checkpoint"
     data = Dataset.load_each(list(files), verify=False)
     checkpoints = checkpoint_files(checkpoint, [dataset.electron_temperature for dataset in data])
     resumed, started = any(path.exists() for path in checkpoints), time.perf_counter()
-    model = train(data, config, checkpoint=checkpoint, resume=resumed, progress=progress)
+    model = train(data, config, checkpoint=checkpoint, resume=resumed, device=device, progress=progress)
     seconds = None if resumed else time.perf_counter() - started
     model = replace(model, provenance=model.provenance | {"study": key})
     model.save(path)
     write_text(path.with_suffix(".json"), json.dumps({"training_seconds": seconds}) + "\n")
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)
-    return model
+    return model.to(device)

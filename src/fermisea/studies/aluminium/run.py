@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
 from ase import Atoms
 from rich.console import Console
 
@@ -35,6 +34,7 @@ from fermisea.studies.folder import Rows, claim_folder
 from fermisea.studies.training import train_or_load
 from fermisea.terminal import CampaignView, progress_bar
 from fermisea.training.potential import fit_anchor
+from fermisea.utilities.devices import device_of
 
 _FREE = ("training", "references", "hot")
 """Settings that may change, because the results that depend on them store their origin."""
@@ -47,7 +47,13 @@ References = Mapping[Key, Result]
 
 
 def run_aluminium(
-    settings: AluminiumSettings, out: Path, console: Console, *, workers: int = 1, rounds: int | None = None
+    settings: AluminiumSettings,
+    out: Path,
+    console: Console,
+    *,
+    workers: int = 1,
+    rounds: int | None = None,
+    device: str = "cpu",
 ) -> Path:
     """Runs the study in the folder ``out`` and returns its report.
 
@@ -58,13 +64,16 @@ def run_aluminium(
         workers: number of DFT calculations at once, each in its own process.
         rounds: number of rounds of structures, each with a few of every kind; None for all. Another call with more
             rounds adds structures and trains again.
+        device: device of training and predictions.
 
     Raises:
-        InputError: if the folder holds a study with other settings or cannot be written to, or if DFT runs fail.
+        InputError: if the device is not available, the folder holds a study with other settings or cannot be written
+            to, or DFT runs fail.
         ConvergenceError: if a self-consistent run does not converge.
     """
     if rounds is not None and rounds < 1:
         raise InputError(f"rounds: got {rounds}, expected at least 1")
+    device_of(device)  # refuses a wrong one before the long computation
     claim_folder(out, settings, _FREE)
     structures: dict[str, Atoms] = {}
     seconds = 0.0
@@ -83,7 +92,7 @@ def run_aluminium(
         )
         runs = _references(settings, [*perfect, *hot], out / "references", console, workers)
     with _step(console, 4, "training"):
-        model = _model(settings, out, console)
+        model = _model(settings, out, console, device)
     with _step(console, 5, "errors on test structures"):
         errors, hot_errors = _errors(settings, model, runs, hot, out, console)
         predicted = model_results(model, perfect)
@@ -186,9 +195,9 @@ def _files(settings: AluminiumSettings, out: Path, part: Part) -> dict[Path, Sna
     }
 
 
-def _model(settings: AluminiumSettings, out: Path, console: Console) -> Model:
+def _model(settings: AluminiumSettings, out: Path, console: Console, device: str) -> Model:
     """Returns the model, trained or from the folder."""
-    precision = chosen_precision(settings.training.precision, torch.device("cpu"))
+    precision = chosen_precision(settings.training.precision, device_of(device))
     files = [
         path
         for item in settings.reference_temperatures
@@ -202,6 +211,7 @@ def _model(settings: AluminiumSettings, out: Path, console: Console) -> Model:
             files,
             out,
             lambda state: bar.update(task, description=state.stage, completed=state.step, total=state.steps),
+            device=device,
         )
 
 

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from fermisea.data.dataset import Dataset
@@ -30,13 +29,16 @@ from fermisea.studies.transfer.results import Results, write_results
 from fermisea.studies.transfer.settings import TransferSettings
 from fermisea.studies.transfer.size import k_mesh_difference, size_errors
 from fermisea.terminal import CampaignView, progress_bar
+from fermisea.utilities.devices import device_of
 
 _PARTS = ("training", "scaled", "test", "large")
 _FREE = ("training", "combinations", "references")
 """Settings that may change, because the results that depend on them store their origin."""
 
 
-def run_transfer(settings: TransferSettings, out: Path, console: Console, *, workers: int = 1) -> Path:
+def run_transfer(
+    settings: TransferSettings, out: Path, console: Console, *, workers: int = 1, device: str = "cpu"
+) -> Path:
     """Runs the study in the folder ``out`` and returns its report.
 
     Args:
@@ -44,12 +46,14 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
         out: folder; results of an earlier run with the same settings are kept.
         console: console for the progress.
         workers: number of DFT calculations, trainings or evaluations at once, each in its own process.
+        device: device of training and predictions.
 
     Raises:
-        InputError: if the folder holds a study with other settings or cannot be written to, if DFT runs fail, or if
-            their energy window is too small for the references.
+        InputError: if the device is not available, the folder holds a study with other settings or cannot be written
+            to, DFT runs fail, or their energy window is too small for the references.
         ConvergenceError: if self-consistent runs do not converge, after all others are done.
     """
+    device_of(device)  # refuses a wrong one before the long computation
     claim_folder(out, settings, _FREE)
     with _step(console, 1, "structures from molecular dynamics"), progress_bar(console) as bar:
         tasks: dict[str, Any] = {}
@@ -69,9 +73,9 @@ def run_transfer(settings: TransferSettings, out: Path, console: Console, *, wor
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
         references = _references(settings, structures, out, console)
     with _step(console, 4, "training"):
-        models = _models(settings, out, workers, console)
+        models = _models(settings, out, workers, console, device)
     with _step(console, 5, "errors on test structures"):
-        evaluations, comparisons = _errors(settings, models, data["test"], references, out, workers, console)
+        evaluations, comparisons = _errors(settings, models, data["test"], references, out, workers, console, device)
         sizes = _sizes(settings, models, data["large"][0], out, console) if "large" in data else []
     with _step(console, 6, "tables, figures, report"):
         write_results(out, settings, Results(data, references, models, evaluations, comparisons, sizes))
@@ -126,14 +130,17 @@ def _references(settings: TransferSettings, structures: Structures, out: Path, c
     return found
 
 
-def _models(settings: TransferSettings, out: Path, workers: int, console: Console) -> dict[str, Model]:
+def _models(settings: TransferSettings, out: Path, workers: int, console: Console, device: str) -> dict[str, Model]:
     found = {}
     chosen = plans(settings)
     files = {plan.name: [out / "data" / f"{name}.nc" for name in plan.structures] for plan in chosen}
     # a warning about the processor is given once here, not by each process
-    precision = chosen_precision(settings.training.precision, torch.device("cpu"))
-    training = replace(settings.training, precision=precision)
-    jobs = {plan.name: partial(train_or_load, plan.name, training, files[plan.name], out / "models") for plan in chosen}
+    precision = chosen_precision(settings.training.precision, device_of(device))
+    training, folder = replace(settings.training, precision=precision), out / "models"
+    jobs = {
+        plan.name: partial(train_or_load, plan.name, training, files[plan.name], folder, device=device)
+        for plan in chosen
+    }
     longest_first = sorted(chosen, key=lambda plan: len(plan.structures), reverse=True)
     with progress_bar(console) as bar:
         task = bar.add_task("models", total=len(chosen), note="")
@@ -159,10 +166,11 @@ def _errors(
     out: Path,
     workers: int,
     console: Console,
+    device: str,
 ) -> tuple[dict[str, Rows], dict[str, Rows]]:
     at_reference = settings.reference_electron_temperature
     temperatures = sorted({at_reference, *(run.electron_temperature for run in references)})
-    jobs = [partial(_judge, name, temperatures, references, at_reference, out) for name in models]
+    jobs = [partial(_judge, name, temperatures, references, at_reference, out, device) for name in models]
     evaluations, comparisons = {}, {}
     with progress_bar(console) as bar:
         task = bar.add_task("structures", total=len(models) * len(tests), note="")
@@ -182,9 +190,11 @@ def _errors(
     return evaluations, comparisons
 
 
-def _judge(name: str, temperatures: list[float], references: list[Reference], at_reference: float, out: Path) -> None:
+def _judge(
+    name: str, temperatures: list[float], references: list[Reference], at_reference: float, out: Path, device: str
+) -> None:
     """Writes the errors of a model to the folder, from which they are read later."""
-    model, tests = load_model(out / "models" / f"{name}.safetensors"), _loaded(out / "data" / "test")
+    model, tests = load_model(out / "models" / f"{name}.safetensors").to(device), _loaded(out / "data" / "test")
     evaluated(name, model, tests, temperatures, out / "errors")
     transferred(name, model, tests, references, at_reference, out / "transfer")
 
