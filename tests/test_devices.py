@@ -19,6 +19,7 @@ from fermisea.descriptors import Bispectrum, PowerSpectrum, WithVolume
 from fermisea.errors import DomainWarning, InputError
 from fermisea.grid import RealSpaceGrid
 from fermisea.model.combining import blend_models, combine_models
+from fermisea.model.estimate import estimate
 from fermisea.model.model import Model
 from fermisea.networks import precision
 from fermisea.networks.mlp import Mlp
@@ -180,6 +181,16 @@ def test_descriptors_without_tensor_operations_are_refused():
     other = dataclasses.replace(model, descriptor=descriptor, network=network)
     with pytest.raises(InputError, match="descriptor: got WithVolume, expected a Bispectrum or a PowerSpectrum"):
         other.predict(structure(7), 1000.0, SHAPE, route="torch")
+
+
+def test_the_estimate_measures_the_route():
+    model, atoms = with_bispectrum(), structure(7)
+    compiled, torch_route = (
+        estimate(model, atoms, TEMPERATURES, (24, 24, 24), density=False, device="cpu", route=route)
+        for route in ("compiled", "torch")
+    )
+    assert torch_route.points == compiled.points
+    assert torch_route.seconds > 3 * compiled.seconds
 
 
 @pytest.mark.parametrize(("device", "message"), WRONG)

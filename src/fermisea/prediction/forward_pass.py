@@ -86,7 +86,7 @@ class ForwardPass:
         atoms: Atoms,
         *,
         chunk: int,
-        route: Route = "compiled",
+        route: Route,
         precision: str = "float32",
         points: int = 0,
         progress: Progress | None = None,
