@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from fermisea.cli import main
 from fermisea.errors import InputError, StorageError
 from fermisea.interop.cube import read_cube
 from fermisea.interop.density_file import write_density
+from fermisea.interop.openpmd import write_prediction
 from fermisea.physics.fields import FourierGrid
 from fermisea.physics.hartree import hartree_energy, hartree_potential
 from fermisea.units import BOHR
@@ -203,6 +205,15 @@ def test_wrong_input_is_one_line(files, tmp_path, capfd):
     assert "expected at most 1, the number of planes" in errors[0]
     assert predicted(files, tmp_path / "out", "--netcdf", "--no-density") == 2
     assert "--netcdf: got --no-density too" in capfd.readouterr().err
+
+
+def test_shared_densities_say_so(tmp_path):
+    found = random_model("float32").predict(structure(0), 1000.0, (6, 6, 6), allow_outside=True)
+    assert "planes" not in found.data.attrs
+    shared = dataclasses.replace(found, processes=Processes(1, 3))
+    assert shared.data.attrs["planes"] == [2, 4]
+    with pytest.raises(InputError, match="3 processes share the densities; write them with"):
+        write_prediction(tmp_path / "p.h5", shared)
 
 
 def test_commands_for_one_process(monkeypatch, capsys):

@@ -26,6 +26,7 @@ from fermisea.prediction.result import Prediction
 from fermisea.prediction.route import Route, route_of
 from fermisea.utilities.arrays import FloatArray
 from fermisea.utilities.devices import DeviceName
+from fermisea.utilities.torchrun import alone
 
 DEFAULT_TEMPERATURES = (300.0, 1000.0, 3000.0, 10_000.0)
 """Default tau_e of an evaluation in addition to tau_ref, K, up to the limit of the window."""
@@ -113,7 +114,8 @@ def evaluate(
     for index, snapshot in enumerate(chosen):
         part = _part(model, snapshot)
         _check_same_kind(part, snapshot, index)
-        rows += _rows(part, snapshot, index, electron_temperatures, options)
+        with alone():  # errors of whole densities
+            rows += _rows(part, snapshot, index, electron_temperatures, options)
         if progress is not None:
             progress(index + 1, len(chosen))
     return rows

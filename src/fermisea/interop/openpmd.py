@@ -155,8 +155,14 @@ def write_prediction(path: PathLike, prediction: Prediction, ldos: npt.NDArray[n
         ldos: LDOS from ``Model.ldos`` on the grid of the prediction, for the first iteration.
 
     Raises:
-        InputError: for an LDOS on another grid, or if the file cannot be written.
+        InputError: for an LDOS on another grid, densities that several processes share, or if the file cannot be
+            written.
     """
+    if prediction.has_density and prediction.processes.count > 1:
+        raise InputError(
+            f"{path}: {prediction.processes.count} processes share the densities; write them with "
+            "fermisea.interop.density_file.write_density, or predict with density=False"
+        )
     energy_grid = prediction.density_of_states.energy_grid
     expected = (*prediction.grid.shape, energy_grid.size)
     if ldos is not None and ldos.shape != expected:

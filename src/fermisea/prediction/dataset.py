@@ -63,6 +63,9 @@ def dataset_of(prediction: PredictionValues) -> xr.Dataset:
             data.attrs |= {"thermal_xc": prediction.thermal_xc, "functional": prediction.functional}
     if prediction.total_energy_obstacle:
         data.attrs["total_energy_obstacle"] = prediction.total_energy_obstacle
+    if prediction.processes.count > 1:
+        own = prediction.processes.part(prediction.grid.shape[0])
+        data.attrs["planes"] = [own.start, own.stop]  # of the density, along x
     if prediction.warnings:
         data.attrs["warnings"] = list(prediction.warnings)
     return data

@@ -338,7 +338,10 @@ class Prediction:
 
     @property
     def density(self) -> FloatArray:
-        """n(r), (nx, ny, nz) or (temperatures, nx, ny, nz), 1/Angstrom^3."""
+        """n(r), (nx, ny, nz) or (temperatures, nx, ny, nz), 1/Angstrom^3.
+
+        Where processes share the prediction, each has ``processes.part(grid.shape[0])`` of the planes.
+        """
         self._check_density("density")
         return self.results[0].density if self.scalar else np.stack([r.density for r in self.results])
 

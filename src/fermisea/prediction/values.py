@@ -13,6 +13,7 @@ from fermisea.physics.observables import ThermalObservables
 from fermisea.prediction.forces import Mechanics
 from fermisea.prediction.uncertainty import Uncertainty
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.torchrun import Processes
 
 
 class PredictionValues(Protocol):
@@ -52,6 +53,8 @@ class PredictionValues(Protocol):
     def functional(self) -> str: ...  # noqa: D102
     @property
     def thermal_xc(self) -> str | None: ...  # noqa: D102
+    @property
+    def processes(self) -> Processes: ...  # noqa: D102
     @property
     def energies(self) -> FloatArray: ...  # noqa: D102
     @property
