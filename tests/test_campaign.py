@@ -292,6 +292,23 @@ def test_engine_refuses_what_the_settings_let_pass():
         Campaign(energy_spacing=0.5, broadening=0.2).make_engine()
     with pytest.raises(InputError, match="energy grid"):
         Campaign(energy_window=(3.0, 2.0)).make_engine()
+    with pytest.raises(InputError, match=r"LDOS grid: got \(0, 4, 4\), expected three numbers of points"):
+        Campaign(grid=(0, 4, 4)).make_engine()
+    with pytest.raises(InputError, match="got planewave with `memory`"):
+        Campaign(memory=1e9).make_engine()
+    with pytest.raises(InputError, match="memory: got -1 bytes"):
+        Campaign(engine="espresso", pseudopotentials={"Al": "Al.upf"}, memory=-1).make_engine()
+
+
+@pytest.mark.parametrize("engine", ["planewave", "espresso"])
+def test_grid_window_and_memory_reach_the_engine(engine):
+    files = {"Al": "Al.upf"}
+    made = Campaign(engine=engine, pseudopotentials=files, grid=(9, 8, 7), energy_window=(-6.0, 20.1)).make_engine()
+    assert made.ldos.grid == (9, 8, 7)
+    assert made.ldos.energy_grid == EnergyGrid(-6.0, 0.2, 131)
+    if engine == "espresso":
+        assert made.memory == 2 * 2**30
+        assert Campaign(engine=engine, pseudopotentials=files, memory=8e9).make_engine().memory == 8e9
 
 
 def test_bands_and_tail_are_settings_of_the_embedded_engine_only(tmp_path):

@@ -23,7 +23,7 @@ from fermisea.engines import Espresso, LdosOptions, PlaneWave
 from fermisea.engines.espresso import import_run
 from fermisea.engines.espresso.keywords import nested
 from fermisea.engines.espresso.output import read_output
-from fermisea.engines.ldos import resample
+from fermisea.engines.resampling import resample
 from fermisea.engines.scf_step import ScfStep
 from fermisea.errors import ConvergenceError, EngineError, FileFormatError, InputError, StorageError
 from fermisea.physics.ewald import ewald_energy

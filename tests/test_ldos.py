@@ -13,7 +13,7 @@ from scipy.special import erf
 
 from fermisea import units
 from fermisea.engines import LdosOptions, PlaneWave, ScfOptions
-from fermisea.engines.ldos import resample
+from fermisea.engines.resampling import resample
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
 

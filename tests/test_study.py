@@ -374,6 +374,15 @@ def test_shipped_settings_can_be_used(name):
     )
 
 
+def test_the_larger_cell_has_a_grid_of_the_same_spacing():
+    settings = replace(SMALL, repeat=(2, 1, 1), large_repeat=(3, 1, 2), dft=replace(SMALL.dft, grid=(21, 12, 12)))
+    assert settings.campaign("test") == settings.dft
+    large = settings.campaign("large")
+    assert large.grid == (32, 12, 24)
+    assert (large.kpts, large.energy_window) == (settings.large_kpts, settings.large_energy_window)
+    assert replace(SMALL, large_repeat=(3, 1, 2)).campaign("large").grid is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -236,6 +236,9 @@ def test_bad_settings_are_refused(tmp_path):
         AluminiumSettings.from_dict(SMALL.to_dict() | {"kinds": {"name": "a"}})
     with pytest.raises(InputError, match="planewave"):
         replace(SMALL, dft=Campaign(engine="espresso"))
+    for name, value in {"energy_window": (-8.0, 16.0), "energy_spacing": 0.5, "kpts": (1, 1, 1)}.items():
+        with pytest.raises(InputError, match=f"dft: got {name}, which would have no effect; give it in "):
+            replace(SMALL, dft=replace(SMALL.dft, **{name: value}))
     with pytest.raises(InputError, match="rounds"):
         run_aluminium(SMALL, tmp_path, Console(quiet=True), rounds=0)
     path = tmp_path / "settings.toml"

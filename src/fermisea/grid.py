@@ -244,6 +244,20 @@ class EnergyGrid:
         object.__setattr__(self, "spacing", float(self.spacing))
         object.__setattr__(self, "size", int(self.size))
 
+    @classmethod
+    def between(cls, start: float, stop: float, spacing: float) -> Self:
+        """Returns the grid from ``start`` to the multiple of ``spacing`` nearest to ``stop``, all in eV.
+
+        Raises:
+            InputError: for energies that do not ascend, or a spacing that is not positive.
+        """
+        if not (math.isfinite(start) and math.isfinite(stop) and start < stop and spacing > 0):
+            raise InputError(
+                f"energy grid: got energies from {start} to {stop} eV at a spacing of {spacing} eV, expected ascending "
+                "finite energies and a spacing above 0"
+            )
+        return cls(start, spacing, round((stop - start) / spacing) + 1)
+
     @property
     def energies(self) -> FloatArray:
         """All energies, (size,), eV."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from fermisea.engines import Espresso, LdosOptions, PlaneWave
 from fermisea.engines.ldos import default_spacing
+from fermisea.engines.ldos_memory import DEFAULT_MEMORY
 from fermisea.errors import InputError
 from fermisea.grid import EnergyGrid
 from fermisea.utilities.toml import check_keys, read_toml
@@ -41,6 +43,7 @@ class Campaign:
         grid: number of grid points of the LDOS along each lattice vector; by default chosen by the engine.
         command: command that starts pw.x, with its launcher, for example "mpirun -n 4 pw.x" or "srun pw.x".
         input_data: additional keywords of pw.x, with or without their namelists.
+        memory: memory for the LDOS of a run of pw.x and the bands that are read for it, bytes; by default 2 GiB.
     """
 
     engine: str = "planewave"
@@ -58,6 +61,7 @@ class Campaign:
     grid: tuple[int, int, int] | None = None
     command: str = "pw.x"
     input_data: Mapping[str, Any] = field(default_factory=dict)
+    memory: float | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ("planewave", "espresso"):
@@ -66,7 +70,7 @@ class Campaign:
             value = getattr(self, name)
             if not isinstance(value, str) and not (value is None and name == "xc"):
                 raise InputError(f"{name}: got {value!r}, expected text")
-        for name in ("cutoff", "energy_spacing", "highest_electron_temperature", "broadening"):
+        for name in ("cutoff", "energy_spacing", "highest_electron_temperature", "broadening", "memory"):
             _check_number(name, getattr(self, name))
         for name, length in (("kpts", 3), ("shift", 3), ("grid", 3), ("energy_window", 2)):
             values = getattr(self, name)
@@ -103,6 +107,12 @@ class Campaign:
         check_keys(values, [item.name for item in fields(cls)], "campaign")
         return cls(**values)
 
+    def key(self) -> bytes:
+        """Returns the settings as text that results are stored with; the memory changes no result."""
+        return json.dumps(
+            {name: value for name, value in asdict(self).items() if name != "memory"}, sort_keys=True
+        ).encode()
+
     def make_engine(self) -> PlaneWave | Espresso:
         """Returns the engine with these settings.
 
@@ -113,10 +123,12 @@ class Campaign:
         window = None
         if self.engine == "espresso" and (self.bands is not None or self.tail != "auto"):
             raise InputError("engine: got espresso with `bands` or `tail`, which only planewave has; leave them out")
+        if self.engine == "planewave" and self.memory is not None:
+            raise InputError("engine: got planewave with `memory`, which only espresso has; leave it out")
         if self.energy_window is not None:
             start, stop = self.energy_window
             step = default_spacing(0.0) if spacing is None else spacing
-            window = EnergyGrid(start, step, round((stop - start) / step) + 1)
+            window = EnergyGrid.between(start, stop, step)
         ldos = LdosOptions(
             spacing=spacing,
             broadening=spacing if self.broadening is None else self.broadening,
@@ -134,6 +146,7 @@ class Campaign:
                 command=self.command,
                 input_data=self.input_data,
                 ldos=ldos,
+                memory=DEFAULT_MEMORY if self.memory is None else self.memory,
             )
         return PlaneWave(
             xc=self.xc or "pbe",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import fermisea
-from fermisea.cli.common import AllowClosureError, Json, print_json, pseudopotential_files
+from fermisea.cli.common import AllowClosureError, Json, bytes_of, print_json, pseudopotential_files
 from fermisea.cli.convert_cube import Overwrite, check_output, cube, show_files, show_snapshot
 from fermisea.cli.shell import Command
 from fermisea.terminal import facts, progress_bar, stdout
@@ -199,6 +199,24 @@ def espresso(
     highest_electron_temperature: Annotated[
         float, typer.Option(help="Highest tau_e for which the energy window is valid, K.")
     ] = 10_000.0,
+    energy_window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            help="First and last energy of the LDOS, eV, in place of --highest-electron-temperature.  "
+            "[dim]\\[default: chosen for the run][/]"
+        ),
+    ] = None,
+    grid: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(
+            help="Three numbers of grid points of the LDOS, one along each lattice vector.  "
+            "[dim]\\[default: grid of the density][/]"
+        ),
+    ] = None,
+    memory: Annotated[
+        str,
+        typer.Option(help="Memory for the LDOS and the bands that are read for it, such as 500MB or 8GiB."),
+    ] = "2GiB",
     pseudopotentials: Annotated[
         list[str] | None,
         typer.Option(
@@ -224,7 +242,11 @@ def espresso(
     """
     check_output(out, ".nc", overwrite=overwrite)
     options = fermisea.engines.LdosOptions(
-        energy_spacing, energy_spacing if broadening is None else broadening, highest_electron_temperature
+        energy_spacing,
+        energy_spacing if broadening is None else broadening,
+        highest_electron_temperature,
+        None if energy_window is None else fermisea.EnergyGrid.between(*energy_window, energy_spacing),
+        grid,
     )
     snapshot = fermisea.engines.import_run(
         source,
@@ -232,6 +254,7 @@ def espresso(
         pseudopotentials=_files_by_element(pseudopotentials),
         scf=scf,
         ion_temperature=ion_temperature,
+        memory=bytes_of(memory),
         allow_closure_error=allow_closure_error,
     )
     snapshot.save(out)

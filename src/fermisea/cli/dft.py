@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import fermisea
-from fermisea.cli.common import Json, print_json, pseudopotential_files
+from fermisea.cli.common import Json, bytes_of, print_json, pseudopotential_files
 from fermisea.terminal import CampaignView, stderr, stdout, table
 
 if TYPE_CHECKING:
@@ -128,6 +128,13 @@ def dft(
         str | None,
         typer.Option(help="Command that starts pw.x, for example 'mpirun -n 4 pw.x'.  [dim]\\[default: pw.x][/]"),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory for the LDOS of a run of pw.x and the bands that are read for it, such as 8GiB.  "
+            "[dim]\\[default: 2GiB][/]"
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Number of structures computed in parallel.")] = 1,
     scheduler: Annotated[
         SchedulerName,
@@ -174,6 +181,7 @@ def dft(
         "energy_window": energy_window,
         "grid": grid,
         "command": command,
+        "memory": None if memory is None else bytes_of(memory),
     }
     changes = {name: value for name, value in given.items() if value is not None}
     campaign = fermisea.Campaign.from_toml(config, **changes) if config else fermisea.Campaign(**changes)

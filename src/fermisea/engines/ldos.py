@@ -1,23 +1,14 @@
-"""The local density of states of a converged Hamiltonian on an energy grid, broadened by a Gaussian."""
+"""Energies, broadening and grid of a local density of states: given ones, and the defaults of a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-
 from fermisea import units
-from fermisea.engines.basis import PlaneWaves
 from fermisea.errors import InputError
-from fermisea.grid import EnergyGrid, RealSpaceGrid
-from fermisea.physics.broadening import gaussian
+from fermisea.grid import EnergyGrid
 from fermisea.physics.window import check_start, default_window, warn_of_unit
-from fermisea.utilities.threads import Workers
 
 _SPACING = 0.2
 """Default spacing and broadening of the LDOS, eV."""
@@ -27,9 +18,6 @@ _HOT = 30_000.0
 
 _WIDEST = 1.5
 """Largest default spacing, eV; a window that ends where the bands end then has fifty energies."""
-
-_BANDS = 128
-"""Number of bands of a k-point whose densities are stored at once."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +44,8 @@ class LdosOptions:
     def __post_init__(self) -> None:
         warn_of_unit(self.highest_electron_temperature)
         _check_widths(self._spacing(0.0), self._broadening(0.0))
+        if self.grid is not None and (len(self.grid) != 3 or min(self.grid) < 1):
+            raise InputError(f"LDOS grid: got {self.grid}, expected three numbers of points of at least 1")
 
     def _spacing(self, electron_temperature: float) -> float:
         if self.energy_grid is not None:
@@ -141,88 +131,3 @@ def free_electron_bands(electrons: float, volume: float, energy_above: float) ->
     """Returns the number of free-electron bands up to ``energy_above`` (eV) over the Fermi energy."""
     fermi_energy = units.KINETIC * (3 * math.pi**2 * electrons / volume) ** (2 / 3)
     return electrons / 2 * (1 + energy_above / fermi_energy) ** 1.5
-
-
-@dataclass(frozen=True)
-class KPointBands:
-    """Bands of one k-point.
-
-    Attributes:
-        waves: plane waves of the k-point.
-        weight: weight of the k-point; all weights sum to one.
-        eigenvalues: (bands,), eV, ascending.
-        coefficients: orthonormal rows, (bands, plane waves).
-    """
-
-    waves: PlaneWaves
-    weight: float
-    eigenvalues: Tensor
-    coefficients: Tensor
-
-
-def local_density_of_states(
-    kpoints: Sequence[Callable[[], KPointBands]],
-    grid: RealSpaceGrid,
-    energies: EnergyGrid,
-    broadening: float,
-    shape: tuple[int, int, int],
-    pool: Workers,
-) -> npt.NDArray[np.float32]:
-    """Returns sum_k w_k sum_n 2 |psi_nk(r)|^2 g(eps - eps_nk), (nx, ny, nz, energies), 1/(eV Angstrom^3).
-
-    The contribution of each k-point is computed in single precision, in which the LDOS is stored.
-
-    Args:
-        kpoints: functions that return the bands of each k-point, up to energies above the window, on demand.
-        grid: real-space grid of the DFT code.
-        energies: the energy grid.
-        broadening: standard deviation of the Gaussian g, eV.
-        shape: grid points of the LDOS; Fourier coefficients beyond a coarser grid are omitted.
-        pool: thread pool for the k-points.
-    """
-    axis = torch.as_tensor(energies.energies)
-
-    def one(given: Callable[[], KPointBands]) -> tuple[Tensor, Tensor]:
-        bands = given()
-        device = bands.coefficients.device
-        spectrum = gaussian(axis.to(device)[:, None] - bands.eigenvalues.to(device)[None], broadening)
-        spectrum *= 2 * bands.weight / grid.volume
-        spectrum, number = spectrum.float(), len(bands.eigenvalues)
-        near = torch.nonzero(spectrum.any(dim=1)).flatten()  # energies at which a Gaussian is not zero
-        spectrum = spectrum[near]
-        found = torch.zeros((len(near), grid.size), dtype=torch.float32, device=device)
-        squares = torch.empty((min(_BANDS, number), grid.size), dtype=torch.float32, device=device)
-        for first in range(0, number, _BANDS):
-            block = bands.coefficients[first : first + _BANDS]
-            for batch in bands.waves.batches(len(block), device):
-                field = bands.waves.to_grid(block[batch].to(torch.complex64))
-                parts = torch.view_as_real(field).square_().flatten(1, -2)
-                torch.add(parts[..., 0], parts[..., 1], out=squares[batch])
-            found.addmm_(spectrum[:, first : first + _BANDS], squares[: len(block)])
-        return near, resample(found.view(len(near), *grid.shape), shape)
-
-    total = torch.zeros((energies.size, *shape), dtype=torch.float64)
-    for near, part in pool.map(one, kpoints):
-        total = total.to(part.device)
-        total.index_add_(0, near, part.double())
-    return total.permute(1, 2, 3, 0).to(torch.float32).cpu().contiguous().numpy()
-
-
-def resample(field: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Returns fields (..., nx, ny, nz) on a coarser grid of ``shape`` by omitting Fourier coefficients."""
-    for axis, size in zip((-3, -2, -1), shape, strict=True):
-        present = field.shape[axis]
-        if size == present:
-            continue
-        if size > present:
-            raise InputError(
-                f"LDOS grid: got {shape}, expected at most the grid of the engine, {tuple(field.shape[-3:])}"
-            )
-        half = (size - 1) // 2
-        spectrum = torch.fft.fft(field, dim=axis, norm="forward").movedim(axis, -1)
-        kept = spectrum.new_zeros((*spectrum.shape[:-1], size))
-        kept[..., : half + 1] = spectrum[..., : half + 1]
-        if half:
-            kept[..., -half:] = spectrum[..., -half:]
-        field = torch.fft.ifft(kept, dim=-1, norm="forward").real.movedim(-1, axis)
-    return field

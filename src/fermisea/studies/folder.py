@@ -14,6 +14,9 @@ from fermisea.utilities.files import check_writable_folder, write_text
 
 Rows = list[dict[str, Any]]
 
+_FREE = ("command", "memory")
+"""Entries of tables of settings that may change."""
+
 
 def claim_folder(out: Path, settings: Settings, free: Collection[str]) -> None:
     """Writes settings.json to the folder of a study; refuses a folder with results from other settings.
@@ -36,13 +39,18 @@ def claim_folder(out: Path, settings: Settings, free: Collection[str]) -> None:
             found = type(settings).from_dict(stored).to_dict()  # new settings have their default values
         except (ValueError, TypeError, LookupError) as error:
             raise InputError(f"{path}: cannot be read ({error}); choose another --out folder") from error
-        differing = [name for name in wanted if name not in free and found[name] != wanted[name]]
+        differing = [name for name in wanted if name not in free and _same(found[name]) != _same(wanted[name])]
         if differing:
             raise InputError(
                 f"{out}: holds a study with other settings ({', '.join(differing)}); remove it or choose another --out "
                 "folder"
             )
     write_text(path, json.dumps({"fermisea": __version__, **wanted}, indent=2) + "\n")
+
+
+def _same(value: Any) -> Any:
+    """Returns a setting without the entries that have no influence on results: how DFT is started, and its memory."""
+    return {key: item for key, item in value.items() if key not in _FREE} if isinstance(value, dict) else value
 
 
 def stored_rows(path: Path, key: list[Any], compute: Callable[[], Rows]) -> Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,10 @@ from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.espresso.fields import read_density, read_wavefunctions, wavefunction_file
 from fermisea.engines.espresso.output import PwOutput
 from fermisea.engines.espresso.potentials import Potentials
-from fermisea.engines.ldos import ChosenLdosOptions, KPointBands, energy_grid, local_density_of_states, resample
+from fermisea.engines.ldos import ChosenLdosOptions, energy_grid
+from fermisea.engines.ldos_memory import DEFAULT_MEMORY, LdosSize, blocks_within
+from fermisea.engines.ldos_sum import KPointBands, local_density_of_states
+from fermisea.engines.resampling import check_coarser, resample, transform_shape
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid, RealSpaceGrid
 from fermisea.physics.broadening import GAUSSIAN, Broadening
@@ -45,7 +49,12 @@ def missing_top(options: ChosenLdosOptions, energies: EnergyGrid, output: PwOutp
 
 
 def wavefunction_ldos(
-    bands: PwOutput, folder: Path, options: ChosenLdosOptions, energies: EnergyGrid, threads: int | None = None
+    bands: PwOutput,
+    folder: Path,
+    options: ChosenLdosOptions,
+    energies: EnergyGrid,
+    threads: int | None = None,
+    memory: float = DEFAULT_MEMORY,
 ) -> tuple[npt.NDArray[np.float32], Broadening]:
     """Returns the LDOS of wavefunctions, (nx, ny, nz, energies), 1/(eV Angstrom^3), and its kernel.
 
@@ -54,17 +63,29 @@ def wavefunction_ldos(
         folder: folder of the wavefunctions.
         options: broadening and grid of the LDOS.
         energies: energies of the LDOS.
-        threads: number of k-points summed at once; None for the number of threads of torch.
+        threads: number of blocks of bands summed at once; None for the number of threads of torch. The memory may allow
+            fewer.
+        memory: memory for the LDOS and the bands that are read for it, bytes.
 
     Raises:
+        InputError: if the memory is too small, or the grid of the LDOS is finer than the grid of the run.
         FileFormatError: for a damaged file or a file of another run.
     """
     highest = energies.stop + _FAR * options.broadening
-    kpoints = [partial(_bands, folder, bands, index, highest) for index in range(len(bands.weights))]
-    grid = RealSpaceGrid(bands.atoms.cell.array, bands.shape)
-    shape = options.grid or bands.shape
-    with Workers(threads) as pool:
-        ldos = local_density_of_states(kpoints, grid, energies, options.broadening, shape, pool)
+    grid, shape = RealSpaceGrid(bands.atoms.cell.array, bands.shape), options.grid or bands.shape
+    check_coarser(shape, bands.shape)
+    kpoints = []
+    for index, weight in enumerate(bands.weights):
+        values = bands.eigenvalues[index]
+        values = values[: np.searchsorted(values, highest, side="right")]
+        kpoints.append(KPointBands(float(weight), values, partial(_read, folder, bands, index)))
+    waves, _ = _read(folder, bands, 0, 0, 0)
+    wider = tuple(width + 1 for width in waves.box)  # the spheres of other k-points may have one more index
+    x, y, z = transform_shape((wider[0], wider[1], wider[2]), shape, bands.shape)
+    size = LdosSize(math.prod(shape), energies.size, x * y * z, math.ceil(1.05 * len(waves)))
+    blocks = blocks_within(memory, size, [point.eigenvalues for point in kpoints], energies, options.broadening)
+    with Workers(blocks.threads(threads or torch.get_num_threads())) as pool:
+        ldos = local_density_of_states(kpoints, grid, energies, options.broadening, shape, pool, blocks)
     return ldos, Broadening(GAUSSIAN, options.broadening)
 
 
@@ -130,17 +151,16 @@ def _mean_potential(scf: PwOutput, valence: Tensor, potentials: Potentials) -> f
     return float(v_xc.mean()) + sum(potentials.local_integrals[symbol] for symbol in symbols) / float(grid.volume)
 
 
-def _bands(folder: Path, output: PwOutput, index: int, highest: float) -> KPointBands:
+def _read(folder: Path, output: PwOutput, index: int, first: int, stop: int) -> tuple[PlaneWaves, Tensor]:
+    """Returns the plane waves of a k-point and the coefficients of the bands ``first`` to ``stop``."""
     path = wavefunction_file(folder, index)
     if path is None:
         raise InputError(f"{folder}: no wavefunctions of k-point {index + 1}; run pw.x with disk_io = 'low'")
-    eigenvalues = output.eigenvalues[index]
-    count = int(np.searchsorted(eigenvalues, highest, side="right"))
-    miller, coefficients, bands = read_wavefunctions(path, count)
-    if bands != len(eigenvalues) or (2 * np.abs(miller).max(axis=0) >= np.array(output.shape)).any():
+    number = output.eigenvalues.shape[1]
+    miller, coefficients, bands = read_wavefunctions(path, stop - first, first)
+    if bands != number or (2 * np.abs(miller).max(axis=0) >= np.array(output.shape)).any():
         raise FileFormatError(
             f"{path}: its {bands} bands and plane waves do not match data-file-schema.xml, which has "
-            f"{len(eigenvalues)} bands on the grid {output.shape}; run pw.x again or copy the files of one run"
+            f"{number} bands on the grid {output.shape}; run pw.x again or copy the files of one run"
         )
-    waves = PlaneWaves.of(output.fractions[index], miller, output.shape, torch.device("cpu"))
-    return KPointBands(waves, float(output.weights[index]), torch.from_numpy(eigenvalues[:count].copy()), coefficients)
+    return PlaneWaves.of(output.fractions[index], miller, output.shape, torch.device("cpu")), coefficients

@@ -12,7 +12,7 @@ from fermisea import units
 from fermisea.data.cube import read_cube
 from fermisea.engines.espresso.inputs import pp_input
 from fermisea.engines.espresso.launch import run_program
-from fermisea.engines.ldos import resample
+from fermisea.engines.resampling import resample
 from fermisea.errors import EngineError, FileFormatError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.broadening import FERMI_DIRAC, FERMI_DIRAC_DEVIATION, Broadening

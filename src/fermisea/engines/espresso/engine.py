@@ -20,7 +20,9 @@ from fermisea.engines.espresso.launch import check_command, other_program
 from fermisea.engines.espresso.potentials import Potentials, load_potentials
 from fermisea.engines.espresso.runs import PwRuns, scratch_folder
 from fermisea.engines.ldos import LdosOptions
+from fermisea.engines.ldos_memory import DEFAULT_MEMORY, check_array
 from fermisea.engines.mesh import mesh_of, mesh_settings
+from fermisea.engines.resampling import check_coarser
 from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.spin import warn_of_moments
 from fermisea.errors import InputError
@@ -51,7 +53,8 @@ class Espresso:
             free energy of the LDOS is about its square root: 0.026 meV/atom at 1e-11 in beryllium, 0.005 at 1e-13.
         folder: parent folder of the scratch folders, which are removed after successful runs; None for the temporary
             folder of the system.
-        threads: number of threads for the LDOS; None for the number of torch.
+        threads: number of threads for the LDOS; None for the number of torch, or fewer if the memory requires it.
+        memory: memory for the LDOS and the bands that are read for it, bytes; it must hold at least the LDOS.
         report: callback after each SCF iteration.
     """
 
@@ -67,6 +70,7 @@ class Espresso:
     tolerance: float = 1e-12
     folder: str | Path | None = None
     threads: int | None = None
+    memory: float = DEFAULT_MEMORY
     report: Callable[[ScfStep], None] | None = None
 
     def __post_init__(self) -> None:
@@ -80,10 +84,10 @@ class Espresso:
                 f"pseudopotentials: got {self.pseudopotentials!r}, expected a UPF file for each element; give "
                 "{'Al': 'Al.upf'}, on the command line --pseudopotentials Al=Al.upf"
             )
-        for name in ("cutoff", "tolerance"):
+        for name, unit in (("cutoff", "eV"), ("tolerance", "eV"), ("memory", "bytes")):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name}: got {value} eV, expected a finite value above 0")
+                raise InputError(f"{name}: got {value} {unit}, expected a finite value above 0")
         for name, lowest in (("kpts", 1), ("shift", 0)):
             values = getattr(self, name)
             if values is None:
@@ -137,12 +141,14 @@ class Espresso:
                 report=self.report,
             )
             scf, density = runs.scf()
-            energies = window(options, scf)
+            energies, shape = window(options, scf), options.grid or scf.shape
+            check_coarser(shape, scf.shape)  # before the longer run
+            check_array(math.prod(shape), energies.size, self.memory)
             bands = runs.fill(scf)
             if beside is None:
-                ldos = wavefunction_ldos(bands, runs.save, options, energies, self.threads)
+                ldos = wavefunction_ldos(bands, runs.save, options, energies, self.threads, self.memory)
             else:
-                ldos = cube_ldos(folder, beside, energies, options.broadening, options.grid or scf.shape)
+                ldos = cube_ldos(folder, beside, energies, options.broadening, shape)
             return assemble(
                 scf,
                 density,

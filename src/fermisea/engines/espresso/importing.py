@@ -18,6 +18,7 @@ from fermisea.engines.espresso.output import PwOutput, read_output
 from fermisea.engines.espresso.potentials import load_potentials
 from fermisea.engines.espresso.printed import scf_before
 from fermisea.engines.ldos import ChosenLdosOptions, LdosOptions, free_electron_bands
+from fermisea.engines.ldos_memory import DEFAULT_MEMORY
 from fermisea.errors import FileFormatError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.physics.window import REACH, served_temperature
@@ -39,6 +40,7 @@ def import_run(
     scf: str | Path | None = None,
     ion_temperature: float | None = None,
     threads: int | None = None,
+    memory: float = DEFAULT_MEMORY,
     allow_closure_error: bool = False,
 ) -> Snapshot:
     """Returns the snapshot of a finished scf, relax or nscf run; nothing in its folder is changed.
@@ -50,12 +52,14 @@ def import_run(
         scf: for an nscf run, the printed output of the preceding SCF run or a copy of its ``data-file-schema.xml``; by
             default searched for beside ``PREFIX.save``.
         ion_temperature: tau_i, K, if known.
-        threads: number of threads for the LDOS; None for the number of torch.
+        threads: number of threads for the LDOS; None for the number of torch, or fewer if the memory requires it.
+        memory: memory for the LDOS and the bands that are read for it, bytes; it must hold at least the LDOS.
         allow_closure_error: whether an LDOS whose F differs from F of the run by more than 5 meV/atom gives a warning
             instead of an error.
 
     Raises:
-        InputError: with a list of everything that the run lacks; for an LDOS that does not give F of the run.
+        InputError: with a list of everything that the run lacks; if the memory is too small; for an LDOS that does not
+            give F of the run.
         FileFormatError: for a damaged file.
     """
     save = _save_folder(Path(folder))
@@ -98,7 +102,7 @@ def import_run(
     snapshot = assemble(
         output,
         density,
-        wavefunction_ldos(output, save, options, energies, threads),
+        wavefunction_ldos(output, save, options, energies, threads, memory),
         energies=energies,
         potentials=potentials,
         electron_temperature=electron_temperature,

@@ -14,21 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ase import Atoms
+from torch import Tensor
 
 from fermisea import pseudopotentials as psp
 from fermisea import units
 from fermisea.data.reference import Reference
 from fermisea.data.snapshot import Snapshot
-from fermisea.engines.basis import plane_waves
+from fermisea.engines.basis import PlaneWaves, plane_waves
 from fermisea.engines.cores import warn_of_overlap
 from fermisea.engines.cutoff import default_cutoff, warn_of_low_cutoff
-from fermisea.engines.ldos import (
-    KPointBands,
-    LdosOptions,
-    energy_grid,
-    local_density_of_states,
-    resample,
-)
+from fermisea.engines.ldos import LdosOptions, energy_grid
+from fermisea.engines.ldos_sum import KPointBands, local_density_of_states
 from fermisea.engines.mesh import mesh_of, mesh_settings
 from fermisea.engines.planewave.band_plan import BandPlan, OccupiedTopError, band_plan, check_bands, fewest_waves
 from fermisea.engines.planewave.basis_size import check_memory, warn_of_hot_electrons
@@ -41,6 +37,7 @@ from fermisea.engines.planewave.solver import KPointSolver
 from fermisea.engines.planewave.tail import Tail
 from fermisea.engines.planewave.total_energy import TotalEnergy, total_energy
 from fermisea.engines.planewave.window_bands import highest_energy, window_bands
+from fermisea.engines.resampling import check_coarser, resample
 from fermisea.engines.scf_step import ScfStep
 from fermisea.engines.spin import warn_of_moments
 from fermisea.errors import ConvergenceError, InputError
@@ -172,6 +169,8 @@ class PlaneWave:
         """
         with Workers(self.threads) as pool:
             problem = self._problem(atoms, electron_temperature)
+            shape = self.ldos.grid or problem.grid.shape
+            check_coarser(shape, problem.grid.shape)
             if self.bands == "all":
                 check_memory(problem)
             solver = KPointSolver(problem, pool)
@@ -184,9 +183,8 @@ class PlaneWave:
                 highest = highest_energy(state, options.broadening)
             energies = energy_grid(options, lowest, state.filling.fermi_level, highest)
             states = window_bands(problem, solver, state, energies.stop + REACH * options.broadening)
-            shape = options.grid or problem.grid.shape
             kpoints = [
-                partial(KPointBands, waves, float(weight), bands.eigenvalues, bands.coefficients)
+                KPointBands(float(weight), bands.eigenvalues.cpu().numpy(), partial(_bands, waves, bands.coefficients))
                 for waves, weight, bands in zip(problem.waves, problem.weights, states, strict=True)
             ]
             ldos = local_density_of_states(kpoints, problem.grid, energies, options.broadening, shape, pool)
@@ -305,6 +303,11 @@ class PlaneWave:
                 symbol: {"name": p.name, "sha256": p.digest, "valence": p.valence} for symbol, p in potentials.items()
             },
         }
+
+
+def _bands(waves: PlaneWaves, coefficients: Tensor, first: int, stop: int) -> tuple[PlaneWaves, Tensor]:
+    """Returns the plane waves and the coefficients of a block of bands."""
+    return waves, coefficients[first:stop]
 
 
 def _table(rows: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:

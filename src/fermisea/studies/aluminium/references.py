@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +28,7 @@ def reference(dft: Campaign, name: str, atoms: Atoms, electron_temperature: floa
         ConvergenceError: if the SCF cycle does not converge.
     """
     places = np.concatenate([atoms.positions, atoms.cell.array])
-    key = hashlib.sha256(json.dumps(asdict(dft), sort_keys=True).encode() + places.tobytes()).hexdigest()
+    key = hashlib.sha256(dft.key() + places.tobytes()).hexdigest()
 
     def compute() -> Rows:
         engine = dft.make_engine()

@@ -19,6 +19,13 @@ from fermisea.training.config import TrainingConfig
 
 PRESETS = ("aluminium",)
 
+_ELSEWHERE = {
+    "energy_window": "[[reference_temperatures]]",
+    "energy_spacing": "[[reference_temperatures]]",
+    "kpts": "[[kinds]]",
+}
+"""Tables of DFT settings that differ among the runs."""
+
 
 @dataclass(frozen=True)
 class ReferenceTemperature:
@@ -113,6 +120,9 @@ class AluminiumSettings:
                 )
         if self.dft.engine != "planewave":
             raise InputError(f"dft: got engine {self.dft.engine!r}, expected planewave")
+        for name, place in _ELSEWHERE.items():
+            if getattr(self.dft, name) is not None:
+                raise InputError(f"dft: got {name}, which would have no effect; give it in {place}")
 
     def campaign(self, tau_ref: float, kpts: Mesh) -> Campaign:
         """Returns the DFT settings at one tau_ref (K) with a k-mesh."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ase import Atoms
@@ -123,18 +123,10 @@ def run_dft(
     failed: list[str] = []
     number = 0
     for part, found in structures.parts().items():
-        campaign = settings.dft
-        if part == "large":
-            campaign = replace(
-                campaign,
-                kpts=settings.large_kpts,
-                shift=settings.large_shift,
-                energy_window=settings.large_energy_window or campaign.energy_window,
-            )
         if not found:
             continue
         outcomes = run_campaign(
-            campaign.make_engine(),
+            settings.campaign(part).make_engine(),
             found,
             settings.reference_electron_temperature,
             folder / part,

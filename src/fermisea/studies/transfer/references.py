@@ -66,7 +66,7 @@ def reference(
         InputError: for an engine other than the embedded one.
         ConvergenceError: if the SCF cycle does not converge.
     """
-    key = hashlib.sha256(json.dumps(asdict(dft), sort_keys=True).encode() + atoms.positions.tobytes()).hexdigest()
+    key = hashlib.sha256(dft.key() + atoms.positions.tobytes()).hexdigest()
     path = folder / f"{name}-{electron_temperature:g}K.json"
     known = _read(path)
     if known.pop("key", None) == key:

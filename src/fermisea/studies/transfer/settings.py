@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from fermisea.campaign import Campaign
@@ -40,7 +41,7 @@ class TransferSettings:
         large_energy_window: energy window of the LDOS of the larger cell, eV, if it differs from the others; it may
             have a lower end.
         large_ion_temperature: tau_i of the larger cell, K.
-        dft: DFT settings of all runs.
+        dft: DFT settings of all runs; the larger cell has a grid of the LDOS with at most the same spacing.
         training: training configuration of all models.
         seed: random seed of the molecular dynamics.
     """
@@ -110,6 +111,22 @@ class TransferSettings:
             )
         if self.dft.energy_window is None:
             raise InputError("dft: got no energy_window, expected one for the references and the large cell")
+
+    def campaign(self, part: str) -> Campaign:
+        """Returns the DFT settings of a part of the structures: "training", "scaled", "test" or "large"."""
+        if part != "large" or self.large_repeat is None:
+            return self.dft
+        grid = self.dft.grid
+        if grid is not None:
+            x, y, z = (math.ceil(n * a / b) for n, a, b in zip(grid, self.large_repeat, self.repeat, strict=True))
+            grid = (x, y, z)
+        return replace(
+            self.dft,
+            kpts=self.large_kpts,
+            shift=self.large_shift,
+            energy_window=self.large_energy_window or self.dft.energy_window,
+            grid=grid,
+        )
 
     @classmethod
     def load(cls, name: str | os.PathLike[str]) -> Self:

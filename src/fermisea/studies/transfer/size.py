@@ -85,7 +85,8 @@ def k_mesh_difference(settings: TransferSettings, path: Path) -> dict[str, float
     """
     if settings.large_repeat is None:
         raise InputError("large_repeat: got none, expected a cell")
-    dft = replace(settings.dft, energy_window=settings.large_energy_window or settings.dft.energy_window)
+    window = settings.large_energy_window or settings.dft.energy_window
+    dft = replace(settings.dft, energy_window=window, grid=None)  # one cubic cell, on the grid of the engine
     kpts, shift = mesh_of(settings.dft.kpts, settings.dft.shift, crystal(settings, settings.repeat).cell.array)
     meshes = (
         _cube(dft, settings.large_repeat, settings.large_kpts, settings.large_shift),
