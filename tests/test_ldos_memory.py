@@ -14,7 +14,7 @@ from espresso import aluminium, finished_run
 from fermisea.engines import LdosOptions, PlaneWave, import_run
 from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.espresso.fields import read_wavefunctions
-from fermisea.engines.ldos_memory import Blocks, LdosSize, blocks_within, check_array, choose_blocks
+from fermisea.engines.ldos_memory import Blocks, LdosSize, blocks_within, check_array, least_memory
 from fermisea.engines.ldos_sum import KPointBands, local_density_of_states
 from fermisea.engines.resampling import resample, transform_shape
 from fermisea.errors import FileFormatError, InputError
@@ -113,7 +113,8 @@ def test_a_smaller_memory_gives_smaller_blocks_and_then_an_error():
         blocks_within(1e6, size, values, ENERGIES, 0.3)
     with pytest.raises(InputError, match=r"needs at least 0\.000536 GiB"):
         check_array(1800, 80, 1e5)
-    assert choose_blocks(size, [(1, 30)], 1e6) is None
+    least = least_memory(size, values, ENERGIES, 0.3)
+    assert blocks_within(least, size, values, ENERGIES, 0.3).size == 1
 
 
 def test_coarse_ldos_of_the_engine_is_the_resampled_one():

@@ -11,6 +11,7 @@ import typer
 
 import fermisea
 from fermisea.cli.common import Json, bytes_of, print_json, pseudopotential_files
+from fermisea.cli.dry_run import DryRun, show_estimates
 from fermisea.terminal import CampaignView, stderr, stdout, table
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def dft(
     electron_temperature: Annotated[
         float, typer.Option(help="Electronic temperature of the calculations (tau_ref), K.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the snapshot files.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the snapshot files, required except with --dry-run.")
+    ] = None,
     engine: Annotated[EngineName | None, typer.Option(help="DFT engine.  [dim]\\[default: planewave][/]")] = None,
     config: Annotated[
         Path | None,
@@ -149,6 +152,7 @@ def dft(
     retry: Annotated[
         bool, typer.Option("--retry", help="Recomputation of structures whose calculation failed in an earlier run.")
     ] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Compute a snapshot file for each structure by finite-temperature DFT.
@@ -186,6 +190,14 @@ def dft(
     changes = {name: value for name, value in given.items() if value is not None}
     campaign = fermisea.Campaign.from_toml(config, **changes) if config else fermisea.Campaign(**changes)
     found = fermisea.read_structures(structures)
+    if dry_run:
+        from fermisea.campaign.estimate import estimate  # noqa: PLC0415  # not needed otherwise
+
+        estimates = [estimate(campaign, name, atoms, electron_temperature) for name, atoms in found.items()]
+        show_estimates(estimates, workers=workers, json=json)
+        return
+    if out is None:
+        raise fermisea.InputError("--out: missing; give a folder for the snapshot files")
     chosen = campaign.make_engine().for_elements([symbol for atoms in found.values() for symbol in set(atoms.symbols)])
     settings = used_settings(campaign, chosen, found, electron_temperature)
     view = CampaignView(stderr(), len(found), workers)

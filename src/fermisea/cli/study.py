@@ -9,10 +9,12 @@ import typer
 
 import fermisea
 from fermisea.cli.common import Json, print_json
+from fermisea.cli.dry_run import DryRun, show_estimates
 from fermisea.cli.shell import Command
 from fermisea.terminal import stderr, stdout
 
 _Device = Annotated[str, typer.Option(help="Device of training and predictions, cpu or cuda.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for all files of the study, required except with --dry-run.")]
 
 study = typer.Typer(
     name="study",
@@ -30,7 +32,7 @@ def _group() -> None:
 
 @study.command(cls=Command)
 def transfer(
-    out: Annotated[Path, typer.Option(help="Folder for all files of the study.", show_default=False)],
+    out: Out = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Reduced study of about ten minutes: four atoms, small networks.")
     ] = False,
@@ -43,6 +45,7 @@ def transfer(
     ] = None,
     workers: Annotated[int, typer.Option(help="Number of structures or models processed in parallel.")] = 1,
     device: _Device = "cpu",
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Train aluminium models at some ionic temperatures; test them at all nine and at other electronic temperatures.
@@ -51,13 +54,22 @@ def transfer(
     interruption, the same command resumes the study. The full study takes many hours.
 
     Example: [bold]fermisea study transfer --quick --out study/[/]
+
+    Example: [bold]fermisea study transfer --settings cluster --dry-run[/]
     """
-    from fermisea.studies.transfer import TransferSettings, run_transfer  # noqa: PLC0415  # not needed for --help
+    from fermisea.studies.transfer import (  # noqa: PLC0415  # not needed for --help
+        TransferSettings,
+        costs,
+        run_transfer,
+    )
 
     if quick and settings is not None:
         raise fermisea.InputError(f"--quick: got --settings {settings} too, expected one of them")
     chosen = TransferSettings.load("quick" if quick else settings or "full")
-    path = run_transfer(chosen, out, stderr(), workers=workers, device=device)
+    if dry_run:
+        show_estimates(costs(chosen), workers=workers, json=json)
+        return
+    path = run_transfer(chosen, _folder(out), stderr(), workers=workers, device=device)
     if json:
         print_json({"file": path})
     else:
@@ -66,7 +78,7 @@ def transfer(
 
 @study.command(cls=Command)
 def aluminium(
-    out: Annotated[Path, typer.Option(help="Folder for all files of the study.", show_default=False)],
+    out: Out = None,
     settings: Annotated[
         str, typer.Option(help="TOML file with settings, or the name of shipped settings.")
     ] = "aluminium",
@@ -79,6 +91,7 @@ def aluminium(
     ] = None,
     workers: Annotated[int, typer.Option(help="Number of DFT calculations in parallel.")] = 1,
     device: _Device = "cpu",
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Compute data for one model of aluminium from the crystal to the liquid, train it, and compare it with DFT.
@@ -90,11 +103,24 @@ def aluminium(
 
     Example: [bold]fermisea study aluminium --workers 2 --out study/[/]
     """
-    from fermisea.studies.aluminium import AluminiumSettings, run_aluminium  # noqa: PLC0415  # not needed for --help
+    from fermisea.studies.aluminium import (  # noqa: PLC0415  # not needed for --help
+        AluminiumSettings,
+        costs,
+        run_aluminium,
+    )
 
     chosen = AluminiumSettings.load(settings)
-    path = run_aluminium(chosen, out, stderr(), workers=workers, rounds=rounds, device=device)
+    if dry_run:
+        show_estimates(costs(chosen, rounds), workers=workers, json=json)
+        return
+    path = run_aluminium(chosen, _folder(out), stderr(), workers=workers, rounds=rounds)
     if json:
         print_json({"file": path})
     else:
         stdout().print(str(path))
+
+
+def _folder(out: Path | None) -> Path:
+    if out is None:
+        raise fermisea.InputError("--out: missing; give a folder for the files of the study")
+    return out

@@ -91,30 +91,8 @@ class Blocks:
         return next((number for number in range(most, 1, -1) if self.needed(number) <= self.free), 1)
 
 
-def choose_blocks(size: LdosSize, widths: Sequence[tuple[int, int]], memory: float) -> Blocks | None:
-    """Returns the blocks for a memory (bytes), or None if it is too small for any.
-
-    Args:
-        size: size of the LDOS.
-        widths: numbers of bands of a block, descending, each with the largest number of energies to which such a block
-            contributes.
-        memory: memory for everything, bytes.
-    """
-    double = size.array(double=True) <= _DOUBLE * memory
-    free = memory - size.array(double=double)
-    found = [Blocks(block, double, size.thread(block, width), size.result(width), free) for block, width in widths]
-    fitting = [blocks for blocks in found if blocks.needed(1) <= free]
-    shared = [blocks for blocks in fitting if blocks.size >= _SMALL and blocks.needed(1) <= free / 2]
-    small = [blocks for blocks in fitting if blocks.size <= _SMALL]
-    return next(iter(shared + small), None)
-
-
 def blocks_within(
-    memory: float,
-    size: LdosSize,
-    eigenvalues: Sequence[FloatArray],
-    energies: EnergyGrid,
-    broadening: float,
+    memory: float, size: LdosSize, eigenvalues: Sequence[FloatArray], energies: EnergyGrid, broadening: float
 ) -> Blocks:
     """Returns the blocks for a memory.
 
@@ -128,20 +106,40 @@ def blocks_within(
     Raises:
         InputError: if the memory is too small, with the memory that suffices.
     """
-    widths = []
+    widths = _widths(eigenvalues, energies, broadening)
+    for double in (True, False):
+        array = size.array(double=double)
+        if double and array > _DOUBLE * memory:
+            continue
+        free = memory - array
+        found = [Blocks(block, double, size.thread(block, width), size.result(width), free) for block, width in widths]
+        fitting = [blocks for blocks in found if blocks.needed(1) <= free]
+        shared = [blocks for blocks in fitting if blocks.size >= _SMALL and blocks.needed(1) <= free / 2]
+        small = [blocks for blocks in fitting if blocks.size <= _SMALL]
+        if shared or small:
+            return (shared + small)[0]
+    raise too_large(size, least_memory(size, eigenvalues, energies, broadening), memory)
+
+
+def least_memory(size: LdosSize, eigenvalues: Sequence[FloatArray], energies: EnergyGrid, broadening: float) -> float:
+    """Returns the least memory for an LDOS, bytes; the arguments are the same as for :func:`blocks_within`."""
+    _, width = _widths(eigenvalues, energies, broadening)[-1]
+    return size.array(double=False) + size.thread(1, width) + 2 * size.result(width)
+
+
+def _widths(eigenvalues: Sequence[FloatArray], energies: EnergyGrid, broadening: float) -> list[tuple[int, int]]:
+    """Returns numbers of bands of a block, descending, with the largest number of energies that one reaches."""
+    found = []
     block = LARGEST_BLOCK
     while block >= 1:
         width = 0
         for values in eigenvalues:
-            low, high = reached(energies, values[::block], values[_last(len(values), block)], broadening)
+            last = np.minimum(np.arange(0, len(values), block) + block, len(values)) - 1
+            low, high = reached(energies, values[::block], values[last], broadening)
             width = max(width, int((high - low).max(initial=0)))
-        widths.append((block, width))
+        found.append((block, width))
         block //= 2
-    if (blocks := choose_blocks(size, widths, memory)) is None:
-        _, width = widths[-1]
-        least = size.array(double=False) + size.thread(1, width) + 2 * size.result(width)
-        raise too_large(size, least, memory)
-    return blocks
+    return found
 
 
 def check_array(points: int, energies: int, memory: float) -> None:
@@ -176,8 +174,3 @@ def reached(
         np.searchsorted(axis, lowest - REACH * broadening),
         np.searchsorted(axis, highest + REACH * broadening, side="right"),
     )
-
-
-def _last(bands: int, block: int) -> IntArray:
-    """Returns the index of the last band of each block."""
-    return np.minimum(np.arange(0, bands, block) + block, bands) - 1

@@ -139,7 +139,7 @@ class Kind:
         if part == "test" and self.test_ion_temperatures:
             temperature = self.test_ion_temperatures[number]
         if self.liquid:
-            atoms = self._crystal(lattice_constant)
+            atoms = self.crystal(lattice_constant)
             volume = liquid_volume(temperature, float(point[1]))
             atoms.set_cell(atoms.cell.array * np.cbrt(len(atoms) * volume / atoms.get_volume()), scale_atoms=True)
         else:
@@ -148,13 +148,14 @@ class Kind:
             _add(atoms, self.added, self.repeat, random)
         return self._sampled(atoms, temperature, float(point[3]), random, calculator)
 
-    def _crystal(self, lattice_constant: float) -> Atoms:
+    def crystal(self, lattice_constant: float) -> Atoms:
+        """Returns the perfect crystal, without added or removed atoms, at the lattice constant of fcc (Angstrom)."""
         constant = lattice_constant * np.cbrt(_VOLUMES["fcc"] / _VOLUMES[self.lattice])
         options = {"c": _HCP_RATIO * constant} if self.lattice == "hcp" else {"cubic": True}
         return bulk("Al", self.lattice, a=constant, **options).repeat(self.repeat)
 
     def _strained(self, lattice_constant: float, point: FloatArray, random: np.random.Generator) -> Atoms:
-        atoms = self._crystal(lattice_constant)
+        atoms = self.crystal(lattice_constant)
         low, high = self.scales
         strain = random.normal(size=(3, 3))
         strain = (strain + strain.T) / 2
