@@ -42,8 +42,8 @@ fuzz: $(DEVELOPER)
 	$(ONE_THREAD) PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
 
 bench: $(DEVELOPER) $(PEERS)
-	@command -v pw.x >/dev/null || echo "bench: pw.x not found, skipping the benchmark of the DFT engine"
-	parts="$(BENCHMARKS)"; if command -v pw.x >/dev/null; then parts="$$parts engine"; fi; printf '%s\n' $$parts | \
+	@command -v pw.x >/dev/null || echo "bench: pw.x not found, skipping the benchmarks of the DFT engine and of the import"
+	parts="$(BENCHMARKS)"; if command -v pw.x >/dev/null; then parts="$$parts engine espresso_import"; fi; printf '%s\n' $$parts | \
 	$(ONE_THREAD) xargs -P $(if $(findstring --quick,$(ARGS)),2,1) -I % sh -c '$(BIN)/python benchmarks/%.py $(ARGS) || exit 255'
 
 lint: $(DEVELOPER)

@@ -17,6 +17,7 @@ PAGES = tuple(
     ROOT / "docs" / name
     for name in (
         "performance.md",
+        "quantum-espresso.md",
         "training.md",
         "free-energies.md",
         "lammps.md",
