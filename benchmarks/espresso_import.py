@@ -6,7 +6,7 @@ of pw.x for several cells are compared with the law of ``fermisea study --dry-ru
 times of pw.x depend on its BLAS library.
 
     python benchmarks/espresso_import.py            up to Al256, 8 Ry; half an hour
-    python benchmarks/espresso_import.py --quick    Al4 and Al32
+    python benchmarks/espresso_import.py --quick    Al4
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def main() -> None:
         108: (3, 12, {"scf": 220, "nscf": 440}, (1, 1, 1), (1, 1, 1)),
         256: (4, 8, {"scf": 520, "nscf": 1040}, None, (0, 0, 0)),
     }
-    largest = 32 if values.quick else 256
+    largest = 4 if values.quick else 256
     windows = {"scf": 1000.0, "nscf": 5000.0}
     rydberg, side, engine, coarse, energies = (10, 8.1, 36, 18, 60) if values.quick else (100, 16.2, 200, 72, 226)
     runs, imports, sums = [], [], []

@@ -27,7 +27,7 @@ def blocks(kind: str) -> list[str]:
 
 def test_every_command_of_the_page_runs(tmp_path):
     (settings,), (text,) = blocks("toml"), blocks("text")
-    (campaign, convert, later), (run, read) = blocks("bash"), blocks("python")
+    (campaign, convert, later, estimate), (run, read) = blocks("bash"), blocks("python")
     shutil.copy(FILES["Al"], tmp_path / "Al.upf")
     (tmp_path / "qe.toml").write_text(settings)
     (tmp_path / "scf.in").write_text(text)
@@ -38,6 +38,7 @@ def test_every_command_of_the_page_runs(tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for words in (
         [sys.executable, "-c", run],
+        ["bash", "-e", "-c", estimate],
         ["bash", "-e", "-c", campaign],
         ["bash", "-e", "-c", later],
         ["bash", "-e", "-c", convert],

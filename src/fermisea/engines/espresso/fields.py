@@ -99,7 +99,7 @@ def _opened(path: Path) -> Iterator[tuple[IntArray, int, bool, float, Callable[[
 
         def records(first: int, stop: int) -> Iterator[ComplexArray]:
             stream.seek(begin + first * (16 * waves + 2 * _MARKER))
-            return (file.read_record(np.complex128) for _ in range(first, stop))
+            return (np.asarray(file.read_record(np.complex128), dtype=np.complex128) for _ in range(first, stop))
 
         yield miller, bands, bool(head["gamma_only"]), float(head["scale_factor"]), records
 
