@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 from ase import Atoms
 from scipy.io import FortranFile
 
-from espresso import aluminium, finished_run
-from fermisea.engines import LdosOptions, PlaneWave, import_run
+from espresso import FILES, SMALL, aluminium, finished_run
+from fermisea.cli import main
+from fermisea.data.snapshot import Snapshot
+from fermisea.engines import Espresso, LdosOptions, PlaneWave, import_run
 from fermisea.engines.basis import PlaneWaves
 from fermisea.engines.espresso.fields import read_wavefunctions
 from fermisea.engines.ldos_memory import Blocks, LdosSize, blocks_within, check_array, least_memory
@@ -183,3 +186,43 @@ def test_an_import_within_a_memory_is_the_same(tmp_path):
         assert limited.free_energy(1000.0) == pytest.approx(whole.free_energy(1000.0), abs=1e-5)
         with pytest.raises(InputError, match=r"memory: got .* GiB, but an LDOS with .* more memory"):
             import_run(run, ldos=options, memory=0.9 * whole.ldos.nbytes)
+
+
+@pytest.mark.espresso
+def test_grid_window_and_memory_of_the_command_and_of_the_engine(tmp_path):
+    run, out = finished_run(tmp_path / "run", aluminium(), bands=20), tmp_path / "al.nc"
+    command = [
+        "convert",
+        "espresso",
+        str(run),
+        "--grid",
+        "9",
+        "8",
+        "7",
+        "--energy-window",
+        "-6",
+        "12",
+        "--out",
+        str(out),
+    ]
+    assert main([*command, "--memory", "20MB"]) == 0
+    snapshot = Snapshot.load(out)
+    assert snapshot.grid.shape == (9, 8, 7)
+    assert snapshot.energy_grid == EnergyGrid(-6.0, 0.2, 91)
+    assert main([*command, "--overwrite", "--memory", "100kB"]) == 2
+    assert main(["convert", "espresso", str(run), "--energy-window", "5", "-5", "--out", str(out), "--overwrite"]) == 2
+    options = LdosOptions(energy_grid=EnergyGrid(-6.0, 0.2, 91), grid=(9, 8, 7), broadening=0.2)
+    for changes, message in (
+        (
+            {"memory": 1e5},
+            r"memory: got 9\.31e-05 GiB, but an LDOS with 504 grid points and 91 energies",
+        ),
+        ({"ldos": replace(options, grid=(99, 9, 9))}, r"LDOS grid: got \(99, 9, 9\), expected at most the grid"),
+    ):
+        engine = replace(Espresso(FILES, **SMALL, ldos=options, folder=tmp_path), **changes)
+        with pytest.raises(InputError, match=message):
+            engine.run(aluminium(), 1000.0)
+    assert not list(tmp_path.glob("fermisea-pw-*/nscf.in"))  # refused before the second run
+    made = Espresso(FILES, **SMALL, ldos=options).run(aluminium(), 1000.0)
+    assert (made.grid.shape, made.energy_grid) == ((9, 8, 7), snapshot.energy_grid)
+    np.testing.assert_allclose(made.ldos, snapshot.ldos, rtol=0, atol=1e-4 * made.ldos.max())
