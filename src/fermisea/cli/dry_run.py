@@ -19,7 +19,7 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Print estimated disk space, memory and core-hours of the DFT calculations, and compute nothing.",
+        help="Estimate of disk space, memory and core-hours of the DFT calculations, without a calculation.",
     ),
 ]
 
