@@ -21,6 +21,7 @@ from fermisea.errors import ConvergenceError, InputError
 from fermisea.grid import EnergyGrid
 from fermisea.model.loading import load_model
 from fermisea.report import read_sections
+from fermisea.studies.folder import claim_folder
 from fermisea.studies.transfer import PRESETS, TransferSettings, run_transfer
 from fermisea.studies.transfer import run as run_module
 from fermisea.studies.transfer.plans import EVERYTHING, plans
@@ -427,3 +428,12 @@ def test_the_command_runs_the_study(tmp_path, capsys, monkeypatch):
     assert main(["study", "transfer", "--quick", "--workers", "2", "--out", str(tmp_path)]) == 0
     assert seen == {"settings": TransferSettings.load("quick"), "out": tmp_path, "workers": 2}
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
+
+
+def test_memory_and_command_of_pw_x_may_change_between_calls(tmp_path):
+    espresso = Campaign(engine="espresso", pseudopotentials={"Al": "Al.upf"}, energy_window=(-8.0, 16.0))
+    settings = replace(SMALL, dft=espresso, references=(), large_repeat=None)
+    claim_folder(tmp_path, settings, ())
+    claim_folder(tmp_path, replace(settings, dft=replace(espresso, memory=8e9, command="mpirun -n 4 pw.x")), ())
+    with pytest.raises(InputError, match=r"other settings \(dft\)"):
+        claim_folder(tmp_path, replace(settings, dft=replace(espresso, cutoff=300.0)), ())
