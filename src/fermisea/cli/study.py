@@ -113,7 +113,7 @@ def aluminium(
     if dry_run:
         show_estimates(costs(chosen, rounds), workers=workers, json=json)
         return
-    path = run_aluminium(chosen, _folder(out), stderr(), workers=workers, rounds=rounds)
+    path = run_aluminium(chosen, _folder(out), stderr(), workers=workers, rounds=rounds, device=device)
     if json:
         print_json({"file": path})
     else:
