@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
 RUNTIME := .venv/.runtime
 DEVELOPER := .venv/.developer
 PEERS := .venv/.peers
-BENCHMARKS := mala_training prediction startup processes training large_data wide batches routes forces ewald atoms sharing descriptors gemm
+BENCHMARKS := mala_training prediction startup processes training large_data wide batches routes forces ewald atoms sharing descriptors gemm cost
 MARKS ?= slow
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
@@ -18,7 +18,7 @@ help:
 	@echo "make test      tests; a few minutes"
 	@echo "make test-slow tests against large references; several minutes more"
 	@echo "make fuzz      damaged files of every format, and symmetries of predictions; ten minutes, ARGS=\"--mutations 30 --examples 3\" for one"
-	@echo "make bench     speed against LAMMPS, MALA and, where pw.x is installed, Quantum ESPRESSO; half an hour, or 2 minutes with ARGS=--quick"
+	@echo "make bench     speed against LAMMPS, MALA and, where pw.x is installed, Quantum ESPRESSO; an hour, or 2 minutes with ARGS=--quick"
 	@echo "make lint      style, types and layers"
 	@echo "make clean     remove .venv and caches"
 

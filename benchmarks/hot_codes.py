@@ -74,8 +74,8 @@ def exact_bands(engine: PlaneWave, atoms: Atoms, electron_temperature: float, ba
     )
 
 
-def pwscf(engine: PlaneWave, atoms: Atoms, electron_temperature: float, bands: int) -> Run:
-    """Runs pw.x with the settings of an engine for aluminium."""
+def pwscf(engine: PlaneWave, atoms: Atoms, electron_temperature: float, bands: int, *, tolerance: float = 1e-11) -> Run:
+    """Runs pw.x with the settings of an engine for aluminium; ``tolerance`` is its conv_thr, Ry for the cell."""
     with tempfile.TemporaryDirectory() as folder:
         found = run_pw(
             Path(folder),
@@ -84,7 +84,8 @@ def pwscf(engine: PlaneWave, atoms: Atoms, electron_temperature: float, bands: i
             electron_temperature,
             cutoff=engine.cutoff,
             kpts=engine.kpts,
-            tolerance=1e-11,
+            shift=engine.shift,
+            tolerance=tolerance,
             bands=bands,
         )
     return Run(

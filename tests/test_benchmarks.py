@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 from common import Clock, Pace, Table, Worker, digits  # noqa: E402
+from cost import FULL, aluminium, repeats  # noqa: E402
 from descriptors import largest_difference  # noqa: E402
 from prediction import PEER_STAGES, peer_seconds  # noqa: E402
 from report import PAGES, blocks, fill  # noqa: E402
@@ -175,6 +177,36 @@ def test_descriptors_run_without_peers(tmp_path):
     assert content["quick"]
     assert content["results"]["lammps"] == []
     assert len(content["tables"][0]["rows"]) == 4
+
+
+@pytest.mark.slow
+def test_cost_runs_without_pw(tmp_path):
+    copy = tmp_path / "project" / "benchmarks"  # its results stay in the temporary folder
+    shutil.copytree(FOLDER, copy)
+    (copy.parent / "tests").symlink_to(FOLDER.parent / "tests")
+    environment = os.environ | {"PATH": str(tmp_path)}
+    command = [sys.executable, "cost.py", "--quick"]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    content = json.loads((copy.parent / "bench-output" / "quick" / "cost.json").read_text())
+    assert [table["name"] for table in content["tables"]] == ["cost", "cost_hot"]
+    assert list(content["results"]["sizes"]) == ["engine"]
+    runs = content["results"]["sizes"]["engine"]
+    assert runs["8"]["bands"] > runs["4"]["bands"]
+    assert runs["8"]["free_energy"] / 8 == pytest.approx(runs["4"]["free_energy"] / 4, abs=0.05)  # of F itself -56 eV
+    hot = content["results"]["electron_temperatures"]
+    assert hot["engine, tail"]["30000.0"]["bands"] < hot["engine"]["30000.0"]["bands"]
+    assert all(seconds > 0 for seconds in content["results"]["predictions_cpu_s"]["prediction of F"]["8"])
+    assert (copy.parent / "bench-output" / "quick" / "cost.png").stat().st_size > 10_000
+
+
+def test_sizes_of_the_cost_benchmark_double_in_turn_and_their_meshes_have_one_density():
+    for atoms in FULL.predicted + FULL.atoms:
+        x, y, z = repeats(atoms)
+        assert 4 * x * y * z == atoms
+        assert x <= y <= z <= 2 * x
+    for atoms in FULL.atoms:
+        assert [k * n for k, n in zip(FULL.engine(aluminium(atoms)).kpts, repeats(atoms), strict=True)] == [4, 4, 4]
 
 
 def test_commands_stopped_at_random_moments_give_the_same_results_afterwards(tmp_path):

@@ -166,3 +166,47 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path):
 
 def test_colours_go_by_temperature_not_by_order():
     assert plots.temperature_colours([300, 1000]) == dict(reversed(plots.temperature_colours([1000, 300]).items()))
+
+
+def test_costs_are_sorted_and_their_exponent_is_the_slope_from_a_quarter_of_the_largest_place():
+    atoms = np.array([64, 4, 16, 32, 8])
+    seconds = np.where(atoms < 16, 7.0, 1e-3 * atoms**2.5)
+    dft, model = (
+        plots.Costs("DFT", atoms, seconds),
+        plots.Costs("model", [4, 4096, 16384], [3.0, 1.0, 4.0], predicted=True),
+    )
+    assert dft.exponent == pytest.approx(2.5)
+    assert model.exponent == pytest.approx(1.0)
+    for places in ([4], [4, 17], [4, 4]):
+        assert plots.Costs("once", places, np.ones(len(places))).exponent is None
+    hot = [plots.Costs("DFT", [1e5, 1e3], [300.0, 2.0]), plots.Costs("few bands", [1e5], [30.0])]
+    top, bottom = plots.cost_figure([dft, model], hot, time="time (s)").axes
+    drawn = lines(top)
+    np.testing.assert_allclose(drawn["DFT, $N^{2.5}$"][:, 0], [4, 8, 16, 32, 64])
+    np.testing.assert_allclose(drawn["DFT, $N^{2.5}$"][:, 1], [7.0, 7.0, *1e-3 * np.array([16, 32, 64]) ** 2.5])
+    np.testing.assert_allclose(lines(bottom)["DFT"], [[1e3, 2.0], [1e5, 300.0]])
+    for axis in (top, bottom):
+        assert axis.get_xscale() == axis.get_yscale() == "log"
+        assert axis.get_ylabel() == "time (s)"
+
+
+def test_a_method_looks_the_same_in_both_panels_and_no_two_methods_look_alike():
+    names = ("engine", "pw.x", "tail")
+    dft = [plots.Costs(name, [1.0, 2.0], [1.0, 2.0]) for name in names]
+    predicted = [plots.Costs(name, [1.0], [1.0], predicted=True) for name in ("F", "forces")]
+    top, bottom = plots.cost_figure([*dft[:2], *predicted], [predicted[0], dft[2], dft[0]]).axes
+    looks = {}
+    for axis in (top, bottom):
+        for line in axis.get_lines():
+            look = (line.get_color(), line.get_marker(), line.get_markerfacecolor(), line.get_linestyle())
+            assert looks.setdefault(line.get_label().split(",")[0], look) == look
+    assert set(looks) == {*names, "F", "forces"}
+    assert len(set(looks.values())) == 5
+
+
+def test_costs_without_a_logarithm_or_of_other_numbers_are_refused():
+    for places, seconds in (([4, 8], [1.0]), ([], []), (4, 1.0), ([4, 8], [1.0, 0.0]), ([-4], [1.0])):
+        with pytest.raises(InputError, match="costs of DFT"):
+            plots.Costs("DFT", places, seconds)
+    with pytest.raises(InputError, match="expected at least one method"):
+        plots.cost_figure([])

@@ -22,6 +22,7 @@ from fermisea.errors import InputError
 from fermisea.model.loading import load_model
 from fermisea.studies.aluminium import AluminiumSettings, run_aluminium
 from fermisea.studies.aluminium.data import ROUND, members
+from fermisea.studies.aluminium.figures import cost
 from fermisea.studies.aluminium.kinds import Kind, liquid_volume
 from fermisea.studies.aluminium.probes import LINE, probes
 from fermisea.studies.aluminium.properties import (
@@ -34,6 +35,7 @@ from fermisea.studies.aluminium.properties import (
     vacancy_energies,
 )
 from fermisea.studies.aluminium.settings import HotRuns, ReferenceTemperature
+from fermisea.studies.aluminium.tables import cost_rows
 from fermisea.training.config import TrainingConfig
 
 pytestmark = [
@@ -264,11 +266,27 @@ def rows_of(path):
 def test_the_study_writes_model_tables_figures_and_page(finished):
     model = load_model(finished / "aluminium.safetensors")
     assert model.reference_electron_temperatures == (1000.0, 10_000.0)
-    for name in ("errors", "changes", "spread", "line", "line_errors", "elastic", "phonons", "differences", "hot"):
+    for name in (
+        "errors",
+        "changes",
+        "spread",
+        "line",
+        "line_errors",
+        "elastic",
+        "phonons",
+        "differences",
+        "hot",
+        "cost",
+    ):
         assert rows_of(finished / f"{name}.csv"), name
     data = rows_of(finished / "data.csv")
     assert len(data) == 2 * (10 + 2 + 2 + 1)
     assert {row["part"] for row in data} == {"training", "test"}
+    costs = rows_of(finished / "cost.csv")
+    assert [(row["atoms"], float(row["electron_temperature"])) for row in costs] == [("4", 1000.0), ("4", 10_000.0)]
+    assert [row["calculations"] for row in costs] == ["15", "15"]
+    assert all(float(row[name]) > 0 for row in costs for name in ("dft_seconds", "prediction_seconds"))
+    assert (finished / "figures" / "cost.png").exists()
     assert (finished / "report.html").stat().st_size > 100_000
     text = (finished / "aluminium.md").read_text(encoding="utf-8")
     assert "13 structures: 10 perfect, 2 liquid, 1 vibrating." in text
@@ -346,3 +364,31 @@ def test_another_study_in_the_folder_is_refused(finished):
 def test_the_command_names_an_unknown_file(capsys, tmp_path):
     assert main(["study", "aluminium", "--settings", "missing.toml", "--out", str(tmp_path / "s")]) == 2
     assert "missing.toml" in capsys.readouterr().err
+
+
+def test_costs_are_means_by_size_of_the_recorded_times():
+    times = [
+        {"atoms": atoms, "electron_temperature": tau_e, "seconds": seconds}
+        for atoms, tau_e, seconds in (
+            (8, 1000.0, 9.0),
+            (4, 1000.0, 2.0),
+            (4, 1000.0, 4.0),
+            (4, 1000.0, 0.0),
+            (4, 10_000.0, 7.0),
+        )
+    ]
+    errors = [
+        {"name": name, "atoms": atoms, "prediction_seconds": seconds}
+        for name, atoms, seconds in (("a", 4, 0.2), ("a", 4, 0.2), ("b", 4, 0.4), ("old", 4, None), ("c", 8, None))
+    ]
+    rows = cost_rows(times, errors)
+    shown = [(r["atoms"], r["electron_temperature"], r["calculations"], r["dft_seconds"]) for r in rows]
+    assert shown == [(4, 1000.0, 2, 3.0), (4, 10_000.0, 1, 7.0), (8, 1000.0, 1, 9.0)]
+    assert [row["predictions"] for row in rows] == [2, 2, 0]
+    assert [row["prediction_seconds"] for row in rows] == [pytest.approx(0.3), pytest.approx(0.3), None]
+    (axis,) = cost(rows).axes
+    drawn = {line.get_label().split(", $")[0]: line.get_xydata().tolist() for line in axis.get_lines()}
+    assert drawn["DFT, 1000 K"] == [[4, 3.0], [8, 9.0]]
+    assert drawn["DFT, 10000 K"] == [[4, 7.0]]
+    assert drawn["prediction"] == [[4, pytest.approx(0.3)]]
+    assert cost_rows([times[3]], errors) == []

@@ -11,10 +11,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fermisea.utilities.files import atomic_path
 
@@ -109,6 +111,13 @@ def mark(marker: str, colour: str = INK, *, filled: bool = False) -> dict[str, A
         "markerfacecolor": face,
         "zorder": 3,
     }
+
+
+def plain_numbers(axis: Axis, low: float, high: float) -> None:
+    """Labels a logarithmic axis from ``low`` to ``high`` with numbers without exponents."""
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 300 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 @contextmanager

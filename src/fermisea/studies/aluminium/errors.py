@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def snapshot_rows(
         density_error_percent: mean absolute error over the mean.
         heat_capacity_error_percent: relative error of C_e against the LDOS of the snapshot.
         warnings: kinds of the warnings of the prediction.
+        prediction_seconds: CPU time of anchored F and the density at all tau_ref; None in results without it.
 
     Args:
         model: model of the study, identified by its provenance.
@@ -55,7 +57,7 @@ def snapshot_rows(
     def compute() -> Rows:
         return _rows(model, name, snapshots)
 
-    return stored_rows(folder / f"{name}.json", key, compute)
+    return [{"prediction_seconds": None} | row for row in stored_rows(folder / f"{name}.json", key, compute)]
 
 
 def _rows(model: Model, name: str, snapshots: Sequence[Snapshot]) -> Rows:
@@ -63,8 +65,11 @@ def _rows(model: Model, name: str, snapshots: Sequence[Snapshot]) -> Rows:
     number, volume = len(atoms), atoms.get_volume()
     wanted = [snapshot.electron_temperature for snapshot in snapshots]
     with domain_warnings_ignored():
-        by_origin: Mapping[str, Prediction] = {
-            origin: model.predict(
+        by_origin: dict[str, Prediction] = {}
+        seconds: dict[str, float] = {}
+        for origin in ORIGINS:
+            start = time.process_time()
+            by_origin[origin] = model.predict(
                 atoms,
                 wanted,
                 snapshots[0].grid,
@@ -72,8 +77,7 @@ def _rows(model: Model, name: str, snapshots: Sequence[Snapshot]) -> Rows:
                 forces=origin == "potential",
                 allow_outside=True,
             )
-            for origin in ORIGINS
-        }
+            seconds[origin] = time.process_time() - start
     first = by_origin["potential"]
     rows: Rows = []
     for index, snapshot in enumerate(snapshots):
@@ -105,6 +109,7 @@ def _rows(model: Model, name: str, snapshots: Sequence[Snapshot]) -> Rows:
                 "density_error_percent": percent_error(first.density[index], snapshot.density),
                 "heat_capacity_error_percent": 100 * float(first.heat_capacity[index] / heat_capacity - 1),
                 "warnings": sorted({text.split(":")[0] for text in first.warnings}),
+                "prediction_seconds": seconds["anchored"],
             }
         )
     return rows

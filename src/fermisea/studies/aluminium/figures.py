@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from fermisea.plots.cost import Costs, cost_figure
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
 
 Row = Mapping[str, Any]
@@ -123,3 +124,15 @@ def beside_dft(rows: Sequence[Row], unit: str) -> Figure:
         axis.set_ylabel(unit)
         axis.legend(fontsize=7)
     return figure
+
+
+def cost(rows: Sequence[Row]) -> Figure:
+    """Returns the time of DFT calculations with an LDOS at each tau_e, and of predictions, against the atoms."""
+    series = []
+    for tau_e in sorted({row["electron_temperature"] for row in rows}):
+        own = [row for row in rows if row["electron_temperature"] == tau_e]
+        series.append(Costs(f"DFT, {tau_e:g} K", [row["atoms"] for row in own], [row["dft_seconds"] for row in own]))
+    predicted = {row["atoms"]: row["prediction_seconds"] for row in rows if row["prediction_seconds"] is not None}
+    if predicted:
+        series.append(Costs("prediction", list(predicted), list(predicted.values()), predicted=True))
+    return cost_figure(series, time="mean time of a structure (s)")

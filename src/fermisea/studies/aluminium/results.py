@@ -34,7 +34,7 @@ class Results:
         probes: structures of self-consistent runs.
         dft: results of DFT for them; stress without its Pulay part.
         predicted: results of the model for them.
-        seconds: time of all DFT calculations with an LDOS, s.
+        times: atoms, electron_temperature (K) and seconds of each DFT calculation with an LDOS.
     """
 
     model: Model
@@ -44,7 +44,7 @@ class Results:
     probes: Sequence[Probe]
     dft: Mapping[Key, Result]
     predicted: Mapping[Key, Result]
-    seconds: float
+    times: Rows
 
 
 def write_results(out: Path, settings: AluminiumSettings, found: Results) -> None:
@@ -64,6 +64,8 @@ def write_results(out: Path, settings: AluminiumSettings, found: Results) -> Non
             drawn[name] = figures.beside_dft(rows[name], label)
     if rows["hot"]:
         drawn["hot"] = figures.hot_electrons(rows["hot"])
+    if rows["cost"]:
+        drawn["cost"] = figures.cost(rows["cost"])
     for name, figure in drawn.items():
         plots.save_figure(figure, out / "figures" / name)
     sections = [
@@ -75,6 +77,7 @@ def write_results(out: Path, settings: AluminiumSettings, found: Results) -> Non
         ("Vacancy and other lattices", "", ("differences",)),
         ("Hot electrons", "hot", ("hot",)),
         ("Estimated errors", "spread", ("spread",)),
+        ("Cost of DFT and of predictions", "cost", ("cost",)),
     ]
     write_sections(
         out,
@@ -99,7 +102,7 @@ def card(settings: AluminiumSettings, found: Results, rows: Mapping[str, Rows]) 
         "kinds": _kinds(settings, learned),
         "number": len({row["name"] for row in learned}),
         "hottest": max((row["electron_temperature"] for row in rows["hot"]), default=None),
-        "hours": found.seconds / 3600,
+        "hours": sum(row["seconds"] for row in found.times) / 3600,
         **rows,
     }
     return filled(str(__package__), "card.txt", facts)
@@ -154,6 +157,7 @@ def _tables(settings: AluminiumSettings, found: Results) -> dict[str, Rows]:
         "line": along,
         "line_errors": tables.line_summary(along),
         "hot": found.hot,
+        "cost": tables.cost_rows(found.times, found.errors),
         **tables.property_rows(found.dft, found.predicted, found.probes, settings.lattice_constant),
     }
 

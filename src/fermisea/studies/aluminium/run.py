@@ -76,7 +76,7 @@ def run_aluminium(
     device_of(device)  # refuses a wrong one before the long computation
     claim_folder(out, settings, _FREE)
     structures: dict[str, Atoms] = {}
-    seconds = 0.0
+    times: Rows = []
     for number, sampler in enumerate(get_args(Sampler), start=1):
         chosen = members(settings, rounds, sampler)
         if not chosen:
@@ -84,7 +84,7 @@ def run_aluminium(
         with _step(console, number, f"structures from molecular dynamics ({sampler}), and DFT at every tau_ref"):
             calculator = partial(_calculator, settings, sampler, out / "data")
             structures |= _structures(settings, chosen, calculator, out / "structures", console, workers)
-            seconds += _run_dft(settings, chosen, structures, out / "data", console, workers)
+            times += _run_dft(settings, chosen, structures, out / "data", console, workers)
     with _step(console, 3, "self-consistent DFT at other electronic temperatures"):
         perfect, hot = (
             probes(settings.lattice_constant, settings.kpts, settings.references),
@@ -99,7 +99,7 @@ def run_aluminium(
         dft = {(p.name, t): without_pulay(model, runs[p.name, t], p.atoms, t) for p, t in _pairs(perfect)}
     with _step(console, 6, "tables, figures, report"):
         data = {str(part): _files(settings, out, part) for part in PARTS}
-        write_results(out, settings, Results(model, data, errors, hot_errors, perfect, dft, predicted, seconds))
+        write_results(out, settings, Results(model, data, errors, hot_errors, perfect, dft, predicted, times))
         return write_report(out)
 
 
@@ -134,18 +134,24 @@ def _run_dft(
     folder: Path,
     console: Console,
     workers: int,
-) -> float:
-    """Computes the missing snapshots; returns the time of all of them, s."""
-    number, seconds = len(chosen) * len(settings.reference_temperatures), 0.0
+) -> Rows:
+    """Computes the missing snapshots; returns atoms, tau_e (K) and time (s) of each calculation."""
+    number, times = len(chosen) * len(settings.reference_temperatures), []
     with CampaignView(console, number, workers) as view:
 
         def end(outcome: Outcome) -> None:
-            nonlocal seconds
-            seconds += outcome.seconds
+            if outcome.snapshot is not None:
+                times.append(
+                    {
+                        "atoms": len(outcome.snapshot.atoms),
+                        "electron_temperature": outcome.snapshot.electron_temperature,
+                        "seconds": outcome.seconds,
+                    }
+                )
             view.end(outcome)
 
         run_dft(settings, chosen, structures, folder, workers=workers, watch=view.watch, end=end)
-    return seconds
+    return times
 
 
 def _hot_probes(settings: AluminiumSettings, structures: Mapping[str, Atoms]) -> list[Probe]:

@@ -63,6 +63,34 @@ def data_rows(parts: Mapping[str, Mapping[Path, Snapshot]]) -> Rows:
     ]
 
 
+def cost_rows(times: Rows, errors: Rows) -> Rows:
+    """Returns the mean time of DFT calculations with an LDOS by number of atoms and tau_e, and of predictions, s.
+
+    Predictions are of anchored F and the density at every tau_ref, by all networks of the model.
+
+    Args:
+        times: atoms, electron_temperature and seconds of each DFT calculation; a time of zero is not recorded.
+        errors: rows of the test structures, with the CPU times of their predictions.
+    """
+    rows: Rows = []
+    known = [row for row in times if row["seconds"] > 0]
+    for atoms, tau_e in sorted({(row["atoms"], row["electron_temperature"]) for row in known}):
+        own = [row["seconds"] for row in known if (row["atoms"], row["electron_temperature"]) == (atoms, tau_e)]
+        predicted = {row["name"]: row["prediction_seconds"] for row in errors if row["atoms"] == atoms}
+        measured = [seconds for seconds in predicted.values() if seconds is not None]
+        rows.append(
+            {
+                "atoms": atoms,
+                "electron_temperature": tau_e,
+                "calculations": len(own),
+                "dft_seconds": float(np.mean(own)),
+                "predictions": len(measured),
+                "prediction_seconds": float(np.mean(measured)) if measured else None,
+            }
+        )
+    return rows
+
+
 def error_summary(rows: Rows) -> Rows:
     """Returns root mean square errors over the test structures of each kind at each tau_ref, and over all kinds.
 

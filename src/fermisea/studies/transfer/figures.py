@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
+from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, plain_numbers, temperature_colours
 from fermisea.studies.transfer.tables import COLUMNS
 
 Row = Mapping[str, Any]
@@ -110,7 +108,7 @@ def one_temperature(rows: Sequence[Row], columns: Mapping[str, str]) -> Figure:
             axis.minorticks_off()
             axis.set_ylabel(r"trained at $\tau_i$ (K)")
             bar = figure.colorbar(image, ax=axis, label=label)
-            _plain_numbers(bar.ax.yaxis, lowest, float(np.nanmax(values)))
+            plain_numbers(bar.ax.yaxis, lowest, float(np.nanmax(values)))
         axes[-1].set_xlabel(r"tested at $\tau_i$ (K)")
     return figure
 
@@ -127,13 +125,7 @@ def _write_values(axis: Axes, values: np.ndarray[Any, Any]) -> None:
 def _logarithmic(axis: Axes) -> None:
     """Makes the vertical axis of a panel logarithmic, with plain numbers as labels."""
     axis.set_yscale("log")
-    _plain_numbers(axis.yaxis, *axis.get_ylim())
-
-
-def _plain_numbers(axis: Axis, low: float, high: float) -> None:
-    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 300 * low else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    plain_numbers(axis.yaxis, *axis.get_ylim())
 
 
 def several_temperatures(rows: Sequence[Row], models: Sequence[str], columns: Mapping[str, str]) -> Figure:
