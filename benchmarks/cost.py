@@ -1,14 +1,16 @@
 """Cost of DFT against the number of atoms and against tau_e, in two codes, beside the cost of a prediction.
 
 Aluminium, fcc, 4.05 Angstrom, displaced by 0.05. DFT: the embedded plane-wave engine, without and with free electrons
-above the bands (tail), and pw.x (Debian package quantum-espresso) with the same GTH-PBE pseudopotential, cutoff of
-16 Ry, k-points, number of bands and convergence threshold, each with forces and stress. The density of k-points is
-fixed: a shifted mesh of 4x4x4 for the cubic cell of four atoms, 2x2x1 for 64 atoms. Predictions: one network of the
-shipped model, anchored F on the default grid in float32, alone and with forces and stress. All times are CPU times of
-one thread, because these depend little on other work on the machine. Without pw.x its columns are empty.
+above the bands (tail), and pw.x (Debian package quantum-espresso) with the same GTH-PBE pseudopotential, cutoff,
+k-points, number of bands and convergence threshold, each with forces and stress. Against the number of atoms, the
+cutoff is 16 Ry and the density of k-points is fixed: a shifted mesh of 4x4x4 for the cubic cell of four atoms, 2x2x1
+for 64 atoms. Against tau_e, four atoms have a shifted mesh of 2x2x2 and a cutoff of 20 Ry, because pw.x needs twice as
+many plane waves as bands. Predictions: one network of the shipped model, anchored F on the default grid in float32,
+alone and with forces and stress. All times are CPU times of one thread, because these depend little on other work on
+the machine. Without pw.x its columns are empty.
 
-Finished runs of DFT are stored in bench-output/cost, so that an interrupted benchmark resumes. About 20 minutes on one
-core.
+Finished runs of DFT are stored in bench-output/cost, so that an interrupted benchmark resumes. A quarter of an hour on
+one core.
 
     python benchmarks/cost.py [--quick]
 """
@@ -48,7 +50,7 @@ ENGINE, TAIL, PW = "engine", "engine, tail", "pw.x"
 F, FORCES = "prediction of F", "prediction with forces"
 """Names of the methods in the tables and the figure."""
 
-FEW = 256
+FEW = 64
 """Largest number of atoms of a prediction that is repeated."""
 
 
@@ -57,8 +59,10 @@ class Plan:
     """Calculations of the benchmark.
 
     Attributes:
-        cutoff: plane-wave cutoff, eV.
-        mesh: number of k-points along each axis of the cubic cell of four atoms.
+        cutoff: plane-wave cutoff of the runs of all sizes, eV.
+        hot_cutoff: plane-wave cutoff of the runs at all tau_e, eV.
+        mesh: number of k-points along each axis of the cubic cell of four atoms, in the runs of all sizes.
+        hot_mesh: the same in the runs at all tau_e.
         atoms: numbers of atoms of the DFT runs.
         electron_temperatures: tau_e of the DFT runs of four atoms, K.
         tail_bands: number of bands below a tail; a tail is computed where more bands are occupied.
@@ -67,7 +71,9 @@ class Plan:
     """
 
     cutoff: float = 16 * units.RYDBERG
+    hot_cutoff: float = 20 * units.RYDBERG
     mesh: int = 4
+    hot_mesh: int = 2
     atoms: tuple[int, ...] = (4, 8, 16, 32, 64)
     electron_temperatures: tuple[float, ...] = (1e3, 1e4, 3e4, 5e4, 1e5)
     tail_bands: int = 60
@@ -89,7 +95,7 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(100.0, 2, (4, 8), (1e3, 3e4), 20, (4, 8), (4,))
+QUICK = Plan(100.0, 100.0, 2, 2, (4, 8), (1e3, 3e4), 20, (4, 8), (4,))
 
 
 def repeats(atoms: int) -> tuple[int, int, int]:
@@ -137,7 +143,7 @@ def size_runs(plan: Plan, runs: Runs, *, pw: bool) -> dict[str, dict[int, Run]]:
 def hot_runs(plan: Plan, runs: Runs, *, pw: bool) -> dict[str, dict[float, Run]]:
     """Returns the DFT runs of four atoms, by code and tau_e (K)."""
     atoms = aluminium(4)
-    engine = plan.engine(atoms)
+    engine = replace(plan.engine(atoms), cutoff=plan.hot_cutoff, kpts=(plan.hot_mesh,) * 3)
     found: dict[str, dict[float, Run]] = {}
     for hot in plan.electron_temperatures:
         run = found.setdefault(ENGINE, {})[hot] = runs(engine, atoms, hot)
@@ -245,7 +251,7 @@ def hot_table(plan: Plan, found: Mapping[str, Mapping[float, Run]], predicted: M
             digits(1000 * (tail.free_energy - run.free_energy) / 4) if tail else "",
             digits(predicted[hot]),
         ])  # fmt: skip
-    cutoff = f"{plan.cutoff / units.RYDBERG:.0f} Ry, k {plan.mesh}x{plan.mesh}x{plan.mesh} shifted"
+    cutoff = f"{plan.hot_cutoff / units.RYDBERG:.0f} Ry, k {plan.hot_mesh}x{plan.hot_mesh}x{plan.hot_mesh} shifted"
     title = f"CPU time (s) against tau_e: Al4, GTH-PBE, {cutoff}, one thread; prediction of F at one tau_e"
     columns = ["tau_e (K)", "bands", ENGINE, PW, "bands below the tail", TAIL, "F, tail - bands (meV/atom)", F]
     note = f"The prediction is made with the network of tau_ref = 1000 K below {WARM:,.0f} K, of 10,000 K otherwise."
@@ -253,14 +259,18 @@ def hot_table(plan: Plan, found: Mapping[str, Mapping[float, Run]], predicted: M
 
 
 def figure(
-    sizes: Mapping[str, Mapping[int, float]], hot: Mapping[str, Mapping[float, float]], predicted: Sequence[str]
+    plan: Plan,
+    sizes: Mapping[str, Mapping[int, float]],
+    hot: Mapping[str, Mapping[float, float]],
+    predicted: Sequence[str],
 ) -> Figure:
     """Returns the figure of all times by method; ``predicted`` names the predictions."""
     series = [
         [Costs(name, list(times), list(times.values()), predicted=name in predicted) for name, times in group.items()]
         for group in (sizes, hot)
     ]
-    titles = (f"fcc Al, DFT at {COLD:,.0f} K, fixed density of k-points", "four atoms")
+    mesh = "x".join([str(plan.hot_mesh)] * 3)
+    titles = (f"fcc Al, DFT at {COLD:,.0f} K, fixed density of k-points", f"Al4, DFT with {mesh} k-points")
     return cost_figure(*series, time="CPU time of a structure (s)", titles=titles)
 
 
@@ -281,7 +291,7 @@ def main() -> None:
     hot_medians = {tau_e: statistics.median(runs) for tau_e, runs in hot_predicted.items()}
     drawn = {code: {n: run.seconds for n, run in found.items()} for code, found in sizes.items()} | medians
     drawn_hot = {code: {t: run.seconds for t, run in found.items()} for code, found in hot.items()} | {F: hot_medians}
-    save_figure(figure(drawn, drawn_hot, (F, FORCES)), values.out.with_suffix(""))
+    save_figure(figure(plan, drawn, drawn_hot, (F, FORCES)), values.out.with_suffix(""))
     tables = [size_table(plan, sizes, medians), hot_table(plan, hot, hot_medians)]
     dft = {"sizes": _plain(sizes), "electron_temperatures": _plain(hot)}
     finish(values, tables, dft | {"predictions_cpu_s": predicted, "hot_predictions_cpu_s": hot_predicted})
