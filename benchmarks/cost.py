@@ -202,13 +202,16 @@ def size_table(
         ])  # fmt: skip
     rows.append(["exponent", "", "", "", *(_exponent(times) for times in columns.values())])
     per_point = {code: {n: s / points(plan, n) for n, s in columns[code].items()} for code in (ENGINE, PW)}
-    rows.append(["exponent for a fixed number of k-points", "", "", "", *map(_exponent, per_point.values()), "", ""])
+    rows.append(["exponent of the time per k-point", "", "", "", *map(_exponent, per_point.values()), "", ""])
     gaps = [
         1000 * abs(run.free_energy - found[PW][count].free_energy) / count
         for count, run in found[ENGINE].items()
         if count in found.get(PW, {})
     ]
-    note = "Exponents are log-log slopes from a quarter of the largest size on."
+    note = (
+        f"One run of DFT, and of predictions above {FEW} atoms. Exponents are log-log slopes from a quarter of the "
+        "largest size on."
+    )
     if gaps:
         note += f" Free energies of the two codes differ by at most {max(gaps):.3f} meV/atom."
     title = (
@@ -254,7 +257,10 @@ def hot_table(plan: Plan, found: Mapping[str, Mapping[float, Run]], predicted: M
     cutoff = f"{plan.hot_cutoff / units.RYDBERG:.0f} Ry, k {plan.hot_mesh}x{plan.hot_mesh}x{plan.hot_mesh} shifted"
     title = f"CPU time (s) against tau_e: Al4, GTH-PBE, {cutoff}, one thread; prediction of F at one tau_e"
     columns = ["tau_e (K)", "bands", ENGINE, PW, "bands below the tail", TAIL, "F, tail - bands (meV/atom)", F]
-    note = f"The prediction is made with the network of tau_ref = 1000 K below {WARM:,.0f} K, of 10,000 K otherwise."
+    note = (
+        "One run of DFT. The prediction is made with the network of tau_ref = 1000 K below "
+        f"{WARM:,.0f} K, of 10,000 K otherwise."
+    )
     return Table("cost_hot", title, columns, rows, note)
 
 

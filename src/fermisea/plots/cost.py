@@ -100,7 +100,7 @@ def cost_figure(
             axis.set_ylabel(time)
             axis.set_title(title)
             axis.legend(loc="best", fontsize=7)
-            plain_numbers(axis.xaxis, *axis.get_xlim())
+            plain_numbers(axis.xaxis, *axis.get_xlim(), sparse=100.0)
             plain_numbers(axis.yaxis, *axis.get_ylim())
     return figure
 

@@ -113,9 +113,16 @@ def mark(marker: str, colour: str = INK, *, filled: bool = False) -> dict[str, A
     }
 
 
-def plain_numbers(axis: Axis, low: float, high: float) -> None:
-    """Labels a logarithmic axis from ``low`` to ``high`` with numbers without exponents."""
-    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 300 * low else (1.0, 2.0, 5.0)))
+def plain_numbers(axis: Axis, low: float, high: float, *, sparse: float = 300.0) -> None:
+    """Labels a logarithmic axis from ``low`` to ``high`` with numbers without exponents.
+
+    Args:
+        axis: axis of a panel or colour bar.
+        low: lowest value.
+        high: highest value.
+        sparse: ratio of both above which only powers of ten are labelled.
+    """
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > sparse * low else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
 
