@@ -4,6 +4,10 @@ The cells repeat one displaced cell of 256 atoms, so that F per atom must stay t
 shipped model at tau_ref = 1000 K, float32, points 0.2025 Angstrom apart. Every case is a separate process; its memory
 is the largest one reported by the system minus the memory before the prediction.
 
+MALA, if installed, predicts LDOS, density, mu, E_b and TS of the same 256 atoms at the same tau_e, with a bispectrum and
+a network of the same hidden layers and energies with random weights, in as many processes as fermisea has threads. Its
+time is measured on one layer of the grid for each process and scaled; its memory is the one of the LDOS alone.
+
     python benchmarks/atoms.py
     python benchmarks/atoms.py --huge DENSITY    131,072 atoms too; their density is written to the file DENSITY
     python benchmarks/atoms.py --quick           256 atoms
@@ -15,7 +19,10 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +32,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from common import Table, digits, finish, options, parse
+from peers import Peers
+from prediction import peer_seconds
+from systems import VALENCE, Sizes, random_model, save_network, save_structure
 
 import fermisea
 from fermisea.interop.density_file import write_density
@@ -32,6 +42,9 @@ from fermisea.interop.density_file import write_density
 TEMPERATURES = [1000.0, 10_000.0]
 CELLS = (4, 8, 16)
 HUGE = 32
+
+POINTS = 20
+"""Number of grid points along a side of the cubic cell of four atoms; their distance is the one of the training."""
 
 
 def model() -> fermisea.Model:
@@ -60,7 +73,8 @@ def case(cells: int, threads: int, file: Path | None) -> dict[str, Any]:
     arguments: dict[str, Any] = {"free_energy": "anchored", "uncertainty": False}
     found.predict(bulk("Al", cubic=True), TEMPERATURES, memory=0, **arguments)  # compiles all functions
     atoms, before, start = structure(cells), memory("VmRSS"), time.perf_counter()
-    p = found.predict(atoms, TEMPERATURES, memory=0, **arguments)
+    points = POINTS * cells
+    p = found.predict(atoms, TEMPERATURES, (points, points, points), memory=0, **arguments)
     seconds = time.perf_counter() - start
     if file is not None:
         write_density(file, p)
@@ -77,10 +91,47 @@ def case(cells: int, threads: int, file: Path | None) -> dict[str, Any]:
     }
 
 
+def run(command: list[str], values: argparse.Namespace, index: int) -> dict[str, Any]:
+    """Returns the numbers of a case, from an earlier start if they were kept."""
+    kept = None if values.keep is None else values.keep / f"{command[3]}-{command[4]}-{index}.json"
+    if kept is not None and kept.exists():
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    values.pace.take()
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(found), encoding="utf-8")
+    return dict(found)
+
+
+def peer(grid: Sequence[int], processes: int, peers: Peers) -> dict[str, float] | None:
+    """Returns the seconds of MALA for the smallest cell, and the bytes of its LDOS; None without MALA."""
+    if "mala" not in peers.versions:
+        return None
+    network = model().network
+    sizes = Sizes(tuple(network.widths), network.outputs)
+    points = int(np.prod(grid))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        arguments = {
+            "structure": save_structure(folder / "structure.npz", structure(CELLS[0])),
+            "network": save_network(folder / "network.npz", random_model(sizes), VALENCE),
+            "electron_temperatures": TEMPERATURES,
+            "shape": [*grid[:2], 1],
+        }
+        group = [worker for _ in range(processes) if (worker := peers.worker(stack)) is not None]
+        for worker in group:
+            worker.start("predict", **arguments)
+        stages = peer_seconds([[worker.result() for worker in group]], points)
+    return {"seconds": sum(stages.values()), "memory": 8.0 * points * sizes.energies}
+
+
 def main() -> None:
     """Measures, prints a table and writes JSON."""
     parser = options(__doc__, "atoms", 1, threads=True)
     parser.add_argument("--huge", type=Path, metavar="DENSITY", help="131,072 atoms too; file for their density")
+    parser.add_argument("--keep", type=Path, help="folder in which finished cases are kept, for another start")
     parser.add_argument("--case", nargs=2, type=int, help=argparse.SUPPRESS)
     values = parse(parser)
     if values.case:
@@ -88,21 +139,24 @@ def main() -> None:
         return
     cells = CELLS[:1] if values.quick else (*CELLS, HUGE) if values.huge else CELLS
     rows, results = [], []
+    peers = Peers.find()
     for size in cells:
         command = [sys.executable, __file__, "--case", str(size), str(values.threads[-1])]
         if size == HUGE:
             command += ["--huge", str(values.huge)]
-        runs = []
-        for _ in range(values.repeat):
-            values.pace.take()
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            runs.append(json.loads(done.stdout.splitlines()[-1]))
-        best = sorted(runs, key=lambda run: run["seconds"])[len(runs) // 2]
+        runs = [run(command, values, index) for index in range(values.repeat)]
+        best = sorted(runs, key=lambda one: one["seconds"])[len(runs) // 2]
         results.append(runs)
         points = int(np.prod(best["grid"]))
         change = np.abs(np.subtract(best["free_energy_per_atom"], results[0][0]["free_energy_per_atom"])).max()
+        if size == CELLS[0] and (other := peer(best["grid"], values.threads[-1], peers)) is not None:
+            memory_of_peer = [digits(other["memory"] / 2**30), f"{other['memory'] / points:.0f}", ""]
+            per_atom = digits(1e3 * other["seconds"] / best["atoms"])
+            first = ["MALA", f"{best['atoms']:,}", f"{best['grid'][0]}³", digits(other["seconds"]), per_atom]
+            rows.append([*first, *memory_of_peer])
         rows.append(
             [
+                "fermisea",
                 f"{best['atoms']:,}",
                 f"{best['grid'][0]}³",
                 digits(best["seconds"]),
@@ -112,12 +166,22 @@ def main() -> None:
                 f"{1e3 * change:.0e}",
             ]
         )
-    columns = ["atoms", "grid", "time, s", "time, ms/atom", "memory, GiB", "bytes a point", "change of F, meV/atom"]
+    columns = [
+        "code",
+        "atoms",
+        "grid",
+        "time, s",
+        "time, ms/atom",
+        "memory, GiB",
+        "bytes a point",
+        "change of F, meV/atom",
+    ]
     title = (
         "Density and F of aluminium at 1000 and 10,000 K, one network (float32), "
         f"{values.threads[-1]} threads; change of F from the cell of 256 atoms"
     )
-    finish(values, [Table("atoms", title, columns, rows)], {"runs": results})
+    note = "MALA: scaled from one layer of the grid for each process; the memory is the one of its LDOS alone."
+    finish(values, [Table("atoms", title, columns, rows, note)], {"runs": results}, **peers.versions)
 
 
 if __name__ == "__main__":
