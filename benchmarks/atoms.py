@@ -4,9 +4,9 @@ The cells repeat one displaced cell of 256 atoms, so that F per atom must stay t
 shipped model at tau_ref = 1000 K, float32, points 0.2025 Angstrom apart. Every case is a separate process; its memory
 is the largest one reported by the system minus the memory before the prediction.
 
-MALA, if installed, predicts LDOS, density, mu, E_b and TS of the same 256 atoms at the same tau_e, with a bispectrum and
-a network of the same hidden layers and energies with random weights, in as many processes as fermisea has threads. Its
-time is measured on one layer of the grid for each process and scaled; its memory is the one of the LDOS alone.
+MALA, if installed, predicts LDOS, density, mu, E_b and TS of the same 256 atoms at the same tau_e, with a bispectrum
+and a network of the same hidden layers and energies with random weights, in as many processes as fermisea has threads.
+Its time is measured on one layer of the grid for each process and scaled; its memory is the one of the LDOS alone.
 
     python benchmarks/atoms.py
     python benchmarks/atoms.py --huge DENSITY    131,072 atoms too; their density is written to the file DENSITY
