@@ -419,14 +419,14 @@ def test_the_command_takes_a_file_and_names_what_is_wrong_in_it(tmp_path, capsys
 def test_the_command_runs_the_study(tmp_path, capsys, monkeypatch):
     seen = {}
 
-    def fake(settings, out, _, *, workers):
-        seen.update(settings=settings, out=out, workers=workers)
+    def fake(settings, out, _, *, workers, device):
+        seen.update(settings=settings, out=out, workers=workers, device=device)
         return out / "report.html"
 
     monkeypatch.setattr(run_module, "run_transfer", fake)
     monkeypatch.setattr("fermisea.studies.transfer.run_transfer", fake)
     assert main(["study", "transfer", "--quick", "--workers", "2", "--out", str(tmp_path)]) == 0
-    assert seen == {"settings": TransferSettings.load("quick"), "out": tmp_path, "workers": 2}
+    assert seen == {"settings": TransferSettings.load("quick"), "out": tmp_path, "workers": 2, "device": "cpu"}
     assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
 
 
