@@ -111,6 +111,46 @@ def test_several_processes_predict_as_one(shared, count):
         np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance, err_msg=name)
 
 
+DIFFERENT = """
+import sys, warnings
+sys.path.insert(0, sys.argv[1])
+from test_prediction import random_model, structure
+from fermisea.errors import InputError
+from fermisea.utilities.torchrun import alone, rank
+model, wrong = random_model(), rank() == 1
+cases = {
+    "position": lambda: (moved(), 1000.0, (6, 6, 6)),
+    "tau_e": lambda: (structure(0), 1000.0 + wrong, (6, 6, 6)),
+    "number of atoms": lambda: (structure(0) * (1 + wrong, 1, 1), 1000.0, (6, 6, 6)),
+}
+def moved():
+    atoms = structure(0)
+    atoms.positions[0, 0] += 1e-3 * wrong
+    return atoms
+for name, case in cases.items():
+    try:
+        model.predict(*case(), allow_outside=True)
+        print("no error", flush=True)
+    except InputError as error:
+        print(f"{name}: {error}", flush=True)
+with alone():
+    print(model.predict(moved(), 1000.0, (6, 6, 6), allow_outside=True).density.shape, flush=True)
+"""
+
+
+def test_processes_with_different_inputs_are_refused(tmp_path):
+    (tmp_path / "script.py").write_text(DIFFERENT)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [str(tmp_path / "script.py"), str(Path(__file__).parent)]
+    done = subprocess.run([*launcher, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no error" not in done.stdout
+    assert done.stdout.count("position: processes: processes 0 and 1 got different cells or positions") == 2
+    assert done.stdout.count("tau_e: processes: processes 0 and 1 got different elements, numbers of atoms, tau_e") == 2
+    assert done.stdout.count("number of atoms: processes: processes 0 and 1 got different elements") == 2
+    assert done.stdout.count("(6, 6, 6)") == 2
+
+
 def test_alone_processes_share_nothing(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     with alone():

@@ -159,10 +159,13 @@ def predict(
     from fermisea.model.estimate import estimate  # noqa: PLC0415  # torch is not needed for --help
 
     cost = estimate(loaded, structure, temperatures, grid, **options)
-    line = f"estimate: {clock(cost.seconds)} (hours:minutes:seconds), {cost.memory / 2**30:.1f} GiB of memory"
-    line += f" in each of {processes} processes" if processes > 1 else ""
+    line = f"estimate: {clock(cost.seconds)} (hours:minutes:seconds) for {cost.points:,.0f} grid points, "
+    line += f"{cost.memory / 2**30:.1f} GiB of memory" + (f" in each of {processes} processes" if processes > 1 else "")
+    if dry_run and json:
+        print_json({"seconds": cost.seconds, "memory_bytes": cost.memory, "points": cost.points})
+    elif dry_run:
+        stdout().print(f"{line}; start-up, interatomic potential and electrostatics are not included")
     if dry_run:
-        stdout().print(line)
         return
     if cost.seconds > _LONG and not number_of_this_process():
         stderr().print(line)

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout, suppress
 from functools import partial
 
 import fermisea
@@ -35,9 +35,12 @@ def in_the_background(main: Callable[[Sequence[str]], int], arguments: Sequence[
         status = main(arguments)
     if status != 0:
         time.sleep(_GRACE)
-        last = errors.getvalue().strip().rpartition("\n")[2].removeprefix("fermisea: ")
-        fail(f"process {number_of_this_process()}: {last or f'status {status}'}", status)
+        fail(f"process {number_of_this_process()}: {_last_line(errors) or f'status {status}'}", status)
     return status
+
+
+def _last_line(errors: io.StringIO) -> str:
+    return errors.getvalue().strip().rpartition("\n")[2].removeprefix("fermisea: ")
 
 
 def is_lost(error: RuntimeError) -> bool:
@@ -52,21 +55,32 @@ def is_lost(error: RuntimeError) -> bool:
 def run_in_processes(arguments: Sequence[str], count: int) -> int:
     """Runs a command line in several processes and returns its exit status; the first process prints.
 
-    If a process fails or is killed, all of them end.
+    If a process fails or is killed, all of them end. An error that the first process has too is printed once.
 
     Args:
         arguments: words after ``fermisea``.
         count: number of processes, which share the cores of this process.
     """
     work = partial(_run, list(arguments), count, _free_port())
-    with closing(in_processes(work, range(count), count, name="fermisea")) as answers:
+    failures: list[tuple[float, int, str]] = []  # time, exit status and error
+
+    def wait_for_the_first() -> None:
+        if failures and time.monotonic() - failures[0][0] > _GRACE:
+            raise TimeoutError
+
+    answers = in_processes(work, range(count), count, name="fermisea", poll=wait_for_the_first)
+    with closing(answers), suppress(TimeoutError):
         for answer in answers:
             if answer.status is not None:
                 code = answer.status
                 how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
                 return fail(f"process {answer.job} of {count} was ended {how}; the other processes were ended too", 1)
-            if answer.ended and answer.value != 0:
-                return int(answer.value)
+            if answer.ended and answer.value[0] != 0:
+                if answer.job == 0:
+                    return int(answer.value[0])
+                failures.append((time.monotonic(), *answer.value))
+    if failures:
+        return fail(failures[0][2], failures[0][1])
     return 0
 
 
@@ -86,13 +100,23 @@ def check_count(count: int) -> None:
         raise fermisea.InputError(f"processes: got {count}, expected {expected}")
 
 
-def _run(arguments: list[str], count: int, port: int, rank: int, tell: Callable[[object], None]) -> int:  # noqa: ARG001  # no messages
-    """Runs the command line as one of the processes."""
+def _run(
+    arguments: list[str],
+    count: int,
+    port: int,
+    rank: int,
+    tell: Callable[[object], None],  # noqa: ARG001  # no messages
+) -> tuple[int, str]:
+    """Runs the command line as one of the processes; returns its exit status and the last line of hidden errors."""
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ.update({name: str(number) for name, number in numbers.items()}, MASTER_ADDR="127.0.0.1")
     from fermisea.cli import main  # noqa: PLC0415  # this module is a part of the command line
 
-    return main(arguments)
+    if rank == 0:
+        return main(arguments), ""
+    with redirect_stderr(io.StringIO()) as errors:
+        status = main(arguments)
+    return status, _last_line(errors)
 
 
 def _free_port() -> int:

@@ -25,10 +25,12 @@ def predict(request: Request, progress: Progress | None = None) -> Prediction:
         progress: callback with the number of finished points and the total number, for all passes.
 
     Raises:
-        InputError: for a chunk below 1, an unknown precision, or a descriptor without the route.
+        InputError: for processes with different requests, a chunk below 1, an unknown precision, or a descriptor
+            without the route.
         CapacityError: for a predicted DOS with too few electrons.
         WindowError: if the DOS of the structure needs a wider window at a tau_e.
     """
+    request.check_same_inputs()
     try:
         return _predict(request, progress)
     except CapacityError as error:

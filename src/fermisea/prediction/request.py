@@ -18,6 +18,7 @@ from fermisea.physics.ions import Ion, electrons
 from fermisea.physics.tau_dependence import needs_neighbours, other_ground_state, thermal_functional
 from fermisea.physics.thermal_states import neighbours
 from fermisea.physics.window import HIGHEST_TEMPERATURE, check_temperature, temperature_list
+from fermisea.prediction.agreement import check_same_inputs
 from fermisea.prediction.readout import Head
 from fermisea.prediction.route import Route, placed
 from fermisea.prediction.size import bytes_per_point, check_chunk, check_memory, check_size
@@ -133,6 +134,14 @@ class Request:
         """Whether states need neighbours in tau_e, because exchange and correlation depend on it."""
         whole = self.density and self.reference_electron_temperature is not None
         return needs_neighbours(self.thermal_xc or self.functional) if whole else False
+
+    def check_same_inputs(self) -> None:
+        """Raises InputError if processes that share the prediction were given different ones."""
+        others = None if self.dos_grid is None else self.dos_grid.shape
+        choices = (self.density, self.forces, self.forces_of_change, self.tail, self.uncertainty, self.keeps)
+        names = (self.precision, self.integration, self.thermal_xc, self.functional, self.network.widths)
+        inputs = (self.grid.shape, others, self.electron_temperatures, choices, names)
+        check_same_inputs(self.processes, self.atoms, *inputs)
 
     @property
     def spread(self) -> bool:

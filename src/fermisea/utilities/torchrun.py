@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ import torch
 from torch import Tensor, distributed
 
 from fermisea.errors import InputError
+
+_PATIENCE = timedelta(minutes=10)
+"""Time for which processes wait for each other before a prediction."""
 
 
 class Processes:
@@ -78,11 +82,34 @@ class Processes:
         """Returns the sum of a tensor over all processes, added in the order of their numbers."""
         if self.count == 1:
             return tensor
-        found = [torch.empty_like(tensor) for _ in range(self.count)]
-        distributed.all_gather(found, tensor.contiguous())
+        found = self.gathered(tensor)
         for other in found[1:]:
             found[0] += other
         return found[0]
+
+    def gathered(self, tensor: Tensor) -> list[Tensor]:
+        """Returns the tensors of all processes, which have the same shape, in the order of their numbers."""
+        if self.count == 1:
+            return [tensor]
+        found = [torch.empty_like(tensor) for _ in range(self.count)]
+        distributed.all_gather(found, tensor.contiguous())
+        return found
+
+    def wait(self) -> None:
+        """Waits until all processes call this function.
+
+        Raises:
+            InputError: if one of them does not, for ten minutes.
+        """
+        if self.count == 1:
+            return
+        try:
+            distributed.monitored_barrier(timeout=_PATIENCE)
+        except RuntimeError as error:
+            raise InputError(
+                f"processes: not all of the {self.count} processes have come here within {_PATIENCE}; every process "
+                "must make the same predictions, or work within fermisea.utilities.torchrun.alone()"
+            ) from error
 
     def joined(self, tensor: Tensor) -> Tensor:
         """Returns the tensors of all processes, (n, ...), joined along the first axis; n differs between processes."""
