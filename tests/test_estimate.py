@@ -62,6 +62,9 @@ def test_the_case_of_the_cluster_takes_no_time_and_no_program(tmp_path, monkeypa
     assert [row["structures"] for row in found["rows"]] == [36, 54]
     assert found["total"]["core_hours"] == pytest.approx(training.core_hours + test.core_hours)
     assert found["total"]["file_bytes"] == pytest.approx(90 * training.file_bytes)
+    for name in ("file_bytes", "core_hours"):
+        assert sum(row["all_structures"][name] for row in found["rows"]) == pytest.approx(found["total"][name])
+    assert found["rows"][0]["one_structure"]["file_bytes"] == pytest.approx(training.file_bytes)
     assert main(["study", "transfer", "--settings", "cluster", "--workers", "2", "--dry-run"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "36 training" in text

@@ -131,9 +131,12 @@ class Estimate:
         return self.ldos_bytes <= self.memory
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain data for JSON."""
-        memory = None if math.isinf(self.memory) else self.memory
-        return asdict(self) | {"core_hours": self.core_hours, "memory": memory}
+        """Returns plain data for JSON: counts, then sizes and times of one structure and of all structures."""
+        values = asdict(self) | {"memory": None if math.isinf(self.memory) else self.memory}
+        names = [name for name in values if name.endswith(("_bytes", "_hours"))]
+        one = {name: values.pop(name) for name in names}
+        every = {"file_bytes": self.structures * self.file_bytes, "core_hours": self.core_hours}
+        return values | {"one_structure": one, "all_structures": every}
 
 
 def estimate(campaign: Campaign, name: str, atoms: Atoms, electron_temperature: float, structures: int = 1) -> Estimate:
@@ -203,7 +206,7 @@ def law() -> list[str]:
     (a, b), (c, d) = RATES.scf, RATES.nscf
     counts = (
         "These numbers are estimates from counts of k-points, bands (of free electrons), plane waves and grid points; "
-        "no structure was sampled and no program was started."
+        "nothing was computed."
     )
     times = (
         f"Time of one k-point on one core: a N_b N_g log2(N_g) + b N_b^2 N_w, with N_b bands, N_w plane waves and N_g "
@@ -211,9 +214,10 @@ def law() -> list[str]:
         f"for the bands of the window; LDOS: {RATES.ldos:.1e} s N_b N_t log2(N_t), with N_t points of its transform."
     )
     source = (
-        f"Source: {RATES.source}. For another machine, multiply by the ratio of its times to these. The embedded "
-        f"engine takes {EMBEDDED[0]:g} times as long for the SCF cycle and {EMBEDDED[1]:g} times as long for the "
-        "bands, as in the 94 calculations of the shipped model."
+        f"Source: {RATES.source}. The constants of the SCF cycle contain the number of its iterations in these runs. "
+        "For another machine, multiply by the ratio of its times to these. The embedded engine is estimated at "
+        f"{EMBEDDED[0]:g} times the time of pw.x for the SCF cycle and {EMBEDDED[1]:g} times for the bands, as in the "
+        "94 calculations of the shipped model."
     )
     return [counts, times, source]
 

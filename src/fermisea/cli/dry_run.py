@@ -47,7 +47,7 @@ def show_estimates(estimates: Sequence[Estimate], *, workers: int, json: bool) -
                 "rows": [item.to_dict() for item in estimates],
                 "total": {
                     "file_bytes": files,
-                    "wavefunction_bytes": workers * largest,
+                    "wavefunction_bytes_at_once": workers * largest,
                     "core_hours": hours,
                 },
                 "law": law(),
@@ -84,8 +84,8 @@ def show_estimates(estimates: Sequence[Estimate], *, workers: int, json: bool) -
     rows.append([f"{number} in all", "", "", "", "", _size(files), "", "", _hours(hours)])
     stdout().print(table("Estimated cost of the DFT calculations", columns, rows))
     stdout().print(
-        "files and core-hours: all structures of a row; wavefunctions and LDOS memory: one structure, so the "
-        f"wavefunctions of {counted(workers, 'structure')} at once need up to {_size(workers * largest)} of {place}",
+        "files (snapshots) and core-hours: all structures of a row; wavefunctions and LDOS memory: one structure; with "
+        f"{counted(workers, 'worker')} the wavefunctions need up to {_size(workers * largest)} of {place} at once",
         soft_wrap=True,
     )
     for item in too_large:

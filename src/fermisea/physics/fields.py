@@ -219,32 +219,41 @@ class FourierGrid:
     def _columns(self, planes: Tensor) -> Tensor:
         """Returns coefficients in the order of ``transform`` from all second and third indices of some planes."""
         found = planes.new_empty(self.coefficients_shape)
-        rows, _, halves = found.shape
-
-        def outgoing(rank: int) -> Tensor:
-            return planes[:, self._places(rank)]
-
-        def shape_from(rank: int) -> Shape:
-            return _length(self._planes(rank)), rows, halves
-
-        for rank, piece in self.processes.swapped(outgoing, shape_from):
-            found[:, self._planes(rank)] = piece.transpose(0, 1)
+        for part in self._pieces(found.shape[2]):
+            for rank, piece in self._to_columns(planes[:, :, part]):
+                found[:, self._planes(rank), part] = piece.transpose(0, 1)
         return found
 
     def _of_columns(self, columns: Tensor) -> Tensor:
         """Returns the planes of ``_columns``."""
         length, second, _ = self.own_shape
         found = columns.new_empty((length, second, columns.shape[2]))
-
-        def outgoing(rank: int) -> Tensor:
-            return columns[:, self._planes(rank)]
-
-        def shape_from(rank: int) -> Shape:
-            return _length(self._rows(rank)), length, columns.shape[2]
-
-        for rank, piece in self.processes.swapped(outgoing, shape_from):
-            found[:, self._places(rank)] = piece.transpose(0, 1)
+        for part in self._pieces(columns.shape[2]):
+            for rank, piece in self._from_columns(columns[:, :, part]):
+                found[:, self._places(rank), part] = piece.transpose(0, 1)
         return found
+
+    def _pieces(self, thirds: int) -> Iterator[slice]:
+        """Yields parts of the third axis, so that the pieces that processes exchange are small."""
+        step = max(1, _BLOCK // math.prod(self.own_shape[:2]))
+        for start in range(0, thirds, step):
+            yield slice(start, min(start + step, thirds))
+
+    def _to_columns(self, planes: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yields the planes of each process, with the second indices of this one."""
+        rows = _length(self._rows(self.processes.rank))
+        return self.processes.swapped(
+            lambda rank: planes[:, self._places(rank)],
+            lambda rank: (_length(self._planes(rank)), rows, planes.shape[2]),
+        )
+
+    def _from_columns(self, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yields the columns of each process, on the planes of this one."""
+        length = self.own_shape[0]
+        return self.processes.swapped(
+            lambda rank: columns[:, self._planes(rank)],
+            lambda rank: (_length(self._rows(rank)), length, columns.shape[2]),
+        )
 
     def _last_axis(self, coefficients: Tensor) -> Tensor:
         """Returns the inverse of a real transform along the last axis; SciPy's irfftn would copy the coefficients."""

@@ -81,6 +81,9 @@ def described(prediction: PredictionValues) -> str:
     atoms, spread, potential = prediction.atoms, prediction.uncertainty, prediction.origin == "potential"
     grid = " x ".join(map(str, prediction.grid.shape))
     references = (prediction.reference_electron_temperature, *prediction.further_references)
+    if prediction.processes.count > 1:
+        own = prediction.processes.part(prediction.grid.shape[0])
+        grid += f", planes {own.start} to {own.stop - 1} of the density on this process"
     facts = [f"grid {grid}", f"tau_ref = {', '.join(f'{t:g}' for t in references)} K"]
     if spread is not None and not potential:
         facts.append(f"spread of {len(spread.members)} networks as std")
