@@ -69,7 +69,7 @@ def test_the_case_of_the_cluster_takes_no_time_and_no_program(tmp_path, monkeypa
     text = " ".join(capsys.readouterr().out.split())
     assert "36 training" in text
     assert "90 in all" in text
-    assert "the wavefunctions of 2 structures at once" in text
+    assert "with 2 workers the wavefunctions need up to" in text
     assert all(" ".join(line.split()) in text for line in law())
     assert "estimates from counts" in text
     assert "Source: " in text
