@@ -112,7 +112,8 @@ def test_several_processes_predict_as_one(shared, count):
 
 
 DIFFERENT = """
-import sys, warnings
+import sys
+import torch
 sys.path.insert(0, sys.argv[1])
 from test_prediction import random_model, structure
 from fermisea.errors import InputError
@@ -133,6 +134,14 @@ for name, case in cases.items():
         print("no error", flush=True)
     except InputError as error:
         print(f"{name}: {error}", flush=True)
+other = random_model()
+with torch.no_grad():
+    next(other.network.parameters()).add_(1e-6 * wrong)
+try:
+    other.predict(structure(0), 1000.0, (6, 6, 6), allow_outside=True)
+    print("no error", flush=True)
+except InputError as error:
+    print(f"model: {error}", flush=True)
 with alone():
     print(model.predict(moved(), 1000.0, (6, 6, 6), allow_outside=True).density.shape, flush=True)
 """
@@ -146,8 +155,9 @@ def test_processes_with_different_inputs_are_refused(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "no error" not in done.stdout
     assert done.stdout.count("position: processes: processes 0 and 1 got different cells or positions") == 2
-    assert done.stdout.count("tau_e: processes: processes 0 and 1 got different elements, numbers of atoms, tau_e") == 2
+    assert done.stdout.count("tau_e: processes: processes 0 and 1 got different elements, numbers of atoms,") == 2
     assert done.stdout.count("number of atoms: processes: processes 0 and 1 got different elements") == 2
+    assert done.stdout.count("model: processes: processes 0 and 1 got different elements") == 2
     assert done.stdout.count("(6, 6, 6)") == 2
 
 

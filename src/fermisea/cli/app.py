@@ -20,7 +20,13 @@ from fermisea.cli.evaluate import evaluate
 from fermisea.cli.export import export
 from fermisea.cli.info import info
 from fermisea.cli.predict import predict
-from fermisea.cli.processes import command_problem, in_the_background, is_lost, number_of_this_process
+from fermisea.cli.processes import (
+    command_problem,
+    in_the_background,
+    is_lost,
+    number_of_this_process,
+    wait_for_the_launcher,
+)
 from fermisea.cli.remedies import remedy
 from fermisea.cli.report import report
 from fermisea.cli.sample import sample
@@ -115,6 +121,7 @@ def _main(arguments: Sequence[str]) -> int:
     except RuntimeError as error:
         if not is_lost(error):
             raise
+        wait_for_the_launcher()
         status = fail("processes: the connection to another process was lost", 1)
     return flushed(status)
 

@@ -33,6 +33,9 @@ from fermisea.utilities.counts import counted
 _LONG = 30.0
 """Estimated time from which the estimate is printed, s."""
 
+_LARGE = 200_000
+"""Number of grid points up to which a prediction starts without an estimate."""
+
 _SHORT_CUTS = {"dos_grid_error": "the grid of the DOS", "precision_error_band_free_energy": "bfloat16"}
 
 
@@ -157,18 +160,21 @@ def predict(
         "device": device,
     }
     from fermisea.model.estimate import estimate  # noqa: PLC0415  # torch is not needed for --help
+    from fermisea.prediction.request import prediction_grid  # noqa: PLC0415
 
-    cost = estimate(loaded, structure, temperatures, grid, **options)
-    line = f"estimate: {clock(cost.seconds)} (hours:minutes:seconds) for {cost.points:,.0f} grid points, "
-    line += f"{cost.memory / 2**30:.1f} GiB of memory" + (f" in each of {processes} processes" if processes > 1 else "")
-    if dry_run and json:
-        print_json({"seconds": cost.seconds, "memory_bytes": cost.memory, "points": cost.points})
-    elif dry_run:
-        stdout().print(f"{line}; start-up, interatomic potential and electrostatics are not included")
-    if dry_run:
-        return
-    if cost.seconds > _LONG and not number_of_this_process():
-        stderr().print(line)
+    if dry_run or prediction_grid(loaded, structure, grid).size > _LARGE:  # the estimate evaluates some points
+        cost = estimate(loaded, structure, temperatures, grid, **options)
+        line = f"estimate: {clock(cost.seconds)} (hours:minutes:seconds) for {cost.points:,.0f} grid points, "
+        each = f" in each of {processes} processes" if processes > 1 else ""
+        line += f"{cost.memory / 2**30:.1f} GiB of memory{each}"
+        if dry_run and json:
+            print_json({"seconds": cost.seconds, "memory_bytes": cost.memory, "points": cost.points})
+        elif dry_run:
+            stdout().print(f"{line}; start-up, interatomic potential and electrostatics are not included")
+        elif cost.seconds > _LONG and not number_of_this_process():
+            stderr().print(line)
+        if dry_run:
+            return
     with nullcontext() if out is None else output_folder(out), progress_bar() as bar:
         task = bar.add_task("grid points", total=None, note="")
 

@@ -46,10 +46,12 @@ def _last_line(errors: io.StringIO) -> str:
 def is_lost(error: RuntimeError) -> bool:
     """Returns whether an error comes from the end of another process, which the launcher reports."""
     text = str(error).lower()
-    if "gloo" not in text and "nccl" not in text and "connection closed by peer" not in text:
-        return False
+    return any(words in text for words in ("connection closed by peer", "connection reset by peer", "pair closure"))
+
+
+def wait_for_the_launcher() -> None:
+    """Waits, so that the launcher can end this process and report the process that failed first."""
     time.sleep(_GRACE)
-    return True
 
 
 def run_in_processes(arguments: Sequence[str], count: int) -> int:
@@ -93,11 +95,11 @@ def command_problem(command: str) -> str | None:
 
 
 def check_count(count: int) -> None:
-    """Raises InputError for a number of processes below one, or another number than that of torchrun."""
+    """Raises InputError for fewer than one process, or a number that differs from the number started by torchrun."""
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if count < 1 or (started > 1 and count not in (1, started)):
         expected = "at least 1" if count < 1 else f"the {started} of torchrun"
-        raise fermisea.InputError(f"processes: got {count}, expected {expected}")
+        raise fermisea.InputError(f"processes: got {count}, expected {expected}; omit the option, or change the number")
 
 
 def _run(

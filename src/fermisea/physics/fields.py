@@ -100,7 +100,7 @@ class FourierGrid:
     def total(self, value: Tensor) -> Tensor:
         """Returns the sum of a value over the processes.
 
-        Its derivatives are those of the value of this process, and have to be summed too.
+        A derivative of the result contains the part of this process alone. The caller sums the derivatives too.
         """
         if not self._shared:
             return value

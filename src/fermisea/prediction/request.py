@@ -141,7 +141,7 @@ class Request:
         choices = (self.density, self.forces, self.forces_of_change, self.tail, self.uncertainty, self.keeps)
         names = (self.precision, self.integration, self.thermal_xc, self.functional, self.network.widths)
         inputs = (self.grid.shape, others, self.electron_temperatures, choices, names)
-        check_same_inputs(self.processes, self.atoms, *inputs)
+        check_same_inputs(self.processes, self.network, self.atoms, *inputs)
 
     @property
     def spread(self) -> bool:

@@ -107,8 +107,9 @@ class Processes:
             distributed.monitored_barrier(timeout=_PATIENCE)
         except RuntimeError as error:
             raise InputError(
-                f"processes: not all of the {self.count} processes have come here within {_PATIENCE}; every process "
-                "must make the same predictions, or work within fermisea.utilities.torchrun.alone()"
+                f"processes: some of the {self.count} processes have not started this prediction within "
+                f"{_PATIENCE.total_seconds() / 60:.0f} minutes, expected the same predictions on all; call predict on "
+                "every process, or predict within fermisea.utilities.torchrun.alone()"
             ) from error
 
     def joined(self, tensor: Tensor) -> Tensor:
@@ -198,9 +199,10 @@ _sharing: ContextVar[bool] = ContextVar("sharing", default=True)
 
 
 def current() -> Processes:
-    """Returns the processes that share a computation: those of torchrun, which the first call joins; else this one.
+    """Returns the processes that share a computation.
 
-    Within :func:`alone`, and while a training run shares its work otherwise, it is this process alone.
+    Under torchrun, the first call joins all processes. Without torchrun, within :func:`alone` and within a training
+    run, this process is alone.
 
     Raises:
         InputError: if the environment variables of torchrun are invalid, or the other processes are not found.
@@ -235,7 +237,7 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """Returns the number of this process among those of its machine under torchrun; 0 without torchrun."""
+    """Returns the local rank under torchrun, the number of this process on its machine; 0 without torchrun."""
     return _variable("LOCAL_RANK", 0)
 
 
