@@ -62,7 +62,7 @@ def test_spreads_take_the_place_of_distances():
     spreads = np.where(np.arange(40) < 20, 0.001, 0.01) * random.uniform(0.9, 1.1, 40)  # of two phases
     found = Outliers.of(rows, spreads.tolist())
     assert found is not None
-    cold, hot = rows[3], rows[30]
+    cold, hot = rows[3].mean(axis=0), rows[30].mean(axis=0)
     assert found.unlikeness(cold, 0.001) < 1 < found.unlikeness(cold, 0.01)
     assert found.unlikeness(hot, 0.01) < 1 < found.unlikeness(hot, 0.1)
     assert found.unlikeness(cold + 5.0, 0.001) < 1 < found.unlikeness(cold + 5.0)  # alone in space, but interpolated
@@ -94,7 +94,7 @@ def test_repeated_structures_count_as_one():
     once, twice = Outliers.of(rows), Outliers.of([*rows, *rows])
     assert once is not None
     assert twice is not None
-    near = rows[0] + 0.3
+    near = rows[0].mean(axis=0) + 0.3
     assert twice.unlikeness(near) < 3 * once.unlikeness(near)
 
 
@@ -113,3 +113,7 @@ def test_damaged_entries_are_refused(two_phases, damage):
     found["Al"][damage] = found["Al"][damage][:3]
     with pytest.raises(ValueError, match="domain"):
         Surroundings.from_dict(entries | {"outliers": found})
+
+
+def test_equal_atoms_have_no_distances():
+    assert Outliers.of([np.full((1, 3), float(n)) for n in range(40)]) is None

@@ -15,18 +15,24 @@ _SAME = 1e-9
 """Distance between an atom and itself, from rounding, Angstrom."""
 
 
-def pairs(atoms: Atoms, reach: float) -> tuple[IntArray, IntArray, FloatArray]:
+def pairs(atoms: Atoms, reach: float, members: slice = slice(None)) -> tuple[IntArray, IntArray, FloatArray]:
     """Returns first atom, second atom and distance (Angstrom) of all pairs up to ``reach``, through the faces too.
 
     Each pair occurs twice, once from each side.
+
+    Args:
+        atoms: periodic structure.
+        reach: largest distance, Angstrom.
+        members: range of the first atoms; by default all.
     """
     if reach <= 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
     images = find_neighbors(atoms, reach, None)
-    fractions = atoms.positions @ images.inverse
+    fractions = atoms.positions[members] @ images.inverse
     own = (fractions - np.floor(fractions)) @ images.lattice
     found = KDTree(own).sparse_distance_matrix(KDTree(images.positions), reach, output_type="ndarray")
-    first, second, lengths = found["i"].astype(np.int64), images.atoms[found["j"]], found["v"]
+    first = found["i"].astype(np.int64) + members.indices(len(atoms))[0]
+    second, lengths = images.atoms[found["j"]], found["v"]
     other = (first != second) | (lengths > _SAME)
     return first[other], second[other], lengths[other]
 

@@ -25,6 +25,9 @@ from fermisea.utilities.arrays import FloatArray, IntArray
 _SMALLEST = 0.01
 """Smallest scale of a component, relative to the largest."""
 
+_ROWS = 1024
+"""Number of points in one block of derivatives, which limits the memory."""
+
 
 @dataclass(frozen=True)
 class Products(Descriptor):
@@ -123,12 +126,15 @@ class Products(Descriptor):
         given, count = np.asarray(cotangents, dtype=np.float64), self.spectrum.features
         if given.shape != (len(values), self.features):
             raise InputError(f"cotangents: got an array {given.shape}, expected ({len(values)}, {self.features})")
-        z, (first, second) = self._reduced(values), self.pairs
-        slopes = np.zeros((len(values), len(self.factors), len(self.factors)))
-        slopes[:, first, second] = given[:, count:]
-        slopes += slopes.transpose(0, 2, 1)
+        first, second = self.pairs
         found = given[:, :count].copy()
-        found[:, self.factors] += np.einsum("pij,pj->pi", slopes, z) / np.array(self.scale)
+        for start in range(0, len(values), _ROWS):
+            part = slice(start, start + _ROWS)
+            z = self._reduced(values[part])
+            slopes = np.zeros((len(z), len(self.factors), len(self.factors)))
+            slopes[:, first, second] = given[part, count:]
+            slopes += slopes.transpose(0, 2, 1)
+            found[part, self.factors] += np.einsum("pij,pj->pi", slopes, z) / np.array(self.scale)
         return found
 
     def _reduced(self, values: Array) -> FloatArray:

@@ -287,6 +287,7 @@ class Model:
             device=device,
             route=route,
         )
+        request.check_same_inputs()
         domain = self.domain
         found, impossible = request_outside(domain, request)
         before = issue([*unusual, *found], impossible, allow_outside=allow_outside)

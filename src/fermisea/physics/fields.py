@@ -111,8 +111,7 @@ class FourierGrid:
         """Returns the Fourier coefficients of a field, (nx, ny, nz // 2 + 1), without a factor."""
         if not self._shared:
             return torch.fft.rfftn(field)
-        columns = self._columns(torch.fft.rfftn(field, dim=(1, 2)))
-        return _overwriting(scipy.fft.fft, columns, axis=1)
+        return _overwriting(scipy.fft.fft, self._columns(field), axis=1)
 
     def field(self, coefficients: Tensor) -> Tensor:
         """Returns the field of coefficients; may overwrite them if they are not differentiable.
@@ -120,8 +119,7 @@ class FourierGrid:
         SciPy's transforms work in place, torch's make two copies.
         """
         if self._shared:
-            planes = self._of_columns(_overwriting(scipy.fft.ifft, coefficients, axis=1))
-            return self._last_axis(_overwriting(scipy.fft.ifft, planes, axis=1))
+            return self._of_columns(_overwriting(scipy.fft.ifft, coefficients, axis=1))
         if coefficients.requires_grad or coefficients.device.type != "cpu":
             return torch.fft.irfftn(coefficients, s=self.shape)
         return self._last_axis(_overwriting(scipy.fft.ifftn, coefficients, axes=(0, 1)))
@@ -198,14 +196,17 @@ class FourierGrid:
 
     def differentiated(self, coefficients: Tensor, axis: int) -> Tensor:
         """Returns coefficients times i and a Cartesian component of G."""
+        return self.add_differentiated(torch.zeros_like(coefficients), coefficients, axis)
+
+    def add_differentiated(self, total: Tensor, coefficients: Tensor, axis: int) -> Tensor:
+        """Adds coefficients times i and a Cartesian component of G to ``total``, in place, and returns it."""
         vectors = reciprocal_cell(self.cell)
-        result = torch.empty_like(coefficients)
         for part in self.blocks():
             a, b, c = self.indices(part)
             component = vectors[0, axis] * a + vectors[1, axis] * b + vectors[2, axis] * c
             values = coefficients[part]
-            result[part] = torch.complex(-component * values.imag, component * values.real)
-        return result
+            total[part] += torch.complex(-component * values.imag, component * values.real)
+        return total
 
     def derivative(self, coefficients: Tensor, axis: int) -> Tensor:
         """Returns one Cartesian component of a gradient, per Angstrom, from ``gradient_coefficients``."""
@@ -216,44 +217,62 @@ class FourierGrid:
         coefficients = self.gradient_coefficients(field)
         return torch.stack([self.derivative(coefficients, axis) for axis in range(3)], dim=-1)
 
-    def _columns(self, planes: Tensor) -> Tensor:
-        """Returns coefficients in the order of ``transform`` from all second and third indices of some planes."""
-        found = planes.new_empty(self.coefficients_shape)
-        for part in self._pieces(found.shape[2]):
-            for rank, piece in self._to_columns(planes[:, :, part]):
-                found[:, self._planes(rank), part] = piece.transpose(0, 1)
+    def _columns(self, field: Tensor) -> Tensor:
+        """Returns coefficients along the second and third axis of the planes of a field, in the order of ``transform``.
+
+        Processes exchange a few planes at a time, so that no other copy is in memory.
+        """
+        found = field.new_empty(self.coefficients_shape, dtype=field.dtype.to_complex())
+        for chunk in range(self._chunks):
+            planes = torch.fft.rfftn(field[self._own_planes(chunk)], dim=(1, 2))
+            for rank, piece in self._to_columns(planes, chunk):
+                found[:, self._chunk(rank, chunk)] = piece.transpose(0, 1)
         return found
 
     def _of_columns(self, columns: Tensor) -> Tensor:
-        """Returns the planes of ``_columns``."""
-        length, second, _ = self.own_shape
-        found = columns.new_empty((length, second, columns.shape[2]))
-        for part in self._pieces(columns.shape[2]):
-            for rank, piece in self._from_columns(columns[:, :, part]):
-                found[:, self._places(rank), part] = piece.transpose(0, 1)
+        """Returns the field of ``_columns``."""
+        found = columns.new_empty(self.own_shape, dtype=columns.dtype.to_real())
+        for chunk in range(self._chunks):
+            target = found[self._own_planes(chunk)]
+            planes = columns.new_empty((*target.shape[:2], columns.shape[2]))
+            for rank, piece in self._from_columns(columns, chunk):
+                planes[:, self._places(rank)] = piece.transpose(0, 1)
+            target[:] = self._last_axis(_overwriting(scipy.fft.ifft, planes, axis=1))
         return found
 
-    def _pieces(self, thirds: int) -> Iterator[slice]:
-        """Yields parts of the third axis, so that the pieces that processes exchange are small."""
-        step = max(1, _BLOCK // math.prod(self.own_shape[:2]))
-        for start in range(0, thirds, step):
-            yield slice(start, min(start + step, thirds))
-
-    def _to_columns(self, planes: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yields the planes of each process, with the second indices of this one."""
+    def _to_columns(self, planes: Tensor, chunk: int) -> Iterator[tuple[int, Tensor]]:
+        """Yields part of the planes of each process, with the second indices of this one."""
         rows = _length(self._rows(self.processes.rank))
         return self.processes.swapped(
             lambda rank: planes[:, self._places(rank)],
-            lambda rank: (_length(self._planes(rank)), rows, planes.shape[2]),
+            lambda rank: (_length(self._chunk(rank, chunk)), rows, planes.shape[2]),
         )
 
-    def _from_columns(self, columns: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yields the columns of each process, on the planes of this one."""
-        length = self.own_shape[0]
+    def _from_columns(self, columns: Tensor, chunk: int) -> Iterator[tuple[int, Tensor]]:
+        """Yields the columns of each process, on part of the planes of this one."""
+        length = _length(self._chunk(self.processes.rank, chunk))
         return self.processes.swapped(
-            lambda rank: columns[:, self._planes(rank)],
+            lambda rank: columns[:, self._chunk(rank, chunk)],
             lambda rank: (_length(self._rows(rank)), length, columns.shape[2]),
         )
+
+    @property
+    def _chunks(self) -> int:
+        """Number of parts of the planes of every process that are exchanged one after the other."""
+        first, second, third = self.shape
+        fewest = first // self.processes.count
+        return max(1, min(fewest, fewest * second * (third // 2 + 1) // _BLOCK))
+
+    def _chunk(self, rank: int, chunk: int) -> slice:
+        """Returns a part of the planes of a process, counted in the whole grid."""
+        planes = self._planes(rank)
+        start, stop = (planes.start + _length(planes) * n // self._chunks for n in (chunk, chunk + 1))
+        return slice(start, stop)
+
+    def _own_planes(self, chunk: int) -> slice:
+        """Returns a part of the planes of this process, counted from its first plane."""
+        first, part = self._planes(self.processes.rank).start, self._chunk(self.processes.rank, chunk)
+        return slice(part.start - first, part.stop - first)
 
     def _last_axis(self, coefficients: Tensor) -> Tensor:
         """Returns the inverse of a real transform along the last axis; SciPy's irfftn would copy the coefficients."""

@@ -246,7 +246,7 @@ def xc_energy_and_potential(density: Tensor, grid: FourierGrid, functional: Func
         divergence = torch.zeros_like(coefficients)
         for axis in range(3):
             flow = grid.gradient_coefficients(grid.derivative(coefficients, axis).mul_(sigma))
-            divergence += grid.differentiated(flow, axis)
+            grid.add_differentiated(divergence, flow, axis)
             del flow  # before the next one is made
         potential.sub_(grid.field(divergence), alpha=2)
     return grid.total(total) * grid.voxel, potential

@@ -20,6 +20,7 @@ from fermisea.grid import check_structure
 from fermisea.networks.mlp import Mlp
 from fermisea.potential.posterior import Posterior
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.torchrun import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,31 @@ class RegularPrediction:
 class RegularSites:
     """Descriptors of the atoms of a structure, with the energy of a regular model and its derivatives.
 
+    Several processes may share the atoms. Each then has the descriptors of some of them.
+
     Attributes:
-        sites: descriptors and their derivatives.
+        sites: descriptors of the atoms of this process, and their derivatives.
+        atoms: number of atoms of the structure.
         volume: volume of the cell, Angstrom^3.
-        elements: index of the element of each atom, (atoms,).
-        values: descriptors, (atoms, features).
+        elements: index of the element of each atom of this process, (own,).
+        values: descriptors, (own, features).
         energy: free energy of the regular model, eV.
-        slopes: derivatives of the energy with respect to ``values``, (atoms, features), eV.
+        slopes: derivatives of the energy with respect to ``values``, (own, features), eV.
+        processes: processes that share the atoms.
     """
 
     sites: Sites
+    atoms: int
     volume: float
     elements: npt.NDArray[np.int64]
     values: FloatArray
     energy: float
     slopes: FloatArray
+    processes: Processes = ALONE
 
     def row(self, elements: int) -> FloatArray:
-        """Returns :func:`row_of` the descriptors for a number of elements."""
-        return row_of(self.values, self.elements, elements)
+        """Returns :func:`row_of` the descriptors of all atoms for a number of elements."""
+        return self.processes.sum_array(row_of(self.values, self.elements, elements))
 
     def prediction(self, energy: float = 0.0, coefficients: FloatArray | None = None) -> RegularPrediction:
         """Returns free energy, forces and stress, with an added energy that is linear in the descriptors.
@@ -71,7 +78,7 @@ class RegularSites:
             coefficients: coefficients of the added energy, (elements, features), eV; None without one.
         """
         slopes = self.slopes if coefficients is None else self.slopes + coefficients[self.elements]
-        positions, strain = self.sites.vjp(slopes)
+        positions, strain = map(self.processes.sum_array, self.sites.vjp(slopes))
         return RegularPrediction(self.energy + energy, -positions, strain / self.volume)
 
 
@@ -143,44 +150,52 @@ class RegularModel:
         temperature = float(entries["electron_temperature"])
         return cls(descriptor, coefficients, constants, elements, temperature, dict(entries["provenance"]))
 
-    def spread(self, atoms: Atoms) -> float:
+    def spread(self, atoms: Atoms, processes: Processes = ALONE) -> float:
         """Returns the spread of F per atom from the coefficients, see :meth:`Posterior.spread`; NaN if unknown.
+
+        Args:
+            atoms: positions and cell, periodic in all three directions.
+            processes: processes that share the atoms.
 
         Raises:
             InputError: as ``predict``.
         """
         if self.posterior is None:
             return math.nan
-        return self.posterior.spread(self.at(atoms).row(len(self.elements)), len(atoms))
+        return self.posterior.spread(self.at(atoms, processes=processes).row(len(self.elements)), len(atoms))
 
-    def predict(self, atoms: Atoms, threads: int | None = None) -> RegularPrediction:
+    def predict(self, atoms: Atoms, threads: int | None = None, *, processes: Processes = ALONE) -> RegularPrediction:
         """Returns free energy, forces and stress of a structure.
 
         Args:
             atoms: positions and cell, periodic in all three directions.
             threads: number of threads.
+            processes: processes that share the atoms.
 
         Raises:
             InputError: for an element outside the model, atoms at nearly the same place, and as
                 ``Descriptor.evaluator``.
         """
-        at = self.at(atoms, threads)
+        at = self.at(atoms, threads, processes=processes)
         deviation = self.left_out_error * len(atoms)
         if self.posterior is not None:
             variance = self.posterior.variance(at.row(len(self.elements)), len(atoms))
             deviation = math.sqrt(float(variance))
         return replace(at.prediction(), free_energy_std=deviation)
 
-    def at(self, atoms: Atoms, threads: int | None = None) -> RegularSites:
+    def at(self, atoms: Atoms, threads: int | None = None, *, processes: Processes = ALONE) -> RegularSites:
         """Returns the descriptors of the atoms of a structure, with the energy of the model.
+
+        Arguments are the same as for :meth:`predict`.
 
         Raises:
             InputError: as ``predict``.
         """
         check_structure(atoms, periodic=False)
         symbols = atoms.get_chemical_symbols()
-        number = weights_of(symbols, {element: float(i) for i, element in enumerate(self.elements)}).astype(np.int64)
-        sites = Sites(self.descriptor, atoms, threads)
+        every = weights_of(symbols, {element: float(i) for i, element in enumerate(self.elements)}).astype(np.int64)
+        sites = Sites(self.descriptor, atoms, threads, members=np.arange(len(atoms))[processes.part(len(atoms))])
+        number = every[sites.members]
         values, slopes = sites.values(), self.coefficients[number]
         energy = float(self.constants[number].sum() + np.sum(values * slopes))
         for index, network in enumerate(self.corrections):
@@ -190,4 +205,6 @@ class RegularModel:
                 added = network(rows).sum()
             slopes[members] += torch.autograd.grad(added, rows)[0].numpy()
             energy += added.item()
-        return RegularSites(sites, abs(float(np.linalg.det(atoms.cell.array))), number, values, energy, slopes)
+        volume = abs(float(np.linalg.det(atoms.cell.array)))
+        (energy,) = processes.sum_array(np.array([energy]))
+        return RegularSites(sites, len(atoms), volume, number, values, float(energy), slopes, processes)

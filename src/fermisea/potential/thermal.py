@@ -19,6 +19,7 @@ from fermisea.potential.heat import HeatBasis
 from fermisea.potential.model import RegularModel, RegularSites, row_of
 from fermisea.potential.posterior import Posterior
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.torchrun import ALONE, Processes
 
 PRESSURE_LIMIT, PRESSURE_SHARE = 1.0 * units.GIGAPASCAL, 0.01
 """Largest estimated error of the pressure of a potential that needs no warning: eV/Angstrom^3, or a share of the change
@@ -182,7 +183,7 @@ class ThermalSites:
         potential: the potential.
         regular: descriptors of the regular model.
         own: descriptors of the thermal terms; None if the regular model has the same descriptor.
-        values: values of the descriptors of the thermal terms, (atoms, features).
+        values: values of the descriptors of the thermal terms for the atoms of this process, (own, features).
     """
 
     potential: ThermalPotential
@@ -206,7 +207,7 @@ class ThermalSites:
         temperatures = np.array(temperature_list(electron_temperature))
         self.potential.check(temperatures.tolist())
         terms, regular = self.potential.terms, self.potential.regular
-        atoms, kelvin = len(self.values), temperatures[:, None]
+        atoms, kelvin = self.regular.atoms, temperatures[:, None]
         row, shares = self.row(), self.potential.shares(temperatures)
         sums = terms.sums(row)
         entropy, heat = terms.basis.entropy(temperatures), kelvin * terms.basis.heat(temperatures)
@@ -239,7 +240,8 @@ class ThermalSites:
 
     def row(self) -> FloatArray:
         """Returns the row of the structure, see :class:`Posterior`."""
-        return row_of(self.values, self.regular.elements, self.potential.terms.constants.shape[1])
+        own = row_of(self.values, self.regular.elements, self.potential.terms.constants.shape[1])
+        return self.regular.processes.sum_array(own)
 
     def _derivatives(self, shares: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Returns forces, (nT, atoms, 3), and stress, (nT, 3, 3), for factors of the g_k, (nT, functions)."""
@@ -248,7 +250,8 @@ class ThermalSites:
             found = [self.regular.prediction(coefficients=change) for change in changes]
             return np.array([p.forces for p in found]), np.array([p.stress for p in found])
         base, volume = self.regular.prediction(), self.regular.volume
-        parts = [self.own.vjp(change[self.regular.elements]) for change in changes]
+        sum_array = self.regular.processes.sum_array
+        parts = [tuple(map(sum_array, self.own.vjp(change[self.regular.elements]))) for change in changes]
         forces = np.array([base.forces - positions for positions, _ in parts])
         return forces, np.array([base.stress + strain / volume for _, strain in parts])
 
@@ -290,6 +293,7 @@ class ThermalPotential:
         threads: int | None = None,
         *,
         derivatives: bool = True,
+        processes: Processes = ALONE,
     ) -> PotentialPrediction:
         """Returns free energy, entropy, heat capacity, forces and stress of a structure.
 
@@ -298,6 +302,7 @@ class ThermalPotential:
             electron_temperature: tau_e, K; one or several.
             threads: number of threads.
             derivatives: whether to compute forces and stress; without, both are empty.
+            processes: processes that share the atoms.
 
         Raises:
             InputError: for an element outside the potential, a tau_e that is no positive number, and as
@@ -305,22 +310,24 @@ class ThermalPotential:
             WindowError: for a tau_e above ``highest_electron_temperature``.
         """
         self.check(temperature_list(electron_temperature))
-        return self.at(atoms, threads).predict(electron_temperature, derivatives=derivatives)
+        at = self.at(atoms, threads, processes=processes)
+        return at.predict(electron_temperature, derivatives=derivatives)
 
-    def at(self, atoms: Atoms, threads: int | None = None) -> ThermalSites:
+    def at(self, atoms: Atoms, threads: int | None = None, *, processes: Processes = ALONE) -> ThermalSites:
         """Returns the potential at the atoms of a structure, for predictions at many tau_e.
 
         Args:
             atoms: positions and cell, periodic in all three directions.
             threads: number of threads.
+            processes: processes that share the atoms.
 
         Raises:
             InputError: for an element outside the potential, and as ``Descriptor.evaluator``.
         """
-        regular = self.regular.at(atoms, threads)
+        regular = self.regular.at(atoms, threads, processes=processes)
         if self.terms.descriptor == self.regular.descriptor:
             return ThermalSites(self, regular, None, regular.values)
-        own = Sites(self.terms.descriptor, atoms, threads)
+        own = Sites(self.terms.descriptor, atoms, threads, members=regular.sites.members)
         return ThermalSites(self, regular, own, own.values())
 
     def pressure_std(self, atoms: Atoms, electron_temperatures: npt.ArrayLike) -> FloatArray:

@@ -26,6 +26,7 @@ from fermisea.prediction.limits import (
 from fermisea.prediction.surroundings import Surroundings
 from fermisea.pseudopotentials.frozen import frozen_shell, ionised_cores
 from fermisea.utilities.signs import spelt
+from fermisea.utilities.torchrun import ALONE, Processes
 
 _SHORTER = 0.9
 """Shortest expected distance over the shortest one in training. Crystals of 500 atoms reach 0.99 at the same tau_i."""
@@ -57,8 +58,8 @@ class Domain:
             out of its fit.
         valence: number of valence electrons of each element, whose other electrons are frozen; not in model files,
             which hold the ions.
-        spread: function that returns the spread of F of a structure from the coefficients of the potential, eV/atom;
-            not in model files, which hold the potential.
+        spread: function that returns the spread of F of a structure, whose atoms some processes share, from the
+            coefficients of the potential, eV/atom; not in model files, which hold the potential.
     """
 
     elements: tuple[str, ...]
@@ -71,7 +72,7 @@ class Domain:
     surroundings: Surroundings | None = None
     hot_difference: float | None = None
     valence: Mapping[str, float] = field(default_factory=dict)
-    spread: Callable[[Atoms], float] | None = None
+    spread: Callable[[Atoms, Processes], float] | None = None
 
     def __repr__(self) -> str:
         low, high = self.electron_temperature
@@ -141,6 +142,7 @@ class Domain:
         electron_temperature: float | Sequence[float],
         *,
         spacing: float | None = None,
+        processes: Processes = ALONE,
     ) -> list[str]:
         """Returns a sentence for each way in which a prediction would leave the domain; an empty list within it.
 
@@ -148,6 +150,7 @@ class Domain:
             atoms: a periodic structure, Angstrom.
             electron_temperature: tau_e, K.
             spacing: largest spacing of the grid, Angstrom; None for a grid spaced as in training.
+            processes: processes that share the atoms; each of them calls this method.
 
         Raises:
             InputError: for atoms without a periodic cell, or with positions that cannot be used.
@@ -155,7 +158,8 @@ class Domain:
         check_structure(atoms, "structure")
         if (impossible := self.impossible(atoms)) is not None:
             return [impossible]
-        return self.check_temperatures(atoms, electron_temperature) + self.check_ions(atoms, spacing=spacing)
+        hot = self.check_temperatures(atoms, electron_temperature)
+        return hot + self.check_ions(atoms, spacing=spacing, processes=processes)
 
     def check_temperatures(self, atoms: Atoms, electron_temperature: float | Sequence[float]) -> list[str]:
         """Returns the sentences of :meth:`check` about tau_e, K, for the elements of a structure."""
@@ -166,14 +170,16 @@ class Domain:
         found += ionised_cores({s: q for s, q in self.valence.items() if s in present}, temperatures.tolist())
         return found
 
-    def check_ions(self, atoms: Atoms, *, spacing: float | None = None) -> list[str]:
+    def check_ions(self, atoms: Atoms, *, spacing: float | None = None, processes: Processes = ALONE) -> list[str]:
         """Returns the sentences of :meth:`check` about a checked structure and its grid, the same at every tau_e."""
         found = volume_outside(self.volume_per_atom, volume_per_atom(atoms))
         found += self._check_distances(atoms)
         unlike = 0.0
         if self.surroundings is not None:
-            spread = self.spread(atoms) if self.spread is not None and self.surroundings.outliers else None
-            unlike = self.surroundings.unlikeness(atoms, spread)
+            spread = None
+            if self.spread is not None and self.surroundings.outliers:
+                spread = self.spread(atoms, processes)
+            unlike = self.surroundings.unlikeness(atoms, spread, processes)
         if unlike > 1:
             found.append(
                 f"surroundings: the atomic environments differ from the training structures (distance {_times(unlike)} "

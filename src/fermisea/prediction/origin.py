@@ -19,6 +19,7 @@ from fermisea.physics.observables import PotentialObservables
 from fermisea.prediction.forces import Mechanics
 from fermisea.prediction.result import NO_POTENTIAL, NO_REGULAR_PART, Prediction
 from fermisea.utilities.arrays import FloatArray
+from fermisea.utilities.torchrun import Processes
 
 FreeEnergy = Literal["potential", "anchored", "ldos"]
 """Origin of F, U, S, C_e, forces and stress."""
@@ -113,7 +114,7 @@ def without_potential(
 class Potential(Protocol):
     """Interface of an interatomic potential for an anchor; see :class:`fermisea.potential.RegularModel`."""
 
-    def predict(self, atoms: Atoms) -> PotentialEnergy: ...  # noqa: D102
+    def predict(self, atoms: Atoms, *, processes: Processes) -> PotentialEnergy: ...  # noqa: D102
 
 
 class PotentialEnergy(Protocol):
@@ -135,7 +136,7 @@ class ThermalPotential(Protocol):
     @property
     def highest_electron_temperature(self) -> float: ...  # noqa: D102
     def predict(  # noqa: D102
-        self, atoms: Atoms, electron_temperature: Sequence[float], *, derivatives: bool
+        self, atoms: Atoms, electron_temperature: Sequence[float], *, derivatives: bool, processes: Processes
     ) -> ThermalEnergies: ...
 
 
@@ -177,7 +178,7 @@ def with_potential(
     known = sorted({t for t in temperatures if t <= potential.highest_electron_temperature})
     if not prediction.has_free_energy or not known:
         return prediction
-    found = potential.predict(prediction.atoms, known, derivatives=forces)
+    found = potential.predict(prediction.atoms, known, derivatives=forces, processes=prediction.processes)
     places = {t: index for index, t in enumerate(known)}
 
     def value(name: str, index: int) -> float:
@@ -216,7 +217,7 @@ def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: b
     """
     if potential is None or not prediction.has_free_energy:
         return prediction
-    own = potential.predict(prediction.atoms)
+    own = potential.predict(prediction.atoms, processes=prediction.processes)
     results = tuple(result.anchor_to(own.free_energy, apply=apply) for result in prediction.results)
     found = replace(prediction, results=results, anchor=own.free_energy, anchor_std=own.free_energy_std, anchored=apply)
     if not apply:

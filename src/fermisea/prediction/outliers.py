@@ -72,7 +72,7 @@ class Outliers:
 
     @classmethod
     def of(cls, rows: Sequence[FloatArray], spreads: Sequence[float] | None = None) -> Self | None:
-        """Returns the positions of structures; None for too few.
+        """Returns the positions of structures; None for too few, or without differences between their atoms.
 
         Args:
             rows: averaged descriptors of the atoms of each structure, (atoms, features).
@@ -84,6 +84,8 @@ class Outliers:
         mean = values.mean(axis=0)
         inside = np.concatenate([row - row.mean(axis=0) for row in rows])
         variances, vectors = np.linalg.eigh(inside.T @ inside / len(inside))
+        if not variances.sum() > 0:
+            return None
         axes = vectors / np.sqrt(np.maximum(variances, 0.0) + _FLOOR * float(variances.sum()))
         places = np.array([(row.mean(axis=0) - mean) @ axes for row in rows])
         found = cls(mean, axes, places, 1.0)
@@ -95,14 +97,14 @@ class Outliers:
         factors = [found._spread_factor(place, spreads[n], n) for n, place in enumerate(places)]
         return replace(found, spread_limit=max(1.0, _MARGIN_SPREADS * _usual(factors)))
 
-    def unlikeness(self, row: FloatArray, spread: float | None = None) -> float:
+    def unlikeness(self, mean: FloatArray, spread: float | None = None) -> float:
         """Returns the factor of a structure relative to the limit; above 1 it is unlike the training structures.
 
         Args:
-            row: averaged descriptors of its atoms, (atoms, features).
+            mean: mean over its atoms of their averaged descriptors, (features,).
             spread: spread of its F from the coefficients of the potential, eV/atom; None if unknown.
         """
-        place = (row.mean(axis=0) - self.mean) @ self.axes
+        place = (mean - self.mean) @ self.axes
         if self.spreads is None or spread is None:
             return self._factor(place) / self.limit
         return self._spread_factor(place, spread) / self.spread_limit

@@ -15,6 +15,7 @@ from fermisea.prediction.domain import Domain
 from fermisea.prediction.limits import TEMPERATURE
 from fermisea.prediction.request import Request
 from fermisea.prediction.result import Prediction
+from fermisea.utilities.torchrun import ALONE, Processes
 
 _UNBOUND = 10.0
 """Impossible difference from F of the training structures, eV/atom: larger than any cohesive energy."""
@@ -39,6 +40,7 @@ def request_outside(domain: Domain, request: Request) -> tuple[list[str], str | 
         request.atoms,
         request.electron_temperatures,
         spacing=max(max(grid.spacing) for grid in grids),
+        processes=request.processes,
     )
     if impossible is not None:
         return [], impossible
@@ -57,6 +59,7 @@ def structure_outside(
     electron_temperatures: Sequence[float],
     *,
     spacing: float | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[list[str], str | None]:
     """Describes how a structure leaves the domain, and why it cannot exist, if it cannot.
 
@@ -65,7 +68,7 @@ def structure_outside(
     """
     if (impossible := domain.impossible(atoms)) is not None:
         return [], impossible
-    found = domain.check(atoms, electron_temperatures, spacing=spacing)
+    found = domain.check(atoms, electron_temperatures, spacing=spacing, processes=processes)
     return [sentence for sentence in found if not sentence.startswith(TEMPERATURE)], None
 
 

@@ -21,16 +21,14 @@ def predict(request: Request, progress: Progress | None = None) -> Prediction:
     """Returns the observables of a request, from the LDOS alone.
 
     Args:
-        request: structure, network, temperatures and grids.
+        request: structure, network, temperatures and grids; the same in all processes that share it.
         progress: callback with the number of finished points and the total number, for all passes.
 
     Raises:
-        InputError: for processes with different requests, a chunk below 1, an unknown precision, or a descriptor
-            without the route.
+        InputError: for a chunk below 1, an unknown precision, or a descriptor without the route.
         CapacityError: for a predicted DOS with too few electrons.
         WindowError: if the DOS of the structure needs a wider window at a tau_e.
     """
-    request.check_same_inputs()
     try:
         return _predict(request, progress)
     except CapacityError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import torch
 from ase import Atoms
 from scipy.sparse import csr_array
 
@@ -16,6 +17,7 @@ from fermisea.descriptors import Descriptor
 from fermisea.descriptors.sites import Sites
 from fermisea.prediction.outliers import Outliers
 from fermisea.utilities.arrays import FloatArray, plain_numbers
+from fermisea.utilities.torchrun import ALONE, Processes
 
 _FLOOR = 1e-5
 """Smallest variance along a principal component, as a fraction of the total variance of the descriptors."""
@@ -141,21 +143,24 @@ class Surroundings:
             {element: found for element, found in outliers.items() if found is not None},
         )
 
-    def unlikeness(self, atoms: Atoms, spread: float | None = None) -> float:
+    def unlikeness(self, atoms: Atoms, spread: float | None = None, processes: Processes = ALONE) -> float:
         """Returns the distance of a structure relative to the limit; above 1 it is unlike the training structures.
 
         Args:
             atoms: the structure.
             spread: spread of its F from the coefficients of the potential, eV/atom; None if unknown.
+            processes: processes that share the atoms.
         """
-        rows = averaged(atoms, self.descriptor)
+        rows = averaged(atoms, self.descriptor, processes.part(len(atoms)))
         distances = [self.distributions[element].distances(values) for element, values in rows.items()]
-        factors = [
-            self.outliers[element].unlikeness(values, spread)
-            for element, values in rows.items()
-            if element in self.outliers
-        ]
-        return max([_representative(np.concatenate(distances)) / self.limit, *factors])
+        largest = processes.joined(torch.from_numpy(_largest(np.concatenate([np.empty(0), *distances])))).numpy()
+        factors = []
+        for element in np.unique(atoms.get_chemical_symbols()).tolist():
+            if (outliers := self.outliers.get(element)) is not None:
+                own = rows.get(element, np.empty((0, self.descriptor.features)))
+                total = processes.sum_array(np.append(own.sum(axis=0), len(own)))
+                factors.append(outliers.unlikeness(total[:-1] / total[-1], spread))
+        return max([_representative(largest) / self.limit, *factors])
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON; numbers have nine digits."""
@@ -196,25 +201,38 @@ class Surroundings:
         return cls(descriptor, distributions, float(entries["limit"]), outliers)
 
 
-def averaged(atoms: Atoms, descriptor: Descriptor) -> dict[str, FloatArray]:
+def averaged(atoms: Atoms, descriptor: Descriptor, part: slice = slice(None)) -> dict[str, FloatArray]:
     """Returns the averaged descriptors of the atoms of each element, (atoms, features).
 
     The average runs over the atom, with weight 1, and its neighbours of the same element at distances d < r_c, with
     weight (1 - d^2/r_c^2)^2, where r_c is the cutoff of the descriptor.
+
+    Args:
+        atoms: periodic structure.
+        descriptor: descriptor of the surroundings of an atom.
+        part: range of atoms; by default all.
     """
-    values = Sites(descriptor, atoms).values()
-    first, second, lengths = pairs(atoms, descriptor.cutoff)
+    first, second, lengths = pairs(atoms, descriptor.cutoff, part)
     same = atoms.numbers[first] == atoms.numbers[second]
     first, second, lengths = first[same], second[same], lengths[same]
     weights = (1 - (lengths / descriptor.cutoff) ** 2) ** 2
-    matrix = csr_array((weights, (first, second)), shape=(len(atoms), len(atoms)))  # adds up repeated pairs
-    total, norm = values + matrix @ values, 1.0 + matrix.sum(axis=1)
-    means, symbols = total / norm[:, None], np.array(atoms.get_chemical_symbols())
+    own = np.arange(len(atoms))[part]
+    needed, places = np.unique(np.concatenate([own, second]), return_inverse=True)  # the atoms and their neighbours
+    values = Sites(descriptor, atoms, members=needed).values()
+    shape = len(own), len(needed)
+    matrix = csr_array((weights, (np.searchsorted(own, first), places[len(own) :])), shape=shape)  # adds repeated pairs
+    total, norm = values[places[: len(own)]] + matrix @ values, 1.0 + matrix.sum(axis=1)
+    means, symbols = total / norm[:, None], np.array(atoms.get_chemical_symbols())[part]
     return {str(element): means[symbols == element] for element in np.unique(symbols)}
 
 
+def _largest(distances: FloatArray) -> FloatArray:
+    """Returns the largest distances in ascending order, of which the first represents a structure."""
+    return np.sort(distances)[-_RANK:]
+
+
 def _representative(distances: FloatArray) -> float:
-    return float(np.sort(distances)[-min(_RANK, len(distances))])
+    return float(_largest(distances)[0])
 
 
 def _sums(rows: FloatArray) -> tuple[float, FloatArray, FloatArray]:

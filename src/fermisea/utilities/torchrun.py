@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, distributed
 
 from fermisea.errors import InputError
+from fermisea.utilities.arrays import FloatArray
 
 _PATIENCE = timedelta(minutes=10)
 """Time for which processes wait for each other before a prediction."""
@@ -86,6 +87,10 @@ class Processes:
         for other in found[1:]:
             found[0] += other
         return found[0]
+
+    def sum_array(self, values: FloatArray) -> FloatArray:
+        """Returns :meth:`sum` of an array."""
+        return values if self.count == 1 else np.asarray(self.sum(torch.from_numpy(values)).numpy())
 
     def gathered(self, tensor: Tensor) -> list[Tensor]:
         """Returns the tensors of all processes, which have the same shape, in the order of their numbers."""
