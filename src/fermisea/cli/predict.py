@@ -131,8 +131,6 @@ def predict(
     Example: [bold]fermisea predict al.safetensors Al.cif --electron-temperature 300 1000 10000 --out out/[/]
     """
     check_count(processes)
-    if processes > 1 and "WORLD_SIZE" not in os.environ:
-        raise typer.Exit(run_in_processes(context.obj, processes))
     if netcdf and (no_density or out is None):
         raise fermisea.InputError(
             "--netcdf: got --no-density too; omit one of them"
@@ -143,6 +141,9 @@ def predict(
         raise fermisea.InputError("--cube density: got --no-density too; omit one of them")
     if cube is not None and out is None:
         raise fermisea.InputError(f"--cube {cube.value}: no folder for the files; add --out FOLDER")
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        fermisea.structures.read_structure(atoms)  # before processes start in vain
+        raise typer.Exit(run_in_processes(context.obj, processes))
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)
     temperatures = electron_temperature or [loaded.reference_electron_temperature]
