@@ -133,6 +133,9 @@ def test_networks_of_the_anchor_survive_the_file(tmp_path):
     loaded, atoms = load_model(tmp_path / "al.safetensors"), structure(4)
     assert loaded.anchor.corrections[0].widths == (4, 3)
     one, two = (m.anchor.predict(atoms) for m in (model, loaded))
+    three = model.anchor.predict(atoms, derivatives=False)
+    assert (three.free_energy, three.free_energy_std) == (one.free_energy, one.free_energy_std)
+    assert three.forces.shape == three.stress.shape == (0, 3)
     assert one.free_energy == two.free_energy
     np.testing.assert_array_equal(one.forces, two.forces)
     assert one.free_energy != dataclasses.replace(model.anchor, corrections=()).predict(atoms).free_energy

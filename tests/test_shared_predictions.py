@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -76,7 +77,12 @@ def fields():
     grid = FourierGrid(cell, (6, 8, 5), current())
     whole = torch.rand(6, 8, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     own = whole[current().part(6)].clone()
+    part = torch.zeros_like(whole)
+    part[current().part(6)] = own
+    with mock.patch("fermisea.utilities.torchrun._PIECE", 100):
+        total = current().sum(part)
     return {
+        "fields sum": total.numpy(),
         "fields density and back": grid.field(grid.transform(own)).numpy(),
         "fields density gradient": grid.gradient(own).numpy(),
         "fields density potential": hartree_potential(own, grid).numpy(),

@@ -29,8 +29,8 @@ class RegularPrediction:
 
     Attributes:
         free_energy: free energy of the cell, eV.
-        forces: (atoms, 3), eV/Angstrom.
-        stress: (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE.
+        forces: (atoms, 3), eV/Angstrom; empty if they were not computed.
+        stress: (3, 3), eV/Angstrom^3, symmetric; positive under tension, as in ASE; empty with the forces.
         free_energy_std: estimated standard error of the free energy, eV; NaN if it was not computed.
     """
 
@@ -164,12 +164,15 @@ class RegularModel:
             return math.nan
         return self.posterior.spread(self.at(atoms, processes=processes).row(len(self.elements)), len(atoms))
 
-    def predict(self, atoms: Atoms, threads: int | None = None, *, processes: Processes = ALONE) -> RegularPrediction:
+    def predict(
+        self, atoms: Atoms, threads: int | None = None, *, derivatives: bool = True, processes: Processes = ALONE
+    ) -> RegularPrediction:
         """Returns free energy, forces and stress of a structure.
 
         Args:
             atoms: positions and cell, periodic in all three directions.
             threads: number of threads.
+            derivatives: whether to compute forces and stress; without, both are empty.
             processes: processes that share the atoms.
 
         Raises:
@@ -181,12 +184,17 @@ class RegularModel:
         if self.posterior is not None:
             variance = self.posterior.variance(at.row(len(self.elements)), len(atoms))
             deviation = math.sqrt(float(variance))
+        if not derivatives:
+            return RegularPrediction(at.energy, np.empty((0, 3)), np.empty((0, 3)), deviation)
         return replace(at.prediction(), free_energy_std=deviation)
 
     def at(self, atoms: Atoms, threads: int | None = None, *, processes: Processes = ALONE) -> RegularSites:
         """Returns the descriptors of the atoms of a structure, with the energy of the model.
 
-        Arguments are the same as for :meth:`predict`.
+        Args:
+            atoms: positions and cell, periodic in all three directions.
+            threads: number of threads.
+            processes: processes that share the atoms.
 
         Raises:
             InputError: as ``predict``.

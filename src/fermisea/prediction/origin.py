@@ -114,7 +114,7 @@ def without_potential(
 class Potential(Protocol):
     """Interface of an interatomic potential for an anchor; see :class:`fermisea.potential.RegularModel`."""
 
-    def predict(self, atoms: Atoms, *, processes: Processes) -> PotentialEnergy: ...  # noqa: D102
+    def predict(self, atoms: Atoms, *, derivatives: bool, processes: Processes) -> PotentialEnergy: ...  # noqa: D102
 
 
 class PotentialEnergy(Protocol):
@@ -217,7 +217,8 @@ def with_anchor(prediction: Prediction, potential: Potential | None, *, apply: b
     """
     if potential is None or not prediction.has_free_energy:
         return prediction
-    own = potential.predict(prediction.atoms, processes=prediction.processes)
+    forces = apply and prediction.mechanics is not None
+    own = potential.predict(prediction.atoms, derivatives=forces, processes=prediction.processes)
     results = tuple(result.anchor_to(own.free_energy, apply=apply) for result in prediction.results)
     found = replace(prediction, results=results, anchor=own.free_energy, anchor_std=own.free_energy_std, anchored=apply)
     if not apply:

@@ -21,6 +21,9 @@ from fermisea.utilities.arrays import FloatArray
 _PATIENCE = timedelta(minutes=10)
 """Time for which processes wait for each other before a prediction."""
 
+_PIECE = 2**22
+"""Largest number of values from all processes that are in memory during a sum."""
+
 
 class Processes:
     """This process in a group of processes; without torchrun, the first of one.
@@ -80,13 +83,17 @@ class Processes:
         return self.total([float(flag)])[0] > 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Returns the sum of a tensor over all processes, added in the order of their numbers."""
+        """Returns the sum of a tensor over all processes, added in the order of their numbers, piece by piece."""
         if self.count == 1:
             return tensor
-        found = self.gathered(tensor)
-        for other in found[1:]:
-            found[0] += other
-        return found[0]
+        total = torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        pieces = (t.reshape(-1).split(max(1, _PIECE // self.count)) for t in (tensor, total))
+        for own, target in zip(*pieces, strict=True):
+            first, *others = self.gathered(own)
+            target.copy_(first)
+            for other in others:
+                target.add_(other)
+        return total
 
     def sum_array(self, values: FloatArray) -> FloatArray:
         """Returns :meth:`sum` of an array."""
