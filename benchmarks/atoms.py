@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk
-from common import Table, digits, finish, options, parse
+from common import Table, digits, finish, kept, options, parse
 from peers import Peers
 from prediction import peer_seconds
 from systems import VALENCE, Sizes, random_model, save_network, save_structure
@@ -93,16 +93,13 @@ def case(cells: int, threads: int, file: Path | None) -> dict[str, Any]:
 
 def run(command: list[str], values: argparse.Namespace, index: int) -> dict[str, Any]:
     """Returns the numbers of a case, from an earlier start if they were kept."""
-    kept = None if values.keep is None else values.keep / f"{command[3]}-{command[4]}-{index}.json"
-    if kept is not None and kept.exists():
-        return dict(json.loads(kept.read_text(encoding="utf-8")))
-    values.pace.take()
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(found), encoding="utf-8")
-    return dict(found)
+
+    def compute() -> dict[str, Any]:
+        values.pace.take()
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    return dict(kept(values.keep, f"{command[3]}-{command[4]}-{index}", compute))
 
 
 def peer(grid: Sequence[int], processes: int, peers: Peers) -> dict[str, float] | None:

@@ -91,6 +91,25 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return values
 
 
+def kept(folder: Path | None, name: str, compute: Callable[[], Any]) -> Any:
+    """Returns the result of a case as plain data, from an earlier start if ``folder`` holds it.
+
+    Args:
+        folder: folder of finished cases; None to keep none.
+        name: name of the case, with all settings that change its result.
+        compute: function of the case.
+    """
+    if folder is None:
+        return compute()
+    file = folder / f"{name}.json"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".part")
+        unfinished.write_text(json.dumps(compute()), encoding="utf-8")
+        unfinished.replace(file)
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def finish(values: argparse.Namespace, tables: Sequence[Table], results: Mapping[str, Any], **peers: str) -> None:
     """Prints the tables and writes them with all numbers and the machine as JSON.
 

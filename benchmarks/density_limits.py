@@ -1,7 +1,7 @@
-"""What limits the density of hot liquids: number of training structures or descriptor.
+"""Density of hot liquids: error against the number of training structures and the descriptor.
 
 A network with one output, the density at tau_ref, learns from some points of hot liquids of the study of aluminium. Its
-error is the mean absolute error over the mean density of the test liquid at 5000 K. About twenty minutes on one core.
+error is the mean absolute error over the mean density of the test liquid at 5000 K. About half an hour on one core.
 
     python benchmarks/density_limits.py DIR    folder of the study, with the data of its liquids
 """
@@ -9,15 +9,15 @@ error is the mean absolute error over the mean density of the test liquid at 500
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common import Table, finish, options, parse
+from common import Table, finish, kept, options, parse
 
 from fermisea.data.snapshot import Snapshot
 from fermisea.descriptors import Bispectrum, Descriptor, PowerSpectrum
@@ -41,8 +41,8 @@ HIDDEN = (256, 256)
 OTHERS: dict[str, tuple[Descriptor, ...]] = {
     "order 11": (PowerSpectrum(11, 6.4, smoothness=2),),
     "cutoff 9 Å": (PowerSpectrum(8, 9.0, smoothness=2),),
-    "a second one, order 6, cutoff 4 Å": (*OWN, PowerSpectrum(6, 4.0, smoothness=2)),
-    "bispectrum, cutoff 6 Å, too": (*OWN, Bispectrum(8, 6.0)),
+    "also order 6, cutoff 4 Å": (*OWN, PowerSpectrum(6, 4.0, smoothness=2)),
+    "also the bispectrum, cutoff 6 Å": (*OWN, Bispectrum(8, 6.0)),
 }
 """Other descriptors."""
 
@@ -126,8 +126,9 @@ def errors_of(
 
 def main() -> None:
     """Trains the networks, prints a table and writes JSON."""
-    parser = options(__doc__, "density_limits", 3)
+    parser = options(__doc__, "density_limits", 1)
     parser.add_argument("folder", type=Path, help="folder of the study of aluminium")
+    parser.add_argument("--choices", type=int, default=2, help="number of choices of the training liquids  [2]")
     parser.add_argument("--keep", type=Path, help="folder in which finished cases are kept, for another start")
     values = parse(parser)
     torch.set_num_threads(1)
@@ -139,14 +140,8 @@ def main() -> None:
         cases = [("as shipped", count, OWN) for count in (1, 2, 4, most)]
         cases += [(name, most, other) for name, other in OTHERS.items()] if tau_ref == 1000 else []
         for name, count, descriptors in cases:
-            kept = None if values.keep is None else values.keep / f"{tau_ref}-{count}-{name}.json"
-            if kept is not None and kept.exists():
-                found = json.loads(kept.read_text(encoding="utf-8"))
-            else:
-                found = errors_of(training, test, count, descriptors, values.repeat)
-            if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                kept.write_text(json.dumps(found), encoding="utf-8")
+            work = partial(errors_of, training, test, count, descriptors, values.choices)
+            found = kept(values.keep, f"{tau_ref}-{count}-{name}-{values.choices}", work)
             own, other = np.mean(found, axis=0)
             low, high = np.array(found)[:, 1].min(), np.array(found)[:, 1].max()
             rows.append([f"{tau_ref:,}", name, str(count), f"{own:.2f}", f"{other:.2f} ({low:.2f} to {high:.2f})"])
@@ -156,7 +151,7 @@ def main() -> None:
     title = (
         f"Density of a network with one output, trained on liquids above {HOT:.0f} K, for an unseen liquid at 5000 K"
     )
-    note = f"Mean, smallest and largest error of {values.repeat} choices of the training liquids."
+    note = f"Mean, smallest and largest error of {values.choices} choices of the training liquids."
     finish(values, [Table("density_limits", title, columns, rows, note)], {"runs": runs})
 
 

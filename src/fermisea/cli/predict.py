@@ -142,7 +142,7 @@ def predict(
     if cube is not None and out is None:
         raise fermisea.InputError(f"--cube {cube.value}: no folder for the files; add --out FOLDER")
     if processes > 1 and "WORLD_SIZE" not in os.environ:
-        fermisea.structures.read_structure(atoms)  # before processes start in vain
+        fermisea.structures.read_structure(atoms)  # an error ends the command before processes start
         raise typer.Exit(run_in_processes(context.obj, processes))
     loaded = fermisea.load_model(model)
     structure = fermisea.structures.read_structure(atoms)

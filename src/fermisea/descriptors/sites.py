@@ -15,7 +15,7 @@ class Sites:
     """Descriptors at the atoms of a structure; an atom does not contribute to its own, but its periodic images do.
 
     Attributes:
-        members: atoms with a descriptor.
+        members: numbers of the atoms with a descriptor, (members,).
     """
 
     def __init__(
@@ -27,7 +27,8 @@ class Sites:
             descriptor: descriptor of the surroundings.
             atoms: as for :meth:`Descriptor.evaluator`.
             threads: number of threads.
-            members: atoms with a descriptor, by default all; their surroundings contain all atoms.
+            members: numbers of the atoms with a descriptor, (members,), by default all. Their surroundings contain all
+                atoms.
 
         Raises:
             InputError: as ``Descriptor.evaluator``.

@@ -220,7 +220,7 @@ class FourierGrid:
     def _columns(self, field: Tensor) -> Tensor:
         """Returns coefficients along the second and third axis of the planes of a field, in the order of ``transform``.
 
-        Processes exchange a few planes at a time, so that no other copy is in memory.
+        Processes exchange a few planes at a time. A second copy of the field would take as much memory as the result.
         """
         found = field.new_empty(self.coefficients_shape, dtype=field.dtype.to_complex())
         for chunk in range(self._chunks):

@@ -58,8 +58,8 @@ class Domain:
             out of its fit.
         valence: number of valence electrons of each element, whose other electrons are frozen; not in model files,
             which hold the ions.
-        spread: function that returns the spread of F of a structure, whose atoms some processes share, from the
-            coefficients of the potential, eV/atom; not in model files, which hold the potential.
+        spread: spread of F from the coefficients of the potential, eV/atom, as a function of the structure and of the
+            processes that share its atoms; not in model files, which hold the potential.
     """
 
     elements: tuple[str, ...]

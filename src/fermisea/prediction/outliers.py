@@ -72,7 +72,7 @@ class Outliers:
 
     @classmethod
     def of(cls, rows: Sequence[FloatArray], spreads: Sequence[float] | None = None) -> Self | None:
-        """Returns the positions of structures; None for too few, or without differences between their atoms.
+        """Returns the positions of structures; None for too few, or if the atoms within each are alike.
 
         Args:
             rows: averaged descriptors of the atoms of each structure, (atoms, features).
