@@ -83,6 +83,23 @@ def test_errors_of_other_structures_are_as_large_as_the_spread(one_composition):
     assert 0.4 < np.sqrt(np.mean(np.square(far / wide))) < 1.4  # the spread may be too large, hardly too small
 
 
+def test_a_weight_counts_as_copies_of_the_structure():
+    random = np.random.default_rng(5)
+    designs = [design(random, 6, 3) for _ in range(20)]
+    energies = random.normal(size=20)
+    names = ["A"] * 3 + ["B"] * 3
+    weighted = [Targets(float(e), weight=np.sqrt(3.0) if n < 5 else 1.0) for n, e in enumerate(energies)]
+    several = [Targets(float(e)) for e in [*energies, *energies[:5], *energies[:5]]]
+    copies = [*designs, *designs[:5], *designs[:5]]
+    (one,), _, _ = fit_linear(designs, [weighted], [names] * 20, ["A", "B"], Weights(30.0, 0.0), 1e-13)
+    (other,), _, _ = fit_linear(copies, [several], [names] * 30, ["A", "B"], Weights(30.0, 0.0), 1e-13)
+    (equal,), _, _ = fit_linear(
+        designs, [[Targets(float(e)) for e in energies]], [names] * 20, ["A", "B"], Weights(30.0, 0.0), 1e-13
+    )
+    np.testing.assert_allclose(one.coefficients, other.coefficients, rtol=1e-6)
+    assert np.abs(one.coefficients - equal.coefficients).max() > 0.01
+
+
 def test_a_structure_left_out_of_the_fit_has_a_larger_spread_and_an_odd_one_the_largest():
     random = np.random.default_rng(4)
     designs = [design(random, 6, 3, width=6.0 if number == 17 else 1.0) for number in range(30)]

@@ -177,6 +177,33 @@ def test_more_ridge_means_a_looser_fit():
     assert errors[0] < errors[1] < errors[2]
 
 
+def test_structures_with_large_forces_have_less_weight_where_their_errors_are_larger():
+    """Forces with errors of a tenth: with a weight for each structure the coefficients are better."""
+    truth = model_of(PowerSpectrum(2, 4.0, weights={"Al": 1.0, "Mg": 0.7}))
+
+    def displaced(seed: int) -> Atoms:
+        atoms = bulk("Al", "fcc", a=4.05, cubic=True)
+        random = np.random.default_rng(seed)
+        atoms.positions += random.normal(scale=0.3 if seed % 2 else 0.02, size=(4, 3))
+        return atoms
+
+    equal, weighted = [], []
+    for start in range(0, 80, 20):
+        data = labelled(truth, range(start, start + 20), make=displaced)
+        for number, snapshot in enumerate(data):
+            forces = snapshot.reference.forces
+            size = np.sqrt(np.square(forces).mean())
+            forces += 0.1 * size * np.random.default_rng([start, number]).normal(size=forces.shape)
+        smallest = min(np.sqrt(np.square(s.reference.forces).mean()) for s in data)
+        atoms = displaced(998)
+        for scale, errors in ((None, equal), (smallest, weighted)):
+            options = {"energy_weight": 1e-6, "stress_weight": 0.0, "ridge": 1e-13}
+            fitted = fit_regular(data, truth.descriptor, force_scale=scale, **options)
+            assert fitted.provenance["force_scale"] == scale
+            errors.append(np.abs(fitted.predict(atoms).forces - truth.predict(atoms).forces).max())
+    assert np.mean(weighted) < 0.5 * np.mean(equal)
+
+
 def test_data_that_cannot_be_fitted():
     model = model_of(KINDS[0])
     data = labelled(model, range(2))
@@ -186,6 +213,8 @@ def test_data_that_cannot_be_fitted():
         fit_regular(data, model.descriptor, energy_weight=-1.0)
     with pytest.raises(InputError, match="ridge: got 0"):
         fit_regular(data, model.descriptor, ridge=0.0)
+    with pytest.raises(InputError, match="force_scale: got -1"):
+        fit_regular(data, model.descriptor, force_scale=-1.0)
     with pytest.raises(InputError, match="element Cu"):
         model.predict(bulk("Cu", cubic=True))
 

@@ -196,7 +196,13 @@ def test_smoother_spectra_reach_less_far(smoothness, expected):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("potential_order", 0), ("potential_cutoff", 0), ("anchor_smoothness", 0), ("anchor_smoothness", 4)],
+    [
+        ("potential_order", 0),
+        ("potential_cutoff", 0),
+        ("anchor_force_scale", 0),
+        ("anchor_smoothness", 0),
+        ("anchor_smoothness", 4),
+    ],
 )
 def test_descriptors_of_the_potential_are_checked(name, value):
     with pytest.raises(InputError, match=f"{name}: got {value}"):

@@ -20,11 +20,13 @@ class Targets:
         energy: energy of the cell, eV.
         forces: (atoms, 3), eV/Angstrom; None if unknown.
         virial: stress times volume, (3, 3), eV; None if unknown.
+        weight: weight of all equations of the structure.
     """
 
     energy: float
     forces: FloatArray | None = None
     virial: FloatArray | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Block:
-    """Normal equations of one structure, with its errors; columns as in ``Scaling``."""
+    """Normal equations of one structure with its weight, and its rows without; columns as in ``Scaling``."""
 
     normal: FloatArray
     right: FloatArray
@@ -140,6 +142,7 @@ class Block:
     forces: FloatArray
     force_values: FloatArray
     atoms: int
+    weight: float
 
     @classmethod
     def of(
@@ -165,9 +168,9 @@ class Block:
         if targets.virial is not None and weights.virial > 0:
             factor = weights.virial / math.sqrt(atoms)
             parts.append((scaling.virial_rows(design) * factor, targets.virial.ravel() * factor))
-        matrix, right = (np.concatenate(items) for items in zip(*parts, strict=True))
+        matrix, right = (targets.weight * np.concatenate(items) for items in zip(*parts, strict=True))
         normal = matrix.T @ matrix if known is None else known
-        return cls(normal, matrix.T @ right, energy, targets.energy, forces, force_values, atoms)
+        return cls(normal, matrix.T @ right, energy, targets.energy, forces, force_values, atoms, targets.weight)
 
     def errors(self, solution: FloatArray) -> tuple[float, float, int]:
         """Returns the error of the energy, eV/atom, the sum of squared force errors, and their number."""

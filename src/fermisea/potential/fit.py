@@ -28,6 +28,7 @@ def fit_regular(
     *,
     energy_weight: float = ENERGY_WEIGHT,
     stress_weight: float = STRESS_WEIGHT,
+    force_scale: float | None = None,
     ridge: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RegularModel:
@@ -45,18 +46,22 @@ def fit_regular(
         descriptor: descriptor of the surroundings of an atom.
         energy_weight: weight of free energies over sqrt(atoms), 1/eV, relative to 1 Angstrom/eV for a force component.
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
+        force_scale: root mean square of the forces of a structure, eV/Angstrom, at which its squared errors have half
+            of the weight: their variance is taken as proportional to 1 + (root mean square / scale)^2. None gives all
+            structures the same weight.
         ridge: ridge parameter relative to the mean diagonal of the normal equations; by default chosen by
             cross-validation.
         progress: callback with the number of structures done and the total number of structures.
 
     Raises:
-        InputError: for data without total free energies, fewer than two structures, or invalid weights.
+        InputError: for data without total free energies, fewer than two structures, or invalid settings.
     """
     for name, value, lowest in (("energy_weight", energy_weight, 1e-9), ("stress_weight", stress_weight, 0.0)):
         if not (math.isfinite(value) and value >= lowest):
             raise InputError(f"{name}: got {value}, expected a finite number of at least {lowest:g}")
-    if ridge is not None and not (math.isfinite(ridge) and ridge > 0):
-        raise InputError(f"ridge: got {ridge}, expected a finite number above 0")
+    for name, given in (("force_scale", force_scale), ("ridge", ridge)):
+        if given is not None and not (math.isfinite(given) and given > 0):
+            raise InputError(f"{name}: got {given}, expected a finite number above 0")
     if len(dataset) < 2:
         raise InputError("regular model: got one structure, expected at least two with free energies")
     obstacle = dataset[0].total_energy_obstacle
@@ -69,8 +74,9 @@ def fit_regular(
         if progress is not None:
             progress(index + 1, len(dataset))
     symbols = [snapshot.atoms.get_chemical_symbols() for snapshot in dataset]
+    targets = [_targets(snapshot, force_scale) for snapshot in dataset]
     (fit,), posterior, spreads = fit_linear(
-        designs, [[_targets(s) for s in dataset]], symbols, elements, Weights(energy_weight, stress_weight), ridge
+        designs, [targets], symbols, elements, Weights(energy_weight, stress_weight), ridge
     )
     judged = {
         "left_out_free_energy_error": fit.left_out_energy_error,
@@ -86,6 +92,7 @@ def fit_regular(
             "structures": len(dataset),
             "energy_weight": energy_weight,
             "stress_weight": stress_weight,
+            "force_scale": force_scale,
             "ridge": fit.ridge,
             "pulay_virial_per_atom": fit.virial,
             "left_out_spreads": spreads.tolist(),
@@ -95,9 +102,13 @@ def fit_regular(
     )
 
 
-def _targets(snapshot: Snapshot) -> Targets:
-    """Returns F, forces and virial of the DFT code."""
+def _targets(snapshot: Snapshot, force_scale: float | None) -> Targets:
+    """Returns F, forces and virial of the DFT code, and the weight of the structure."""
     reference = snapshot.reference
     forces = None if reference.forces is None else np.asarray(reference.forces, dtype=np.float64)
     stress = None if reference.stress is None else np.asarray(reference.stress, dtype=np.float64)
-    return Targets(reference.free_energy, forces, None if stress is None else stress * snapshot.grid.volume)
+    virial = None if stress is None else stress * snapshot.grid.volume
+    weight = 1.0
+    if forces is not None and force_scale is not None:
+        weight = 1 / math.sqrt(1 + float(np.square(forces).mean()) / force_scale**2)
+    return Targets(reference.free_energy, forces, virial, weight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def fit_linear(
         _fit(blocks, chosen, scaling, offsets, judged=not given)
         for blocks, offsets in zip(sets, constants, strict=True)
     ]
-    return fits, *_posterior(sets, chosen, scaling, [fit.left_out_force_error or 0.0 for fit in fits])
+    return fits, *_posterior(sets, chosen, scaling, judged=not given)
 
 
 def solve_linear(
@@ -122,7 +122,7 @@ def _equations(
         offsets = np.linalg.lstsq(counts, np.array([item.energy for item in values]), rcond=None)[0]
         blocks = []
         for index, (design, item) in enumerate(zip(designs, values, strict=True)):
-            rest = Targets(item.energy - float(design.counts @ offsets), item.forces, item.virial)
+            rest = replace(item, energy=item.energy - float(design.counts @ offsets))
             known = sets[0][index].normal if sets and _alike(item, targets[0][index]) else None
             blocks.append(Block.of(design, rest, scaling, weights, known))
         sets.append(blocks)
@@ -131,8 +131,9 @@ def _equations(
 
 
 def _alike(one: Targets, other: Targets) -> bool:
-    """Returns whether two sets of values of a structure hold the same quantities, and so have one normal matrix."""
-    return (one.forces is None, one.virial is None) == (other.forces is None, other.virial is None)
+    """Returns whether two sets of values of a structure have one normal matrix: the same quantities and weight."""
+    first, second = ((item.forces is None, item.virial is None, item.weight) for item in (one, other))
+    return first == second
 
 
 def _fit(blocks: Sequence[Block], ridge: float, scaling: Scaling, offsets: FloatArray, *, judged: bool) -> LinearFit:
@@ -190,20 +191,22 @@ def _folds(blocks: Sequence[Block]) -> list[Sequence[Block]]:
 
 
 def _posterior(
-    sets: Sequence[Sequence[Block]], ridge: float, scaling: Scaling, force_errors: Sequence[float]
+    sets: Sequence[Sequence[Block]], ridge: float, scaling: Scaling, *, judged: bool
 ) -> tuple[Posterior, FloatArray]:
     """Returns the posterior covariance of the energies, calibrated by the errors of left-out structures.
 
     The second result is the spread of each structure while it is left out.
 
-    The equations of forces have the weight 1, so their error is at least the noise of the equations. Energies of
-    left-out structures alone do not tell it, because these structures resemble the others. The sets have the same
-    structures and thus the same normal matrix.
+    The equations of forces have the weight of the structure, so that their weighted error is at least the noise of the
+    equations; ``judged`` takes it from the forces of left-out structures. Energies of left-out structures alone do not
+    tell it, because these structures resemble the others. The sets have the same structures and thus the same normal
+    matrix.
     """
     normal = _total(sets[0])[0]
     rights = np.stack([_total(blocks)[1] for blocks in sets], axis=1)
     number = {id(block): index for index, block in enumerate(sets[0])}
     errors, leverages, atoms, order = [], [], [], []
+    squares, count = np.zeros(len(sets)), 0.0
     for folds in zip(*map(_folds, sets), strict=True):
         left = [_total(fold) for fold in folds]
         rest = _penalised(normal - left[0][0], ridge, scaling)
@@ -215,9 +218,13 @@ def _posterior(
             leverages.append(float(np.sum(np.square(root @ row))))
             atoms.append(same[0].atoms)
             order.append(number[id(same[0])])
+            for index, (block, solution) in enumerate(zip(same, solutions.T, strict=True)):
+                squares[index] += block.weight**2 * block.errors(solution)[1]
+            count += same[0].weight ** 2 * len(same[0].force_values)
     factor, noise = calibrated(errors, leverages, atoms)
     widths = np.sqrt(np.maximum(np.diagonal(factor), 1e-300))
-    factor = factor * np.outer(*[np.maximum(np.asarray(force_errors) / widths, 1.0)] * 2)
+    if judged and count:
+        factor = factor * np.outer(*[np.maximum(np.sqrt(squares / count) / widths, 1.0)] * 2)
     root = _inverse_root(_penalised(normal, ridge, scaling)) @ scaling.matrix()
     size = float(np.diagonal(factor).mean()) or 1.0
     spreads = np.empty(len(order))

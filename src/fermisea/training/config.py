@@ -80,6 +80,9 @@ class TrainingConfig:
             of F with tau_e.
         anchor_products: highest degree of the components whose products are added to the descriptors of the regular
             model, so that its atomic energies are quadratic in them; 0 for atomic energies that are linear.
+        anchor_force_scale: root mean square of the forces of a structure, eV/Angstrom, at which its squared errors have
+            half of the weight in the fit of the regular model; for data of crystals and hot liquids together. None for
+            equal weights.
         anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
         potential: whether the anchor is extended to a potential at every tau_e, from the LDOS of at least eight
             structures.
@@ -132,6 +135,7 @@ class TrainingConfig:
     anchor_cutoff: float = 5.4
     anchor_smoothness: int = 1
     anchor_products: int = 0
+    anchor_force_scale: float | None = None
     anchor_hidden: tuple[int, ...] = ()
     potential: bool = True
     potential_order: int | None = None
@@ -168,8 +172,9 @@ class TrainingConfig:
             _check_integer("patience", self.patience, 1)
         if self.potential_order is not None:
             _check_integer("potential_order", self.potential_order, 1)
-        if self.potential_cutoff is not None:
-            _check_number("potential_cutoff", self.potential_cutoff, "a finite value above 0", lambda x: x > 0)
+        for name in ("potential_cutoff", "anchor_force_scale"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name), "a finite value above 0", lambda x: x > 0)
         for name in ("anchor", "potential", "potential_forces", "allow_closure_error"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}: got {getattr(self, name)!r}, expected true or false")

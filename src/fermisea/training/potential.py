@@ -52,7 +52,8 @@ def fit_anchor(training: Dataset, config: TrainingConfig) -> RegularModel:
     """
     spectrum, structures = config.make_anchor_descriptor(sorted(training.ions)), [s.atoms for s in training]
     products = config.anchor_products
-    linear = fit_regular(training, with_products(spectrum, products, structures) if products else spectrum)
+    descriptor = with_products(spectrum, products, structures) if products else spectrum
+    linear = fit_regular(training, descriptor, force_scale=config.anchor_force_scale)
     return fit_correction(training, linear, config.anchor_hidden, seed=config.seed) if config.anchor_hidden else linear
 
 

@@ -34,6 +34,7 @@ _FREE = (
     "anchor_smoothness",
     "anchor_products",
     "anchor_cutoff",
+    "anchor_force_scale",
     "anchor_hidden",
     "potential",
     "potential_order",
