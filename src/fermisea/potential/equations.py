@@ -20,7 +20,7 @@ class Targets:
         energy: energy of the cell, eV.
         forces: (atoms, 3), eV/Angstrom; None if unknown.
         virial: stress times volume, (3, 3), eV; None if unknown.
-        weight: weight of all equations of the structure.
+        weight: factor of all equations of the structure; squared errors have its square.
     """
 
     energy: float
@@ -133,7 +133,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Block:
-    """Normal equations of one structure with its weight, and its rows without; columns as in ``Scaling``."""
+    """Normal equations of one structure, with its weight; rows and values, without it; columns as in ``Scaling``."""
 
     normal: FloatArray
     right: FloatArray

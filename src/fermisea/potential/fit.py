@@ -47,7 +47,8 @@ def fit_regular(
         energy_weight: weight of free energies over sqrt(atoms), 1/eV, relative to 1 Angstrom/eV for a force component.
         stress_weight: the same weight of stress times volume; 0 excludes the stress.
         force_scale: root mean square of the forces of a structure, eV/Angstrom, at which its squared errors have half
-            of the weight: their variance is taken as proportional to 1 + (root mean square / scale)^2. None gives all
+            of the weight: their variance is taken as proportional to 1 + (root mean square / scale)^2. Structures
+            without forces have the whole weight. The errors of the cross-validation have equal weights. None gives all
             structures the same weight.
         ridge: ridge parameter relative to the mean diagonal of the normal equations; by default chosen by
             cross-validation.

@@ -198,9 +198,8 @@ def _posterior(
     The second result is the spread of each structure while it is left out.
 
     The equations of forces have the weight of the structure, so that their weighted error is at least the noise of the
-    equations; ``judged`` takes it from the forces of left-out structures. Energies of left-out structures alone do not
-    tell it, because these structures resemble the others. The sets have the same structures and thus the same normal
-    matrix.
+    equations. If ``judged`` is set, left-out structures give this error. Their energies alone do not tell the noise,
+    because these structures resemble the others. The sets have the same structures and thus the same normal matrix.
     """
     normal = _total(sets[0])[0]
     rights = np.stack([_total(blocks)[1] for blocks in sets], axis=1)
@@ -218,12 +217,13 @@ def _posterior(
             leverages.append(float(np.sum(np.square(root @ row))))
             atoms.append(same[0].atoms)
             order.append(number[id(same[0])])
-            for index, (block, solution) in enumerate(zip(same, solutions.T, strict=True)):
-                squares[index] += block.weight**2 * block.errors(solution)[1]
-            count += same[0].weight ** 2 * len(same[0].force_values)
+            if judged:
+                found = [block.errors(solution)[1] for block, solution in zip(same, solutions.T, strict=True)]
+                squares += same[0].weight ** 2 * np.array(found)
+                count += same[0].weight ** 2 * len(same[0].force_values)
     factor, noise = calibrated(errors, leverages, atoms)
     widths = np.sqrt(np.maximum(np.diagonal(factor), 1e-300))
-    if judged and count:
+    if count:
         factor = factor * np.outer(*[np.maximum(np.sqrt(squares / count) / widths, 1.0)] * 2)
     root = _inverse_root(_penalised(normal, ridge, scaling)) @ scaling.matrix()
     size = float(np.diagonal(factor).mean()) or 1.0

@@ -81,8 +81,8 @@ class TrainingConfig:
         anchor_products: highest degree of the components whose products are added to the descriptors of the regular
             model, so that its atomic energies are quadratic in them; 0 for atomic energies that are linear.
         anchor_force_scale: root mean square of the forces of a structure, eV/Angstrom, at which its squared errors have
-            half of the weight in the fit of the regular model; for data of crystals and hot liquids together. None for
-            equal weights.
+            half of the weight in the linear fit of the regular model; for data of crystals and hot liquids together.
+            None for equal weights.
         anchor_hidden: hidden layers of networks added to the atomic energies; empty for a linear regular model.
         potential: whether the anchor is extended to a potential at every tau_e, from the LDOS of at least eight
             structures.
