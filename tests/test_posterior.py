@@ -105,7 +105,25 @@ def test_a_structure_left_out_of_the_fit_has_a_larger_spread_and_an_odd_one_the_
     designs = [design(random, 6, 3, width=6.0 if number == 17 else 1.0) for number in range(30)]
     targets = [[Targets(float(random.normal())) for _ in designs]]
     symbols = [["A"] * 3 + ["B"] * 3] * 30
-    _, posterior, spreads = fit_linear(designs, targets, symbols, ["A", "B"], Weights(30.0, 0.0), 1e-8)
+    _, posterior, left_out = fit_linear(designs, targets, symbols, ["A", "B"], Weights(30.0, 0.0), 1e-8)
     inside = [posterior.spread(np.concatenate([d.counts, d.energy]), 6) for d in designs]
-    assert (spreads > inside).all()
-    assert spreads.argmax() == 17
+    assert (left_out.spreads > inside).all()
+    assert left_out.spreads.argmax() == 17
+
+
+def test_errors_of_a_structure_left_out_are_those_of_a_fit_without_it():
+    random = np.random.default_rng(6)
+    designs = [design(random, 6, 3) for _ in range(20)]
+    energies = random.normal(size=20)
+    weights, names = Weights(30.0, 0.0), ["A"] * 3 + ["B"] * 3
+
+    def fitted(which):
+        targets = [[Targets(float(energies[n])) for n in which]]
+        return fit_linear([designs[n] for n in which], targets, [names] * len(which), ["A", "B"], weights, 1e-12)
+
+    _, _, left_out = fitted(range(20))
+    for n in (0, 7, 19):
+        (fit,), _, _ = fitted([other for other in range(20) if other != n])
+        row = np.concatenate([designs[n].counts, designs[n].energy])
+        found = row @ np.concatenate([fit.constants, fit.coefficients.ravel()])
+        assert left_out.errors[n, 0] == pytest.approx((found - energies[n]) / 6, rel=1e-4)

@@ -144,6 +144,16 @@ def test_the_fit_finds_a_model_that_is_linear(parts):
     assert fitted.provenance["ridge"] < 1e-8
 
 
+def test_errors_of_left_out_structures_and_their_estimates_are_in_the_provenance():
+    truth = model_of(PowerSpectrum(2, 4.0, weights={"Al": 1.0, "Mg": 0.7}))
+    fitted = fit_regular(labelled(truth, range(8), stress=False), PowerSpectrum(1, 3.5))
+    left_out = fitted.provenance["left_out_free_energies"]
+    errors, deviations = np.array(left_out["errors"]), np.array(left_out["stds"])
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(fitted.provenance["left_out_free_energy_error"])
+    assert deviations.shape == errors.shape == (8,)
+    assert 0.3 < np.sqrt(np.mean((errors / deviations) ** 2)) < 1.5
+
+
 def rattled(seed: int) -> Atoms:
     """A cubic cell of one size with displaced atoms."""
     atoms = bulk("Al", "fcc", a=4.05, cubic=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from fermisea.errors import InputError
 from fermisea.model.loading import load_model
 from fermisea.studies.aluminium import AluminiumSettings, run_aluminium
 from fermisea.studies.aluminium.data import ROUND, members
-from fermisea.studies.aluminium.figures import cost
+from fermisea.studies.aluminium.errors import ORIGINS
+from fermisea.studies.aluminium.figures import cost, spread_against_error
 from fermisea.studies.aluminium.kinds import Kind, liquid_volume
 from fermisea.studies.aluminium.probes import LINE, probes
 from fermisea.studies.aluminium.properties import (
@@ -35,7 +37,7 @@ from fermisea.studies.aluminium.properties import (
     vacancy_energies,
 )
 from fermisea.studies.aluminium.settings import HotRuns, ReferenceTemperature
-from fermisea.studies.aluminium.tables import cost_rows
+from fermisea.studies.aluminium.tables import cost_rows, left_out_rows, spread_rows
 from fermisea.training.config import TrainingConfig
 
 pytestmark = [
@@ -366,13 +368,36 @@ def test_the_command_names_an_unknown_file(capsys, tmp_path):
     assert "missing.toml" in capsys.readouterr().err
 
 
-def test_costs_are_means_by_size_of_the_recorded_times():
+def test_estimated_errors_of_left_out_structures_are_beside_those_of_test_structures():
+    part = SimpleNamespace(
+        reference_electron_temperature=1000.0,
+        anchor=SimpleNamespace(
+            provenance={"left_out_free_energies": {"errors": [0.001, -0.009, 0.002], "stds": [0.001, 0.004, 0.002]}}
+        ),
+    )
+    old = SimpleNamespace(reference_electron_temperature=10_000.0, anchor=SimpleNamespace(provenance={}))
+    left_out = left_out_rows(SimpleNamespace(parts=(part, old)))
+    assert [row["electron_temperature"] for row in left_out] == [1000.0] * 3
+    tests = [{f"{origin}_{kind}": 0.001 * n for origin in ORIGINS for kind in ("error", "std")} for n in (1, 3)]
+    rows = {row["origin"]: row for row in spread_rows(tests, left_out)}
+    assert {name: row["number"] for name, row in rows.items()} == dict.fromkeys(ORIGINS, 2) | {"left_out": 3}
+    assert rows["left_out"]["rank_correlation"] == pytest.approx(1.0)
+    assert rows["left_out"]["within_95_percent_interval"] == pytest.approx(200 / 3)
+    assert "left_out" not in {row["origin"] for row in spread_rows(tests, [])}
+    (axis,) = spread_against_error(tests, left_out).axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axis.get_lines()}
+    assert drawn["potential, left out of the fit"] == [[1.0, 1.0], [4.0, 9.0], [2.0, 2.0]]
+    assert drawn["LDOS alone"] == [[1.0, 1.0], [3.0, 3.0]]
+
+
+def test_costs_are_medians_by_size_of_the_recorded_times():
     times = [
         {"atoms": atoms, "electron_temperature": tau_e, "seconds": seconds}
         for atoms, tau_e, seconds in (
             (8, 1000.0, 9.0),
             (4, 1000.0, 2.0),
             (4, 1000.0, 4.0),
+            (4, 1000.0, 90.0),
             (4, 1000.0, 0.0),
             (4, 10_000.0, 7.0),
         )
@@ -383,12 +408,12 @@ def test_costs_are_means_by_size_of_the_recorded_times():
     ]
     rows = cost_rows(times, errors)
     shown = [(r["atoms"], r["electron_temperature"], r["calculations"], r["dft_seconds"]) for r in rows]
-    assert shown == [(4, 1000.0, 2, 3.0), (4, 10_000.0, 1, 7.0), (8, 1000.0, 1, 9.0)]
+    assert shown == [(4, 1000.0, 3, 4.0), (4, 10_000.0, 1, 7.0), (8, 1000.0, 1, 9.0)]
     assert [row["predictions"] for row in rows] == [2, 2, 0]
     assert [row["prediction_seconds"] for row in rows] == [pytest.approx(0.3), pytest.approx(0.3), None]
     (axis,) = cost(rows).axes
     drawn = {line.get_label().split(", $")[0]: line.get_xydata().tolist() for line in axis.get_lines()}
-    assert drawn["DFT, 1000 K"] == [[4, 3.0], [8, 9.0]]
+    assert drawn["DFT, 1000 K"] == [[4, 4.0], [8, 9.0]]
     assert drawn["DFT, 10000 K"] == [[4, 7.0]]
     assert drawn["prediction"] == [[4, pytest.approx(0.3)]]
-    assert cost_rows([times[3]], errors) == []
+    assert cost_rows([times[4]], errors) == []

@@ -41,6 +41,9 @@ def fit_regular(
     Pulay stress (P. G. Dacosta, O. H. Nielsen, K. Kunc, J. Phys. C 19, 3163 (1986)). It is fitted as a constant virial
     per atom, eV, and is not part of the stress of the model: ``provenance["pulay_virial_per_atom"]``.
 
+    The errors of F of each structure while it is left out of the fit, and their estimated standard deviations, eV/atom,
+    are in ``provenance["left_out_free_energies"]``, in the order of the data.
+
     Args:
         dataset: snapshots with free energies of the DFT code at one tau_e; forces and stress are used where available.
         descriptor: descriptor of the surroundings of an atom.
@@ -76,9 +79,12 @@ def fit_regular(
             progress(index + 1, len(dataset))
     symbols = [snapshot.atoms.get_chemical_symbols() for snapshot in dataset]
     targets = [_targets(snapshot, force_scale) for snapshot in dataset]
-    (fit,), posterior, spreads = fit_linear(
+    (fit,), common, left_out = fit_linear(
         designs, [targets], symbols, elements, Weights(energy_weight, stress_weight), ridge
     )
+    posterior = replace(common, factor=common.factor[0, 0], noise=common.noise[0, 0])
+    atoms = np.array([len(snapshot.atoms) for snapshot in dataset])
+    deviations = np.sqrt(posterior.factor * np.square(left_out.spreads) + posterior.noise / atoms)
     judged = {
         "left_out_free_energy_error": fit.left_out_energy_error,
         "left_out_force_error": fit.left_out_force_error,
@@ -96,10 +102,11 @@ def fit_regular(
             "force_scale": force_scale,
             "ridge": fit.ridge,
             "pulay_virial_per_atom": fit.virial,
-            "left_out_spreads": spreads.tolist(),
+            "left_out_spreads": left_out.spreads.tolist(),
+            "left_out_free_energies": {"errors": left_out.errors[:, 0].tolist(), "stds": deviations.tolist()},
             **(judged if ridge is None else {}),
         },
-        posterior=replace(posterior, factor=posterior.factor[0, 0], noise=posterior.noise[0, 0]),
+        posterior=posterior,
     )
 
 

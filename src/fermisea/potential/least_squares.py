@@ -49,6 +49,19 @@ class LinearFit:
     left_out_force_error: float | None
 
 
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Structures while they are left out of the fit, in the order of the fit.
+
+    Attributes:
+        spreads: spreads in the units of :meth:`Posterior.spread`, (structures,).
+        errors: errors of the energies of each set of targets, (structures, sets), eV/atom.
+    """
+
+    spreads: FloatArray
+    errors: FloatArray
+
+
 def fit_linear(
     designs: Sequence[Design],
     targets: Sequence[Sequence[Targets]],
@@ -57,11 +70,11 @@ def fit_linear(
     weights: Weights,
     ridge: float | None = None,
     factors: FloatArray | None = None,
-) -> tuple[list[LinearFit], Posterior, FloatArray]:
+) -> tuple[list[LinearFit], Posterior, LeftOut]:
     """Returns the weighted least-squares solutions for one or several sets of targets, and their common spread.
 
-    The spread is the posterior of all sets, and the spread of each structure left out of the fit, (structures,), in the
-    units of :meth:`Posterior.spread`.
+    The spread is the posterior of all sets. The last result has the spread and the errors of each structure while it is
+    left out of the fit.
 
     One ridge parameter for all sets is chosen by cross-validation: each fold leaves out a twentieth of the structures,
     at least one. With a ridge parameter of their own, sets with small targets would be fitted less reliably.
@@ -192,10 +205,8 @@ def _folds(blocks: Sequence[Block]) -> list[Sequence[Block]]:
 
 def _posterior(
     sets: Sequence[Sequence[Block]], ridge: float, scaling: Scaling, *, judged: bool
-) -> tuple[Posterior, FloatArray]:
+) -> tuple[Posterior, LeftOut]:
     """Returns the posterior covariance of the energies, calibrated by the errors of left-out structures.
-
-    The second result is the spread of each structure while it is left out.
 
     The equations of forces have the weight of the structure, so that their weighted error is at least the noise of the
     equations. If ``judged`` is set, left-out structures give this error. Their energies alone do not tell the noise,
@@ -227,9 +238,9 @@ def _posterior(
         factor = factor * np.outer(*[np.maximum(np.sqrt(squares / count) / widths, 1.0)] * 2)
     root = _inverse_root(_penalised(normal, ridge, scaling)) @ scaling.matrix()
     size = float(np.diagonal(factor).mean()) or 1.0
-    spreads = np.empty(len(order))
-    spreads[order] = np.sqrt(size * np.array(leverages)) / np.array(atoms)
-    return Posterior(size * (root.T @ root), factor / size, noise), spreads  # exactly symmetric
+    back, counts = np.argsort(order), np.array(atoms)
+    left_out = LeftOut((np.sqrt(size * np.array(leverages)) / counts)[back], (np.array(errors) / counts[:, None])[back])
+    return Posterior(size * (root.T @ root), factor / size, noise), left_out  # exactly symmetric
 
 
 def _inverse_root(matrix: FloatArray) -> FloatArray:

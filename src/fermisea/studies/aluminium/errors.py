@@ -22,6 +22,9 @@ from fermisea.studies.folder import Rows, stored_rows
 ORIGINS: tuple[FreeEnergy, ...] = ("potential", "anchored", "ldos")
 """Origins of F, all of which are compared."""
 
+LEFT_OUT = "left_out"
+"""Name of F of the potential for a training structure while it is left out of the fit."""
+
 
 def kind_of(name: str) -> str:
     """Returns the kind of a structure from its name."""

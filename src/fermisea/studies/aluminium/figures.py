@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from fermisea.plots.cost import Costs, cost_figure
 from fermisea.plots.style import GREY, INK, MODEL, mark, panels_figure, temperature_colours
+from fermisea.studies.aluminium.errors import LEFT_OUT
 
 Row = Mapping[str, Any]
 
@@ -89,15 +90,28 @@ def hot_electrons(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def spread_against_error(rows: Sequence[Row]) -> Figure:
-    """Returns the error of F against its estimated standard error, for each test structure and origin of F."""
+def spread_against_error(rows: Sequence[Row], left_out: Sequence[Row]) -> Figure:
+    """Returns the error of F against its estimated standard error, for each origin of F.
+
+    At tau_ref, F of the potential and anchored F are equal; circles of different sizes show both.
+
+    Args:
+        rows: errors of the test structures.
+        left_out: errors of the training structures while they are left out of the fit of the potential.
+    """
     with panels_figure(1, (1.0,), 3.6) as (figure, (axis,)):
         both: list[float] = []
-        for origin, colour in _COLOURS.items():
-            spreads = [1000 * row[f"{origin}_std"] for row in rows]
-            errors = [1000 * abs(row[f"{origin}_error"]) for row in rows]
-            axis.plot(spreads, errors, "o", color=colour, ms=3, label=_NAMES[origin])
-            both += [value for value in (*spreads, *errors) if value > 0]
+
+        def draw(chosen: Sequence[Row], origin: str, **style: Any) -> None:
+            spreads = [1000 * row[f"{origin}_std"] for row in chosen]
+            errors = [1000 * abs(row[f"{origin}_error"]) for row in chosen]
+            axis.plot(spreads, errors, "o", **style)
+            both.extend(value for value in (*spreads, *errors) if value > 0)
+
+        if left_out:
+            draw(left_out, LEFT_OUT, color=GREY, ms=3, mfc="none", mew=0.6, label="potential, left out of the fit")
+        for size, (origin, colour) in zip((6, 3, 3), _COLOURS.items(), strict=True):
+            draw(rows, origin, color=colour, ms=size, label=_NAMES[origin])
         ends = np.array([min(both), max(both)])
         for factor, style in ((1.0, "-"), (1.96, "--")):
             axis.plot(ends, factor * ends, style, color=GREY, lw=0.8)
@@ -135,4 +149,4 @@ def cost(rows: Sequence[Row]) -> Figure:
     predicted = {row["atoms"]: row["prediction_seconds"] for row in rows if row["prediction_seconds"] is not None}
     if predicted:
         series.append(Costs("prediction", list(predicted), list(predicted.values()), predicted=True))
-    return cost_figure(series, time="mean time of a structure (s)")
+    return cost_figure(series, time="median time of a structure (s)")

@@ -55,7 +55,7 @@ def write_results(out: Path, settings: AluminiumSettings, found: Results) -> Non
             write_csv(out / f"{name}.csv", table)
     drawn = {
         "errors": figures.errors_by_kind(rows["errors"]),
-        "spread": figures.spread_against_error(rows["structures"]),
+        "spread": figures.spread_against_error(rows["structures"], rows["left_out"]),
     }
     if rows["line"]:
         drawn["line"] = figures.along_the_line(rows["line"])
@@ -148,12 +148,14 @@ def _sampler(kind: Kind) -> str:
 
 def _tables(settings: AluminiumSettings, found: Results) -> dict[str, Rows]:
     along = tables.line_rows(found.dft, found.predicted, list(found.probes))
+    left_out = tables.left_out_rows(found.model)
     return {
         "data": tables.data_rows(found.data),
         "structures": found.errors,
         "errors": tables.error_summary(found.errors),
         "changes": tables.change_rows(found.errors),
-        "spread": tables.spread_rows(found.errors),
+        "spread": tables.spread_rows(found.errors, left_out),
+        "left_out": left_out,
         "line": along,
         "line_errors": tables.line_summary(along),
         "hot": found.hot,
