@@ -70,14 +70,16 @@ def cost_figure(
     by_temperature: Sequence[Costs] = (),
     *,
     time: str = "CPU time of a structure (s)",
+    exponents: bool = True,
     titles: Sequence[str] = ("", ""),
 ) -> Figure:
-    """Returns computing times against the number of atoms, with exponents, and below against tau_e, if given.
+    """Returns computing times against the number of atoms, and below against tau_e, if given.
 
     Args:
         by_atoms: times of each method by number of atoms.
         by_temperature: times of each method by tau_e, K.
         time: label of the vertical axes.
+        exponents: whether the legend has the exponents of the number of atoms.
         titles: title of each panel.
 
     Raises:
@@ -90,7 +92,8 @@ def cost_figure(
     with panels_figure(panels, (1.0,) * panels, 2.9 * panels, sharex=False) as (figure, axes):
         top = axes[0]
         for costs in by_atoms:
-            label = costs.name if costs.exponent is None else f"{costs.name}, $N^{{{costs.exponent:.1f}}}$"
+            shown = exponents and costs.exponent is not None
+            label = f"{costs.name}, $N^{{{costs.exponent:.1f}}}$" if shown else costs.name
             _draw(top, costs, label, styles[costs.name])
         top.set_xlabel("number of atoms $N$")
         for costs in by_temperature:

@@ -93,7 +93,7 @@ def hot_electrons(rows: Sequence[Row]) -> Figure:
 def spread_against_error(rows: Sequence[Row], left_out: Sequence[Row]) -> Figure:
     """Returns the error of F against its estimated standard error, for each origin of F.
 
-    At tau_ref, F of the potential and anchored F are equal; circles of different sizes show both.
+    At tau_ref, F of the potential and anchored F are equal; circles around the points show the potential.
 
     Args:
         rows: errors of the test structures.
@@ -110,8 +110,9 @@ def spread_against_error(rows: Sequence[Row], left_out: Sequence[Row]) -> Figure
 
         if left_out:
             draw(left_out, LEFT_OUT, color=GREY, ms=3, mfc="none", mew=0.6, label="potential, left out of the fit")
-        for size, (origin, colour) in zip((6, 3, 3), _COLOURS.items(), strict=True):
-            draw(rows, origin, color=colour, ms=size, label=_NAMES[origin])
+        for origin, colour in _COLOURS.items():
+            shape = {"ms": 5.5, "mfc": "none"} if origin == "potential" else {"ms": 3}
+            draw(rows, origin, color=colour, label=_NAMES[origin], **shape)
         ends = np.array([min(both), max(both)])
         for factor, style in ((1.0, "-"), (1.96, "--")):
             axis.plot(ends, factor * ends, style, color=GREY, lw=0.8)
@@ -141,7 +142,10 @@ def beside_dft(rows: Sequence[Row], unit: str) -> Figure:
 
 
 def cost(rows: Sequence[Row]) -> Figure:
-    """Returns the time of DFT calculations with an LDOS at each tau_e, and of predictions, against the atoms."""
+    """Returns the time of DFT calculations with an LDOS at each tau_e, and of predictions, against the atoms.
+
+    Without exponents: the k-meshes differ from size to size, and other work on the machine changes the times.
+    """
     series = []
     for tau_e in sorted({row["electron_temperature"] for row in rows}):
         own = [row for row in rows if row["electron_temperature"] == tau_e]
@@ -149,4 +153,4 @@ def cost(rows: Sequence[Row]) -> Figure:
     predicted = {row["atoms"]: row["prediction_seconds"] for row in rows if row["prediction_seconds"] is not None}
     if predicted:
         series.append(Costs("prediction", list(predicted), list(predicted.values()), predicted=True))
-    return cost_figure(series, time="median time of a structure (s)")
+    return cost_figure(series, time="median time of a structure (s)", exponents=False)

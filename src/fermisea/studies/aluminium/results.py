@@ -102,7 +102,7 @@ def card(settings: AluminiumSettings, found: Results, rows: Mapping[str, Rows]) 
         "kinds": _kinds(settings, learned),
         "number": len({row["name"] for row in learned}),
         "hottest": max((row["electron_temperature"] for row in rows["hot"]), default=None),
-        "hours": sum(row["seconds"] for row in found.times) / 3600,
+        "hours": sum(row["calculations"] * row["dft_seconds"] for row in rows["cost"]) / 3600,
         **rows,
     }
     return filled(str(__package__), "card.txt", facts)
