@@ -97,7 +97,7 @@ def aluminium(
     """Compute data for one model of aluminium from the crystal to the liquid, train it, and compare it with DFT.
 
     The structures are crystals from 100 to 933 K, strained crystals, liquids up to 5000 K, vacancies, interstitials,
-    bcc and hcp, at two electronic temperatures. The DFT calculations take an estimated 20 hours on one core. After an
+    bcc and hcp, at two electronic temperatures. The DFT calculations take an estimated 23 hours on one core. After an
     interruption, the same command resumes the study. With --rounds the study stops early, and a later call adds
     structures.
 
