@@ -259,16 +259,16 @@ def tables(results: dict[str, Any], steps: int) -> list[Table]:
         ("time of a step of 100,000 atoms, two cores (s)", digits(whole / 2, 2)),
     ]
     title = "Errors of LAMMPS with the exported files against the potential of the model, unseen structures"
-    note = "Root mean squares; changes are from 1000 K; processor time of LAMMPS, divided by two for two cores."
+    time = "Processor time of LAMMPS, divided by two for two cores."
     return [
-        Table("lammps_errors", title, columns, rows),
+        Table("lammps_errors", title, columns, rows, "Root mean squares; changes are from 1000 K."),
         Table(
             "lammps_same",
             f"LAMMPS against the package, same coefficients, {results['same'][0]['atoms']} displaced atoms, relative",
             ("tau_e (K)", "energy", "forces", "virial"),
             exact,
         ),
-        Table("lammps_dynamics", f"Dynamics in LAMMPS, {steps} steps of 1 fs", ("quantity", "value"), facts, note),
+        Table("lammps_dynamics", f"Dynamics in LAMMPS, {steps} steps of 1 fs", ("quantity", "value"), facts, time),
     ]
 
 

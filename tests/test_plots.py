@@ -54,6 +54,19 @@ def test_the_band_holds_transfer_error_and_spread_in_quadrature():
     assert band.get_label() == "transfer error and network spread"
 
 
+def test_the_tail_error_is_part_of_the_estimated_error():
+    figure = plots.free_energy_figure(
+        TEMPERATURES,
+        ENERGIES,
+        transfer_error=2e-8 * TEMPERATURES,
+        spread=4e-8 * TEMPERATURES,
+        tail_error=4e-8 * TEMPERATURES,
+    )
+    bottom = lines(figure.axes[1])
+    for label, slope in (("total", 0.06), ("transfer error", 0.02), ("tail error", 0.04), ("network spread", 0.04)):
+        np.testing.assert_allclose(bottom[label], [[t, slope * t] for t in (0.3, 1.0, 3.0, 10.0)], atol=1e-12)
+
+
 def test_without_dft_the_estimated_error_has_a_panel_of_its_own_without_tau_ref():
     spread = 4e-8 * TEMPERATURES
     figure = plots.free_energy_figure(

@@ -272,6 +272,7 @@ def test_the_study_writes_model_tables_figures_and_page(finished):
         "errors",
         "changes",
         "spread",
+        "left_out",
         "line",
         "line_errors",
         "elastic",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fermisea
-from fermisea.cli.prediction_tables import energy_rows, mechanical_rows, notes, references_of
+from fermisea.cli.prediction_tables import SMALL_TAIL, energy_rows, mechanical_rows, notes, references_of
 from fermisea.physics.registry import OBSERVABLES, with_unit
 from fermisea.utilities.counts import counted
 from fermisea.utilities.tables import write_csv, write_table
@@ -58,6 +58,7 @@ def free_energy_figure(prediction: Prediction, title: str, model: Model) -> Figu
         spread, name = np.atleast_1d(prediction.free_energy_std) / atoms, "potential"
     elif prediction.uncertainty is not None:
         spread = np.atleast_1d(prediction.uncertainty.free_energy_change) / atoms
+    tails = np.array([result.tail_error for result in prediction.results]) / atoms
     x, y = free_energy_curve(prediction)
     if prediction.origin == "potential":
         with domain_warnings_ignored():  # the prediction has issued them
@@ -70,6 +71,7 @@ def free_energy_figure(prediction: Prediction, title: str, model: Model) -> Figu
         transfer_error=np.array([result.transfer_error for result in prediction.results]) / atoms,
         spread=spread,
         spread_name=name,
+        tail_error=tails if 1000 * tails.max() >= SMALL_TAIL else None,
         reference_electron_temperature=references_of(prediction),
         title=title,
     )
@@ -93,6 +95,16 @@ def write_density_cubes(prediction: Prediction, out: Path) -> list[Path]:
 
 def _title(prediction: Prediction) -> str:
     return f"{prediction.atoms.get_chemical_formula()}, {counted(len(prediction.atoms), 'atom')}"
+
+
+def _dos_text(prediction: Prediction) -> tuple[str, ...]:
+    found = ["The figure shows the density of states per atom."]
+    if prediction.further_references:
+        found.append(
+            "It is the one of the tau_ref with the largest weight at the lowest tau_e. Energies and Fermi levels of "
+            "hotter electrons also come from the densities of states of the other tau_ref."
+        )
+    return tuple(found)
 
 
 def _dos_rows(prediction: Prediction) -> list[dict[str, float]]:
@@ -149,7 +161,7 @@ def _write_page(prediction: Prediction, out: Path, model: Path, loaded: Model) -
     )
     sections = [
         Section("Free energy" if whole else "Band energy", text, curve, ("observables_per_atom.csv",)),
-        Section("Density of states", ("The figure shows the density of states per atom.",), ("dos.png",), ("dos.csv",)),
+        Section("Density of states", _dos_text(prediction), ("dos.png",), ("dos.csv",)),
     ]
     if prediction.mechanics is not None:
         signs = "Stress is positive under tension, pressure under compression."

@@ -20,7 +20,7 @@ Columns = tuple[list[str], list[tuple[str, ...]]]
 NONE = "—"
 """Cell of an error that is zero by construction."""
 
-_SMALL_TAIL = 0.01
+SMALL_TAIL = 0.01
 """Largest estimated error of the tail that is not printed, meV/atom."""
 
 
@@ -103,7 +103,7 @@ def notes(prediction: Prediction, model: Model) -> list[str]:
         )
     above = max(prediction.results, key=lambda result: result.tail_error)
     lost, share = 1000 * above.tail_error / atoms, above.tail_electrons / atoms
-    if lost >= _SMALL_TAIL:
+    if lost >= SMALL_TAIL:
         found.append(
             f"tail: at {above.electron_temperature:g} K, {share:.2g} electrons per atom are free electrons above the "
             f"energy window; estimated error of F: {lost:.2g} meV/atom"
@@ -161,7 +161,7 @@ def _error(prediction: Prediction) -> str | None:
     if prediction.origin == "potential":
         return "estimated standard error of F: posterior deviation of the potential and transfer error"
     per_atom = 1000 / len(prediction.atoms)
-    tail = any(per_atom * result.tail_error >= _SMALL_TAIL for result in prediction.results)
+    tail = any(per_atom * result.tail_error >= SMALL_TAIL for result in prediction.results)
     rest = ", transfer error and tail error" if tail else " and transfer error"
     spread = f"at most {per_atom * float(np.max(prediction.free_energy_std)):.2f} meV/atom"
     better = "the potential" if any(result.potential is not None for result in prediction.results) else "an anchored F"

@@ -32,6 +32,7 @@ def free_energy_figure(
     transfer_error: npt.ArrayLike | None = None,
     spread: npt.ArrayLike | None = None,
     spread_name: str = "network spread",
+    tail_error: npt.ArrayLike | None = None,
     reference_electron_temperature: float | Sequence[float] | None = None,
     title: str = "",
 ) -> Figure:
@@ -51,6 +52,7 @@ def free_energy_figure(
         spread: standard deviation of F or F(tau_e) - F(tau_ref), at each tau_e, eV/atom; added to the transfer error in
             quadrature.
         spread_name: name of this deviation in the legend.
+        tail_error: estimated error from electrons above the energy window, at each tau_e, eV/atom; added in quadrature.
         reference_electron_temperature: one or several tau_ref of the training data (K), marked.
         title: title of the figure.
 
@@ -64,7 +66,8 @@ def free_energy_figure(
     index = _positions(temperature, list(dft))
     zero = index[0] if index else 0
     change = energy - energy[zero]
-    estimate = _Estimate(temperature, _optional(transfer_error, order), _optional(spread, order), spread_name)
+    transfer, deviation, tail = (_optional(values, order) for values in (transfer_error, spread, tail_error))
+    estimate = _Estimate(temperature, transfer, deviation, tail, spread_name)
     references = np.atleast_1d([] if reference_electron_temperature is None else reference_electron_temperature)
     panels = 2 if dft or estimate.total is not None else 1
     with panels_figure(panels, (2.4, 1.0), 4.3 if panels == 2 else 3.0) as (figure, axes):
@@ -198,26 +201,33 @@ class _Estimate:
         temperature: tau_e, (n,), K.
         transfer: transfer error, (n,), eV/atom; None if unknown.
         spread: standard deviation, (n,), eV/atom; None without one.
+        tail: error from electrons above the energy window, (n,), eV/atom; None without one.
         spread_name: name of the standard deviation.
     """
 
     temperature: FloatArray
     transfer: FloatArray | None
     spread: FloatArray | None
+    tail: FloatArray | None = None
     spread_name: str = "network spread"
 
     @property
+    def parts(self) -> dict[str, FloatArray]:
+        """The known errors by name, (n,), eV/atom."""
+        found = {"transfer error": self.transfer, "tail error": self.tail, self.spread_name: self.spread}
+        return {name: values for name, values in found.items() if values is not None}
+
+    @property
     def total(self) -> FloatArray | None:
-        """Both errors in quadrature, (n,), eV/atom; None if neither is known."""
-        known = [values for values in (self.transfer, self.spread) if values is not None]
-        return np.sqrt(sum(values**2 for values in known)) if known else None
+        """The known errors in quadrature, (n,), eV/atom; None if none is known."""
+        return np.sqrt(sum(values**2 for values in self.parts.values())) if self.parts else None
 
     @property
     def label(self) -> str:
         """Errors included in the estimate."""
-        if self.transfer is not None and self.spread is not None:
-            return f"transfer error and {self.spread_name}"
-        return self.spread_name if self.transfer is None else "transfer error (no network error)"
+        *first, last = self.parts
+        named = f"{', '.join(first)} and {last}" if first else last
+        return named if self.spread is not None else f"{named} (no network error)"
 
 
 def _error_panel(axis: Axes, index: Sequence[int], error: FloatArray, estimate: _Estimate) -> None:
@@ -238,17 +248,17 @@ def _error_panel(axis: Axes, index: Sequence[int], error: FloatArray, estimate: 
 
 
 def _estimate_panel(axis: Axes, estimate: _Estimate, references: FloatArray) -> None:
-    """Plots the estimated error in quadrature and, if there are two, its parts, without points at tau_ref."""
+    """Plots the estimated error in quadrature and, if there are several, its parts, without points at tau_ref."""
     total = estimate.total
     assert total is not None  # noqa: S101  # the caller checks
     line = "-" if estimate.temperature.size >= _LINE else "none"
     series = [(estimate.label, total, {**mark("o", MODEL, filled=True), "linestyle": line, "color": MODEL})]
-    if estimate.transfer is not None and estimate.spread is not None:
-        series = [
-            ("total", *series[0][1:]),
-            ("transfer error", estimate.transfer, {**mark("^"), "linestyle": line, "color": INK}),
-            (estimate.spread_name, estimate.spread, {**mark("s", GREY), "linestyle": line, "color": GREY}),
-        ]
+    if len(estimate.parts) > 1:
+        styles = {"transfer error": ("^", INK), "tail error": ("v", INK), estimate.spread_name: ("s", GREY)}
+        series = [("total", *series[0][1:])]
+        for name, values in estimate.parts.items():
+            marker, colour = styles[name]
+            series.append((name, values, {**mark(marker, colour), "linestyle": line, "color": colour}))
     shown = np.full(total.size, fill_value=True)
     if line == "none":  # F(tau_ref) needs no transfer: its mark would say "no error at all"
         shown = np.asarray(~np.isclose(estimate.temperature[:, None], references).any(axis=1))
