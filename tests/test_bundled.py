@@ -202,3 +202,4 @@ def test_info_shows_the_card(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["card"] == model_card("aluminium")
     assert found["elements"] == ["Al"]
+    assert found["domain"]["electron_temperature"][1] == found["highest_electron_temperature"] > 30_000

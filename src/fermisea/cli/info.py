@@ -129,8 +129,14 @@ def _model(file: Path) -> dict[str, Any]:
         "reference_electron_temperatures": list(model.reference_electron_temperatures),
         **{name: value for name, value in found.items() if name not in names},
         "highest_electron_temperature": model.parts[-1].highest_electron_temperature,
+        "domain": _domain(model),
         "hotter": [_part(part) for part in model.hotter],
     }
+
+
+def _domain(model: Model) -> dict[str, Any]:
+    """Returns the domain, without the large arrays of the surroundings."""
+    return {name: value for name, value in model.domain.to_dict().items() if name != "surroundings"}
 
 
 def _part(model: Model) -> dict[str, Any]:
@@ -151,7 +157,7 @@ def _part(model: Model) -> dict[str, Any]:
         else {"offset_eV": model.axis.offset, "slope_eV_A2": model.axis.slope, "energies": "relative to this axis"},
         "broadening_eV": model.broadening.standard_deviation,
         "grid_spacing_A": model.grid_spacing,
-        "domain": {name: value for name, value in model.domain.to_dict().items() if name != "surroundings"},
+        "domain": _domain(model),
         "obstacle_to_total_energies": model.total_energy_obstacle,
         "potential": None if model.thermal is None else _thermal(model.thermal),
         "regular_part": None if model.anchor is None else _regular(model.anchor),
