@@ -216,8 +216,8 @@ def law() -> list[str]:
     source = (
         f"Source: {RATES.source}. The constants of the SCF cycle contain the number of its iterations in these runs. "
         "For another machine, multiply by the ratio of its times to these. The embedded engine is estimated at "
-        f"{EMBEDDED[0]:g} times the time of pw.x for the SCF cycle and {EMBEDDED[1]:g} times for the bands, as in the "
-        "94 calculations of aluminium."
+        f"{EMBEDDED[0]:g} times the time of pw.x for the SCF cycle and {EMBEDDED[1]:g} times for the bands, as in 94 "
+        "calculations of aluminium."
     )
     return [counts, times, source]
 
