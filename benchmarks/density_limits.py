@@ -1,7 +1,7 @@
 """Density of hot liquids: error against the number of training structures and the descriptor.
 
 A network with one output, the density at tau_ref, learns from some points of hot liquids of the study of aluminium. Its
-error is the mean absolute error over the mean density of the test liquid at 5000 K. About an hour on one core.
+error is the mean absolute error over the mean density of the first test liquid at 5000 K. About an hour on one core.
 
     python benchmarks/density_limits.py DIR    folder of the study, with the data of its liquids
 """

@@ -44,6 +44,7 @@ def strains() -> dict[str, FloatArray]:
         "shear of 12 %": shear(0.12),
         "shear of 5 %": shear(0.05),
         "none": np.eye(3),
+        "simple shear of 12 %": np.array([[1.0, 0.12, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
     }
 
 

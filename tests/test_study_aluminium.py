@@ -370,8 +370,10 @@ def test_the_command_names_an_unknown_file(capsys, tmp_path):
 
 
 def test_estimated_errors_of_left_out_structures_are_beside_those_of_test_structures():
+    structure = {"formula": "Al32", "volume_per_atom": 17.0, "ion_temperature": 933.0}
     part = SimpleNamespace(
         reference_electron_temperature=1000.0,
+        provenance={"snapshots": [structure] * 3},
         anchor=SimpleNamespace(
             provenance={"left_out_free_energies": {"errors": [0.001, -0.009, 0.002], "stds": [0.001, 0.004, 0.002]}}
         ),
@@ -379,6 +381,7 @@ def test_estimated_errors_of_left_out_structures_are_beside_those_of_test_struct
     old = SimpleNamespace(reference_electron_temperature=10_000.0, anchor=SimpleNamespace(provenance={}))
     left_out = left_out_rows(SimpleNamespace(parts=(part, old)))
     assert [row["electron_temperature"] for row in left_out] == [1000.0] * 3
+    assert left_out[0]["formula"] == "Al32"
     tests = [{f"{origin}_{kind}": 0.001 * n for origin in ORIGINS for kind in ("error", "std")} for n in (1, 3)]
     rows = {row["origin"]: row for row in spread_rows(tests, left_out)}
     assert {name: row["number"] for name, row in rows.items()} == dict.fromkeys(ORIGINS, 2) | {"left_out": 3}
@@ -413,7 +416,7 @@ def test_costs_are_medians_by_size_of_the_recorded_times():
     assert [row["predictions"] for row in rows] == [2, 2, 0]
     assert [row["prediction_seconds"] for row in rows] == [pytest.approx(0.3), pytest.approx(0.3), None]
     (axis,) = cost(rows).axes
-    drawn = {line.get_label().split(", $")[0]: line.get_xydata().tolist() for line in axis.get_lines()}
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axis.get_lines()}
     assert drawn["DFT, 1000 K"] == [[4, 4.0], [8, 9.0]]
     assert drawn["DFT, 10000 K"] == [[4, 7.0]]
     assert drawn["prediction"] == [[4, pytest.approx(0.3)]]

@@ -83,8 +83,7 @@ def fit_regular(
         designs, [targets], symbols, elements, Weights(energy_weight, stress_weight), ridge
     )
     posterior = replace(common, factor=common.factor[0, 0], noise=common.noise[0, 0])
-    atoms = np.array([len(snapshot.atoms) for snapshot in dataset])
-    deviations = np.sqrt(posterior.factor * np.square(left_out.spreads) + posterior.noise / atoms)
+    deviations = posterior.deviation(left_out.spreads, [len(snapshot.atoms) for snapshot in dataset])
     judged = {
         "left_out_free_energy_error": fit.left_out_energy_error,
         "left_out_force_error": fit.left_out_force_error,

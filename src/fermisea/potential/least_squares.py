@@ -51,11 +51,11 @@ class LinearFit:
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """Structures while they are left out of the fit, in the order of the fit.
+    """Spreads and energy errors of structures that are left out of the fit, in the order of the structures.
 
     Attributes:
         spreads: spreads in the units of :meth:`Posterior.spread`, (structures,).
-        errors: errors of the energies of each set of targets, (structures, sets), eV/atom.
+        errors: energy errors for each set of targets, (structures, sets), in the unit of the targets, per atom.
     """
 
     spreads: FloatArray
@@ -73,8 +73,8 @@ def fit_linear(
 ) -> tuple[list[LinearFit], Posterior, LeftOut]:
     """Returns the weighted least-squares solutions for one or several sets of targets, and their common spread.
 
-    The spread is the posterior of all sets. The last result has the spread and the errors of each structure while it is
-    left out of the fit.
+    The spread is the posterior of all sets. The last result has the spread and the energy errors of each structure that
+    is left out of the fit in turn.
 
     One ridge parameter for all sets is chosen by cross-validation: each fold leaves out a twentieth of the structures,
     at least one. With a ridge parameter of their own, sets with small targets would be fitted less reliably.

@@ -43,6 +43,10 @@ class Posterior:
         """Returns the spread per atom from the coefficients alone: how far a structure is from the data of the fit."""
         return float(np.sqrt(max(float(row @ self.covariance @ row), 0.0))) / atoms
 
+    def deviation(self, spreads: npt.ArrayLike, atoms: npt.ArrayLike) -> FloatArray:
+        """Returns standard deviations of one energy per atom, in its unit, from :meth:`spread` and numbers of atoms."""
+        return np.sqrt(self.factor * np.square(spreads) + self.noise / np.asarray(atoms))
+
     def variance(self, row: FloatArray, atoms: int) -> FloatArray:
         """Returns the variance of the energy of a structure from its row, (columns,), or the covariance of several."""
         return np.asarray(max(float(row @ self.covariance @ row), 0.0) * self.factor + atoms * self.noise)

@@ -23,7 +23,7 @@ ORIGINS: tuple[FreeEnergy, ...] = ("potential", "anchored", "ldos")
 """Origins of F, all of which are compared."""
 
 LEFT_OUT = "left_out"
-"""Name of F of the potential for a training structure while it is left out of the fit."""
+"""Origin of F in the table of estimated errors: the potential, fitted without the training structure."""
 
 
 def kind_of(name: str) -> str:

@@ -97,7 +97,7 @@ def spread_against_error(rows: Sequence[Row], left_out: Sequence[Row]) -> Figure
 
     Args:
         rows: errors of the test structures.
-        left_out: errors of the training structures while they are left out of the fit of the potential.
+        left_out: errors of the training structures, each left out of the fit of the potential in turn.
     """
     with panels_figure(1, (1.0,), 3.6) as (figure, (axis,)):
         both: list[float] = []

@@ -137,16 +137,27 @@ def change_rows(rows: Rows) -> Rows:
 
 
 def left_out_rows(model: Model) -> Rows:
-    """Returns errors of F of the training structures, each left out of the fit of the potential, and their estimates.
+    """Returns F errors of the training structures at each tau_ref, each left out of the fit of the potential in turn.
 
-    Both are in eV/atom, at each tau_ref.
+    Errors and estimated standard errors are in eV/atom, tau_e and tau_i in K, and volumes per atom in Angstrom^3.
     """
     found: Rows = []
     for part in model.parts:
         known = {} if part.anchor is None else part.anchor.provenance.get("left_out_free_energies", {})
-        for error, std in zip(known.get("errors", ()), known.get("stds", ()), strict=True):
-            row = {"electron_temperature": part.reference_electron_temperature}
-            found.append({**row, "left_out_error": error, "left_out_std": std})
+        if not known:
+            continue
+        structures = part.provenance["snapshots"]  # in the order of the fit
+        for structure, error, std in zip(structures, known["errors"], known["stds"], strict=True):
+            found.append(
+                {
+                    "formula": structure["formula"],
+                    "volume": structure["volume_per_atom"],
+                    "ion_temperature": structure["ion_temperature"],
+                    "electron_temperature": part.reference_electron_temperature,
+                    "left_out_error": error,
+                    "left_out_std": std,
+                }
+            )
     return found
 
 
@@ -155,7 +166,7 @@ def spread_rows(rows: Rows, left_out: Rows) -> Rows:
 
     Args:
         rows: errors of the test structures.
-        left_out: errors of the training structures while they are left out of the fit of the potential.
+        left_out: errors of the training structures from :func:`left_out_rows`.
     """
     found: Rows = []
     for origin in (*ORIGINS, LEFT_OUT):
