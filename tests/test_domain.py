@@ -65,6 +65,13 @@ def sheared(strain: float) -> Atoms:
     return atoms
 
 
+def simply_sheared(strain: float) -> Atoms:
+    """A crystal whose cubic faces move along each other."""
+    atoms = crystal()
+    atoms.set_cell(atoms.cell.array @ [[1, strain, 0], [0, 1, 0], [0, 0, 1]], scale_atoms=True)
+    return atoms
+
+
 def slab() -> Atoms:
     atoms = fcc111("Al", (2, 2, 4), a=CONSTANT, vacuum=6.0, periodic=True)
     atoms.info.clear()  # adsorption sites, which structure files do not hold
@@ -100,7 +107,10 @@ WARNED = {
     "expanded by 12 %": (lambda: crystal(1.12), {"surroundings"}),
     "stretched by 12 %": (lambda: strained(0.12, 0, 0), {"surroundings"}),
     "pressed by 12 %": (lambda: strained(-0.12, 0, 0), {"surroundings"}),
+    "stretched by 12 %, constant volume": (lambda: strained(0.12, 1 / 1.12 - 1, 0), {"surroundings"}),
+    "compressed by 12 % along two axes": (lambda: strained(-0.12, -0.12, 0), {"volume", "surroundings"}),
     "sheared by 12 %": (lambda: sheared(0.12), {"surroundings"}),
+    "simple shear of 12 %": (lambda: simply_sheared(0.12), {"surroundings"}),
     "slab": (slab, {"volume", "surroundings"}),
     "dimer": (dimer, {"volume"}),
     "bohr": (lambda: in_other_unit(BOHR), {"volume"}),
@@ -305,7 +315,9 @@ def every_route(model, atoms: Atoms, shape: tuple[int, int, int] | None, folder:
     return found
 
 
-@pytest.mark.parametrize("name", ["compressed by 12 %", "expanded by 12 %", "stretched by 12 %", "slab", "dimer"])
+@pytest.mark.parametrize(
+    "name", ["compressed by 12 %", "expanded by 12 %", "stretched by 12 %", "simple shear of 12 %", "slab", "dimer"]
+)
 def test_every_route_warns_of_a_structure_unlike_the_training(aluminium, name, tmp_path, capsys):
     make, expected = WARNED[name]
     for route, sentences in every_route(aluminium, make(), (8, 8, 8), tmp_path, capsys).items():
