@@ -101,6 +101,9 @@ def far_away() -> Atoms:
     return atoms
 
 
+DEFECTS = ("test-divacancy-00", "test-interstitial-00")
+"""Defects that are not in the training data."""
+
 BOHR, NANOMETRE = 1 / 0.529177210903, 0.1
 WARNED = {
     "compressed by 12 %": (lambda: crystal(0.88), {"volume"}),
@@ -113,6 +116,7 @@ WARNED = {
     "simple shear of 12 %": (lambda: simply_sheared(0.12), {"surroundings"}),
     "slab": (slab, {"volume", "surroundings"}),
     "dimer": (dimer, {"volume"}),
+    **{name: (UNSEEN[name].copy, {"surroundings"}) for name in DEFECTS},
     "bohr": (lambda: in_other_unit(BOHR), {"volume"}),
 }
 """Structures unlike the training structures of the shipped model, and kinds of warnings that they have to give."""
@@ -126,7 +130,7 @@ REFUSED = {
 RARE = {"test-small-00"}
 """A sheared cell of eight atoms at 779 K."""
 
-KNOWN = {name: atoms for name, atoms in UNSEEN.items() if name not in RARE} | {
+KNOWN = {name: atoms for name, atoms in UNSEEN.items() if name not in {*RARE, *DEFECTS}} | {
     "primitive cell": bulk("Al", "fcc", a=CONSTANT),
     "108 atoms": crystal(repeat=3),
     "scaled by 0.925": crystal(0.925),

@@ -37,18 +37,21 @@ _CLOSEST = 0.4
 _SMALLEST = 0.3
 """Smallest spread of a neighbour, relative to the median."""
 
-_QUANTILE, _LARGEST = 0.9, 1.75
-"""Quantile of the factors of the training structures, each compared with the others, and the upper bound of this
-quantile, relative to the median. The only structure of its kind has a large factor, which does not describe the others.
-"""
+_QUANTILE = 0.9
+"""Quantile of the factors of the training structures, each compared with the others."""
 
-_MARGIN, _MARGIN_SPREADS = 1.3, 0.9
+_LARGEST, _LARGEST_SPREADS = 1.75, 1.4
+"""Upper bound of this quantile, relative to the median, for distances and for spreads.
+
+The only structure of its kind has a large factor, which does not describe the others."""
+
+_MARGIN, _MARGIN_SPREADS = 1.3, 1.1
 """Limit of a factor over this quantile, for distances and for spreads.
 
 Measured for aluminium from the crystal to the liquid, relative to the limit of distances: 49 unseen structures of the
 same kinds, of up to 256 atoms, at most 0.93; crystals with a lattice constant 12 % larger 1.1 to 1.4, with a shear of
 12 % 1.4 to 1.6, surfaces 2. Relative to the limit of spreads: 176 of 180 unseen structures of the same kinds at most 1,
-crystals and liquids of 108 and 256 atoms at most 0.73; crystals under different strains of 12 % 0.88 to 5.3, 26 of 40
+crystals and liquids of 108 and 256 atoms at most 0.74; crystals under different strains of 12 % 0.89 to 5.4, 26 of 40
 divacancies and interstitial atoms above 1."""
 
 
@@ -92,12 +95,12 @@ class Outliers:
         places = np.array([(row.mean(axis=0) - mean) @ axes for row in rows])
         found = cls(mean, axes, places, 1.0)
         factors = [found._factor(place, number) for number, place in enumerate(places)]
-        limit = max(1.0, _MARGIN * _usual(factors))
+        limit = max(1.0, _MARGIN * _usual(factors, _LARGEST))
         if spreads is None:
             return cls(mean, axes, places, limit)
         found = cls(mean, axes, places, limit, np.array(spreads))
         factors = [found._spread_factor(place, spreads[n], n) for n, place in enumerate(places)]
-        return replace(found, spread_limit=max(1.0, _MARGIN_SPREADS * _usual(factors)))
+        return replace(found, spread_limit=max(1.0, _MARGIN_SPREADS * _usual(factors, _LARGEST_SPREADS)))
 
     def unlikeness(self, mean: FloatArray, spread: float | None = None) -> float:
         """Returns the factor of a structure relative to the limit; above 1 it is unlike the training structures.
@@ -165,6 +168,6 @@ class Outliers:
         return np.maximum(own, _CLOSEST * np.median(own))
 
 
-def _usual(factors: Sequence[float]) -> float:
-    """Returns the quantile of the factors of the training structures, with its upper bound."""
-    return min(float(np.quantile(factors, _QUANTILE)), _LARGEST * float(np.median(factors)))
+def _usual(factors: Sequence[float], largest: float) -> float:
+    """Returns the quantile of the factors of the training structures, at most ``largest`` times their median."""
+    return min(float(np.quantile(factors, _QUANTILE)), largest * float(np.median(factors)))

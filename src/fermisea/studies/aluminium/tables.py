@@ -96,7 +96,8 @@ def cost_rows(times: Rows, errors: Rows) -> Rows:
 def error_summary(rows: Rows) -> Rows:
     """Returns root mean square errors over the test structures of each kind at each tau_ref, and over all kinds.
 
-    Energies are in meV/atom, forces in meV/Angstrom, pressures in GPa, the rest in percent.
+    Energies are in meV/atom, forces in meV/Angstrom, pressures in GPa, the rest in percent; ``with_warnings`` is the
+    number of structures with warnings.
     """
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     temperatures = sorted({row["electron_temperature"] for row in rows})
@@ -111,7 +112,7 @@ def error_summary(rows: Rows) -> Rows:
                 {"kind": kind, "electron_temperature": tau_e, "structures": len(chosen)}
                 | {name: factor * rms(values[name]) for name, factor in _MEASURED.items()}
                 | {"largest_anchored_error": 1000 * float(np.abs(values["anchored_error"]).max())}
-                | {"false_alarms": sum(bool(row["warnings"]) for row in chosen)}
+                | {"with_warnings": sum(bool(row["warnings"]) for row in chosen)}
             )
     return found
 
