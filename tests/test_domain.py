@@ -110,8 +110,10 @@ WARNED = {
     "expanded by 12 %": (lambda: crystal(1.12), {"surroundings"}),
     "stretched by 12 %": (lambda: strained(0.12, 0, 0), {"surroundings"}),
     "pressed by 12 %": (lambda: strained(-0.12, 0, 0), {"surroundings"}),
+    "stretched by 12 % along two axes": (lambda: strained(0.12, 0.12, 0), {"surroundings"}),
     "stretched by 12 %, constant volume": (lambda: strained(0.12, 1 / 1.12 - 1, 0), {"surroundings"}),
-    "compressed by 12 % along two axes": (lambda: strained(-0.12, -0.12, 0), {"volume", "surroundings"}),
+    "pressed by 12 %, constant volume": (lambda: strained(-0.12, 0.066, 0.066), {"surroundings"}),
+    "pressed by 12 % along two axes": (lambda: strained(-0.12, -0.12, 0), {"volume", "surroundings"}),
     "sheared by 12 %": (lambda: sheared(0.12), {"surroundings"}),
     "simple shear of 12 %": (lambda: simply_sheared(0.12), {"surroundings"}),
     "slab": (slab, {"volume", "surroundings"}),
@@ -135,8 +137,8 @@ KNOWN = {name: atoms for name, atoms in UNSEEN.items() if name not in {*RARE, *D
     "108 atoms": crystal(repeat=3),
     "scaled by 0.925": crystal(0.925),
     "scaled by 1.08": crystal(1.08),
-    "sheared by 3 %": sheared(0.03),
-    "strained by 3 %": strained(0.03, -0.015, -0.015),
+    "sheared by 4 %": sheared(0.04),
+    "strained by 4 %": strained(0.04, -0.02, -0.02),
     "bcc": bulk("Al", "bcc", a=3.2145, cubic=True).repeat(3),
 }
 """Structures of which the shipped model may not warn."""

@@ -66,6 +66,9 @@ def test_spreads_take_the_place_of_distances():
     assert found.unlikeness(cold, 0.001) < 1 < found.unlikeness(cold, 0.01)
     assert found.unlikeness(hot, 0.01) < 1 < found.unlikeness(hot, 0.1)
     assert found.unlikeness(cold + 5.0, 0.001) < 1 < found.unlikeness(cold + 5.0)  # alone in space, but interpolated
+    for number, row in enumerate(rows):  # the interpolated spread is exact at a training structure
+        expected = 1.0 / (max(spreads[number], 0.3 * np.median(spreads)) * found.spread_limit)
+        assert found.unlikeness(row.mean(axis=0), 1.0) == pytest.approx(expected, rel=1e-6)
     again = Outliers.from_dict(json.loads(json.dumps(found.to_dict())), 3)
     assert again.unlikeness(hot, 0.1) == pytest.approx(found.unlikeness(hot, 0.1), rel=1e-6)
     with pytest.raises(ValueError, match="not one positive number each"):

@@ -25,22 +25,25 @@ from fermisea.utilities.arrays import FloatArray, plain_numbers
 ENOUGH = 24
 """Smallest number of structures for distances between them."""
 
-_NEAREST, _NEAREST_SPREADS = 2, 3
+_NEAREST, _NEAREST_SPREADS = 2, 5
 """Number of neighbours for distances and for spreads."""
 
 _FLOOR = 1e-3
 """Smallest variance of thermal fluctuations along a direction, as a fraction of their total variance."""
 
+_TOUCHING = 1e-9
+"""Distance of a structure from a place at which its weight no longer grows, in units of thermal fluctuations."""
+
 _CLOSEST = 0.4
 """Smallest distance between neighbours, relative to the median, so that nearly equal structures count as one."""
 
 _SMALLEST = 0.3
-"""Smallest spread of a neighbour, relative to the median."""
+"""Smallest interpolated spread, relative to the median."""
 
 _QUANTILE = 0.9
 """Quantile of the factors of the training structures, each compared with the others."""
 
-_LARGEST, _LARGEST_SPREADS = 1.75, 1.4
+_LARGEST, _LARGEST_SPREADS = 1.75, 1.25
 """Upper bound of this quantile, relative to the median, for distances and for spreads.
 
 The only structure of its kind has a large factor, which does not describe the others."""
@@ -147,10 +150,15 @@ class Outliers:
         return float(distances[nearest].mean() / self._own[nearest].mean())
 
     def _spread_factor(self, place: FloatArray, spread: float, skip: int | None = None) -> float:
-        """Returns a spread over the mean spread of the neighbours."""
+        """Returns a spread over the spread interpolated between the neighbours, weighted by 1/distance^2.
+
+        Source of the weights: D. Shepard, Proc. 23rd ACM National Conference 1968, 517.
+        """
         assert self.spreads is not None  # noqa: S101  # the callers know them
-        nearest = np.argsort(self._distances(place, skip))[:_NEAREST_SPREADS]
-        return spread / max(float(self.spreads[nearest].mean()), _SMALLEST * float(np.median(self.spreads)))
+        distances = self._distances(place, skip)
+        nearest = np.argsort(distances)[:_NEAREST_SPREADS]
+        usual = np.average(self.spreads[nearest], weights=(distances[nearest] + _TOUCHING) ** -2.0)
+        return spread / max(float(usual), _SMALLEST * float(np.median(self.spreads)))
 
     def _distances(self, place: FloatArray, skip: int | None) -> FloatArray:
         """Returns the distances of a place from the training structures, (structures,), without the one to skip."""
