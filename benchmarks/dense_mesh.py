@@ -1,7 +1,7 @@
 """Perfect fcc aluminium on dense k-meshes: elastic constants and a line of volumes, shipped model against ABINIT.
 
 At tau_e = 300 and 1000 K, perfect crystals need more k-points than the data of the shipped model have. ABINIT uses the
-symmetry of the primitive cell, with the cutoff and pseudopotential of the data. About six minutes on one core; the
+symmetry of the primitive cell, with the cutoff and pseudopotential of the data. About twenty minutes on one core; the
 same command resumes after an interruption. Needs `abinit`.
 
     python benchmarks/dense_mesh.py DIR
@@ -28,7 +28,7 @@ from fermisea.studies.aluminium.properties import Key, Result, elastic_constants
 from fermisea.studies.aluminium.settings import AluminiumSettings
 
 COLD, LINE_TEMPERATURE = 300.0, 1000.0
-ELASTIC_MESHES, LINE_MESH = (20, 28), 20
+ELASTIC_MESHES, LINE_MESH = (20, 28, 36, 44), 20
 BANDS = 8
 
 

@@ -159,6 +159,7 @@ def test_bfloat16_on_both_routes(monkeypatch):
     )
 
 
+@pytest.mark.filterwarnings("ignore:surroundings:fermisea.DomainWarning")
 def test_the_shipped_model_in_single_precision():
     whole = fermisea.load_model("aluminium").parts[0]
     model = dataclasses.replace(whole, network=whole.network.members[0])

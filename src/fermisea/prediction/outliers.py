@@ -53,8 +53,8 @@ _MARGIN, _MARGIN_SPREADS = 1.3, 1.1
 
 Measured for aluminium from the crystal to the liquid, relative to the limit of distances: 49 unseen structures of the
 same kinds, of up to 256 atoms, at most 0.93; crystals with a lattice constant 12 % larger 1.1 to 1.4, with a shear of
-12 % 1.4 to 1.6, surfaces 2. Relative to the limit of spreads: 176 of 180 unseen structures of the same kinds at most 1,
-crystals and liquids of 108 and 256 atoms at most 0.74; crystals under different strains of 12 % 0.89 to 5.4, 26 of 40
+12 % 1.4 to 1.6, surfaces 2. Relative to the limit of spreads: 174 of 180 unseen structures of the same kinds at most 1,
+crystals and liquids of 107 to 256 atoms at most 0.81; crystals under different strains of 12 % 1.02 to 5.0, 30 of 40
 divacancies and interstitial atoms above 1."""
 
 
