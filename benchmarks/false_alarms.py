@@ -1,4 +1,4 @@
-"""Warnings of the shipped model for structures like its training structures, which should give none.
+"""Warnings of the shipped model: kinds of structures in its training data should give none.
 
 Structures of every kind of the study of aluminium are sampled with another random seed. No DFT is needed. About eight
 minutes on one core.

@@ -92,11 +92,11 @@ def main() -> None:
             }
         )
         print(*rows[-1], sep="; ", flush=True)
-    columns = ["strain", "error of F (meV/atom)", "dense k-mesh", "estimated error", "warnings"]
+    columns = ["strain", "error of F (meV/atom)", "error, dense k-mesh", "estimated error", "warnings"]
     mesh, fine = ("x".join(map(str, kpts)) for kpts in (settings.kpts, DENSE))
     title = f"Perfect fcc aluminium, {settings.lattice_constant:g} Å, tau_e = {TAU_E:g} K"
     note = (
-        f"DFT: {mesh} k-points for the cubic cell, as in the data; dense k-mesh: ABINIT, {fine} for the primitive cell."
+        f"DFT: {mesh} k-points for the cubic cell, as in the data. Dense k-mesh: ABINIT, {fine} for the primitive cell."
     )
     finish(values, [Table("large_strains", title, columns, rows, note)], {"runs": runs}, abinit=version())
 

@@ -67,11 +67,11 @@ def unseen():
 def test_free_energies_of_structures_that_it_has_not_seen(aluminium):
     """F of DFT comes from the tables of the study; bounds in meV/atom, a little above the errors there.
 
-    Two crystals are at 933 and 800 K, and two strained crystals have large strains. Divacancies and interstitial atoms
-    are not in the training data.
+    Crystals 1, 5 and 8 are at 933, 200 and 800 K, and two strained crystals have large strains. Divacancies and
+    interstitial atoms are not in the training data.
     """
     bounds = {
-        "crystal": 0.65,
+        "crystal": 0.6,
         "strained": 0.6,
         "vacancy": 2.0,
         "divacancy": 5.0,
@@ -84,6 +84,7 @@ def test_free_energies_of_structures_that_it_has_not_seen(aluminium):
     }
     odd = {
         "crystal-01": 1.0,
+        "crystal-05": 0.65,
         "crystal-08": 0.8,
         "strained-02": 3.5,
         "strained-03": 1.5,

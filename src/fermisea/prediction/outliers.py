@@ -7,8 +7,8 @@ neighbours as the measure of density.
 
 A linear interatomic potential knows how far it extrapolates: by the spread of F from its coefficients (E. V.
 Podryabinkin, A. V. Shapeev, Comput. Mater. Sci. 140, 171 (2017), for another measure of the same matrix). Where this
-spread is known, it takes the place of the distance, again relative to the nearest training structures, each left out of
-the fit.
+spread is known, it takes the place of the distance. It is compared with the spread that is interpolated between the
+nearest training structures, each left out of the fit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FLOOR = 1e-3
 """Smallest variance of thermal fluctuations along a direction, as a fraction of their total variance."""
 
 _TOUCHING = 1e-9
-"""Distance of a structure from a place at which its weight no longer grows, in units of thermal fluctuations."""
+"""Addition to each distance in a weight, so that all weights are finite, in units of thermal fluctuations."""
 
 _CLOSEST = 0.4
 """Smallest distance between neighbours, relative to the median, so that nearly equal structures count as one."""
@@ -54,8 +54,8 @@ _MARGIN, _MARGIN_SPREADS = 1.3, 1.1
 Measured for aluminium from the crystal to the liquid, relative to the limit of distances: 49 unseen structures of the
 same kinds, of up to 256 atoms, at most 0.93; crystals with a lattice constant 12 % larger 1.1 to 1.4, with a shear of
 12 % 1.4 to 1.6, surfaces 2. Relative to the limit of spreads: 174 of 180 unseen structures of the same kinds at most 1,
-crystals and liquids of 107 to 256 atoms at most 0.81; crystals under different strains of 12 % 1.02 to 5.0, 30 of 40
-divacancies and interstitial atoms above 1."""
+30 of 40 divacancies and interstitial atoms above 1 (``benchmarks/false_alarms.py``); crystals under the strains of 12 %
+in ``benchmarks/large_strains.py`` 1.02 to 5.0."""
 
 
 @dataclass(frozen=True, eq=False)
